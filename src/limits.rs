@@ -1,0 +1,77 @@
+//! Every bound of the program, in one place.
+//!
+//! A reader refuses what exceeds a bound before it allocates or loops; a writer never produces it. Bounds named in
+//! `format/FORMAT.md` are part of the format, and a test compares the two.
+
+/// Longest JSON of one record (manifest, tombstone, branch), in bytes.
+pub const RECORD_BYTES_MAX: u64 = 64 << 20;
+/// Longest `vault.json` or key file, in bytes.
+pub const CONFIG_BYTES_MAX: u64 = 64 << 10;
+/// Length of a `.hmac` file: 64 hexadecimal digits and a line feed.
+pub const MAC_FILE_BYTES: u64 = 65;
+
+/// Longest chunk of any kind, in plain bytes.
+pub const CHUNK_BYTES_MAX: u32 = 8 << 20;
+/// Longest block, in plain bytes.
+pub const BLOCK_PLAIN_BYTES_MAX: u32 = 16 << 20;
+/// Longest block as stored, in bytes; a block that compression would lengthen is stored as it is.
+pub const BLOCK_STORED_BYTES_MAX: u32 = BLOCK_PLAIN_BYTES_MAX;
+/// Most chunks in one block.
+pub const BLOCK_CHUNKS_MAX: u32 = 1 << 16;
+/// Most blocks in one pack.
+pub const PACK_BLOCKS_MAX: u32 = 1 << 16;
+/// Most chunks in one pack.
+pub const PACK_CHUNKS_MAX: u32 = 1 << 22;
+/// Longest pack, in bytes, footer included.
+pub const PACK_BYTES_MAX: u64 = 1 << 30;
+
+/// Most chunks that an entry or a stream names directly; a longer content goes through chunk lists.
+pub const ENTRY_CHUNKS_MAX: usize = 1_024;
+/// Most chunk-list objects that an entry names.
+pub const ENTRY_LISTS_MAX: usize = 4_096;
+/// Most chunks in one chunk-list object.
+pub const LIST_CHUNKS_MAX: usize = 16_384;
+/// Most entries in one segment.
+pub const SEGMENT_ENTRIES_MAX: usize = 1_024;
+/// Most segments in one segment list.
+pub const SEGMENT_LIST_MAX: usize = 4_096;
+/// Most segment lists in one manifest.
+pub const MANIFEST_LISTS_MAX: usize = 1 << 18;
+/// Longest segment, segment list, chunk list or pack list, in bytes: it is stored as a chunk.
+pub const OBJECT_BYTES_MAX: u32 = CHUNK_BYTES_MAX;
+/// Most packs that a manifest names directly; more go through pack lists.
+pub const MANIFEST_PACKS_MAX: usize = 1_024;
+/// Most packs in one pack-list object.
+pub const PACK_LIST_MAX: usize = 16_384;
+
+/// Longest component of a path, in bytes (255 UTF-16 units are at most 765 bytes of WTF-8).
+pub const COMPONENT_BYTES_MAX: usize = 1_024;
+/// Longest path of an entry, in bytes, separators included.
+pub const PATH_BYTES_MAX: usize = 1 << 20;
+/// Longest target of a symbolic link, in bytes.
+pub const TARGET_BYTES_MAX: usize = 64 << 10;
+/// Largest integer that JSON carries as a number; a larger one is a decimal string.
+pub const JSON_INTEGER_MAX: u64 = (1 << 53) - 1;
+/// Largest record number: eight decimal digits name its directory.
+pub const RECORD_NUMBER_MAX: u64 = 99_999_999;
+/// Most names in one directory of the vault.
+pub const VAULT_DIRECTORY_NAMES_MAX: usize = 4_000_000;
+
+/// Longest index file, in bytes.
+pub const INDEX_BYTES_MAX: u64 = 4 << 30;
+/// How many index files may stand side by side before a writer merges them.
+pub const INDEX_FILES_MAX: usize = 8;
+
+/// How often a file that changes while it is read is read again.
+pub const READ_ATTEMPTS: u32 = 4;
+/// How often a writer takes the next number when another writer took it first.
+pub const NUMBER_ATTEMPTS: u32 = 8;
+/// A timestamp younger than this at the time of reading does not prove that a file is unchanged, in nanoseconds.
+/// FAT keeps times in steps of two seconds, the coarsest medium in use.
+pub const RACY_NANOS: i128 = 2_000_000_000;
+/// Most heads that the witness remembers.
+pub const WITNESS_HEADS_MAX: usize = 1_024;
+/// How many paths a finding shows to a person before it says how many more there are.
+pub const SHOWN_PATHS_MAX: usize = 10;
+/// Free bytes that must remain on the vault's medium beyond what is about to be written.
+pub const SPACE_RESERVE_BYTES: u64 = 64 << 20;

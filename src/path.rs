@@ -1,0 +1,262 @@
+//! Paths of entries: a list of components, bytes, never normalised.
+//!
+//! Invariant: an [`EntryPath`] is empty (the source itself) or consists of components that are not empty, not `.` or
+//! `..`, hold neither `/` nor NUL, and stay below the bounds of [`limits`](crate::limits). There is one door,
+//! [`EntryPath::parse`], and decoding a vault goes through it. So no stored path can leave the directory below which
+//! it is restored.
+
+use std::cmp::Ordering;
+use std::fmt;
+
+use crate::limits;
+
+/// A path below the source of a snapshot; the empty path is the source itself.
+///
+/// On Unix the bytes are those of the file system; on Windows they are WTF-8.
+#[derive(Clone, PartialEq, Eq, Hash, Default)]
+pub struct EntryPath {
+    joined: Vec<u8>,
+}
+
+/// Says why bytes are no path of an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BadPath(pub &'static str);
+
+impl fmt::Display for BadPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl std::error::Error for BadPath {}
+
+impl EntryPath {
+    /// Returns the path of the source itself.
+    pub fn root() -> Self {
+        Self::default()
+    }
+
+    /// Parses components joined by `/`.
+    ///
+    /// # Errors
+    /// A component that is empty, `.`, `..`, too long or holds NUL; a path that is too long.
+    pub fn parse(joined: &[u8]) -> Result<Self, BadPath> {
+        if joined.is_empty() {
+            return Ok(Self::root());
+        }
+        if joined.len() > limits::PATH_BYTES_MAX {
+            return Err(BadPath("a path is longer than the format allows"));
+        }
+        for component in joined.split(|&byte| byte == b'/') {
+            check_component(component)?;
+        }
+        Ok(Self { joined: joined.to_vec() })
+    }
+
+    /// Returns this path with one more component.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse); a component that holds `/` is refused too.
+    pub fn join(&self, component: &[u8]) -> Result<Self, BadPath> {
+        check_component(component)?;
+        if component.contains(&b'/') {
+            return Err(BadPath("a component holds a separator"));
+        }
+        let length = self.joined.len() + 1 + component.len();
+        if length > limits::PATH_BYTES_MAX {
+            return Err(BadPath("a path is longer than the format allows"));
+        }
+        let mut joined = Vec::with_capacity(length);
+        if !self.is_root() {
+            joined.extend_from_slice(&self.joined);
+            joined.push(b'/');
+        }
+        joined.extend_from_slice(component);
+        Ok(Self { joined })
+    }
+
+    /// Returns whether this is the source itself.
+    pub fn is_root(&self) -> bool {
+        self.joined.is_empty()
+    }
+
+    /// Returns the components joined by `/`.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.joined
+    }
+
+    /// Returns the components, outermost first; none for the root.
+    pub fn components(&self) -> impl Iterator<Item = &[u8]> {
+        self.joined.split(|&byte| byte == b'/').filter(|component| !component.is_empty())
+    }
+
+    /// Returns the number of components.
+    pub fn depth(&self) -> usize {
+        self.components().count()
+    }
+
+    /// Returns the last component; empty for the root.
+    pub fn name(&self) -> &[u8] {
+        match self.joined.iter().rposition(|&byte| byte == b'/') {
+            Some(at) => &self.joined[at + 1..],
+            None => &self.joined,
+        }
+    }
+
+    /// Returns the path one level up, or nothing for the root.
+    pub fn parent(&self) -> Option<Self> {
+        self.parent_bytes().map(|bytes| Self { joined: bytes.to_vec() })
+    }
+
+    fn parent_bytes(&self) -> Option<&[u8]> {
+        if self.is_root() {
+            return None;
+        }
+        Some(match self.joined.iter().rposition(|&byte| byte == b'/') {
+            Some(at) => &self.joined[..at],
+            None => b"",
+        })
+    }
+
+    /// Returns whether `self` is `other` or lies below it.
+    pub fn is_within(&self, other: &Self) -> bool {
+        other.is_root()
+            || (self.joined.starts_with(&other.joined)
+                && matches!(self.joined.get(other.joined.len()), None | Some(b'/')))
+    }
+
+    /// Returns whether `self` may directly follow `previous` in a listing in path order whose directories come
+    /// before their contents: it is greater, and its parent is `previous` (then a directory) or a directory above it.
+    pub fn may_follow(&self, previous: &Self, previous_is_directory: bool) -> bool {
+        let Some(parent) = self.parent_bytes() else { return false };
+        if *self <= *previous {
+            return false;
+        }
+        if parent == previous.joined {
+            return previous_is_directory;
+        }
+        parent.is_empty()
+            || (previous.joined.starts_with(parent) && previous.joined.get(parent.len()) == Some(&b'/'))
+    }
+}
+
+impl Ord for EntryPath {
+    /// Compares component by component as bytes: a directory comes directly before its contents.
+    fn cmp(&self, other: &Self) -> Ordering {
+        // NUL occurs in no component, so a separator that counts as NUL orders whole components.
+        let rank = |byte: u8| if byte == b'/' { 0 } else { byte };
+        let shared = self.joined.iter().zip(&other.joined).position(|(a, b)| a != b);
+        match shared {
+            Some(at) => rank(self.joined[at]).cmp(&rank(other.joined[at])),
+            None => self.joined.len().cmp(&other.joined.len()),
+        }
+    }
+}
+
+impl PartialOrd for EntryPath {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl fmt::Debug for EntryPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", String::from_utf8_lossy(&self.joined))
+    }
+}
+
+impl fmt::Display for EntryPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_root() { f.write_str(".") } else { f.write_str(&shown(&self.joined)) }
+    }
+}
+
+fn check_component(component: &[u8]) -> Result<(), BadPath> {
+    match component {
+        b"" => Err(BadPath("a path has an empty component")),
+        b"." | b".." => Err(BadPath("a path has a component `.` or `..`")),
+        _ if component.len() > limits::COMPONENT_BYTES_MAX => Err(BadPath("a component is too long")),
+        _ if component.contains(&0) => Err(BadPath("a path holds a NUL byte")),
+        _ => Ok(()),
+    }
+}
+
+/// Returns bytes from a disk in a form that is safe to show: control characters, invalid UTF-8 and characters that
+/// reorder or hide text are escaped.
+pub fn shown(bytes: &[u8]) -> String {
+    let mut out = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            if character.is_control() || is_deceptive(character) || character == '\\' {
+                out.extend(character.escape_default());
+            } else {
+                out.push(character);
+            }
+        }
+        for byte in chunk.invalid() {
+            out.push_str(&format!("\\x{byte:02x}"));
+        }
+    }
+    out
+}
+
+/// Characters that are invisible or change the direction of what follows.
+fn is_deceptive(character: char) -> bool {
+    matches!(character,
+        '\u{00ad}' | '\u{061c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+        | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(text: &str) -> EntryPath {
+        EntryPath::parse(text.as_bytes()).expect("a valid path")
+    }
+
+    #[test]
+    fn parse_refuses_every_way_out_of_the_source() {
+        for bad in ["..", ".", "/", "/a", "a/", "a//b", "a/../b", "a/.", "a\0b", "../x"] {
+            assert!(EntryPath::parse(bad.as_bytes()).is_err(), "{bad:?} was accepted");
+        }
+        assert!(EntryPath::parse(&vec![b'x'; limits::COMPONENT_BYTES_MAX + 1]).is_err());
+        assert!(EntryPath::root().join(b"a/b").is_err());
+        assert!(EntryPath::root().join(b"..").is_err());
+    }
+
+    #[test]
+    fn order_places_a_directory_directly_before_its_contents() {
+        let mut paths = ["a.b", "a/b", "a", "a/b/c", "a-", "ab", ""].map(path);
+        paths.sort();
+        assert_eq!(paths, ["", "a", "a/b", "a/b/c", "a-", "a.b", "ab"].map(path));
+    }
+
+    #[test]
+    fn an_entry_follows_only_where_its_parent_is_a_known_directory() {
+        assert!(path("a").may_follow(&path(""), true));
+        assert!(path("a/b").may_follow(&path("a"), true));
+        assert!(!path("a/b").may_follow(&path("a"), false), "a file has no children");
+        assert!(path("a/c").may_follow(&path("a/b/x"), false));
+        assert!(path("b").may_follow(&path("a/b/x"), false));
+        assert!(!path("b/c").may_follow(&path("a/b"), true), "the directory b is missing");
+        assert!(!path("a/b").may_follow(&path("a/b"), true), "twice");
+        assert!(!path("a").may_follow(&path("b"), true), "backwards");
+        assert!(!path("ab/c").may_follow(&path("a/c"), true));
+    }
+
+    #[test]
+    fn shown_escapes_what_could_deceive_a_terminal() {
+        assert_eq!(shown(b"plain \xc3\xa9"), "plain é");
+        assert_eq!(shown(b"\x1b[2Jx\xff\n"), "\\u{1b}[2Jx\\xff\\n");
+        assert_eq!(shown("a\u{202e}b".as_bytes()), "a\\u{202e}b");
+    }
+
+    #[test]
+    fn within_means_whole_components() {
+        assert!(path("a/b").is_within(&path("a")));
+        assert!(path("a").is_within(&path("a")));
+        assert!(!path("ab").is_within(&path("a")));
+        assert!(path("x").is_within(&path("")));
+    }
+}
