@@ -1,0 +1,92 @@
+//! File systems: safe directory handles and walking.
+//!
+//! Invariants: below a root that the operator named, every object is reached by one name relative to an open
+//! directory, and a link is never followed; so nothing that another process swaps can lead elsewhere. The platforms'
+//! files have the same signatures and pass the same tests.
+
+#[cfg(unix)]
+mod unix;
+#[cfg(unix)]
+pub use unix::{
+    Dir, drop_cached, is_private, open_plain, raise_descriptor_limit, rename_no_replace, stat_file, sync_directory,
+    sync_filesystem, write_ahead, write_private,
+};
+#[cfg(windows)]
+mod windows;
+#[cfg(windows)]
+pub use windows::{
+    Dir, drop_cached, is_private, open_plain, raise_descriptor_limit, rename_no_replace, stat_file, sync_directory,
+    sync_filesystem, write_ahead, write_private,
+};
+
+pub mod replace;
+pub mod walk;
+
+use crate::clock::Time;
+
+/// What a name in a directory stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ObjectKind {
+    /// A directory.
+    Directory,
+    /// A regular file.
+    File,
+    /// A symbolic link.
+    Symlink,
+    /// A named pipe.
+    Fifo,
+    /// A socket.
+    Socket,
+    /// A character or block device.
+    Device,
+    /// Something that this program does not know.
+    Other,
+}
+
+impl ObjectKind {
+    /// Returns the kind's name for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Directory => "directory",
+            Self::File => "file",
+            Self::Symlink => "symbolic link",
+            Self::Fifo => "named pipe",
+            Self::Socket => "socket",
+            Self::Device => "device",
+            Self::Other => "object of unknown kind",
+        }
+    }
+}
+
+/// Identifies an object on this machine while it exists: device and inode number, or volume and file id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ObjectId {
+    /// The device or volume.
+    pub device: u64,
+    /// The inode number or file id.
+    pub number: u64,
+}
+
+/// What the file system says of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stat {
+    /// What it is.
+    pub kind: ObjectKind,
+    /// Length in bytes, of a regular file.
+    pub size: u64,
+    /// Permission bits (`0o7777`), where the platform has them.
+    pub mode: Option<u32>,
+    /// When the content was last modified.
+    pub mtime: Time,
+    /// When the object was last changed in any way, where the platform tells.
+    pub ctime: Option<Time>,
+    /// Which object it is.
+    pub id: ObjectId,
+    /// How many names it has.
+    pub links: u64,
+}
+
+/// Permission bits for a file whose entry has none, because it comes from a platform without them.
+pub const FILE_MODE_DEFAULT: u32 = 0o644;
+/// Permission bits for a directory whose entry has none.
+pub const DIRECTORY_MODE_DEFAULT: u32 = 0o755;

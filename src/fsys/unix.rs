@@ -1,0 +1,411 @@
+//! Directory handles on Unix: `openat` and its relatives.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::fs::{self, AtFlags, Mode, OFlags, Timespec, Timestamps};
+use rustix::io::Errno;
+
+use super::{ObjectId, ObjectKind, Stat};
+use crate::clock::Time;
+
+/// An open directory.
+#[derive(Debug)]
+pub struct Dir(OwnedFd);
+
+const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
+const PLAIN: OFlags = OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK).union(OFlags::CLOEXEC);
+
+impl Dir {
+    /// Opens the directory at a path that the operator named; links in it are followed.
+    ///
+    /// # Errors
+    /// There is no directory, or it may not be read.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        Ok(Self(fs::open(path, DIRECTORY, Mode::empty())?))
+    }
+
+    /// Opens a directory in this one; a link is refused.
+    ///
+    /// # Errors
+    /// There is no directory of that name, it is a link, or it may not be read.
+    pub fn open_dir(&self, name: &[u8]) -> io::Result<Self> {
+        Ok(Self(fs::openat(&self.0, OsStr::from_bytes(name), DIRECTORY | OFlags::NOFOLLOW, Mode::empty())?))
+    }
+
+    /// Opens the directory that holds this one.
+    ///
+    /// # Errors
+    /// It may not be read.
+    pub fn open_parent(&self) -> io::Result<Self> {
+        Ok(Self(fs::openat(&self.0, "..", DIRECTORY, Mode::empty())?))
+    }
+
+    /// Returns the names in this directory, complete and in no order, without `.` and `..`.
+    ///
+    /// # Errors
+    /// The directory cannot be read to its end.
+    pub fn names(&self) -> io::Result<Vec<Vec<u8>>> {
+        // A descriptor of its own, because reading moves the offset that duplicates share.
+        let descriptor = fs::openat(&self.0, ".", DIRECTORY, Mode::empty())?;
+        let mut buffer = Vec::with_capacity(32 << 10);
+        let mut names = Vec::new();
+        let mut entries = fs::RawDir::new(descriptor, buffer.spare_capacity_mut());
+        while let Some(entry) = entries.next() {
+            let entry = entry?;
+            match entry.file_name().to_bytes() {
+                b"." | b".." => {}
+                name => names.push(name.to_vec()),
+            }
+        }
+        Ok(names)
+    }
+
+    /// Returns what the file system says of this directory.
+    ///
+    /// # Errors
+    /// The file system fails.
+    pub fn stat(&self) -> io::Result<Stat> {
+        Ok(convert(&fs::fstat(&self.0)?))
+    }
+
+    /// Returns what the file system says of a name; of a link itself, not of its target.
+    ///
+    /// # Errors
+    /// There is no such name, or the file system fails.
+    pub fn stat_at(&self, name: &[u8]) -> io::Result<Stat> {
+        Ok(convert(&fs::statat(&self.0, OsStr::from_bytes(name), AtFlags::SYMLINK_NOFOLLOW)?))
+    }
+
+    /// Returns the exact target of a symbolic link.
+    ///
+    /// # Errors
+    /// There is no link of that name.
+    pub fn read_link(&self, name: &[u8]) -> io::Result<Vec<u8>> {
+        Ok(fs::readlinkat(&self.0, OsStr::from_bytes(name), Vec::new())?.into_bytes())
+    }
+
+    /// Opens a regular file for reading, without following a link, waiting for a pipe or touching its access time
+    /// where the system allows that.
+    ///
+    /// # Errors
+    /// There is no such file, it is not regular, or it may not be read.
+    pub fn open_file(&self, name: &[u8]) -> io::Result<File> {
+        open_regular(self.0.as_fd(), OsStr::from_bytes(name))
+    }
+
+    /// Creates a file that must not exist, for reading and writing by its owner alone.
+    ///
+    /// # Errors
+    /// The name exists, or the file system refuses.
+    pub fn create_file(&self, name: &[u8]) -> io::Result<File> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(fs::openat(&self.0, OsStr::from_bytes(name), flags, Mode::from_raw_mode(0o600))?.into())
+    }
+
+    /// Opens a file for writing that this process created before.
+    ///
+    /// # Errors
+    /// There is no such file, or it is a link.
+    pub fn reopen_file(&self, name: &[u8]) -> io::Result<File> {
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        Ok(fs::openat(&self.0, OsStr::from_bytes(name), flags, Mode::empty())?.into())
+    }
+
+    /// Creates a directory that must not exist, for its owner alone.
+    ///
+    /// # Errors
+    /// The name exists, or the file system refuses.
+    pub fn create_dir(&self, name: &[u8]) -> io::Result<()> {
+        Ok(fs::mkdirat(&self.0, OsStr::from_bytes(name), Mode::from_raw_mode(0o700))?)
+    }
+
+    /// Creates a symbolic link that must not exist.
+    ///
+    /// # Errors
+    /// The name exists, or the file system refuses.
+    pub fn create_symlink(&self, target: &[u8], name: &[u8]) -> io::Result<()> {
+        Ok(fs::symlinkat(OsStr::from_bytes(target), &self.0, OsStr::from_bytes(name))?)
+    }
+
+    /// Sets permission bits and modification time of an open file.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn set_file_meta(file: &File, mode: Option<u32>, mtime: Option<Time>) -> io::Result<()> {
+        let mode = mode.unwrap_or(super::FILE_MODE_DEFAULT);
+        fs::fchmod(file, Mode::from_raw_mode(mode as fs::RawMode))?;
+        if let Some(mtime) = mtime {
+            fs::futimens(file, &stamps(mtime)?)?;
+        }
+        Ok(())
+    }
+
+    /// Sets permission bits and modification time of this directory.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn set_meta(&self, mode: Option<u32>, mtime: Option<Time>) -> io::Result<()> {
+        let mode = mode.unwrap_or(super::DIRECTORY_MODE_DEFAULT);
+        fs::fchmod(&self.0, Mode::from_raw_mode(mode as fs::RawMode))?;
+        if let Some(mtime) = mtime {
+            fs::futimens(&self.0, &stamps(mtime)?)?;
+        }
+        Ok(())
+    }
+
+    /// Sets the modification time of a symbolic link itself.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn set_symlink_meta(&self, name: &[u8], mtime: Option<Time>) -> io::Result<()> {
+        if let Some(mtime) = mtime {
+            fs::utimensat(&self.0, OsStr::from_bytes(name), &stamps(mtime)?, AtFlags::SYMLINK_NOFOLLOW)?;
+        }
+        Ok(())
+    }
+
+    /// Makes the names in this directory durable.
+    ///
+    /// # Errors
+    /// The medium fails.
+    pub fn sync(&self) -> io::Result<()> {
+        sync_descriptor(self.0.as_fd())
+    }
+
+    /// Renames a name in this directory, replacing nothing but an empty directory.
+    ///
+    /// # Errors
+    /// The new name is a directory that is not empty, or the file system refuses.
+    pub fn rename_over_empty(&self, from: &[u8], to: &[u8]) -> io::Result<()> {
+        // The source is a directory: the kernel refuses a target that is a file or not empty.
+        Ok(fs::renameat(&self.0, OsStr::from_bytes(from), &self.0, OsStr::from_bytes(to))?)
+    }
+
+    /// Removes a name that is not a directory.
+    ///
+    /// # Errors
+    /// The file system refuses.
+    pub fn remove_file(&self, name: &[u8]) -> io::Result<()> {
+        Ok(fs::unlinkat(&self.0, OsStr::from_bytes(name), AtFlags::empty())?)
+    }
+
+    /// Removes an empty directory.
+    ///
+    /// # Errors
+    /// It is not empty, or the file system refuses.
+    pub fn remove_dir(&self, name: &[u8]) -> io::Result<()> {
+        Ok(fs::unlinkat(&self.0, OsStr::from_bytes(name), AtFlags::REMOVEDIR)?)
+    }
+
+    /// Returns whether new names can be made here, by asking the system rather than trying.
+    pub fn is_writable(&self) -> bool {
+        let access = fs::Access::WRITE_OK | fs::Access::EXEC_OK;
+        fs::accessat(&self.0, ".", access, AtFlags::EACCESS).is_ok()
+    }
+}
+
+fn stamps(mtime: Time) -> io::Result<Timestamps> {
+    let seconds = mtime.seconds;
+    let instant = Timespec { tv_sec: seconds, tv_nsec: mtime.nanos.into() };
+    let access = Timespec { tv_sec: 0, tv_nsec: fs::UTIME_OMIT };
+    Ok(Timestamps { last_access: access, last_modification: instant })
+}
+
+#[allow(clippy::unnecessary_cast, clippy::cast_lossless, reason = "field types differ between Unix systems")]
+fn convert(stat: &fs::Stat) -> Stat {
+    let kind = match fs::FileType::from_raw_mode(stat.st_mode as fs::RawMode) {
+        fs::FileType::Directory => ObjectKind::Directory,
+        fs::FileType::RegularFile => ObjectKind::File,
+        fs::FileType::Symlink => ObjectKind::Symlink,
+        fs::FileType::Fifo => ObjectKind::Fifo,
+        fs::FileType::Socket => ObjectKind::Socket,
+        fs::FileType::CharacterDevice | fs::FileType::BlockDevice => ObjectKind::Device,
+        _ => ObjectKind::Other,
+    };
+    Stat {
+        kind,
+        size: u64::try_from(stat.st_size).unwrap_or(0),
+        mode: Some(stat.st_mode as u32 & 0o7777),
+        mtime: Time { seconds: stat.st_mtime as i64, nanos: nanos(stat.st_mtime_nsec as i64) },
+        ctime: Some(Time { seconds: stat.st_ctime as i64, nanos: nanos(stat.st_ctime_nsec as i64) }),
+        id: ObjectId { device: stat.st_dev as u64, number: stat.st_ino as u64 },
+        links: stat.st_nlink as u64,
+    }
+}
+
+fn nanos(value: i64) -> u32 {
+    // A file system that reports nonsense must not produce a time that the format refuses.
+    u32::try_from(value).unwrap_or(0).min(999_999_999)
+}
+
+/// Returns what the file system says of an open file.
+///
+/// # Errors
+/// The file system fails.
+pub fn stat_file(file: &File) -> io::Result<Stat> {
+    Ok(convert(&fs::fstat(file)?))
+}
+
+/// Set once the system has refused `O_NOATIME`, which only a file's owner may ask for.
+static NOATIME_REFUSED: AtomicBool = AtomicBool::new(false);
+
+fn open_regular(at: BorrowedFd<'_>, name: &OsStr) -> io::Result<File> {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    if !NOATIME_REFUSED.load(Ordering::Relaxed) {
+        match fs::openat(at, name, PLAIN | OFlags::NOATIME, Mode::empty()) {
+            Err(Errno::PERM) => NOATIME_REFUSED.store(true, Ordering::Relaxed),
+            other => return regular(other?.into()),
+        }
+    }
+    regular(fs::openat(at, name, PLAIN, Mode::empty())?.into())
+}
+
+fn regular(file: File) -> io::Result<File> {
+    if fs::FileType::from_raw_mode(fs::fstat(&file)?.st_mode) == fs::FileType::RegularFile {
+        Ok(file)
+    } else {
+        Err(io::Error::new(io::ErrorKind::InvalidData, "not a regular file"))
+    }
+}
+
+/// Opens a regular file by path without following a link in the last component; for the vault's own files.
+///
+/// # Errors
+/// There is no such file, it is not regular, or it may not be read.
+pub fn open_plain(path: &Path) -> io::Result<File> {
+    open_regular(fs::CWD, path.as_os_str())
+}
+
+/// Renames without replacing anything.
+///
+/// Where the file system cannot promise that (EINVAL on exFAT, NTFS and vfat through FUSE, and on sshfs), the name is
+/// looked at first and then renamed plainly; the caller holds the vault's lock, and the kernel refuses to replace a
+/// directory that is not empty.
+///
+/// # Errors
+/// [`io::ErrorKind::AlreadyExists`] where the new name exists; whatever else the file system says.
+pub fn rename_no_replace(from: &Path, to: &Path) -> io::Result<()> {
+    #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
+    match fs::renameat_with(fs::CWD, from, fs::CWD, to, fs::RenameFlags::NOREPLACE) {
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {}
+        other => return Ok(other?),
+    }
+    match fs::lstat(to) {
+        Err(Errno::NOENT) => Ok(fs::rename(from, to)?),
+        Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Makes the names in a directory durable.
+///
+/// # Errors
+/// The medium fails.
+pub fn sync_directory(path: &Path) -> io::Result<()> {
+    let directory = fs::open(path, DIRECTORY, Mode::empty())?;
+    sync_descriptor(directory.as_fd())
+}
+
+fn sync_descriptor(descriptor: BorrowedFd<'_>) -> io::Result<()> {
+    #[cfg(target_vendor = "apple")]
+    match fs::fcntl_fullfsync(descriptor) {
+        // Some file systems know only fsync.
+        Err(Errno::NOTSUP | Errno::NOTTY | Errno::INVAL) => {}
+        other => return Ok(other?),
+    }
+    Ok(fs::fsync(descriptor)?)
+}
+
+/// Makes everything on the file system that holds `directory` durable; returns whether the system can do that.
+///
+/// # Errors
+/// The medium fails.
+pub fn sync_filesystem(directory: &Dir) -> io::Result<bool> {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    {
+        fs::syncfs(&directory.0)?;
+        Ok(true)
+    }
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    {
+        let _ = directory;
+        Ok(false)
+    }
+}
+
+/// Asks the system to forget what it holds of a file in memory, so that the next read comes from the medium.
+/// Returns whether it can be asked.
+pub fn drop_cached(file: &File) -> bool {
+    #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+    {
+        fs::fadvise(file, 0, None, fs::Advice::DontNeed).is_ok()
+    }
+    #[cfg(target_vendor = "apple")]
+    {
+        fs::fcntl_nocache(file, true).is_ok()
+    }
+    #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd", target_vendor = "apple")))]
+    {
+        let _ = file;
+        false
+    }
+}
+
+/// Asks the system to begin writing what was written to a file, without waiting, so that a later sync is short.
+pub fn write_ahead(file: &File) {
+    // Linux begins write-back early when told that the pages are not needed; dirty ones stay until they are written.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    let _ = fs::fadvise(file, 0, None, fs::Advice::DontNeed);
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    let _ = file;
+}
+
+/// Returns whether only the owner can read an open file; nothing where the medium has no modes.
+///
+/// # Errors
+/// The file system fails.
+pub fn is_private(file: &File) -> io::Result<Option<bool>> {
+    let mode = file.metadata()?.mode();
+    Ok(Some(mode & 0o077 == 0))
+}
+
+/// Creates a file for its owner alone, writes `bytes` and makes them durable. The name must not exist.
+///
+/// # Errors
+/// The name exists, or the file system refuses; nothing is left behind then.
+pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    use io::Write;
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut file: File = fs::open(path, flags, Mode::from_raw_mode(0o600))?.into();
+    let written = file
+        .set_permissions(std::fs::Permissions::from_mode(0o600))
+        .or_else(|error| match error.raw_os_error() {
+            // Media without modes: exFAT, some network shares.
+            Some(code) if code == Errno::PERM.raw_os_error() || code == Errno::NOTSUP.raw_os_error() => Ok(()),
+            _ => Err(error),
+        })
+        .and_then(|()| file.write_all(bytes))
+        .and_then(|()| file.sync_all());
+    if written.is_err() {
+        let _ = std::fs::remove_file(path);
+    }
+    written
+}
+
+/// Raises the soft limit of open files to the hard one; deep trees and many threads need descriptors.
+pub fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current < limit.maximum || (limit.current.is_some() && limit.maximum.is_none()) {
+        // macOS refuses more than OPEN_MAX although the hard limit says unlimited.
+        let wanted = limit.maximum.unwrap_or(10_240).min(65_536);
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum: limit.maximum });
+    }
+}

@@ -1,0 +1,232 @@
+//! Walking a tree in path order, through directory handles.
+//!
+//! Depth and length of paths are without limit: only the deepest directories stay open, one further up is opened again
+//! through `..` and must be the same object. Nothing is reported as missing that a second listing still holds.
+
+use std::io;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use super::{Dir, ObjectId, ObjectKind, Stat};
+use crate::path::EntryPath;
+
+/// How many directories on the way from the root stay open.
+const OPEN_MAX: usize = 64;
+
+/// An object that the walk found.
+#[derive(Debug)]
+pub struct Found {
+    /// Where it lies below the root.
+    pub path: EntryPath,
+    /// What the file system says of it.
+    pub stat: Stat,
+    /// The directory that holds it; for the root and other directories, the directory itself.
+    pub dir: Arc<Dir>,
+    /// The target, of a symbolic link.
+    pub target: Vec<u8>,
+}
+
+/// What the walk reports.
+#[derive(Debug)]
+pub enum Event {
+    /// An object, in path order.
+    Found(Found),
+    /// An object that cannot be looked at.
+    Failed(EntryPath, io::Error),
+}
+
+/// What to do with an object, decided before it is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Decision {
+    /// Report it, and walk into it.
+    Take,
+    /// Leave it out, with everything below it.
+    Skip,
+}
+
+struct Frame {
+    path: EntryPath,
+    id: ObjectId,
+    // Closed where the walk is far below.
+    dir: Option<Arc<Dir>>,
+    // Names still to visit, the next one last.
+    names: Vec<Vec<u8>>,
+}
+
+/// Walks everything below `root`, itself included, in path order.
+///
+/// `decide` sees every object but the root before it is opened; `emit` receives the events and may end the walk.
+///
+/// # Errors
+/// The root itself cannot be read, or a directory on the way back is no longer where it was.
+pub fn walk(
+    root: Dir,
+    mut decide: impl FnMut(&EntryPath, &Stat) -> Decision,
+    mut emit: impl FnMut(Event) -> ControlFlow<()>,
+) -> io::Result<()> {
+    let stat = root.stat()?;
+    let root = Arc::new(root);
+    let mut stack = vec![Frame {
+        path: EntryPath::root(),
+        id: stat.id,
+        names: sorted_names(&root)?,
+        dir: Some(Arc::clone(&root)),
+    }];
+    if emit(Event::Found(Found { path: EntryPath::root(), stat, dir: root, target: Vec::new() })).is_break() {
+        return Ok(());
+    }
+    while let Some(frame) = stack.last_mut() {
+        let Some(name) = frame.names.pop() else {
+            let done = stack.pop().expect("the loop has seen it");
+            reopen_last(&mut stack, &done)?;
+            continue;
+        };
+        let dir = Arc::clone(frame.dir.as_ref().expect("the deepest directory is open"));
+        let path = match frame.path.join(&name) {
+            Ok(path) => path,
+            Err(error) => {
+                // Named by its directory: the path itself has no valid form.
+                let error = io::Error::new(io::ErrorKind::InvalidFilename, error);
+                if emit(Event::Failed(frame.path.clone(), error)).is_break() {
+                    return Ok(());
+                }
+                continue;
+            }
+        };
+        let Some(event) = visit(&dir, &name, path, &mut decide, &mut stack) else { continue };
+        if emit(event).is_break() {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// Looks at one name; a directory that is to be walked goes onto the stack.
+fn visit(
+    dir: &Arc<Dir>,
+    name: &[u8],
+    path: EntryPath,
+    decide: &mut impl FnMut(&EntryPath, &Stat) -> Decision,
+    stack: &mut Vec<Frame>,
+) -> Option<Event> {
+    let stat = match dir.stat_at(name) {
+        Ok(stat) => stat,
+        Err(error) => return failed_unless_gone(dir, name, path, error),
+    };
+    if decide(&path, &stat) == Decision::Skip {
+        return None;
+    }
+    match stat.kind {
+        ObjectKind::Directory => {
+            let opened = dir.open_dir(name).and_then(|child| {
+                let stat = child.stat()?;
+                Ok((sorted_names(&child)?, stat, Arc::new(child)))
+            });
+            let (names, stat, child) = match opened {
+                Ok(opened) => opened,
+                Err(error) => return failed_unless_gone(dir, name, path, error),
+            };
+            if stack.len() >= OPEN_MAX {
+                let depth = stack.len() - OPEN_MAX;
+                stack[depth].dir = None;
+            }
+            stack.push(Frame { path: path.clone(), id: stat.id, dir: Some(Arc::clone(&child)), names });
+            Some(Event::Found(Found { path, stat, dir: child, target: Vec::new() }))
+        }
+        ObjectKind::Symlink => match dir.read_link(name) {
+            Ok(target) => Some(Event::Found(Found { path, stat, dir: Arc::clone(dir), target })),
+            Err(error) => failed_unless_gone(dir, name, path, error),
+        },
+        _ => Some(Event::Found(Found { path, stat, dir: Arc::clone(dir), target: Vec::new() })),
+    }
+}
+
+/// Opens the directory above `done` again if the walk had closed it.
+fn reopen_last(stack: &mut [Frame], done: &Frame) -> io::Result<()> {
+    let Some(above) = stack.last_mut() else { return Ok(()) };
+    if above.dir.is_some() {
+        return Ok(());
+    }
+    let below = done.dir.as_ref().expect("the deepest directory is open");
+    let dir = below.open_parent()?;
+    if dir.stat()?.id != above.id {
+        let message = format!("the directory {} was moved while it was walked", done.path);
+        return Err(io::Error::other(message));
+    }
+    above.dir = Some(Arc::new(dir));
+    Ok(())
+}
+
+/// A name that has vanished since the directory was listed is dropped if a second listing lacks it too.
+fn failed_unless_gone(dir: &Dir, name: &[u8], path: EntryPath, error: io::Error) -> Option<Event> {
+    if is_gone(dir, name, &error) { None } else { Some(Event::Failed(path, error)) }
+}
+
+/// Returns whether `error` says that a name has vanished, and a second listing of its directory lacks it too.
+pub fn is_gone(dir: &Dir, name: &[u8], error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound
+        && dir.names().is_ok_and(|names| names.iter().all(|other| other != name))
+}
+
+fn sorted_names(dir: &Dir) -> io::Result<Vec<Vec<u8>>> {
+    let mut names = dir.names()?;
+    names.sort_unstable_by(|a, b| b.cmp(a));
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn paths(root: &std::path::Path) -> Vec<String> {
+        let mut paths = Vec::new();
+        walk(Dir::open(root).expect("a directory"), |_, _| Decision::Take, |event| {
+            match event {
+                Event::Found(found) => paths.push(found.path.to_string()),
+                Event::Failed(path, error) => panic!("{path}: {error}"),
+            }
+            ControlFlow::Continue(())
+        })
+        .expect("readable");
+        paths
+    }
+
+    #[test]
+    fn a_walk_visits_everything_once_in_path_order() {
+        let root = tempfile::tempdir().expect("a directory");
+        for dir in ["a/b", "a.d", "empty"] {
+            fs::create_dir_all(root.path().join(dir)).expect("new");
+        }
+        for file in ["a/b/c", "a/z", "a.d/x", "a-"] {
+            fs::write(root.path().join(file), b"").expect("new");
+        }
+        assert_eq!(paths(root.path()), [".", "a", "a/b", "a/b/c", "a/z", "a-", "a.d", "a.d/x", "empty"]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn depth_is_not_limited_by_open_files_or_path_length() {
+        let root = tempfile::tempdir().expect("a directory");
+        let name = [b'd'; 100];
+        let mut dir = Dir::open(root.path()).expect("a directory");
+        for _ in 0..300 {
+            dir.create_dir(&name).expect("new");
+            dir = dir.open_dir(&name).expect("just made");
+        }
+        dir.create_file(b"leaf").expect("new");
+        let found = paths(root.path());
+        assert_eq!(found.len(), 302);
+        assert_eq!(found.last().expect("not empty").len(), 300 * 101 + 4);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_to_a_directory_is_reported_and_not_followed() {
+        let root = tempfile::tempdir().expect("a directory");
+        fs::create_dir(root.path().join("real")).expect("new");
+        fs::write(root.path().join("real/file"), b"").expect("new");
+        std::os::unix::fs::symlink("real", root.path().join("link")).expect("new");
+        assert_eq!(paths(root.path()), [".", "link", "real", "real/file"]);
+    }
+}
