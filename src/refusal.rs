@@ -178,7 +178,7 @@ codes! {
     PackForged = 318, "a pack's footer is not authentic",
         "change nothing; run `devvault verify` to learn which snapshots are affected";
 
-    ProbeFailed = 401, "the vault's medium fails a test write",
+    ProbeFailed = 401, "the vault's medium fails a write",
         "check that the medium is writable and healthy";
     VaultForbidden = 402, "the vault may not be read or written",
         "run as the user that owns the vault, or correct its permissions";

@@ -74,6 +74,14 @@ impl Store for LocalStore {
         Ok(Box::new(LocalFile { file, length }))
     }
 
+    fn length(&self, name: &str) -> io::Result<u64> {
+        let metadata = fs::symlink_metadata(self.path(name))?;
+        if !metadata.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "not a regular file"));
+        }
+        Ok(metadata.len())
+    }
+
     fn create(&self, name: &str) -> io::Result<Box<dyn NewFile>> {
         let file = File::options().write(true).create_new(true).open(self.path(name))?;
         Ok(Box::new(LocalNewFile { file, waiting: 0 }))

@@ -77,6 +77,11 @@ pub trait Store: Send + Sync + Debug {
     /// # Errors
     /// [`io::ErrorKind::NotFound`]; [`io::ErrorKind::InvalidData`] where it is not a regular file.
     fn open(&self, name: &str) -> io::Result<Box<dyn StoredFile>>;
+    /// Returns the length of a regular file without opening it.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    fn length(&self, name: &str) -> io::Result<u64>;
     /// Creates a file that must not exist.
     ///
     /// # Errors

@@ -1,0 +1,106 @@
+//! A pool of worker threads whose results are taken in the order in which the caller wants them.
+//!
+//! Jobs run in the order in which they were spawned and must not wait for each other. The number of jobs under way is
+//! the caller's to bound: it holds their [`Task`]s.
+
+use std::num::NonZero;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+use std::thread;
+
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// Worker threads; they end when the last handle is dropped and the queue is empty.
+#[derive(Clone)]
+pub struct Pool {
+    queue: Arc<Sender<Job>>,
+    threads: usize,
+}
+
+/// The result of a job that may still be running.
+pub struct Task<T>(Receiver<thread::Result<T>>);
+
+impl Pool {
+    /// Starts a pool with as many threads as the machine runs at once.
+    pub fn new() -> Self {
+        Self::with_threads(thread::available_parallelism().map_or(1, NonZero::get).min(64))
+    }
+
+    /// Starts a pool with a number of threads, at least one.
+    pub fn with_threads(threads: usize) -> Self {
+        let threads = threads.max(1);
+        let (sender, receiver) = unbounded::<Job>();
+        for _ in 0..threads {
+            let receiver = receiver.clone();
+            thread::spawn(move || {
+                for job in receiver {
+                    job();
+                }
+            });
+        }
+        Self { queue: Arc::new(sender), threads }
+    }
+
+    /// Returns the number of threads.
+    pub fn threads(&self) -> usize {
+        self.threads
+    }
+
+    /// Queues a job.
+    pub fn spawn<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Task<T> {
+        let (sender, receiver) = bounded(1);
+        let job = Box::new(move || {
+            // A dropped task has lost interest in the result.
+            let _ = sender.send(catch_unwind(AssertUnwindSafe(job)));
+        });
+        if let Err(unsent) = self.queue.send(job) {
+            // The workers live as long as the queue; but a result is owed in any case.
+            (unsent.into_inner())();
+        }
+        Task(receiver)
+    }
+}
+
+impl Default for Pool {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T> Task<T> {
+    /// Waits for the result; a panic in the job goes on here.
+    pub fn wait(self) -> T {
+        match self.0.recv().expect("a job always sends its result") {
+            Ok(result) => result,
+            Err(panic) => resume_unwind(panic),
+        }
+    }
+
+    /// Returns whether the result is there, so that waiting for it would not block.
+    pub fn is_done(&self) -> bool {
+        !self.0.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_arrive_in_the_order_in_which_they_are_awaited() {
+        let pool = Pool::with_threads(3);
+        let tasks: Vec<_> = (0..100u64).map(|n| pool.spawn(move || n * n)).collect();
+        let results: Vec<u64> = tasks.into_iter().map(Task::wait).collect();
+        assert_eq!(results, (0..100).map(|n| n * n).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_panic_reaches_the_one_who_waits_and_spares_the_pool() {
+        let pool = Pool::with_threads(1);
+        let bad = pool.spawn(|| panic!("on purpose"));
+        assert!(catch_unwind(AssertUnwindSafe(|| bad.wait())).is_err());
+        assert_eq!(pool.spawn(|| 7).wait(), 7);
+    }
+}

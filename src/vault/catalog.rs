@@ -1,0 +1,323 @@
+//! The catalog: which chunk lies where, from authentic footers or an authentic index of them.
+//!
+//! A writer leaves a chunk out only because of what stands here, so every pack in it has, at this moment, exactly the
+//! length that its authentic footer demands. For a reader a place is a hint: the bytes prove themselves.
+
+use std::collections::HashMap;
+use std::io;
+
+use super::{Finding, layout};
+use crate::crypto::{Digest, Id, Macs};
+use crate::format::entry::ChunkRef;
+use crate::format::index::{self, IndexedPack};
+use crate::format::pack::{self, BadFooter, BlockInfo, BlockKind, Encoding, Footer};
+use crate::limits;
+use crate::refusal::Code;
+use crate::store::{NameKind, Store};
+
+/// A pack of the vault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pack {
+    /// Its name: the digest that its bytes should have.
+    pub name: Digest,
+    /// The length of its file.
+    pub length: u64,
+}
+
+/// A block of a pack, without the list of its chunks.
+#[derive(Debug, Clone, Copy)]
+pub struct Block {
+    /// Which pack, counted in [`Catalog::packs`].
+    pub pack: u32,
+    /// Where it begins in the pack.
+    pub offset: u64,
+    /// Its stored length.
+    pub stored: u32,
+    /// Its plain length.
+    pub plain: u32,
+    /// How it is stored.
+    pub encoding: Encoding,
+    /// What its chunks are.
+    pub kind: BlockKind,
+    /// The digest of its stored bytes.
+    pub digest: Digest,
+}
+
+impl Block {
+    /// Returns the block in the form that the decoder takes, without its chunks.
+    pub fn info(&self) -> BlockInfo {
+        BlockInfo {
+            offset: self.offset,
+            stored: self.stored,
+            plain: self.plain,
+            encoding: self.encoding,
+            kind: self.kind,
+            digest: self.digest,
+            chunks: Vec::new(),
+        }
+    }
+}
+
+/// One place of one chunk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// The chunk's id.
+    pub id: Digest,
+    /// Which block, counted in [`Catalog::block`].
+    pub block: u32,
+    /// Where it begins in the plain block.
+    pub offset: u32,
+    /// Its length.
+    pub length: u32,
+}
+
+/// Which chunk lies where.
+#[derive(Debug, Default)]
+pub struct Catalog {
+    packs: Vec<Pack>,
+    blocks: Vec<Block>,
+    // Ascending; a chunk that lies in several packs has several places.
+    places: Vec<Place>,
+    /// What is wrong with packs; their chunks are not in the catalog.
+    pub findings: Vec<Finding>,
+    /// Files that lie among the packs and are none.
+    pub foreign: Vec<String>,
+    /// How the index served.
+    pub index: IndexState,
+}
+
+/// How the index served in making a catalog.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct IndexState {
+    /// Packs whose place was taken from the index.
+    pub packs_indexed: u64,
+    /// Packs whose own footer was read.
+    pub packs_read: u64,
+    /// Index files there were.
+    pub files: u64,
+    /// Why parts of the index were ignored, in words; empty where it served completely.
+    pub ignored: Vec<String>,
+}
+
+/// Whether the index may be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UseIndex {
+    /// It may.
+    Yes,
+    /// Every footer is read from its pack.
+    No,
+}
+
+impl Catalog {
+    /// Makes the catalog of a vault.
+    ///
+    /// # Errors
+    /// The directories of packs cannot be listed.
+    pub fn load(store: &dyn Store, macs: &Macs, use_index: UseIndex) -> io::Result<Self> {
+        let mut catalog = Self::default();
+        let names = catalog.list_packs(store)?;
+        let mut indexed = match use_index {
+            UseIndex::Yes => read_index(store, macs, &mut catalog.index),
+            UseIndex::No => HashMap::new(),
+        };
+        for name in names {
+            let path = layout::pack_path(&name);
+            let length = match store.length(&path) {
+                Ok(length) => length,
+                // Removed since the listing; whoever misses it lists again.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => {
+                    catalog.findings.push(Finding::new(Code::VaultUnreadable, path, error));
+                    continue;
+                }
+            };
+            let footer = match indexed.remove(&name) {
+                Some(known) if known.length == length => {
+                    catalog.index.packs_indexed += 1;
+                    known.footer
+                }
+                other => {
+                    if other.is_some() {
+                        catalog.index.ignored.push(format!("it gives {path} another length than the file has"));
+                    }
+                    match read_footer(store, macs, &path) {
+                        Ok(footer) => {
+                            catalog.index.packs_read += 1;
+                            footer
+                        }
+                        Err(finding) => {
+                            catalog.findings.push(finding);
+                            continue;
+                        }
+                    }
+                }
+            };
+            catalog.add(Pack { name, length }, &footer);
+        }
+        if !indexed.is_empty() {
+            catalog.index.ignored.push(format!("it lists {} pack(s) that are not there", indexed.len()));
+        }
+        if use_index == UseIndex::Yes && catalog.index.packs_read > 0 {
+            catalog.index.ignored.push(format!("it lacks {} pack(s) that are there", catalog.index.packs_read));
+        }
+        catalog.places.sort_unstable();
+        Ok(catalog)
+    }
+
+    fn list_packs(&mut self, store: &dyn Store) -> io::Result<Vec<Digest>> {
+        let mut names = Vec::new();
+        for directory in store.list(layout::PACKS)? {
+            let shown = crate::path::shown(directory.name.as_bytes());
+            if directory.kind != NameKind::Directory || directory.name.len() != 2 {
+                self.foreign.push(format!("{}/{shown}", layout::PACKS));
+                continue;
+            }
+            for file in store.list(&format!("{}/{}", layout::PACKS, directory.name))? {
+                match layout::pack_name(&directory.name, &file.name) {
+                    Some(name) if file.kind == NameKind::File => names.push(name),
+                    Some(name) => self.findings.push(Finding::new(
+                        Code::VaultUnreadable,
+                        layout::pack_path(&name),
+                        "it is not a regular file",
+                    )),
+                    None => self.foreign.push(format!("{}/{shown}/{}", layout::PACKS, crate::path::shown(file.name.as_bytes()))),
+                }
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    fn add(&mut self, pack: Pack, footer: &Footer) {
+        let number = u32::try_from(self.packs.len()).expect("a directory holds fewer names");
+        self.packs.push(pack);
+        for block in &footer.blocks {
+            let index = u32::try_from(self.blocks.len()).expect("packs and blocks are bounded");
+            self.blocks.push(Block {
+                pack: number,
+                offset: block.offset,
+                stored: block.stored,
+                plain: block.plain,
+                encoding: block.encoding,
+                kind: block.kind,
+                digest: block.digest,
+            });
+            let mut offset = 0;
+            for chunk in &block.chunks {
+                self.places.push(Place { id: chunk.id(), block: index, offset, length: chunk.length() });
+                offset += chunk.length();
+            }
+        }
+    }
+
+    /// Adds packs that were just written and checked.
+    pub fn extend(&mut self, packs: &[IndexedPack]) {
+        for pack in packs {
+            self.add(Pack { name: pack.name, length: pack.length }, &pack.footer);
+        }
+        self.places.sort_unstable();
+    }
+
+    /// Returns every pack with an authentic footer, ascending by name as long as nothing was added.
+    pub fn packs(&self) -> &[Pack] {
+        &self.packs
+    }
+
+    /// Returns a block.
+    pub fn block(&self, index: u32) -> &Block {
+        &self.blocks[index as usize]
+    }
+
+    /// Returns every place of a chunk of this id and length.
+    pub fn places(&self, chunk: ChunkRef) -> impl Iterator<Item = &Place> {
+        let start = self.places.partition_point(|place| place.id < chunk.id());
+        self.places[start..]
+            .iter()
+            .take_while(move |place| place.id == chunk.id())
+            .filter(move |place| place.length == chunk.length())
+    }
+
+    /// Returns whether a chunk lies in some pack.
+    pub fn holds(&self, chunk: ChunkRef) -> bool {
+        self.places(chunk).next().is_some()
+    }
+
+    /// Returns the number of distinct places, at least that of distinct chunks.
+    pub fn place_count(&self) -> usize {
+        self.places.len()
+    }
+
+    /// Forgets a pack that failed a read: none of its places counts any more.
+    pub fn distrust(&mut self, name: &Digest) {
+        let Some(pack) = self.packs.iter().position(|pack| pack.name == *name) else { return };
+        let blocks = &self.blocks;
+        self.places.retain(|place| blocks[place.block as usize].pack as usize != pack);
+    }
+}
+
+/// Reads the footer of a pack and authenticates it.
+///
+/// # Errors
+/// DV318 where it is not authentic, DV106 where it is not there or contradicts the file, DV110 where it cannot be read.
+pub fn read_footer(store: &dyn Store, macs: &Macs, path: &str) -> Result<Footer, Finding> {
+    let unreadable = |error: io::Error| Finding::new(Code::VaultUnreadable, path, error);
+    let damaged = |detail: &str| Finding::new(Code::PackDamaged, path, detail);
+    let file = store.open(path).map_err(unreadable)?;
+    let length = file.length();
+    if length < pack::HEADER_BYTES + pack::TRAILER_BYTES || length > limits::PACK_BYTES_MAX {
+        return Err(damaged("its length is none that a pack can have"));
+    }
+    // Most footers fit into the first read.
+    let read_tail = |bytes: u64| -> Result<Vec<u8>, Finding> {
+        let mut tail = vec![0; bytes.min(length) as usize];
+        file.read_at(&mut tail, length - bytes.min(length)).map_err(unreadable)?;
+        Ok(tail)
+    };
+    let mut tail = read_tail(64 << 10)?;
+    let table = pack::table_bytes(&tail).ok_or_else(|| damaged("its end is no footer; it is cut or overwritten"))?;
+    let needed = u64::from(table) + pack::TRAILER_BYTES;
+    if needed > length {
+        return Err(damaged("its footer is longer than the file"));
+    }
+    if needed > tail.len() as u64 {
+        tail = read_tail(needed)?;
+    }
+    let footer = Footer::decode(&tail, macs).map_err(|error| match error {
+        BadFooter::Forged => Finding::new(Code::PackForged, path, error),
+        BadFooter::Cut | BadFooter::Malformed(_) => damaged(&error.to_string()),
+    })?;
+    if footer.pack_bytes() != length {
+        return Err(damaged("its file has another length than its footer says"));
+    }
+    Ok(footer)
+}
+
+/// Reads every index file; what does not authenticate is ignored and noted.
+fn read_index(store: &dyn Store, macs: &Macs, state: &mut IndexState) -> HashMap<Digest, IndexedPack> {
+    let mut packs = HashMap::new();
+    let files = match store.list(layout::INDEX) {
+        Ok(files) => files,
+        Err(error) => {
+            state.ignored.push(format!("its directory cannot be listed: {error}"));
+            return packs;
+        }
+    };
+    for file in files.into_iter().filter(|file| index_id(&file.name).is_some()) {
+        state.files += 1;
+        let path = format!("{}/{}", layout::INDEX, file.name);
+        let decoded = store
+            .read(&path, limits::INDEX_BYTES_MAX)
+            .map_err(|error| error.to_string())
+            .and_then(|bytes| index::decode(macs, &bytes).map_err(|error| error.to_string()));
+        match decoded {
+            Ok(listed) => packs.extend(listed.into_iter().map(|pack| (pack.name, pack))),
+            Err(reason) => state.ignored.push(format!("{path}: {reason}")),
+        }
+    }
+    packs
+}
+
+/// Returns the id that an index file's name stands for.
+pub fn index_id(name: &str) -> Option<Id> {
+    name.strip_suffix(".idx")?.parse().ok()
+}

@@ -1,0 +1,349 @@
+//! The chain: every record of a vault, each continuing the one before.
+//!
+//! Reading it collects findings instead of stopping, so that `verify` can tell everything that is wrong; whoever needs
+//! a sound chain refuses on the first. Nothing is parsed before its tag has verified.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+
+use super::layout;
+use super::Finding;
+use crate::crypto::{Digest, MAC_BYTES, Macs};
+use crate::format::record::{BadRecord, Body, Branch, Gone, Head, Record, RecordKind, Snapshot};
+use crate::limits;
+use crate::refusal::Code;
+use crate::store::{NameKind, Store};
+
+/// One authentic record.
+#[derive(Debug)]
+pub struct Link {
+    /// The digest of its exact bytes.
+    pub digest: Digest,
+    /// Its kind.
+    pub kind: RecordKind,
+    /// The length of its bytes.
+    pub bytes: u64,
+    /// What it says.
+    pub record: Record,
+}
+
+/// The records of a vault, as far as they authenticate, and what is wrong with the rest.
+#[derive(Debug, Default)]
+pub struct Chain {
+    links: BTreeMap<u64, Link>,
+    gone: BTreeMap<u64, Gone>,
+    config: Option<Digest>,
+    /// What is wrong with it.
+    pub findings: Vec<Finding>,
+    /// Directories of snapshots that were never finalized.
+    pub incomplete: Vec<String>,
+    /// Names in the directory of records that stand for nothing.
+    pub foreign: Vec<String>,
+}
+
+/// How many bytes may be authenticated again to find the number that a misplaced record belongs to.
+const DIAGNOSIS_BYTES_MAX: u64 = 256 << 20;
+
+/// Bytes of a record and what they were found to be.
+enum Read {
+    Authentic(RecordKind, Vec<u8>),
+    /// Nothing that could be a record is left; the number counts as missing.
+    Nothing,
+}
+
+impl Chain {
+    /// Reads the whole chain. Where something is wrong it is read a second time: what another process finished
+    /// meanwhile is no finding, and what reads differently now is reported as unstable.
+    ///
+    /// # Errors
+    /// The directory of records cannot be listed.
+    pub fn read(store: &dyn Store, macs: &Macs, config: Option<Digest>) -> io::Result<Self> {
+        let first = Self::read_once(store, macs, config)?;
+        if first.findings.is_empty() {
+            return Ok(first);
+        }
+        let mut second = Self::read_once(store, macs, config)?;
+        let fleeting = |finding: &&Finding| {
+            !matches!(finding.code, Code::RecordMissing | Code::RecordIncomplete)
+                && second.findings.iter().all(|other| other.subject != finding.subject)
+                && second.links.keys().any(|number| finding.snapshots.contains(number))
+        };
+        let unstable: Vec<Finding> = first
+            .findings
+            .iter()
+            .filter(fleeting)
+            .map(|finding| Finding {
+                detail: format!("the first read failed ({}), the second succeeded", finding.detail),
+                code: Code::Unstable,
+                ..finding.clone()
+            })
+            .collect();
+        second.findings.extend(unstable);
+        Ok(second)
+    }
+
+    fn read_once(store: &dyn Store, macs: &Macs, config: Option<Digest>) -> io::Result<Self> {
+        let mut chain = Self { config, ..Self::default() };
+        let mut numbers = Vec::new();
+        for listed in store.list(layout::SNAPSHOTS)? {
+            match layout::record_number(&listed.name) {
+                Some(number) => numbers.push((number, listed.kind)),
+                None if listed.name.starts_with(layout::INCOMPLETE_PREFIX) => chain.incomplete.push(listed.name),
+                None => chain.foreign.push(listed.name),
+            }
+        }
+        numbers.sort_unstable_by_key(|(number, _)| *number);
+        chain.incomplete.sort_unstable();
+        chain.foreign.sort_unstable();
+        let highest = numbers.last().map_or(0, |(number, _)| *number);
+        for (number, kind) in numbers {
+            if kind == NameKind::Directory {
+                chain.add(store, macs, number, highest);
+            } else {
+                chain.find(Code::RecordIncomplete, number, "it is not a directory");
+            }
+        }
+        chain.check_order();
+        Ok(chain)
+    }
+
+    fn find(&mut self, code: Code, number: u64, detail: impl std::fmt::Display) {
+        self.findings.push(Finding::new(code, layout::record_directory(number), detail).snapshot(number));
+    }
+
+    /// Reads one record and files it under its number.
+    fn add(&mut self, store: &dyn Store, macs: &Macs, number: u64, highest: u64) {
+        let Read::Authentic(kind, bytes) = self.authenticate(store, macs, number, highest) else { return };
+        let record = match Record::decode(&bytes, kind) {
+            Ok(record) => record,
+            Err(BadRecord::Unknown(what)) => return self.find(Code::FormatUnknown, number, what),
+            Err(BadRecord::Malformed(reason)) => return self.find(Code::RecordDamaged, number, reason),
+        };
+        if record.vault != macs.vault() {
+            return self.find(Code::RecordForeign, number, format!("it names vault {}", record.vault));
+        }
+        if record.number != number {
+            return self.find(Code::RecordMisplaced, number, format!("it is record {}", record.number));
+        }
+        if self.config.is_some_and(|config| config != record.config) {
+            return self.find(Code::ConfigForged, number, "it was made under another vault.json");
+        }
+        if let Body::Tombstone(tombstone) = &record.body {
+            self.gone.extend(tombstone.gone.iter().map(|gone| (gone.number, gone.clone())));
+        }
+        let link = Link { digest: Digest::of(&bytes), kind, bytes: bytes.len() as u64, record };
+        self.links.insert(number, link);
+    }
+
+    fn authenticate(&mut self, store: &dyn Store, macs: &Macs, number: u64, highest: u64) -> Read {
+        let directory = layout::record_directory(number);
+        let names = match store.list(&directory) {
+            Ok(names) => names,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Read::Nothing,
+            Err(error) => {
+                self.find(Code::VaultUnreadable, number, error);
+                return Read::Nothing;
+            }
+        };
+        let kinds: Vec<RecordKind> = RecordKind::ALL
+            .into_iter()
+            .filter(|kind| names.iter().any(|listed| listed.name == layout::record_file(*kind)))
+            .collect();
+        let [kind] = kinds[..] else {
+            let detail = if kinds.is_empty() { "it holds no record" } else { "it holds more than one record" };
+            self.find(Code::RecordIncomplete, number, detail);
+            return Read::Nothing;
+        };
+        let (file, mac_file) = (layout::record_file(kind), layout::record_mac_file(kind));
+        if let Some(extra) = names.iter().find(|listed| listed.name != file && listed.name != mac_file) {
+            let name = crate::path::shown(extra.name.as_bytes());
+            self.find(Code::RecordIncomplete, number, format!("it holds {name}, which does not belong there"));
+        }
+        if names.iter().all(|listed| listed.name != mac_file) {
+            self.find(Code::RecordIncomplete, number, format!("{mac_file} is missing"));
+            return Read::Nothing;
+        }
+        let read = |name: &str, bytes_max| {
+            store.read(&format!("{directory}/{name}"), bytes_max).map_err(|error| format!("{name}: {error}"))
+        };
+        let (bytes, tag) = match (read(&file, limits::RECORD_BYTES_MAX), read(&mac_file, limits::MAC_FILE_BYTES)) {
+            (Ok(bytes), Ok(tag)) => (bytes, tag),
+            (Err(error), _) | (_, Err(error)) => {
+                self.find(Code::VaultUnreadable, number, error);
+                return Read::Nothing;
+            }
+        };
+        let tag = decode_mac_file(&tag);
+        if let Some(tag) = tag
+            && macs.verifies(kind.domain(), number, &bytes, &tag)
+        {
+            return Read::Authentic(kind, bytes);
+        }
+        let (code, detail) = diagnose(macs, kind, &bytes, tag, highest);
+        self.find(code, number, detail);
+        Read::Nothing
+    }
+
+    /// Checks that every number up to the highest is there or accounted for, and continues the one before.
+    fn check_order(&mut self) {
+        // A removal makes its tombstone durable first: what is gone may still lie there for a moment.
+        let gone: Vec<u64> = self.gone.keys().copied().filter(|number| self.links.contains_key(number)).collect();
+        for number in gone {
+            if self.links[&number].kind == RecordKind::Snapshot {
+                self.links.remove(&number);
+            }
+        }
+        let faulty = self.findings.iter().flat_map(|finding| finding.snapshots.iter().copied());
+        let known: BTreeSet<u64> = self.links.keys().chain(self.gone.keys()).copied().chain(faulty).collect();
+        let highest = self.links.keys().next_back().copied().unwrap_or(0);
+        let mut found = Vec::new();
+        let mut next = 1;
+        // Gaps, not numbers: a hostile number must not make this long.
+        for number in known.into_iter().filter(|&number| number <= highest) {
+            if number > next {
+                let many = if number - next > 1 { format!(" to {:08}", number - 1) } else { String::new() };
+                let detail = format!("{next:08}{many}: the directory is not there, and no tombstone accounts for it");
+                found.push((Code::RecordMissing, next, detail));
+            }
+            next = number + 1;
+        }
+        for (&number, link) in &self.links {
+            if self.digest(number - 1).is_some_and(|digest| digest != link.record.predecessor) {
+                found.push((Code::ChainBroken, number, "it names another predecessor than the record before it".into()));
+            }
+        }
+        for (code, number, detail) in found {
+            self.find(code, number, detail);
+        }
+    }
+
+    /// Returns the digest of a record that is there or gone, as far as it is known; number 0 is `vault.json`.
+    pub fn digest(&self, number: u64) -> Option<Digest> {
+        if number == 0 {
+            return self.config;
+        }
+        self.links
+            .get(&number)
+            .map(|link| link.digest)
+            .or_else(|| self.gone.get(&number).and_then(|gone| gone.digest))
+            .or_else(|| {
+                // A lost record's successor still names it.
+                self.gone.get(&number)?;
+                self.links.get(&(number + 1)).map(|link| link.record.predecessor)
+            })
+    }
+
+    /// Returns the newest record's number and digest; number 0 where there is none.
+    pub fn head(&self) -> Head {
+        match self.links.last_key_value() {
+            Some((&number, link)) => Head { digest: link.digest, number },
+            None => Head { digest: self.config.unwrap_or(Digest([0; 32])), number: 0 },
+        }
+    }
+
+    /// Returns whether a head occurs in the chain.
+    pub fn holds(&self, head: &Head) -> bool {
+        self.digest(head.number) == Some(head.digest)
+    }
+
+    /// Returns every authentic record, ascending.
+    pub fn links(&self) -> impl DoubleEndedIterator<Item = (u64, &Link)> {
+        self.links.iter().map(|(&number, link)| (number, link))
+    }
+
+    /// Returns every authentic snapshot, ascending.
+    pub fn snapshots(&self) -> impl DoubleEndedIterator<Item = (u64, &Snapshot)> {
+        self.links().filter_map(|(number, link)| match &link.record.body {
+            Body::Snapshot(snapshot) => Some((number, &**snapshot)),
+            _ => None,
+        })
+    }
+
+    /// Returns one authentic snapshot.
+    pub fn snapshot(&self, number: u64) -> Option<&Snapshot> {
+        match &self.links.get(&number)?.record.body {
+            Body::Snapshot(snapshot) => Some(snapshot),
+            _ => None,
+        }
+    }
+
+    /// Returns what a tombstone says of a number.
+    pub fn gone(&self, number: u64) -> Option<&Gone> {
+        self.gone.get(&number)
+    }
+
+    /// Returns every branch record, ascending.
+    pub fn branches(&self) -> impl Iterator<Item = &Branch> {
+        self.links.values().filter_map(|link| match &link.record.body {
+            Body::Branch(branch) => Some(branch),
+            _ => None,
+        })
+    }
+}
+
+/// Decodes a `.hmac` file: 64 hexadecimal digits and a line feed.
+pub fn decode_mac_file(bytes: &[u8]) -> Option<[u8; MAC_BYTES]> {
+    let digits = bytes.strip_suffix(b"\n")?;
+    let digest: Digest = std::str::from_utf8(digits).ok()?.parse().ok()?;
+    Some(digest.0)
+}
+
+/// Encodes a `.hmac` file.
+pub fn encode_mac_file(tag: [u8; MAC_BYTES]) -> Vec<u8> {
+    format!("{}\n", Digest(tag)).into_bytes()
+}
+
+/// Returns the vault that canonical JSON of a record or of `vault.json` names last, without parsing it.
+///
+/// The bytes are not authentic: what they claim may choose a key or the words of a refusal, never more.
+pub fn claimed_vault(bytes: &[u8]) -> Option<crate::crypto::Id> {
+    let rest = bytes.strip_suffix(b"\"}")?;
+    let (head, id) = rest.split_at_checked(rest.len().checked_sub(32)?)?;
+    head.ends_with(b",\"vault\":\"").then(|| std::str::from_utf8(id).ok()?.parse().ok())?
+}
+
+/// Says what a record is whose tag does not verify under its own number: the words differ, the answer is no.
+fn diagnose(macs: &Macs, kind: RecordKind, bytes: &[u8], tag: Option<[u8; MAC_BYTES]>, highest: u64) -> (Code, String) {
+    match claimed_vault(bytes) {
+        Some(vault) if vault != macs.vault() => {
+            return (Code::RecordForeign, format!("it names vault {vault}, this is vault {}", macs.vault()));
+        }
+        _ => {}
+    }
+    let Some(tag) = tag else {
+        return (Code::RecordForged, "the .hmac file does not hold 64 hexadecimal digits and a line end".into());
+    };
+    // Beyond the highest number too: the newest record may have been moved down over a deleted one. Bounded, because
+    // the numbers and lengths are not authentic and only words depend on the answer.
+    let tries = (DIAGNOSIS_BYTES_MAX / (bytes.len() as u64 + 64)).min(highest.saturating_add(64));
+    let own = (1..=tries).find(|&other| macs.verifies(kind.domain(), other, bytes, &tag));
+    match own {
+        Some(other) => (Code::RecordMisplaced, format!("it is authentic as record {other}")),
+        None => (Code::RecordForged, "its HMAC does not match: the bytes, the tag or the key are not the original ones".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::Id;
+
+    #[test]
+    fn the_claimed_vault_is_read_only_where_canonical_json_has_it() {
+        let id = Id([0xab; 16]);
+        assert_eq!(claimed_vault(format!("{{\"a\":1,\"vault\":\"{id}\"}}").as_bytes()), Some(id));
+        for bad in [String::new(), format!("{{\"vault\":\"{id}\"}}"), format!("{{\"a\":1,\"vault\":\"{id}\" }}"), "\"}".into()] {
+            assert_eq!(claimed_vault(bad.as_bytes()), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_mac_file_has_one_form() {
+        let tag = [7; MAC_BYTES];
+        let bytes = encode_mac_file(tag);
+        assert_eq!(bytes.len() as u64, limits::MAC_FILE_BYTES);
+        assert_eq!(decode_mac_file(&bytes), Some(tag));
+        assert_eq!(decode_mac_file(&bytes[..64]), None);
+        assert_eq!(decode_mac_file(&[b"A".repeat(64), b"\n".to_vec()].concat()), None);
+    }
+}

@@ -1,0 +1,307 @@
+//! The gate: what must hold before a vault is read or written.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::chain::{Chain, claimed_vault, decode_mac_file};
+use super::key::{self, FoundKey};
+use super::witness::{self, Freshness};
+use super::{Finding, layout, read_error, write_error};
+use crate::clock::Clock;
+use crate::crypto::{Digest, Domain, Macs};
+use crate::error::{Error, Result, refuse, shown_path};
+use crate::format::config::{BadConfig, Config};
+use crate::format::json;
+use crate::format::record::Head;
+use crate::host::Host;
+use crate::limits;
+use crate::refusal::{Code, Refusal};
+use crate::store::{LocalStore, Lock, Store};
+
+/// Which vault, with which key, on which host.
+#[derive(Clone)]
+pub struct Access {
+    /// The vault's directory.
+    pub vault: PathBuf,
+    /// The key file that the operator names, if any; it always wins.
+    pub key_file: Option<PathBuf>,
+    /// The host's own directories.
+    pub host: Host,
+    /// A head that must occur in the chain; it stands in for a missing or unreadable witness.
+    pub expect_head: Option<Head>,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+}
+
+impl Access {
+    /// Accesses a vault with the key that the host keeps for it.
+    pub fn new(vault: impl Into<PathBuf>, host: Host) -> Self {
+        Self {
+            vault: vault.into(),
+            key_file: None,
+            host,
+            expect_head: None,
+            clock: Arc::new(crate::clock::SystemClock),
+        }
+    }
+}
+
+/// A vault whose key is at hand. Its `vault.json` may still be damaged: [`Found::config`] tells.
+pub struct Found {
+    /// Where it lies.
+    pub store: Arc<dyn Store>,
+    /// The key and where it came from.
+    pub key: FoundKey,
+    /// Authenticates everything in it.
+    pub macs: Arc<Macs>,
+    /// What `vault.json` says, or what is wrong with it.
+    pub config: Result<(Config, Digest), Finding>,
+}
+
+/// Opens the place of a vault.
+///
+/// # Errors
+/// DV406 where there is none: an unmounted disk must not become a new vault. DV402 where it may not be read.
+pub fn open_store(vault: &Path) -> Result<Arc<dyn Store>> {
+    let place = shown_path(vault);
+    let store = LocalStore::open(vault).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+            Refusal::new(Code::VaultNotFound, format!("there is no vault at {place}")).cause(error)
+        }
+        _ => Refusal::new(Code::VaultForbidden, format!("{place} cannot be opened")).cause(error),
+    })?;
+    Ok(Arc::new(store))
+}
+
+/// Finds a vault and its key, and authenticates `vault.json`. Only reads.
+///
+/// # Errors
+/// DV406 where there is no vault, DV301 to DV305 where there is no usable key.
+pub fn find(access: &Access) -> Result<Found> {
+    let store = open_store(&access.vault)?;
+    let bytes = read_config(&*store, layout::CONFIG, limits::CONFIG_BYTES_MAX);
+    if let Err(error) = &bytes
+        && error.kind() == io::ErrorKind::NotFound
+        && store.list(layout::SNAPSHOTS).is_err()
+        && store.list(layout::PACKS).is_err()
+    {
+        return refuse(Code::VaultNotFound, format!("{} is not a vault: it holds no {}", store.describe(), layout::CONFIG));
+    }
+    let claimed = bytes.as_ref().ok().and_then(|bytes| claimed_vault(bytes));
+    let named = access.key_file.as_deref();
+    let key = match key::find(&access.host, named, claimed, store.local_path()) {
+        Err(Error::Refused(refusal)) if refusal.code == Code::KeyMissing && named.is_none() && claimed.is_none() => {
+            let cause = bytes.err().map_or_else(|| "it names no vault".to_owned(), |error| error.to_string());
+            return Err(Refusal::new(Code::ConfigForged, format!("{} in {} is damaged", layout::CONFIG, store.describe()))
+                .cause(cause)
+                .next("name the key to look further: `devvault verify --key-file FILE`; put back vault.json from another copy")
+                .into());
+        }
+        other => other?,
+    };
+    let macs = Arc::new(Macs::new(key.key.secret(), key.key.vault));
+    let config = bytes.map_err(|error| finding(error)).and_then(|bytes| {
+        let tag = read_config(&*store, layout::CONFIG_MAC, limits::MAC_FILE_BYTES).map_err(finding)?;
+        check_config(&bytes, &tag, &macs, &key)
+    });
+    Ok(Found { store, key, macs, config })
+}
+
+fn read_config(store: &dyn Store, name: &str, bytes_max: u64) -> io::Result<Vec<u8>> {
+    store.read(name, bytes_max)
+}
+
+fn finding(error: io::Error) -> Finding {
+    Finding::new(Code::ConfigForged, layout::CONFIG, error)
+}
+
+fn check_config(bytes: &[u8], tag: &[u8], macs: &Macs, key: &FoundKey) -> Result<(Config, Digest), Finding> {
+    let verified = decode_mac_file(tag).is_some_and(|tag| macs.verifies(Domain::Config, 0, bytes, &tag));
+    if !verified {
+        // Not authentic: what the bytes claim decides only between two words for no.
+        if let Ok(config) = Config::decode(bytes)
+            && config.key_id != key.key.key_id
+        {
+            let detail = format!("the key file {} holds another key than this vault was made with", shown_path(&key.path));
+            return Err(Finding::new(Code::KeyWrong, layout::CONFIG, detail));
+        }
+        return Err(Finding::new(Code::ConfigForged, layout::CONFIG, "its HMAC does not match"));
+    }
+    match Config::decode(bytes) {
+        Ok(config) if config.vault == macs.vault() && config.key_id == key.key.key_id => Ok((config, Digest::of(bytes))),
+        Ok(_) => Err(Finding::new(Code::ConfigForged, layout::CONFIG, "it contradicts the key")),
+        Err(BadConfig::Unknown(what)) => Err(Finding::new(Code::FormatUnknown, layout::CONFIG, what)),
+        Err(BadConfig::Malformed(reason)) => Err(Finding::new(Code::ConfigForged, layout::CONFIG, reason)),
+    }
+}
+
+/// A vault that authenticates, with its chain as far as it does.
+pub struct Vault {
+    /// Where it lies.
+    pub store: Arc<dyn Store>,
+    /// The key and where it came from.
+    pub key: FoundKey,
+    /// Authenticates everything in it.
+    pub macs: Arc<Macs>,
+    /// What `vault.json` says.
+    pub config: Config,
+    /// The digest of the exact bytes of `vault.json`.
+    pub config_digest: Digest,
+    /// The records, and what is wrong with them.
+    pub chain: Chain,
+    /// How the chain stands to what this host has seen.
+    pub freshness: Freshness,
+    /// What should be said about key, witness or state, in words.
+    pub notes: Vec<String>,
+}
+
+/// Opens a vault for reading; findings in the chain do not stop it.
+///
+/// # Errors
+/// Whatever [`find`] refuses; DV307 or DV308 where `vault.json` is not authentic or not known; DV315 where the witness
+/// cannot be trusted; DV317 where the expected head does not occur.
+pub fn open(access: &Access) -> Result<Vault> {
+    let found = find(access)?;
+    let (config, config_digest) = found.config?;
+    let chain = Chain::read(&*found.store, &found.macs, Some(config_digest))
+        .map_err(|error| read_error(&*found.store, layout::SNAPSHOTS, &error))?;
+    let mut notes: Vec<String> = found.key.note.iter().cloned().collect();
+    let freshness = judge(access, &found.macs, &chain, &mut notes)?;
+    Ok(Vault { store: found.store, key: found.key, macs: found.macs, config, config_digest, chain, freshness, notes })
+}
+
+/// Decides how a chain stands to this host's witness and to the head that the operator expects.
+///
+/// # Errors
+/// DV315 where the witness cannot be trusted and no expected head stands in for it; DV317 where that head does not
+/// occur in the chain.
+pub fn judge(access: &Access, macs: &Macs, chain: &Chain, notes: &mut Vec<String>) -> Result<Freshness> {
+    if let Some(expected) = &access.expect_head
+        && !chain.holds(expected)
+    {
+        let message = format!("the expected head {expected} does not occur in the chain, whose head is {}", chain.head());
+        return refuse(Code::HeadUnexpected, message);
+    }
+    let witness = match witness::read(&access.host, macs) {
+        Ok(witness) => witness,
+        Err(error) if access.expect_head.is_some() => {
+            notes.push(format!("the expected head stands in for the witness ({error})"));
+            None
+        }
+        Err(error) => return Err(error),
+    };
+    Ok(match witness::freshness(witness.as_ref(), chain) {
+        Freshness::Unproven if access.expect_head.is_some() => Freshness::Proven,
+        other => other,
+    })
+}
+
+impl Vault {
+    /// Refuses unless the chain is sound and as new as this host has seen: for writing, and for the word `latest`.
+    ///
+    /// # Errors
+    /// The first finding of the chain as a refusal; DV313 or DV314 where this copy is behind the witness.
+    pub fn require_sound_chain(&self) -> Result<()> {
+        if let Some(refusal) = self.freshness.refusal(&self.store.describe()) {
+            return Err(refusal.into());
+        }
+        match self.chain.findings.first() {
+            Some(finding) => Err(finding.clone().into()),
+            None => Ok(()),
+        }
+    }
+
+    /// Remembers the chain's head, unless the chain has findings or is behind. A failure becomes a note.
+    pub fn advance_witness(&mut self, access: &Access) {
+        if !self.chain.findings.is_empty() || matches!(self.freshness, Freshness::Behind { .. }) {
+            return;
+        }
+        if let Err(error) = witness::advance(&access.host, &self.macs, &self.chain, access.clock.now()) {
+            self.notes.push(format!("the witness was not advanced: {error}"));
+        }
+    }
+
+    /// Takes a shared lock against removals, where the medium allows it. A removal under way refuses.
+    ///
+    /// # Errors
+    /// DV404 where a removal holds the lock.
+    pub fn read_lock(&mut self) -> Result<Option<Box<dyn Lock>>> {
+        read_lock(&*self.store)
+    }
+}
+
+/// Takes a shared lock against removals; none on media that have no locks or cannot be written.
+///
+/// # Errors
+/// DV404 where a removal holds the lock.
+pub fn read_lock(store: &dyn Store) -> Result<Option<Box<dyn Lock>>> {
+    match store.lock(layout::SWEEP_LOCK, false) {
+        Ok(None) => refuse(Code::Locked, format!("a removal is under way in {}", store.describe())),
+        Ok(lock) => Ok(lock),
+        // Verify and restore must work on media without locks, without the lock file, and read-only.
+        Err(_) => Ok(None),
+    }
+}
+
+/// The right to write to a vault; while it lives, no other writer has it.
+pub struct WriteLock {
+    _lock: Box<dyn Lock>,
+    store: Arc<dyn Store>,
+}
+
+#[derive(serde::Serialize)]
+struct Holder<'a> {
+    host: &'a str,
+    pid: u32,
+    since: String,
+}
+
+impl Vault {
+    /// Takes the writer's lock and leaves word of who holds it.
+    ///
+    /// # Errors
+    /// DV404 where another process holds it, DV402 where the vault may not be written.
+    pub fn write_lock(&self, access: &Access) -> Result<WriteLock> {
+        let taken = self.store.lock(layout::LOCK, true).map_err(|error| write_error(&*self.store, layout::LOCK, &error))?;
+        let Some(lock) = taken else {
+            let holder = self.store.read(layout::LOCK_HOLDER, limits::CONFIG_BYTES_MAX).unwrap_or_default();
+            let holder = crate::path::shown(&holder);
+            return Err(Refusal::new(Code::Locked, format!("another process writes to {}", self.store.describe()))
+                .cause(format!("it left word: {}", if holder.is_empty() { "nothing" } else { holder.as_str() }))
+                .into());
+        };
+        // Whoever left word before is gone: the lock was free.
+        let _ = self.store.remove_file(layout::LOCK_HOLDER);
+        let host = access.host.known_identity()?.map(|host| host.name).unwrap_or_default();
+        let word = json::encode(&Holder { host: &host, pid: std::process::id(), since: access.clock.now().rfc3339() });
+        if let Ok(mut file) = self.store.create(layout::LOCK_HOLDER) {
+            // For people only; the lock is what excludes.
+            let _ = file.write(&word);
+        }
+        Ok(WriteLock { _lock: lock, store: Arc::clone(&self.store) })
+    }
+
+    /// Refuses to write where this host made the key but has lost its witness, unless the operator names the head.
+    ///
+    /// # Errors
+    /// DV316.
+    pub fn require_witness(&self, access: &Access) -> Result<()> {
+        let made_here = access.host.known_identity()?.is_some_and(|host| host.id == self.key.key.host);
+        if self.freshness == Freshness::Unproven && made_here {
+            return Err(Refusal::new(
+                Code::WitnessMissing,
+                format!("this host made the key of vault {} but has no witness of it", self.config.vault),
+            )
+            .cause(format!("without it an older copy of the vault cannot be told from the newest; this copy's head is {}", self.chain.head()))
+            .into());
+        }
+        Ok(())
+    }
+}
+
+impl Drop for WriteLock {
+    fn drop(&mut self) {
+        let _ = self.store.remove_file(layout::LOCK_HOLDER);
+    }
+}

@@ -1,0 +1,92 @@
+//! Where things lie in a vault.
+
+use crate::crypto::{Digest, Id};
+use crate::format::record::RecordKind;
+
+/// What the vault is; written once.
+pub const CONFIG: &str = "vault.json";
+/// Authenticates [`CONFIG`].
+pub const CONFIG_MAC: &str = "vault.hmac";
+/// Held exclusively by the one writer.
+pub const LOCK: &str = "lock";
+/// Held shared by readers, exclusively by a removal.
+pub const SWEEP_LOCK: &str = "sweep.lock";
+/// Says who holds [`LOCK`]; a claim, for people.
+pub const LOCK_HOLDER: &str = "lock.holder";
+/// Holds the records.
+pub const SNAPSHOTS: &str = "snapshots";
+/// Holds the packs, below directories named by the first two digits.
+pub const PACKS: &str = "packs";
+/// Holds the index files.
+pub const INDEX: &str = "index";
+/// Begins the name of a snapshot that is not finalized.
+pub const INCOMPLETE_PREFIX: &str = ".incomplete-";
+/// Begins the name of a file that tests whether the medium can be written.
+pub const PROBE_PREFIX: &str = ".probe-";
+/// Says who writes an incomplete snapshot; a claim, not proof.
+pub const ORIGIN: &str = "origin.json";
+
+/// Every name that a vault's root may hold, but probes.
+pub const ROOT_NAMES: [&str; 8] = [CONFIG, CONFIG_MAC, LOCK, SWEEP_LOCK, LOCK_HOLDER, SNAPSHOTS, PACKS, INDEX];
+
+/// Returns the directory of a record.
+pub fn record_directory(number: u64) -> String {
+    format!("{SNAPSHOTS}/{number:08}")
+}
+
+/// Returns the number that a directory's name stands for, if it is one of a record.
+pub fn record_number(name: &str) -> Option<u64> {
+    if name.len() != 8 || !name.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    name.parse().ok().filter(|&number| number > 0)
+}
+
+/// Returns the name of a record's file in its directory.
+pub fn record_file(kind: RecordKind) -> String {
+    format!("{}.json", kind.stem())
+}
+
+/// Returns the name of the file that authenticates a record.
+pub fn record_mac_file(kind: RecordKind) -> String {
+    format!("{}.hmac", kind.stem())
+}
+
+/// Returns the directory of a pack.
+pub fn pack_directory(name: &Digest) -> String {
+    format!("{PACKS}/{:02x}", name.0[0])
+}
+
+/// Returns where a pack lies.
+pub fn pack_path(name: &Digest) -> String {
+    format!("{}/{name}.pack", pack_directory(name))
+}
+
+/// Returns the pack that a file's name stands for.
+pub fn pack_name(directory: &str, file: &str) -> Option<Digest> {
+    let name: Digest = file.strip_suffix(".pack")?.parse().ok()?;
+    (directory == format!("{:02x}", name.0[0])).then_some(name)
+}
+
+/// Returns where an index file lies.
+pub fn index_path(id: Id) -> String {
+    format!("{INDEX}/{id}.idx")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_exact_names_stand_for_records_and_packs() {
+        assert_eq!(record_number("00000042"), Some(42));
+        for bad in ["42", "00000000", "0000004x", "+0000042", "000000042", ".incomplete-0"] {
+            assert_eq!(record_number(bad), None, "{bad}");
+        }
+        let name = Digest([0xab; 32]);
+        assert_eq!(pack_path(&name), format!("packs/ab/{name}.pack"));
+        assert_eq!(pack_name("ab", &format!("{name}.pack")), Some(name));
+        assert_eq!(pack_name("aa", &format!("{name}.pack")), None);
+        assert_eq!(pack_name("ab", &format!("{}.pack", name.to_string().to_uppercase())), None);
+    }
+}

@@ -1,0 +1,107 @@
+//! Writing a listing: entries in path order become segments, segments become lists.
+
+use super::write::{Draft, reference};
+use crate::error::Result;
+use crate::format::config::Parameters;
+use crate::format::entry::Entry;
+use crate::format::json;
+use crate::format::listing::{PartRef, cut_hash};
+use crate::format::pack::BlockKind;
+use crate::limits;
+use crate::path::EntryPath;
+
+/// Longest part that a writer makes of several members, in bytes; one member alone may be longer.
+const PART_BYTES_MAX: usize = 1 << 20;
+
+/// Takes entries in path order and stores them in a draft.
+pub struct ListingWriter {
+    segment_mask: u64,
+    list_mask: u64,
+    segment: Part,
+    list: Part,
+    lists: Vec<PartRef>,
+}
+
+#[derive(Default)]
+struct Part {
+    bytes: Vec<u8>,
+    members: usize,
+    entries: u64,
+    first: Option<EntryPath>,
+}
+
+impl Part {
+    fn add<T: serde::Serialize>(&mut self, member: &T, path: &EntryPath, entries: u64) {
+        if self.first.is_none() {
+            self.first = Some(path.clone());
+        }
+        json::append_line(&mut self.bytes, member);
+        self.members += 1;
+        self.entries += entries;
+    }
+
+    /// Stores the part and returns what names it, if there is anything in it.
+    fn store(&mut self, draft: &mut Draft) -> Result<Option<PartRef>> {
+        let Some(first) = self.first.take() else { return Ok(None) };
+        let object = reference(&self.bytes);
+        draft.put(BlockKind::Listing, object, &self.bytes)?;
+        let part = PartRef { entries: self.entries, first, object };
+        self.bytes.clear();
+        (self.members, self.entries) = (0, 0);
+        Ok(Some(part))
+    }
+}
+
+impl ListingWriter {
+    /// Creates a writer that cuts as a vault's parameters say.
+    pub fn new(parameters: &Parameters) -> Self {
+        Self {
+            segment_mask: u64::from(parameters.segment_entries) - 1,
+            // High bits, so that the two cuts are independent.
+            list_mask: (u64::from(parameters.segment_list) - 1) << 32,
+            segment: Part::default(),
+            list: Part::default(),
+            lists: Vec::new(),
+        }
+    }
+
+    /// Adds the next entry in path order.
+    ///
+    /// # Errors
+    /// The draft cannot store a part.
+    pub fn push(&mut self, draft: &mut Draft, entry: &Entry) -> Result<()> {
+        let hash = cut_hash(&entry.path);
+        let full = self.segment.members >= limits::SEGMENT_ENTRIES_MAX || self.segment.bytes.len() >= PART_BYTES_MAX;
+        if hash & self.segment_mask == 0 || full {
+            self.close_segment(draft)?;
+            let full = self.list.members >= limits::SEGMENT_LIST_MAX || self.list.bytes.len() >= PART_BYTES_MAX;
+            if hash & self.list_mask == 0 || full {
+                self.close_list(draft)?;
+            }
+        }
+        self.segment.add(entry, &entry.path, 1);
+        Ok(())
+    }
+
+    fn close_segment(&mut self, draft: &mut Draft) -> Result<()> {
+        if let Some(segment) = self.segment.store(draft)? {
+            self.list.add(&segment, &segment.first, segment.entries);
+        }
+        Ok(())
+    }
+
+    fn close_list(&mut self, draft: &mut Draft) -> Result<()> {
+        self.lists.extend(self.list.store(draft)?);
+        Ok(())
+    }
+
+    /// Stores what is left and returns the segment lists for the manifest.
+    ///
+    /// # Errors
+    /// The draft cannot store a part.
+    pub fn finish(mut self, draft: &mut Draft) -> Result<Vec<PartRef>> {
+        self.close_segment(draft)?;
+        self.close_list(draft)?;
+        Ok(self.lists)
+    }
+}

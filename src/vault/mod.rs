@@ -1,0 +1,84 @@
+//! Vaults: finding the key, the chain and its witness, reading, writing.
+//!
+//! Reading trusts nothing but what authenticates; writing has one commit point, [`write::Draft::finalize`]; removing has
+//! one door, [`sweep`].
+
+pub mod catalog;
+pub mod chain;
+pub mod gate;
+pub mod key;
+pub mod layout;
+pub mod listing;
+pub mod read;
+pub mod sweep;
+pub mod witness;
+pub mod write;
+
+use std::io;
+
+use crate::error::Error;
+use crate::path::EntryPath;
+use crate::refusal::{Code, Refusal};
+use crate::store::Store;
+
+/// Something wrong in a vault. Collecting findings goes on where refusing would stop.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// What kind of wrong.
+    pub code: Code,
+    /// The file or object that is affected, as the vault names it.
+    pub subject: String,
+    /// What exactly was seen.
+    pub detail: String,
+    /// The snapshots that are affected, ascending; none where the finding is about the vault.
+    pub snapshots: Vec<u64>,
+    /// The entries that are affected, in path order and complete.
+    pub paths: Vec<EntryPath>,
+}
+
+impl Finding {
+    /// Creates a finding that affects no snapshot as far as is known yet.
+    pub fn new(code: Code, subject: impl Into<String>, detail: impl std::fmt::Display) -> Self {
+        Self { code, subject: subject.into(), detail: detail.to_string(), snapshots: Vec::new(), paths: Vec::new() }
+    }
+
+    /// Names one affected snapshot.
+    #[must_use]
+    pub fn snapshot(mut self, number: u64) -> Self {
+        self.snapshots.push(number);
+        self
+    }
+}
+
+impl From<Finding> for Refusal {
+    fn from(finding: Finding) -> Self {
+        Self::new(finding.code, format!("{}: {}", finding.subject, finding.code.title()))
+            .cause(finding.detail)
+            .paths(finding.paths)
+    }
+}
+
+impl From<Finding> for Error {
+    fn from(finding: Finding) -> Self {
+        Refusal::from(finding).into()
+    }
+}
+
+/// Turns an error of reading inside a vault into the refusal that it means.
+pub fn read_error(store: &dyn Store, name: &str, error: &io::Error) -> Refusal {
+    let code = match error.kind() {
+        io::ErrorKind::PermissionDenied => Code::VaultForbidden,
+        _ => Code::VaultUnreadable,
+    };
+    Refusal::new(code, format!("{name} in {} cannot be read", store.describe())).cause(error)
+}
+
+/// Turns an error of writing inside a vault into the refusal that it means.
+pub fn write_error(store: &dyn Store, name: &str, error: &io::Error) -> Refusal {
+    let code = match error.kind() {
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Code::VaultForbidden,
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Code::NoSpace,
+        _ => Code::ProbeFailed,
+    };
+    Refusal::new(code, format!("{name} in {} cannot be written", store.describe())).cause(error)
+}

@@ -1,0 +1,434 @@
+//! The one reader: finalize, verify and restore all read through it. No byte leaves it before its hash matched.
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::catalog::{Catalog, Place};
+use super::{Finding, layout};
+use crate::crypto::{Digest, Macs};
+use crate::format::entry::{ChunkRef, Chunks, Entry, FileContent, decode_chunk_list};
+use crate::format::listing::{PartRef, decode_segment, decode_segment_list};
+use crate::format::pack::{BlockInfo, Decoder, FOOTER_MAGIC, HEADER_BYTES, header};
+use crate::format::record::{PackUse, Packs, Snapshot};
+use crate::format::{Malformed, json};
+use crate::limits;
+use crate::pool::{Pool, Task};
+use crate::refusal::Code;
+use crate::store::{Store, StoredFile};
+
+/// How many packs stay open.
+const OPEN_PACKS_MAX: usize = 64;
+/// How many decoded blocks stay in memory.
+const CACHED_BLOCKS_MAX: usize = 16;
+
+/// Reads chunks and what is made of them.
+pub struct Reader {
+    store: Arc<dyn Store>,
+    catalog: Arc<Catalog>,
+    files: Mutex<Recent<u32, Arc<dyn StoredFile>>>,
+    blocks: Mutex<Recent<u32, Arc<Vec<u8>>>>,
+    decoders: Mutex<Vec<Decoder>>,
+}
+
+impl Reader {
+    /// Reads from a store by a catalog.
+    pub fn new(store: Arc<dyn Store>, catalog: Arc<Catalog>) -> Self {
+        Self {
+            store,
+            catalog,
+            files: Mutex::new(Recent::new(OPEN_PACKS_MAX)),
+            blocks: Mutex::new(Recent::new(CACHED_BLOCKS_MAX)),
+            decoders: Mutex::default(),
+        }
+    }
+
+    /// Returns the catalog by which this reader finds chunks.
+    pub fn catalog(&self) -> &Arc<Catalog> {
+        &self.catalog
+    }
+
+    /// Returns a chunk's bytes after their hash matched. Every place is tried before it is refused.
+    ///
+    /// # Errors
+    /// DV102 where no pack holds it, DV103 where every place is damaged, DV110 where the medium fails.
+    pub fn chunk(&self, chunk: ChunkRef) -> Result<Vec<u8>, Finding> {
+        let mut failure = None;
+        for place in self.catalog.places(chunk) {
+            match self.chunk_at(place) {
+                Ok(bytes) => return Ok(bytes),
+                Err(finding) => failure = Some(finding),
+            }
+        }
+        Err(failure.unwrap_or_else(|| {
+            let subject = format!("chunk {}", chunk.id());
+            Finding::new(Code::ChunkMissing, subject, "no pack with an authentic footer holds it")
+        }))
+    }
+
+    fn chunk_at(&self, place: &Place) -> Result<Vec<u8>, Finding> {
+        let block = self.block(place.block)?;
+        self.slice(&block, place).map(<[u8]>::to_vec)
+    }
+
+    /// Returns a chunk's bytes within its decoded block, after their hash matched.
+    ///
+    /// # Errors
+    /// DV103 where the hash does not match.
+    pub fn slice<'a>(&self, block: &'a [u8], place: &Place) -> Result<&'a [u8], Finding> {
+        let range = place.offset as usize..place.offset as usize + place.length as usize;
+        match block.get(range) {
+            Some(bytes) if Digest::of(bytes) == place.id => Ok(bytes),
+            _ => {
+                let pack = self.pack_path(place.block);
+                Err(Finding::new(Code::ChunkDamaged, pack, format!("chunk {} does not match its hash", place.id)))
+            }
+        }
+    }
+
+    fn pack_path(&self, block: u32) -> String {
+        layout::pack_path(&self.catalog.packs()[self.catalog.block(block).pack as usize].name)
+    }
+
+    /// Returns a decoded block, its stored bytes having matched their digest.
+    ///
+    /// # Errors
+    /// DV103 where they do not, or do not decode; DV110 where the medium fails.
+    pub fn block(&self, index: u32) -> Result<Arc<Vec<u8>>, Finding> {
+        if let Some(block) = lock(&self.blocks).get(&index) {
+            return Ok(block);
+        }
+        let block = Arc::new(self.load_block(index)?);
+        lock(&self.blocks).put(index, Arc::clone(&block));
+        Ok(block)
+    }
+
+    /// Reads and decodes a block without keeping it.
+    ///
+    /// # Errors
+    /// As [`block`](Self::block).
+    pub fn load_block(&self, index: u32) -> Result<Vec<u8>, Finding> {
+        let block = self.catalog.block(index);
+        let unreadable = |error: io::Error| Finding::new(Code::VaultUnreadable, self.pack_path(index), error);
+        let file = self.file(block.pack).map_err(unreadable)?;
+        let mut stored = vec![0; block.stored as usize];
+        file.read_at(&mut stored, block.offset).map_err(unreadable)?;
+        let mut decoder = match lock(&self.decoders).pop() {
+            Some(decoder) => decoder,
+            None => Decoder::new().map_err(unreadable)?,
+        };
+        let mut plain = Vec::new();
+        decoder.decode(&block.info(), &stored, &mut plain).map_err(|error| {
+            let detail = format!("the block at offset {}: {error}", block.offset);
+            Finding::new(Code::ChunkDamaged, self.pack_path(index), detail)
+        })?;
+        lock(&self.decoders).push(decoder);
+        Ok(plain)
+    }
+
+    fn file(&self, pack: u32) -> io::Result<Arc<dyn StoredFile>> {
+        if let Some(file) = lock(&self.files).get(&pack) {
+            return Ok(file);
+        }
+        let path = layout::pack_path(&self.catalog.packs()[pack as usize].name);
+        let file: Arc<dyn StoredFile> = Arc::from(self.store.open(&path)?);
+        lock(&self.files).put(pack, Arc::clone(&file));
+        Ok(file)
+    }
+
+    /// Returns the segments that a segment list names.
+    ///
+    /// # Errors
+    /// DV104 where it is missing, DV105 where it is damaged, DV108 where it contradicts the format.
+    pub fn segment_list(&self, list: &PartRef) -> Result<Vec<PartRef>, Finding> {
+        self.listing(list, |bytes| decode_segment_list(bytes, list))
+    }
+
+    /// Returns the entries of a segment.
+    ///
+    /// # Errors
+    /// As [`segment_list`](Self::segment_list).
+    pub fn segment(&self, segment: &PartRef) -> Result<Vec<Entry>, Finding> {
+        self.listing(segment, |bytes| decode_segment(bytes, segment))
+    }
+
+    fn listing<T>(&self, part: &PartRef, decode: impl FnOnce(&[u8]) -> Result<T, Malformed>) -> Result<T, Finding> {
+        let subject = || format!("the list of files from {} on", part.first);
+        let bytes = self.chunk(part.object).map_err(|finding| as_listing(finding, subject()))?;
+        decode(&bytes).map_err(|error| Finding::new(Code::ListingUnsafe, subject(), error))
+    }
+
+    /// Returns every chunk of a file's content, in order.
+    ///
+    /// # Errors
+    /// DV104 or DV105 where a chunk list is missing or damaged, DV108 where it contradicts the entry.
+    pub fn chunks(&self, file: &FileContent) -> Result<Vec<ChunkRef>, Finding> {
+        let lists = match &file.chunks {
+            Chunks::Direct(chunks) => return Ok(chunks.clone()),
+            Chunks::Listed(lists) => lists,
+        };
+        let mut chunks = Vec::new();
+        for list in lists {
+            let subject = || format!("the chunk list {}", list.object().id());
+            let bytes = self.chunk(list.object()).map_err(|finding| as_listing(finding, subject()))?;
+            let listed = decode_chunk_list(&bytes).map_err(|error| Finding::new(Code::ListingUnsafe, subject(), error))?;
+            let sum: u64 = listed.iter().map(|chunk| u64::from(chunk.length())).sum();
+            if sum != list.content_bytes() {
+                return Err(Finding::new(Code::ListingUnsafe, subject(), "its chunks do not add up to its length"));
+            }
+            chunks.extend(listed);
+        }
+        Ok(chunks)
+    }
+
+    /// Returns the packs that a snapshot says it relies on.
+    ///
+    /// # Errors
+    /// DV104 or DV105 where a pack list is missing or damaged, DV108 where it is malformed.
+    pub fn packs(&self, snapshot: &Snapshot) -> Result<Vec<PackUse>, Finding> {
+        let lists = match &snapshot.packs {
+            Packs::Direct(packs) => return Ok(packs.clone()),
+            Packs::Listed(lists) => lists,
+        };
+        let mut packs = Vec::new();
+        for &list in lists {
+            let subject = || format!("the pack list {}", list.id());
+            let bytes = self.chunk(list).map_err(|finding| as_listing(finding, subject()))?;
+            let listed: Vec<PackUse> = json::decode_lines(&bytes, limits::PACK_LIST_MAX)
+                .map_err(|error| Finding::new(Code::ListingUnsafe, subject(), error))?;
+            packs.extend(listed);
+        }
+        Ok(packs)
+    }
+
+    /// Returns all entries of a snapshot in path order, decoded ahead on a pool.
+    pub fn entries<'a>(self: &Arc<Self>, pool: &'a Pool, lists: &'a [PartRef]) -> Entries<'a> {
+        Entries { reader: Arc::clone(self), pool, lists: lists.iter(), ahead: VecDeque::new(), last: None }
+    }
+}
+
+/// Entries of one segment list, decoded and in order.
+type Batch = Result<Vec<Entry>, Finding>;
+
+/// Yields the entries of a snapshot, a segment list at a time, checked for order across segments.
+pub struct Entries<'a> {
+    reader: Arc<Reader>,
+    pool: &'a Pool,
+    lists: std::slice::Iter<'a, PartRef>,
+    ahead: VecDeque<Task<Batch>>,
+    last: Option<(crate::path::EntryPath, bool)>,
+}
+
+impl Iterator for Entries<'_> {
+    type Item = Batch;
+
+    fn next(&mut self) -> Option<Batch> {
+        while self.ahead.len() < 2 + self.pool.threads() {
+            let Some(list) = self.lists.next().cloned() else { break };
+            let reader = Arc::clone(&self.reader);
+            self.ahead.push_back(self.pool.spawn(move || reader.list_entries(&list)));
+        }
+        let batch = self.ahead.pop_front()?.wait();
+        Some(batch.and_then(|entries| {
+            let Some((first, last)) = entries.first().zip(entries.last()) else { return Ok(entries) };
+            check_seam(self.last.as_ref(), first)?;
+            self.last = Some((last.path.clone(), last.is_directory()));
+            Ok(entries)
+        }))
+    }
+}
+
+impl Reader {
+    fn list_entries(&self, list: &PartRef) -> Batch {
+        let mut entries: Vec<Entry> = Vec::new();
+        for segment in self.segment_list(list)? {
+            let more = self.segment(&segment)?;
+            if let Some((last, first)) = entries.last().zip(more.first()) {
+                check_seam(Some(&(last.path.clone(), last.is_directory())), first)?;
+            }
+            entries.extend(more);
+        }
+        Ok(entries)
+    }
+}
+
+/// Refuses a part of a listing that does not continue the one before it.
+///
+/// # Errors
+/// DV108.
+pub fn check_seam(last: Option<&(crate::path::EntryPath, bool)>, first: &Entry) -> Result<(), Finding> {
+    let continues = match last {
+        None => first.path.is_root(),
+        Some((path, is_directory)) => first.path.may_follow(path, *is_directory),
+    };
+    if continues {
+        return Ok(());
+    }
+    let subject = format!("the list of files from {} on", first.path);
+    Err(Finding::new(Code::ListingUnsafe, subject, "it does not continue the part before it"))
+}
+
+/// A chunk that holds a listing has names of its own for missing and damaged.
+fn as_listing(finding: Finding, subject: String) -> Finding {
+    let code = match finding.code {
+        Code::ChunkMissing => Code::ListingMissing,
+        Code::ChunkDamaged => Code::ListingDamaged,
+        other => other,
+    };
+    Finding { code, subject, detail: format!("{}: {}", finding.subject, finding.detail), ..finding }
+}
+
+/// What a complete read of a pack found.
+#[derive(Debug, Default)]
+pub struct PackCheck {
+    /// Bytes read.
+    pub bytes_stored: u64,
+    /// Plain bytes decoded and hashed.
+    pub bytes: u64,
+    /// Chunks whose hash matched.
+    pub intact: Vec<ChunkRef>,
+    /// What is wrong.
+    pub findings: Vec<Finding>,
+    /// The digest of all bytes.
+    pub name: Option<Digest>,
+}
+
+/// One block, decoded and hashed elsewhere.
+type BlockCheck = Result<Vec<ChunkRef>, (Vec<ChunkRef>, String)>;
+
+/// Reads a whole pack once, from first byte to last: every block is decoded, every chunk hashed, and all bytes together
+/// give its name.
+///
+/// # Errors
+/// The footer's finding where the footer is not authentic: then nothing in the pack is vouched for.
+pub fn check_pack(store: &dyn Store, macs: &Macs, path: &str, pool: &Pool, progress: &mut dyn FnMut(u64)) -> Result<PackCheck, Finding> {
+    let footer = super::catalog::read_footer(store, macs, path)?;
+    let unreadable = |error: io::Error| Finding::new(Code::VaultUnreadable, path, error);
+    let file = store.open(path).map_err(unreadable)?;
+    let length = footer.pack_bytes();
+    let mut check = PackCheck { bytes_stored: length, ..PackCheck::default() };
+    let mut hasher = blake3::Hasher::new();
+    let mut head = [0; HEADER_BYTES as usize];
+    let mut whole = true;
+    match file.read_at(&mut head, 0) {
+        Ok(()) if head == header(footer.vault, footer.pack) => {}
+        Ok(()) => check.findings.push(Finding::new(Code::PackDamaged, path, "its header is not the one its footer names")),
+        Err(error) => {
+            whole = false;
+            check.findings.push(unreadable(error));
+        }
+    }
+    hasher.update(&head);
+    let mut under_way: VecDeque<Task<BlockCheck>> = VecDeque::new();
+    for block in footer.blocks {
+        if under_way.len() > 3 * pool.threads() {
+            take_block(&mut check, path, under_way.pop_front());
+        }
+        let mut stored = vec![0; block.stored as usize];
+        if let Err(error) = file.read_at(&mut stored, block.offset) {
+            // The other blocks may be readable.
+            whole = false;
+            check.findings.push(unreadable(error));
+            continue;
+        }
+        hasher.update(&stored);
+        progress(u64::from(block.stored));
+        check.bytes += u64::from(block.plain);
+        under_way.push_back(pool.spawn(move || check_block(&block, &stored)));
+    }
+    while !under_way.is_empty() {
+        take_block(&mut check, path, under_way.pop_front());
+    }
+    let mut tail = vec![0; (length - footer.body_bytes) as usize];
+    match file.read_at(&mut tail, footer.body_bytes) {
+        Ok(()) if tail.ends_with(FOOTER_MAGIC) => {}
+        Ok(()) => check.findings.push(Finding::new(Code::PackDamaged, path, "its end changed while it was read")),
+        Err(error) => {
+            whole = false;
+            check.findings.push(unreadable(error));
+        }
+    }
+    hasher.update(&tail);
+    check.name = whole.then(|| Digest(*hasher.finalize().as_bytes()));
+    Ok(check)
+}
+
+fn take_block(check: &mut PackCheck, path: &str, task: Option<Task<BlockCheck>>) {
+    match task.map(Task::wait) {
+        None => {}
+        Some(Ok(chunks)) => check.intact.extend(chunks),
+        Some(Err((intact, reason))) => {
+            check.intact.extend(intact);
+            check.findings.push(Finding::new(Code::ChunkDamaged, path, reason));
+        }
+    }
+}
+
+/// Decodes a block and hashes its chunks; on failure returns those that are intact all the same.
+fn check_block(block: &BlockInfo, stored: &[u8]) -> BlockCheck {
+    thread_local! {
+        static KEPT: std::cell::RefCell<Option<(Decoder, Vec<u8>)>> = const { std::cell::RefCell::new(None) };
+    }
+    let (mut decoder, mut plain) = match KEPT.take() {
+        Some(kept) => kept,
+        None => (Decoder::new().map_err(|error| (Vec::new(), error.to_string()))?, Vec::new()),
+    };
+    let decoded = decoder.decode(block, stored, &mut plain);
+    let result = match decoded {
+        Err(error) => Err((Vec::new(), format!("the block at offset {}: {error}", block.offset))),
+        Ok(()) => {
+            let mut rest = &plain[..];
+            let (mut intact, mut damaged) = (Vec::with_capacity(block.chunks.len()), None);
+            for chunk in &block.chunks {
+                let (bytes, after) = rest.split_at(chunk.length() as usize);
+                rest = after;
+                if Digest::of(bytes) == chunk.id() {
+                    intact.push(*chunk);
+                } else {
+                    damaged = Some(format!("the block at offset {}: chunk {} does not match its hash", block.offset, chunk.id()));
+                }
+            }
+            match damaged {
+                None => Ok(intact),
+                Some(reason) => Err((intact, reason)),
+            }
+        }
+    };
+    KEPT.set(Some((decoder, plain)));
+    result
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is kept here is complete at every moment, so that a panic elsewhere does not spoil it.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Keeps the most recently used values.
+struct Recent<K, V> {
+    values: HashMap<K, (u64, V)>,
+    clock: u64,
+    count_max: usize,
+}
+
+impl<K: Copy + Eq + std::hash::Hash, V: Clone> Recent<K, V> {
+    fn new(count_max: usize) -> Self {
+        Self { values: HashMap::new(), clock: 0, count_max }
+    }
+
+    fn get(&mut self, key: &K) -> Option<V> {
+        self.clock += 1;
+        let (used, value) = self.values.get_mut(key)?;
+        *used = self.clock;
+        Some(value.clone())
+    }
+
+    fn put(&mut self, key: K, value: V) {
+        self.clock += 1;
+        if self.values.len() >= self.count_max
+            && let Some(oldest) = self.values.iter().min_by_key(|(_, (used, _))| *used).map(|(key, _)| *key)
+        {
+            self.values.remove(&oldest);
+        }
+        self.values.insert(key, (self.clock, value));
+    }
+}

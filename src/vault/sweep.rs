@@ -1,0 +1,50 @@
+//! Removing: the only door through which anything leaves a vault.
+
+use std::io;
+
+use super::layout;
+use crate::store::Store;
+
+/// Removes an incomplete snapshot that this process itself began and gave up for a reason outside the vault.
+///
+/// What a crash or an integrity failure left behind is evidence and not removed here.
+///
+/// # Errors
+/// The medium refuses; what is left stays an incomplete snapshot.
+pub(super) fn discard_own_draft(store: &dyn Store, name: &str) -> io::Result<()> {
+    debug_assert!(name.starts_with(layout::INCOMPLETE_PREFIX));
+    let directory = format!("{}/{name}", layout::SNAPSHOTS);
+    for file in store.list(&directory)? {
+        store.remove_file(&format!("{directory}/{}", file.name))?;
+    }
+    store.remove_directory(&directory)?;
+    store.sync_directory(layout::SNAPSHOTS)
+}
+
+/// Removes files of a draft that must not be published with it.
+///
+/// # Errors
+/// The medium refuses.
+pub(super) fn clear_from_draft(store: &dyn Store, name: &str, files: &[&str]) -> io::Result<()> {
+    for file in files {
+        match store.remove_file(&format!("{}/{name}/{file}", layout::SNAPSHOTS)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            other => other?,
+        }
+    }
+    Ok(())
+}
+
+/// Removes index files that a newer one replaces.
+///
+/// # Errors
+/// The medium refuses.
+pub(super) fn discard_index(store: &dyn Store, names: &[String]) -> io::Result<()> {
+    for name in names {
+        match store.remove_file(&format!("{}/{name}", layout::INDEX)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            other => other?,
+        }
+    }
+    store.sync_directory(layout::INDEX)
+}

@@ -1,0 +1,208 @@
+//! The witness: the heads of a vault that this host has seen, kept outside the vault.
+//!
+//! Invariants: the newest head that was seen must occur in the chain; a longer chain is an extension; the witness only
+//! ever moves forward. It is locked while it changes, replaced atomically, and authenticated by the vault's key.
+
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::chain::{Chain, decode_mac_file, encode_mac_file};
+use crate::clock::Time;
+use crate::crypto::{Domain, Id, Macs};
+use crate::error::{Error, Result, shown_path};
+use crate::format::json;
+use crate::format::record::Head;
+use crate::fsys::replace;
+use crate::host::Host;
+use crate::limits;
+use crate::refusal::{Code, Refusal};
+
+/// What a host remembers of a vault.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Witness {
+    /// Heads that were seen, ascending by number; the last is the newest.
+    pub heads: Vec<Head>,
+    /// When the newest was seen.
+    pub seen: Time,
+    /// The vault.
+    pub vault: Id,
+}
+
+/// How a chain stands to what this host has seen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Freshness {
+    /// The newest head that this host saw occurs in the chain.
+    Proven,
+    /// This host has not seen the vault before.
+    Unproven,
+    /// The chain lacks records that this host saw.
+    Behind {
+        /// How many at least.
+        records: u64,
+        /// The newest head that this host saw.
+        seen: Head,
+        /// The chain continues differently, instead of merely ending early.
+        fork: bool,
+    },
+}
+
+impl std::fmt::Display for Freshness {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Proven => f.write_str("proven"),
+            Self::Unproven => f.write_str("unproven"),
+            Self::Behind { records, .. } => write!(f, "behind {records}"),
+        }
+    }
+}
+
+impl Freshness {
+    /// Returns the refusal that a chain behind the witness means for writing and for `latest`.
+    pub fn refusal(&self, place: &str) -> Option<Refusal> {
+        let Self::Behind { records, seen, fork } = self else { return None };
+        let (code, message) = if *fork {
+            (Code::Fork, format!("{place} continues differently from record {} on", seen.number.saturating_sub(records - 1)))
+        } else {
+            (Code::Rollback, format!("{place} lacks the newest {records} record(s) that this host has seen"))
+        };
+        Some(
+            Refusal::new(code, message)
+                .cause(format!("this host last saw head {seen}, which does not occur in this copy of the vault")),
+        )
+    }
+}
+
+/// Reads the witness of a vault; nothing where this host has none.
+///
+/// # Errors
+/// DV315 where it is there but unreadable, damaged, not authentic or another vault's.
+pub fn read(host: &Host, macs: &Macs) -> Result<Option<Witness>> {
+    let path = host.witness_path(macs.vault());
+    let bytes = match replace::read(&path, limits::CONFIG_BYTES_MAX * 16) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        other => other.map_err(|error| unreadable(&path, error))?,
+    };
+    decode(&bytes, macs).map(Some).map_err(|reason| unreadable(&path, reason).into())
+}
+
+fn unreadable(path: &Path, reason: impl std::fmt::Display) -> Refusal {
+    Refusal::new(Code::WitnessUnreadable, format!("the witness {} cannot be trusted", shown_path(path))).cause(reason)
+}
+
+fn decode(bytes: &[u8], macs: &Macs) -> std::result::Result<Witness, String> {
+    let split = bytes.len().checked_sub(limits::MAC_FILE_BYTES as usize).ok_or("it is cut")?;
+    let (line, tag) = bytes.split_at(split);
+    let tag = decode_mac_file(tag).ok_or("its last line is no HMAC")?;
+    if !macs.verifies(Domain::Witness, 0, line, &tag) {
+        return Err("its HMAC does not match".into());
+    }
+    let witness: Witness = json::decode(line.strip_suffix(b"\n").ok_or("it is cut")?).map_err(|error| error.to_string())?;
+    let ascending = witness.heads.windows(2).all(|pair| pair[0].number < pair[1].number);
+    if witness.vault != macs.vault() || witness.heads.is_empty() || !ascending {
+        return Err("it contradicts itself".into());
+    }
+    Ok(witness)
+}
+
+fn encode(witness: &Witness, macs: &Macs) -> Vec<u8> {
+    let mut bytes = json::encode(witness);
+    bytes.push(b'\n');
+    let tag = macs.tag(Domain::Witness, 0, &bytes);
+    bytes.extend_from_slice(&encode_mac_file(tag));
+    bytes
+}
+
+/// Returns how a chain stands to a witness.
+pub fn freshness(witness: Option<&Witness>, chain: &Chain) -> Freshness {
+    let Some(witness) = witness else { return Freshness::Unproven };
+    let Some(&seen) = witness.heads.last() else { return Freshness::Unproven };
+    // A branch record tells every host which head it left behind.
+    if chain.holds(&seen) || chain.branches().any(|branch| branch.from == seen) {
+        return Freshness::Proven;
+    }
+    let shared = witness.heads.iter().rev().find(|head| chain.holds(head)).map_or_else(
+        || witness.heads.first().map_or(0, |oldest| oldest.number.saturating_sub(1)).min(chain.head().number),
+        |head| head.number,
+    );
+    Freshness::Behind {
+        records: seen.number.saturating_sub(shared).max(1),
+        seen,
+        fork: chain.head().number > shared || chain.head().number >= seen.number,
+    }
+}
+
+/// Remembers the heads of a chain that authenticated. Does nothing where the witness knows more already.
+///
+/// # Errors
+/// DV410 where the state directory cannot be written; DV315 where the witness there cannot be trusted.
+pub fn advance(host: &Host, macs: &Macs, chain: &Chain, now: Time) -> Result<()> {
+    let path = host.witness_path(macs.vault());
+    let parent = path.parent().expect("a witness lies in a directory");
+    host.make_directory(parent)?;
+    let _lock = lock(&path.with_extension("lock"))?;
+    let known = read(host, macs)?;
+    if matches!(freshness(known.as_ref(), chain), Freshness::Behind { .. }) {
+        return Ok(());
+    }
+    let head = chain.head();
+    if known.as_ref().is_some_and(|witness| witness.heads.last() == Some(&head)) {
+        return Ok(());
+    }
+    let mut heads: Vec<Head> = chain.links().map(|(number, link)| Head { digest: link.digest, number }).collect();
+    if heads.is_empty() {
+        heads.push(head);
+    }
+    // The newest are kept: older ones only make "behind N" exact.
+    heads.drain(..heads.len().saturating_sub(limits::WITNESS_HEADS_MAX));
+    let witness = Witness { heads, seen: now, vault: macs.vault() };
+    replace::replace(&path, &encode(&witness, macs))
+        .map_err(|error| Refusal::new(Code::StateUnwritable, format!("{} cannot be written", shown_path(&path))).cause(error))?;
+    Ok(())
+}
+
+fn lock(path: &PathBuf) -> Result<File> {
+    let file = File::options().create(true).truncate(false).write(true).open(path);
+    let locked = file.and_then(|file| fs2::FileExt::lock_exclusive(&file).map(|()| file));
+    locked.map_err(|error| Error::from(Refusal::new(Code::StateUnwritable, format!("{} cannot be locked", shown_path(path))).cause(error)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::{Digest, Secret};
+
+    fn macs() -> Macs {
+        Macs::new(&Secret::from_bytes([1; 32]), Id([2; 16]))
+    }
+
+    fn witness() -> Witness {
+        Witness { heads: vec![Head { digest: Digest([3; 32]), number: 7 }], seen: Time::default(), vault: Id([2; 16]) }
+    }
+
+    #[test]
+    fn no_bit_of_a_witness_can_change_unnoticed() {
+        let bytes = encode(&witness(), &macs());
+        assert_eq!(decode(&bytes, &macs()), Ok(witness()));
+        for at in 0..bytes.len() * 8 {
+            let mut changed = bytes.clone();
+            changed[at / 8] ^= 1 << (at % 8);
+            assert!(decode(&changed, &macs()).is_err(), "bit {at}");
+        }
+        for length in 0..bytes.len() {
+            assert!(decode(&bytes[..length], &macs()).is_err());
+        }
+    }
+
+    #[test]
+    fn a_chain_without_the_witnessed_head_is_behind() {
+        let chain = Chain::default();
+        assert_eq!(freshness(None, &chain), Freshness::Unproven);
+        let behind = freshness(Some(&witness()), &chain);
+        assert!(matches!(behind, Freshness::Behind { fork: false, .. }), "{behind:?}");
+        assert!(behind.refusal("x").is_some());
+    }
+}

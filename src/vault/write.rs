@@ -1,0 +1,637 @@
+//! Writing a snapshot: a draft that becomes one at a single commit point, or stays what it is.
+//!
+//! Invariants: nothing is published before everything that it reaches is durable and was read back; a chunk is left out
+//! only where an authentic footer places it in a pack of exactly its length; every failed sync is an error; a draft is
+//! never promoted by another process.
+
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::io;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use serde::Serialize;
+
+use super::catalog::Catalog;
+use super::chain::{Chain, encode_mac_file};
+use super::gate::{Vault, WriteLock};
+use super::read::{Reader, check_pack};
+use super::{Finding, layout, sweep, write_error};
+use crate::clock::Time;
+use crate::crypto::{Digest, Id, Macs, random};
+use crate::error::{Error, Result};
+use crate::format::config::Config;
+use crate::format::entry::{ChunkRef, Entry};
+use crate::format::index::IndexedPack;
+use crate::format::json;
+use crate::format::pack::{BlockInfo, BlockKind, Encoder, Encoding, Footer, header};
+use crate::format::record::{Body, Head, PackUse, Packs, Record, RecordKind, Snapshot};
+use crate::limits;
+use crate::pool::{Pool, Task};
+use crate::refusal::{Code, Refusal};
+use crate::store::{NewFile, Store};
+
+/// The zstd level: 3 is the library's own balance of speed and size.
+const LEVEL: i32 = 3;
+/// How many packs may be synced and read back while the next one is written.
+const SEALING_MAX: usize = 2;
+
+/// Who writes a draft, as `origin.json` says: a claim for people, not proof.
+#[derive(Debug, Serialize)]
+pub struct Origin {
+    /// The machine's current boot, where the system tells.
+    pub boot: String,
+    /// The host's id.
+    pub host: Id,
+    /// The host's name.
+    pub host_name: String,
+    /// The process.
+    pub pid: u32,
+    /// The source.
+    pub source: String,
+    /// When it began.
+    pub started: Time,
+}
+
+/// A snapshot being written.
+pub struct Draft {
+    store: Arc<dyn Store>,
+    macs: Arc<Macs>,
+    config: Config,
+    pool: Pool,
+    name: String,
+    catalog: Arc<Catalog>,
+    // Chunks that this draft stores or has taken from older packs.
+    new: HashSet<Digest>,
+    used_packs: Vec<bool>,
+    data: BlockBuilder,
+    listing: BlockBuilder,
+    encoding: VecDeque<Task<io::Result<EncodedBlock>>>,
+    pack: Option<OpenPack>,
+    pack_count: u32,
+    sealing: VecDeque<JoinHandle<Result<IndexedPack>>>,
+    sealed: Vec<IndexedPack>,
+}
+
+/// A snapshot that was published.
+#[derive(Debug)]
+pub struct Finalized {
+    /// The chain's new head: the snapshot's number and digest.
+    pub head: Head,
+    /// The manifest.
+    pub snapshot: Snapshot,
+    /// The packs that were written for it.
+    pub packs: Vec<IndexedPack>,
+    /// Bytes that it added to the vault.
+    pub bytes_stored: u64,
+}
+
+
+#[derive(Default)]
+struct BlockBuilder {
+    plain: Vec<u8>,
+    chunks: Vec<ChunkRef>,
+}
+
+struct EncodedBlock {
+    kind: BlockKind,
+    encoding: Encoding,
+    stored: Vec<u8>,
+    plain: u32,
+    digest: Digest,
+    chunks: Vec<ChunkRef>,
+}
+
+struct OpenPack {
+    path: String,
+    file: Box<dyn NewFile>,
+    hasher: blake3::Hasher,
+    footer: Footer,
+}
+
+impl Draft {
+    /// Begins a draft. The lock proves that no other process writes.
+    ///
+    /// # Errors
+    /// The medium refuses.
+    pub fn begin(vault: &Vault, _lock: &WriteLock, catalog: Arc<Catalog>, pool: Pool, origin: &Origin) -> Result<Self> {
+        let store = Arc::clone(&vault.store);
+        let id = Id(random().map_err(|error| Error::environment("draw random bytes", error))?);
+        let name = format!("{}{id}", layout::INCOMPLETE_PREFIX);
+        let directory = format!("{}/{name}", layout::SNAPSHOTS);
+        let begun = store
+            .create_directory(&directory)
+            .and_then(|()| write_durably(&*store, &format!("{directory}/{}", layout::ORIGIN), &json::encode(origin)))
+            .and_then(|()| store.sync_directory(&directory));
+        begun.map_err(|error| write_error(&*store, &directory, &error))?;
+        Ok(Self {
+            macs: Arc::clone(&vault.macs),
+            config: vault.config.clone(),
+            pool,
+            name,
+            new: HashSet::new(),
+            used_packs: vec![false; catalog.packs().len()],
+            catalog,
+            data: BlockBuilder::default(),
+            listing: BlockBuilder::default(),
+            encoding: VecDeque::new(),
+            pack: None,
+            pack_count: 0,
+            sealing: VecDeque::new(),
+            sealed: Vec::new(),
+            store,
+        })
+    }
+
+    /// Returns the draft's directory for people.
+    pub fn directory(&self) -> String {
+        format!("{}/{}", layout::SNAPSHOTS, self.name)
+    }
+
+    /// Notes that the snapshot needs a chunk; returns whether it is held already.
+    pub fn holds(&mut self, chunk: ChunkRef) -> bool {
+        if self.new.contains(&chunk.id()) {
+            return true;
+        }
+        match self.catalog.places(chunk).next() {
+            Some(place) => {
+                self.used_packs[self.catalog.block(place.block).pack as usize] = true;
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Stores a chunk unless it is held already; returns whether it was new.
+    ///
+    /// # Errors
+    /// The medium refuses, or what was written reads back differently.
+    pub fn put(&mut self, kind: BlockKind, chunk: ChunkRef, bytes: &[u8]) -> Result<bool> {
+        debug_assert_eq!(chunk.length() as usize, bytes.len());
+        if self.holds(chunk) {
+            return Ok(false);
+        }
+        self.new.insert(chunk.id());
+        let target = self.config.parameters.block_bytes as usize;
+        if self.builder(kind).is_full_with(bytes.len(), target) {
+            self.close_block(kind)?;
+        }
+        let builder = self.builder(kind);
+        builder.plain.extend_from_slice(bytes);
+        builder.chunks.push(chunk);
+        if builder.plain.len() >= target {
+            self.close_block(kind)?;
+        }
+        Ok(true)
+    }
+
+    fn builder(&mut self, kind: BlockKind) -> &mut BlockBuilder {
+        match kind {
+            BlockKind::Data => &mut self.data,
+            BlockKind::Listing => &mut self.listing,
+        }
+    }
+
+    fn close_block(&mut self, kind: BlockKind) -> Result<()> {
+        let builder = std::mem::take(self.builder(kind));
+        if builder.chunks.is_empty() {
+            return Ok(());
+        }
+        self.encoding.push_back(self.pool.spawn(move || builder.encode(kind)));
+        while self.encoding.len() > 2 * self.pool.threads() + 2 {
+            self.append_next()?;
+        }
+        Ok(())
+    }
+
+    /// Waits for the oldest block and writes it.
+    fn append_next(&mut self) -> Result<()> {
+        let Some(task) = self.encoding.pop_front() else { return Ok(()) };
+        let block = task.wait().map_err(|error| Error::environment("compress a block", error))?;
+        self.open_pack()?;
+        let pack = self.pack.as_mut().expect("just opened");
+        pack.file.write(&block.stored).map_err(|error| write_error(&*self.store, &pack.path, &error))?;
+        pack.hasher.update(&block.stored);
+        let stored = u32::try_from(block.stored.len()).expect("a block is bounded");
+        pack.footer.blocks.push(BlockInfo {
+            offset: pack.footer.body_bytes,
+            stored,
+            plain: block.plain,
+            encoding: block.encoding,
+            kind: block.kind,
+            digest: block.digest,
+            chunks: block.chunks,
+        });
+        pack.footer.body_bytes += u64::from(stored);
+        let chunk_count: usize = pack.footer.blocks.iter().map(|block| block.chunks.len()).sum();
+        // Far below what the format allows, so that one more block always fits.
+        let full = pack.footer.body_bytes >= self.config.parameters.pack_bytes
+            || pack.footer.blocks.len() >= limits::PACK_BLOCKS_MAX as usize / 2
+            || chunk_count >= limits::PACK_CHUNKS_MAX as usize / 2;
+        if full { self.seal_pack() } else { Ok(()) }
+    }
+
+    fn open_pack(&mut self) -> Result<()> {
+        if self.pack.is_some() {
+            return Ok(());
+        }
+        self.require_space()?;
+        let path = format!("{}/{:04}.part", self.directory(), self.pack_count);
+        self.pack_count += 1;
+        let id = Id(random().map_err(|error| Error::environment("draw random bytes", error))?);
+        let head = header(self.macs.vault(), id);
+        let mut file = self.store.create(&path).map_err(|error| write_error(&*self.store, &path, &error))?;
+        file.write(&head).map_err(|error| write_error(&*self.store, &path, &error))?;
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&head);
+        self.pack = Some(OpenPack { path, file, hasher, footer: Footer::new(self.macs.vault(), id) });
+        Ok(())
+    }
+
+    /// Refuses to fill the medium to its last byte.
+    fn require_space(&self) -> Result<()> {
+        require_space(&*self.store, self.config.parameters.pack_bytes)
+    }
+
+    fn seal_pack(&mut self) -> Result<()> {
+        let Some(pack) = self.pack.take() else { return Ok(()) };
+        let (store, macs, pool) = (Arc::clone(&self.store), Arc::clone(&self.macs), self.pool.clone());
+        let draft = self.directory();
+        self.sealing.push_back(std::thread::spawn(move || pack.seal(&*store, &macs, &pool, &draft)));
+        while self.sealing.len() > SEALING_MAX {
+            self.take_sealed()?;
+        }
+        Ok(())
+    }
+
+    fn take_sealed(&mut self) -> Result<()> {
+        let Some(thread) = self.sealing.pop_front() else { return Ok(()) };
+        let sealed = thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        self.sealed.push(sealed);
+        Ok(())
+    }
+
+    /// Writes out everything that was put: afterwards all of it is durable, read back, and in its place.
+    fn flush(&mut self) -> Result<()> {
+        self.close_block(BlockKind::Data)?;
+        self.close_block(BlockKind::Listing)?;
+        while !self.encoding.is_empty() {
+            self.append_next()?;
+        }
+        self.seal_pack()?;
+        while !self.sealing.is_empty() {
+            self.take_sealed()?;
+        }
+        Ok(())
+    }
+
+    /// Returns the packs that the snapshot relies on, with when each was last read completely.
+    fn pack_uses(&self, read: &BTreeMap<Digest, Time>, now: Time) -> Vec<PackUse> {
+        let older = self.catalog.packs().iter().zip(&self.used_packs).filter(|(_, used)| **used);
+        let mut uses: Vec<PackUse> = older
+            .map(|(pack, _)| PackUse(pack.name, pack.length, read.get(&pack.name).copied().unwrap_or_default()))
+            .chain(self.sealed.iter().map(|pack| PackUse(pack.name, pack.length, now)))
+            .collect();
+        uses.sort_unstable_by_key(|pack| pack.0);
+        uses
+    }
+
+    /// Publishes the snapshot: the one commit point.
+    ///
+    /// `snapshot` comes with everything but its packs; `read` says when older packs were last read completely;
+    /// `trusted` names segment lists and segments that this run has read and checked already.
+    ///
+    /// # Errors
+    /// The medium refuses; what was written reads back differently or is incomplete (DV109, evidence stays); DV408
+    /// where the number is taken again and again.
+    pub fn finalize(
+        mut self,
+        mut snapshot: Snapshot,
+        chain: &Chain,
+        config: Digest,
+        read: &BTreeMap<Digest, Time>,
+        trusted: &HashSet<Digest>,
+    ) -> Result<Finalized> {
+        self.flush()?;
+        snapshot.packs = self.packs_field(self.pack_uses(read, snapshot.ended))?;
+        let mut catalog = Catalog::default();
+        std::mem::swap(&mut catalog, Arc::get_mut(&mut self.catalog).expect("readers of the draft's catalog have ended"));
+        catalog.extend(&self.sealed);
+        let reader = Arc::new(Reader::new(Arc::clone(&self.store), Arc::new(catalog)));
+        let mut head = chain.head();
+        for _ in 0..limits::NUMBER_ATTEMPTS {
+            let number = head.number + 1;
+            if number > limits::RECORD_NUMBER_MAX {
+                break;
+            }
+            let record = Record {
+                body: Body::Snapshot(Box::new(snapshot.clone())),
+                config,
+                number,
+                predecessor: head.digest,
+                vault: self.macs.vault(),
+            };
+            let bytes = self.write_record(&record)?;
+            self.check_record(&record, &bytes, &reader, trusted)?;
+            if self.publish(number)? {
+                let packs: u64 = self.sealed.iter().map(|pack| pack.length).sum();
+                return Ok(Finalized {
+                    head: Head { digest: Digest::of(&bytes), number },
+                    snapshot,
+                    bytes_stored: packs + bytes.len() as u64 + limits::MAC_FILE_BYTES,
+                    packs: self.sealed,
+                });
+            }
+            // Another host took the number, on a medium whose locks do not reach it.
+            let chain = Chain::read(&*self.store, &self.macs, Some(config))
+                .map_err(|error| super::read_error(&*self.store, layout::SNAPSHOTS, &error))?;
+            if let Some(finding) = chain.findings.into_iter().next() {
+                return Err(finding.into());
+            }
+            head = Chain::read(&*self.store, &self.macs, Some(config))
+                .map_err(|error| super::read_error(&*self.store, layout::SNAPSHOTS, &error))?
+                .head();
+        }
+        let message = format!("the number after {} was taken {} times", head.number, limits::NUMBER_ATTEMPTS);
+        Err(Refusal::new(Code::NumberContested, message).written(format!("{} stays as it is", self.directory())).into())
+    }
+
+    fn packs_field(&mut self, uses: Vec<PackUse>) -> Result<Packs> {
+        if uses.len() <= limits::MANIFEST_PACKS_MAX {
+            return Ok(Packs::Direct(uses));
+        }
+        let mut lists = Vec::new();
+        for part in uses.chunks(limits::PACK_LIST_MAX) {
+            let bytes = json::encode_lines(part);
+            let list = reference(&bytes);
+            self.put(BlockKind::Listing, list, &bytes)?;
+            lists.push(list);
+        }
+        self.flush()?;
+        Ok(Packs::Listed(lists))
+    }
+
+    /// Writes a record and its tag into the draft and makes them durable.
+    fn write_record(&self, record: &Record) -> Result<Vec<u8>> {
+        let kind = record.kind();
+        let (file, mac_file) = (layout::record_file(kind), layout::record_mac_file(kind));
+        let directory = self.directory();
+        let bytes = record.encode();
+        let tag = self.macs.tag(kind.domain(), record.number, &bytes);
+        sweep::clear_from_draft(&*self.store, &self.name, &[&file, &mac_file])
+            .and_then(|()| write_durably(&*self.store, &format!("{directory}/{file}"), &bytes))
+            .and_then(|()| write_durably(&*self.store, &format!("{directory}/{mac_file}"), &encode_mac_file(tag)))
+            .map_err(|error| write_error(&*self.store, &directory, &error))?;
+        Ok(bytes)
+    }
+
+    /// Reads the record back as any reader would, and checks that everything it needs is held.
+    fn check_record(&self, record: &Record, bytes: &[u8], reader: &Arc<Reader>, trusted: &HashSet<Digest>) -> Result<()> {
+        let differs = |finding: Finding| -> Error {
+            Refusal::new(Code::ReadBackDiffers, "the new snapshot does not read back as it was written")
+                .cause(format!("{}: {}: {}", finding.code, finding.subject, finding.detail))
+                .written(format!("{} stays as evidence; no snapshot was published", self.directory()))
+                .into()
+        };
+        let path = format!("{}/{}", self.directory(), layout::record_file(RecordKind::Snapshot));
+        let back = self
+            .store
+            .open(&path)
+            .map(|file| file.drop_cached())
+            .and_then(|_| self.store.read(&path, limits::RECORD_BYTES_MAX))
+            .map_err(|error| differs(Finding::new(Code::VaultUnreadable, &*path, error)))?;
+        let again = Record::decode(&back, RecordKind::Snapshot);
+        if back != bytes || !matches!(again, Ok(again) if again == *record) {
+            return Err(differs(Finding::new(Code::RecordDamaged, path, "the manifest differs")));
+        }
+        let Body::Snapshot(snapshot) = &record.body else { return Ok(()) };
+        check_held(reader, snapshot, trusted).map_err(differs)
+    }
+
+    /// Renames the draft to its number; returns whether the number was free.
+    fn publish(&self, number: u64) -> Result<bool> {
+        let (from, to) = (self.directory(), layout::record_directory(number));
+        let failed = |name: &str, error: &io::Error| write_error(&*self.store, name, error);
+        sweep::clear_from_draft(&*self.store, &self.name, &[layout::ORIGIN])
+            .and_then(|()| self.store.sync_directory(&from))
+            .map_err(|error| failed(&from, &error))?;
+        match self.store.rename_new(&from, &to) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
+            Err(error) => return Err(failed(&to, &error).into()),
+        }
+        self.store.sync_directory(layout::SNAPSHOTS).map_err(|error| {
+            failed(&to, &error).written(format!("{to} was written, but the medium did not confirm that it will last; verify it"))
+        })?;
+        Ok(true)
+    }
+
+    /// Gives the draft up for a reason outside the vault and removes its directory. Returns what stays, in words.
+    pub fn abandon(mut self) -> String {
+        self.pack = None;
+        self.encoding.clear();
+        while !self.sealing.is_empty() {
+            let _ = self.take_sealed();
+        }
+        let stored: u64 = self.sealed.iter().map(|pack| pack.length).sum();
+        let packs = match self.sealed.len() {
+            0 => "nothing stays in the vault".to_owned(),
+            count => format!("{count} complete pack(s), {stored} bytes, stay in the vault; the next backup uses them"),
+        };
+        match sweep::discard_own_draft(&*self.store, &self.name) {
+            Ok(()) => format!("no snapshot was made; {packs}"),
+            Err(error) => format!("no snapshot was made; {} could not be removed ({error}); {packs}", self.directory()),
+        }
+    }
+}
+
+impl BlockBuilder {
+    fn is_full_with(&self, more: usize, target: usize) -> bool {
+        !self.chunks.is_empty()
+            && (self.plain.len() + more > target || self.chunks.len() >= limits::BLOCK_CHUNKS_MAX as usize)
+    }
+
+    fn encode(self, kind: BlockKind) -> io::Result<EncodedBlock> {
+        thread_local! {
+            static ENCODER: std::cell::RefCell<Option<Encoder>> = const { std::cell::RefCell::new(None) };
+        }
+        let mut encoder = match ENCODER.take() {
+            Some(encoder) => encoder,
+            None => Encoder::new(LEVEL)?,
+        };
+        let plain = u32::try_from(self.plain.len()).map_err(io::Error::other)?;
+        let (encoding, stored) = encoder.encode(self.plain)?;
+        ENCODER.set(Some(encoder));
+        Ok(EncodedBlock { kind, encoding, digest: Digest::of(&stored), stored, plain, chunks: self.chunks })
+    }
+}
+
+impl OpenPack {
+    /// Makes the pack durable, reads all of it back from the medium, and moves it to its place.
+    fn seal(mut self, store: &dyn Store, macs: &Macs, pool: &Pool, draft: &str) -> Result<IndexedPack> {
+        let tail = self.footer.encode(macs);
+        self.hasher.update(&tail);
+        let name = Digest(*self.hasher.finalize().as_bytes());
+        let length = self.footer.body_bytes + tail.len() as u64;
+        self.file
+            .write(&tail)
+            .and_then(|()| self.file.sync())
+            .map_err(|error| write_error(store, &self.path, &error))?;
+        drop(self.file);
+        read_back(store, macs, pool, &self.path, name, &self.footer).map_err(|reason| {
+            Refusal::new(Code::ReadBackDiffers, format!("a pack that was just written to {} reads back differently", store.describe()))
+                .cause(reason)
+                .written(format!("{draft} stays as evidence; no snapshot was published"))
+        })?;
+        let (directory, path) = (layout::pack_directory(&name), layout::pack_path(&name));
+        let moved = match store.create_directory(&directory) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+            _ => store.rename_new(&self.path, &path),
+        };
+        // `packs` even where the directory is old: whoever made it may have died before syncing.
+        moved
+            .and_then(|()| store.sync_directory(&directory))
+            .and_then(|()| store.sync_directory(layout::PACKS))
+            .map_err(|error| write_error(store, &path, &error))?;
+        Ok(IndexedPack { name, length, footer: self.footer })
+    }
+}
+
+fn read_back(store: &dyn Store, macs: &Macs, pool: &Pool, path: &str, name: Digest, footer: &Footer) -> Result<(), String> {
+    store.open(path).map_err(|error| error.to_string())?.drop_cached();
+    let check = check_pack(store, macs, path, pool, &mut |_| {}).map_err(|finding| finding.detail)?;
+    if let Some(finding) = check.findings.first() {
+        return Err(finding.detail.clone());
+    }
+    let chunk_count: usize = footer.blocks.iter().map(|block| block.chunks.len()).sum();
+    if check.name != Some(name) || check.intact.len() != chunk_count {
+        return Err(format!("its bytes give another name than {name}"));
+    }
+    Ok(())
+}
+
+/// Checks that every object and chunk a snapshot needs lies in a pack that is vouched for.
+fn check_held(reader: &Arc<Reader>, snapshot: &Snapshot, trusted: &HashSet<Digest>) -> Result<(), Finding> {
+    for list in &snapshot.lists {
+        if trusted.contains(&list.object.id()) {
+            continue;
+        }
+        for segment in reader.segment_list(list)? {
+            if trusted.contains(&segment.object.id()) {
+                continue;
+            }
+            for entry in reader.segment(&segment)? {
+                require_chunks(reader, &entry)?;
+            }
+        }
+    }
+    reader.packs(snapshot).map(|_| ())
+}
+
+fn require_chunks(reader: &Reader, entry: &Entry) -> Result<(), Finding> {
+    let Some(file) = entry.file() else { return Ok(()) };
+    for chunk in reader.chunks(file)? {
+        if !reader.catalog().holds(chunk) {
+            let mut finding = Finding::new(Code::ChunkMissing, format!("chunk {}", chunk.id()), "no pack holds it");
+            finding.paths.push(entry.path.clone());
+            return Err(finding);
+        }
+    }
+    Ok(())
+}
+
+/// Returns the reference to an object that is these bytes.
+pub fn reference(bytes: &[u8]) -> ChunkRef {
+    ChunkRef(Digest::of(bytes), u32::try_from(bytes.len()).expect("a writer keeps objects below their bound"))
+}
+
+/// Refuses to write where less than `more` bytes and a reserve are free.
+///
+/// # Errors
+/// DV403.
+pub fn require_space(store: &dyn Store, more: u64) -> Result<()> {
+    // A system that does not tell is no reason to refuse: running out is noticed when it happens.
+    let Ok(available) = store.available_bytes() else { return Ok(()) };
+    let needed = more + limits::SPACE_RESERVE_BYTES;
+    if available >= needed {
+        return Ok(());
+    }
+    let message = format!("{} has {available} bytes free, {needed} are needed to go on safely", store.describe());
+    Err(Refusal::new(Code::NoSpace, message).into())
+}
+
+/// Creates a file, writes it and makes its bytes durable; not yet its name.
+///
+/// # Errors
+/// The medium refuses.
+pub fn write_durably(store: &dyn Store, name: &str, bytes: &[u8]) -> io::Result<()> {
+    let mut file = store.create(name)?;
+    file.write(bytes)?;
+    file.sync()
+}
+
+/// Tests that the medium can be written: create, write, sync, read back, rename, remove. Readers ignore the name.
+///
+/// # Errors
+/// DV401, DV402 or DV403, whatever failed.
+pub fn probe(store: &dyn Store) -> Result<()> {
+    let bytes: [u8; 32] = random().map_err(|error| Error::environment("draw random bytes", error))?;
+    let id = Id(random().map_err(|error| Error::environment("draw random bytes", error))?);
+    let (first, second) = (format!("{}{id}", layout::PROBE_PREFIX), format!("{}{id}-2", layout::PROBE_PREFIX));
+    let tried = write_durably(store, &first, &bytes)
+        .and_then(|()| store.read(&first, 64))
+        .and_then(|back| if back == bytes { Ok(()) } else { Err(io::Error::other("the bytes read back differently")) })
+        .and_then(|()| store.rename_new(&first, &second))
+        .and_then(|()| store.remove_file(&second))
+        .and_then(|()| store.sync_directory(""));
+    tried.map_err(|error| {
+        let _ = store.remove_file(&first);
+        let _ = store.remove_file(&second);
+        write_error(store, "a test file", &error).into()
+    })
+}
+
+/// Adds an index file for new packs, and merges the files where there are many. The index is a cache: whoever calls
+/// this reports a failure and goes on.
+///
+/// # Errors
+/// The medium refuses.
+pub fn write_index(store: &dyn Store, macs: &Macs, packs: &[IndexedPack]) -> io::Result<()> {
+    if packs.is_empty() {
+        return Ok(());
+    }
+    let files: Vec<String> =
+        store.list(layout::INDEX)?.into_iter().map(|file| file.name).filter(|name| super::catalog::index_id(name).is_some()).collect();
+    if files.len() < limits::INDEX_FILES_MAX {
+        return write_index_file(store, macs, packs);
+    }
+    let mut all = packs.to_vec();
+    for name in &files {
+        let bytes = store.read(&format!("{}/{name}", layout::INDEX), limits::INDEX_BYTES_MAX)?;
+        // A file that does not authenticate is worth nothing: its packs' footers are read again.
+        all.extend(crate::format::index::decode(macs, &bytes).unwrap_or_default());
+    }
+    all.sort_by_key(|pack| pack.name);
+    all.dedup_by_key(|pack| pack.name);
+    write_index_file(store, macs, &all)?;
+    sweep::discard_index(store, &files)
+}
+
+/// Replaces the whole index.
+///
+/// # Errors
+/// The medium refuses.
+pub fn replace_index(store: &dyn Store, macs: &Macs, packs: &[IndexedPack]) -> io::Result<u64> {
+    let old: Vec<String> = store.list(layout::INDEX)?.into_iter().map(|file| file.name).collect();
+    write_index_file(store, macs, packs)?;
+    sweep::discard_index(store, &old)?;
+    Ok(old.len() as u64)
+}
+
+fn write_index_file(store: &dyn Store, macs: &Macs, packs: &[IndexedPack]) -> io::Result<()> {
+    let id = Id(random()?);
+    // Written under another name first, so that no reader meets half of it.
+    let (draft, path) = (format!("{}/.new-{id}", layout::INDEX), layout::index_path(id));
+    write_durably(store, &draft, &crate::format::index::encode(macs, packs))?;
+    store.rename_new(&draft, &path)?;
+    store.sync_directory(layout::INDEX)
+}
