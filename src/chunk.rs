@@ -63,11 +63,25 @@ impl Cutter {
             if start == end {
                 return Ok(total);
             }
-            let rest = &self.buffer[start..end];
+            let rest = &self.buffer[start..end.min(start + self.max)];
             let length = first_cut(rest, self.min, self.avg, self.max);
             take(&rest[..length])?;
             start += length;
         }
+    }
+}
+
+impl Cutter {
+    /// Returns the lengths of the chunks of a whole content that lies in memory.
+    pub fn lengths(&self, mut content: &[u8]) -> Vec<usize> {
+        let mut lengths = Vec::new();
+        while !content.is_empty() {
+            // No further than a stream would have read ahead at least: the same cuts come from both.
+            let length = first_cut(&content[..content.len().min(self.max)], self.min, self.avg, self.max);
+            lengths.push(length);
+            content = &content[length..];
+        }
+        lengths
     }
 }
 
@@ -124,6 +138,8 @@ mod tests {
             let chunks = chunks(&bytes, read_max);
             prop_assert_eq!(chunks.concat(), bytes.clone());
             prop_assert_eq!(&chunks, &super::tests::chunks(&bytes, usize::MAX));
+            let lengths: Vec<usize> = chunks.iter().map(Vec::len).collect();
+            prop_assert_eq!(lengths, Cutter::new(&parameters()).lengths(&bytes));
             for (i, chunk) in chunks.iter().enumerate() {
                 prop_assert!(chunk.len() <= 1024 && !chunk.is_empty());
                 prop_assert!(chunk.len() >= 64 || i + 1 == chunks.len());

@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use crate::path::shown;
-use crate::refusal::{Code, Refusal};
+use crate::refusal::{Code, Refusal, Written};
 
 /// The result of an operation.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -21,15 +21,17 @@ pub enum Error {
         attempt: String,
         /// What the system said.
         source: io::Error,
+        /// What had been written, once that is known.
+        written: Option<Written>,
     },
-    /// The caller interrupted the operation; exit status 130. Says what was written before.
-    Interrupted(String),
+    /// The caller interrupted the operation; exit status 130. Says what was written before, once that is known.
+    Interrupted(Option<Written>),
 }
 
 impl Error {
     /// Creates an environment error; `attempt` reads like "read the directory X".
     pub fn environment(attempt: impl Into<String>, source: io::Error) -> Self {
-        Self::Environment { attempt: attempt.into(), source }
+        Self::Environment { attempt: attempt.into(), source, written: None }
     }
 
     /// Returns the refusal's code, if it is one.
@@ -37,6 +39,26 @@ impl Error {
         match self {
             Self::Refused(refusal) => Some(refusal.code),
             _ => None,
+        }
+    }
+
+    /// Says what had been written, unless the refusal says it already.
+    #[must_use]
+    pub fn written<W: Into<Written>>(mut self, written: impl FnOnce() -> W) -> Self {
+        let place = match &mut self {
+            Self::Refused(refusal) => &mut refusal.written,
+            Self::Interrupted(place) => place,
+            Self::Environment { written, .. } => written,
+        };
+        place.get_or_insert_with(|| written().into());
+        self
+    }
+
+    /// Returns what had been written, if that was said.
+    pub fn what_was_written(&self) -> Option<&Written> {
+        match self {
+            Self::Refused(refusal) => refusal.written.as_ref(),
+            Self::Interrupted(written) | Self::Environment { written, .. } => written.as_ref(),
         }
     }
 
@@ -54,8 +76,8 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refused(refusal) => write!(f, "refused {refusal}"),
-            Self::Environment { attempt, source } => write!(f, "could not {attempt}: {source}"),
-            Self::Interrupted(written) => write!(f, "interrupted; {written}"),
+            Self::Environment { attempt, source, .. } => write!(f, "could not {attempt}: {source}"),
+            Self::Interrupted(_) => f.write_str("interrupted"),
         }
     }
 }

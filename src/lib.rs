@@ -1,5 +1,6 @@
 //! devvault
 pub mod chunk;
+pub mod cli;
 pub mod clock;
 pub mod crypto;
 pub mod error;
@@ -7,6 +8,7 @@ pub mod format;
 pub mod fsys;
 pub mod host;
 pub mod limits;
+pub mod ops;
 pub mod path;
 pub mod pool;
 pub mod progress;

@@ -253,6 +253,27 @@ impl fmt::Display for Code {
     }
 }
 
+/// What an act that ended early had written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// What stays, in words.
+    pub text: String,
+    /// Whether anything stays at all.
+    pub changed: bool,
+}
+
+impl From<String> for Written {
+    fn from(text: String) -> Self {
+        Self { text, changed: true }
+    }
+}
+
+impl From<&str> for Written {
+    fn from(text: &str) -> Self {
+        text.to_owned().into()
+    }
+}
+
 /// A coded no: what is wrong, why, what was changed, what to do next.
 #[derive(Debug)]
 pub struct Refusal {
@@ -262,8 +283,8 @@ pub struct Refusal {
     pub message: String,
     /// Why, from the nearest cause to the deepest.
     pub causes: Vec<String>,
-    /// What was written before the refusal, in words; nothing when `None`.
-    pub written: Option<String>,
+    /// What was written before the refusal; nothing at all when `None`.
+    pub written: Option<Written>,
     /// The safest next step.
     pub next: String,
     /// Entries that the refusal is about, complete.
@@ -299,7 +320,7 @@ impl Refusal {
 
     /// Says what had been written.
     #[must_use]
-    pub fn written(mut self, written: impl Into<String>) -> Self {
+    pub fn written(mut self, written: impl Into<Written>) -> Self {
         self.written = Some(written.into());
         self
     }

@@ -85,6 +85,18 @@ pub struct Host {
     pub name: String,
 }
 
+/// Decodes a pack-list object.
+///
+/// # Errors
+/// Bytes that are not canonical; no packs or too many; packs that do not ascend by name.
+pub fn decode_pack_list(bytes: &[u8]) -> Result<Vec<PackUse>, Malformed> {
+    let packs: Vec<PackUse> = json::decode_lines(bytes, limits::PACK_LIST_MAX)?;
+    if packs.windows(2).any(|pair| pair[0].0 >= pair[1].0) {
+        return Err(Malformed::new("the packs do not ascend"));
+    }
+    Ok(packs)
+}
+
 /// How much a snapshot holds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -359,8 +371,23 @@ impl Snapshot {
             Packs::Listed(lists) if lists.is_empty() || lists.len() > limits::MANIFEST_PACKS_MAX => {
                 Err(Malformed::new("no pack list, or too many"))
             }
+            Packs::Listed(lists) if lists.iter().any(|list| list.1 == 0 || list.1 > limits::OBJECT_BYTES_MAX) => {
+                Err(Malformed::new("a pack list is empty or too long"))
+            }
             _ => Ok(()),
         }
+    }
+}
+
+impl Branch {
+    fn check(&self, number: u64, predecessor: Digest) -> Result<(), Malformed> {
+        if (Head { digest: predecessor, number: number.wrapping_sub(1) }) != self.to {
+            return Err(Malformed::new("a branch continues another record than its predecessor"));
+        }
+        if self.from.number > limits::RECORD_NUMBER_MAX || self.from == self.to {
+            return Err(Malformed::new("a branch abandons nothing"));
+        }
+        Ok(())
     }
 }
 
@@ -450,7 +477,11 @@ impl Record {
                 let number = raw.number;
                 Self::open(raw, kind, |body| body.check(number).map(|()| Body::Tombstone(body)))?
             }
-            RecordKind::Branch => Self::open(json::decode(bytes)?, kind, |body| Ok(Body::Branch(body)))?,
+            RecordKind::Branch => {
+                let raw: RawRecord<Branch> = json::decode(bytes)?;
+                let (number, predecessor) = (raw.number, raw.predecessor);
+                Self::open(raw, kind, |body| body.check(number, predecessor).map(|()| Body::Branch(body)))?
+            }
         };
         Ok(record)
     }
@@ -514,9 +545,8 @@ mod tests {
 
     #[test]
     fn every_kind_of_record_decodes_to_itself_and_to_no_other_kind() {
-        let head = Head { digest: Digest([8; 32]), number: 3 };
-        let branch =
-            Branch { branch: Id([9; 16]), from: head, host: host(), reason: "r".into(), time: Time::default(), to: head };
+        let (from, to) = (Head { digest: Digest([8; 32]), number: 7 }, Head { digest: Digest([3; 32]), number: 4 });
+        let branch = Branch { branch: Id([9; 16]), from, host: host(), reason: "r".into(), time: Time::default(), to };
         let bodies = [Body::Snapshot(Box::new(snapshot())), Body::Tombstone(tombstone()), Body::Branch(branch)];
         for record in bodies.map(record) {
             let bytes = record.encode();
@@ -559,6 +589,23 @@ mod tests {
             change(&mut bad);
             let bytes = record(Body::Tombstone(bad)).encode();
             assert!(matches!(Record::decode(&bytes, RecordKind::Tombstone), Err(BadRecord::Malformed(_))));
+        }
+    }
+
+    #[test]
+    fn a_branch_continues_its_own_predecessor() {
+        let (from, to) = (Head { digest: Digest([8; 32]), number: 7 }, Head { digest: Digest([3; 32]), number: 4 });
+        let good = Branch { branch: Id([9; 16]), from, host: host(), reason: "r".into(), time: Time::default(), to };
+        for change in [
+            |b: &mut Branch| b.to.number = 3,
+            |b: &mut Branch| b.to.digest = Digest([4; 32]),
+            |b: &mut Branch| b.from = b.to,
+            |b: &mut Branch| b.from.number = limits::RECORD_NUMBER_MAX + 1,
+        ] {
+            let mut bad = good.clone();
+            change(&mut bad);
+            let bytes = record(Body::Branch(bad)).encode();
+            assert!(matches!(Record::decode(&bytes, RecordKind::Branch), Err(BadRecord::Malformed(_))));
         }
     }
 

@@ -90,3 +90,15 @@ pub struct Stat {
 pub const FILE_MODE_DEFAULT: u32 = 0o644;
 /// Permission bits for a directory whose entry has none.
 pub const DIRECTORY_MODE_DEFAULT: u32 = 0o755;
+
+/// Whether [`sync_filesystem`] makes everything durable at once; elsewhere each file and directory is synced.
+pub const SYNCS_WHOLE_FILESYSTEMS: bool = cfg!(any(target_os = "linux", target_os = "android"));
+
+/// Returns whether a time that was set and read back is the one that was meant, as exactly as the platform keeps it.
+pub fn same_time(meant: Time, found: Time) -> bool {
+    if cfg!(windows) {
+        // Steps of 100 nanoseconds.
+        return (meant.seconds, meant.nanos / 100) == (found.seconds, found.nanos / 100);
+    }
+    meant == found
+}

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
+#[cfg(any(target_os = "linux", target_os = "android"))]
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{self, AtFlags, Mode, OFlags, Timespec, Timestamps};
@@ -54,10 +55,8 @@ impl Dir {
     pub fn names(&self) -> io::Result<Vec<Vec<u8>>> {
         // A descriptor of its own, because reading moves the offset that duplicates share.
         let descriptor = fs::openat(&self.0, ".", DIRECTORY, Mode::empty())?;
-        let mut buffer = Vec::with_capacity(32 << 10);
         let mut names = Vec::new();
-        let mut entries = fs::RawDir::new(descriptor, buffer.spare_capacity_mut());
-        while let Some(entry) = entries.next() {
+        for entry in fs::Dir::new(descriptor)? {
             let entry = entry?;
             match entry.file_name().to_bytes() {
                 b"." | b".." => {}
@@ -254,6 +253,7 @@ pub fn stat_file(file: &File) -> io::Result<Stat> {
 }
 
 /// Set once the system has refused `O_NOATIME`, which only a file's owner may ask for.
+#[cfg(any(target_os = "linux", target_os = "android"))]
 static NOATIME_REFUSED: AtomicBool = AtomicBool::new(false);
 
 fn open_regular(at: BorrowedFd<'_>, name: &OsStr) -> io::Result<File> {

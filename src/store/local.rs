@@ -254,7 +254,7 @@ mod tests {
         assert_eq!(store.read("f/x", 9).expect("moved"), b"3");
     }
 
-    #[cfg(unix)]
+    #[cfg(target_os = "linux")]
     #[test]
     fn links_and_pipes_are_foreign_and_never_opened() {
         let (root, store) = store();

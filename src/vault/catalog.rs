@@ -72,7 +72,7 @@ pub struct Place {
 }
 
 /// Which chunk lies where.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Catalog {
     packs: Vec<Pack>,
     blocks: Vec<Block>,
@@ -230,11 +230,7 @@ impl Catalog {
 
     /// Returns every place of a chunk of this id and length.
     pub fn places(&self, chunk: ChunkRef) -> impl Iterator<Item = &Place> {
-        let start = self.places.partition_point(|place| place.id < chunk.id());
-        self.places[start..]
-            .iter()
-            .take_while(move |place| place.id == chunk.id())
-            .filter(move |place| place.length == chunk.length())
+        self.placed(chunk).map(|(_, place)| place)
     }
 
     /// Returns whether a chunk lies in some pack.
@@ -245,6 +241,17 @@ impl Catalog {
     /// Returns the number of distinct places, at least that of distinct chunks.
     pub fn place_count(&self) -> usize {
         self.places.len()
+    }
+
+    /// Returns every place of a chunk, each with its position among all [`place_count`](Self::place_count) places.
+    pub fn placed(&self, chunk: ChunkRef) -> impl Iterator<Item = (usize, &Place)> {
+        let start = self.places.partition_point(|place| place.id < chunk.id());
+        self.places[start..]
+            .iter()
+            .enumerate()
+            .take_while(move |(_, place)| place.id == chunk.id())
+            .filter(move |(_, place)| place.length == chunk.length())
+            .map(move |(at, place)| (start + at, place))
     }
 
     /// Forgets a pack that failed a read: none of its places counts any more.

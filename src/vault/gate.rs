@@ -162,7 +162,27 @@ pub struct Vault {
 /// Whatever [`find`] refuses; DV307 or DV308 where `vault.json` is not authentic or not known; DV315 where the witness
 /// cannot be trusted; DV317 where the expected head does not occur.
 pub fn open(access: &Access) -> Result<Vault> {
+    read_chain(access, find(access)?)
+}
+
+/// Opens a vault for writing: takes the writer's lock first, so that the chain cannot move on while it is held.
+///
+/// # Errors
+/// Whatever [`open`] refuses; DV404 where another process writes, DV402 where the vault may not be written; any finding
+/// in the chain; DV313 or DV314 where this copy is behind the witness; DV316 where the witness is lost.
+pub fn open_for_writing(access: &Access) -> Result<(Vault, WriteLock)> {
     let found = find(access)?;
+    if let Err(finding) = found.config {
+        return Err(finding.into());
+    }
+    let lock = WriteLock::take(&found.store, access)?;
+    let vault = read_chain(access, found)?;
+    vault.require_sound_chain()?;
+    vault.require_witness(access)?;
+    Ok((vault, lock))
+}
+
+fn read_chain(access: &Access, found: Found) -> Result<Vault> {
     let (config, config_digest) = found.config?;
     let chain = Chain::read(&*found.store, &found.macs, Some(config_digest))
         .map_err(|error| read_error(&*found.store, layout::SNAPSHOTS, &error))?;
@@ -222,12 +242,24 @@ impl Vault {
         }
     }
 
-    /// Takes a shared lock against removals, where the medium allows it. A removal under way refuses.
+    /// Refuses to write where this host made the key but has lost its witness, unless the operator names the head.
     ///
     /// # Errors
-    /// DV404 where a removal holds the lock.
-    pub fn read_lock(&mut self) -> Result<Option<Box<dyn Lock>>> {
-        read_lock(&*self.store)
+    /// DV316.
+    pub fn require_witness(&self, access: &Access) -> Result<()> {
+        let made_here = access.host.known_identity()?.is_some_and(|host| host.id == self.key.key.host);
+        if self.freshness == Freshness::Unproven && made_here {
+            return Err(Refusal::new(
+                Code::WitnessMissing,
+                format!("this host made the key of vault {} but has no witness of it", self.config.vault),
+            )
+            .cause(format!(
+                "without it an older copy of the vault cannot be told from the newest; this copy's head is {}",
+                self.chain.head()
+            ))
+            .into());
+        }
+        Ok(())
     }
 }
 
@@ -257,46 +289,26 @@ struct Holder<'a> {
     since: String,
 }
 
-impl Vault {
+impl WriteLock {
     /// Takes the writer's lock and leaves word of who holds it.
-    ///
-    /// # Errors
-    /// DV404 where another process holds it, DV402 where the vault may not be written.
-    pub fn write_lock(&self, access: &Access) -> Result<WriteLock> {
-        let taken = self.store.lock(layout::LOCK, true).map_err(|error| write_error(&*self.store, layout::LOCK, &error))?;
+    fn take(store: &Arc<dyn Store>, access: &Access) -> Result<Self> {
+        let taken = store.lock(layout::LOCK, true).map_err(|error| write_error(&**store, layout::LOCK, &error))?;
         let Some(lock) = taken else {
-            let holder = self.store.read(layout::LOCK_HOLDER, limits::CONFIG_BYTES_MAX).unwrap_or_default();
+            let holder = store.read(layout::LOCK_HOLDER, limits::CONFIG_BYTES_MAX).unwrap_or_default();
             let holder = crate::path::shown(&holder);
-            return Err(Refusal::new(Code::Locked, format!("another process writes to {}", self.store.describe()))
+            return Err(Refusal::new(Code::Locked, format!("another process writes to {}", store.describe()))
                 .cause(format!("it left word: {}", if holder.is_empty() { "nothing" } else { holder.as_str() }))
                 .into());
         };
         // Whoever left word before is gone: the lock was free.
-        let _ = self.store.remove_file(layout::LOCK_HOLDER);
+        let _ = store.remove_file(layout::LOCK_HOLDER);
         let host = access.host.known_identity()?.map(|host| host.name).unwrap_or_default();
         let word = json::encode(&Holder { host: &host, pid: std::process::id(), since: access.clock.now().rfc3339() });
-        if let Ok(mut file) = self.store.create(layout::LOCK_HOLDER) {
+        if let Ok(mut file) = store.create(layout::LOCK_HOLDER) {
             // For people only; the lock is what excludes.
             let _ = file.write(&word);
         }
-        Ok(WriteLock { _lock: lock, store: Arc::clone(&self.store) })
-    }
-
-    /// Refuses to write where this host made the key but has lost its witness, unless the operator names the head.
-    ///
-    /// # Errors
-    /// DV316.
-    pub fn require_witness(&self, access: &Access) -> Result<()> {
-        let made_here = access.host.known_identity()?.is_some_and(|host| host.id == self.key.key.host);
-        if self.freshness == Freshness::Unproven && made_here {
-            return Err(Refusal::new(
-                Code::WitnessMissing,
-                format!("this host made the key of vault {} but has no witness of it", self.config.vault),
-            )
-            .cause(format!("without it an older copy of the vault cannot be told from the newest; this copy's head is {}", self.chain.head()))
-            .into());
-        }
-        Ok(())
+        Ok(Self { _lock: lock, store: Arc::clone(store) })
     }
 }
 

@@ -10,9 +10,9 @@ use crate::crypto::{Digest, Macs};
 use crate::format::entry::{ChunkRef, Chunks, Entry, FileContent, decode_chunk_list};
 use crate::format::listing::{PartRef, decode_segment, decode_segment_list};
 use crate::format::pack::{BlockInfo, Decoder, FOOTER_MAGIC, HEADER_BYTES, header};
-use crate::format::record::{PackUse, Packs, Snapshot};
-use crate::format::{Malformed, json};
-use crate::limits;
+use crate::format::Malformed;
+use crate::format::record::{PackUse, Packs, Snapshot, decode_pack_list};
+use crate::path::EntryPath;
 use crate::pool::{Pool, Task};
 use crate::refusal::Code;
 use crate::store::{Store, StoredFile};
@@ -46,6 +46,11 @@ impl Reader {
     /// Returns the catalog by which this reader finds chunks.
     pub fn catalog(&self) -> &Arc<Catalog> {
         &self.catalog
+    }
+
+    /// Gives the catalog back and closes the packs.
+    pub fn into_catalog(self) -> Arc<Catalog> {
+        self.catalog
     }
 
     /// Returns a chunk's bytes after their hash matched. Every place is tried before it is refused.
@@ -194,8 +199,7 @@ impl Reader {
         for &list in lists {
             let subject = || format!("the pack list {}", list.id());
             let bytes = self.chunk(list).map_err(|finding| as_listing(finding, subject()))?;
-            let listed: Vec<PackUse> = json::decode_lines(&bytes, limits::PACK_LIST_MAX)
-                .map_err(|error| Finding::new(Code::ListingUnsafe, subject(), error))?;
+            let listed = decode_pack_list(&bytes).map_err(|error| Finding::new(Code::ListingUnsafe, subject(), error))?;
             packs.extend(listed);
         }
         Ok(packs)
@@ -203,52 +207,88 @@ impl Reader {
 
     /// Returns all entries of a snapshot in path order, decoded ahead on a pool.
     pub fn entries<'a>(self: &Arc<Self>, pool: &'a Pool, lists: &'a [PartRef]) -> Entries<'a> {
-        Entries { reader: Arc::clone(self), pool, lists: lists.iter(), ahead: VecDeque::new(), last: None }
+        self.entries_within(pool, lists, &EntryPath::root())
+    }
+
+    /// Returns the entries at and below a path, reading only the parts of the listing that may hold them.
+    pub fn entries_within<'a>(self: &Arc<Self>, pool: &'a Pool, lists: &'a [PartRef], within: &EntryPath) -> Entries<'a> {
+        Entries {
+            reader: Arc::clone(self),
+            pool,
+            lists: relevant(lists, within),
+            within: within.clone(),
+            ahead: VecDeque::new(),
+            last: None,
+        }
+    }
+
+    fn list_entries(&self, list: &PartRef, within: &EntryPath) -> Result<Batch, Finding> {
+        let mut batch = Batch { list: list.object.id(), segments: Vec::new(), entries: Vec::new() };
+        let segments = self.segment_list(list)?;
+        for segment in relevant(&segments, within) {
+            let more = self.segment(segment)?;
+            if let Some((last, first)) = batch.entries.last().zip(more.first()) {
+                check_seam(Some((&last.path, last.is_directory())), first)?;
+            }
+            batch.segments.push(segment.object.id());
+            batch.entries.extend(more);
+        }
+        if !within.is_root() {
+            batch.entries.retain(|entry| entry.path.is_within(within));
+        }
+        Ok(batch)
     }
 }
 
-/// Entries of one segment list, decoded and in order.
-type Batch = Result<Vec<Entry>, Finding>;
+/// Returns the parts that may hold entries at or below a path: parts ascend, each reaching to the next one's first.
+fn relevant<'a>(parts: &'a [PartRef], within: &EntryPath) -> &'a [PartRef] {
+    let start = parts.partition_point(|part| part.first <= *within).saturating_sub(1);
+    let beyond = parts[start..].iter().skip(1).position(|part| part.first > *within && !part.first.is_within(within));
+    &parts[start..beyond.map_or(parts.len(), |count| start + 1 + count)]
+}
 
-/// Yields the entries of a snapshot, a segment list at a time, checked for order across segments.
+/// Entries of one segment list, in path order.
+#[derive(Debug)]
+pub struct Batch {
+    /// The id of the list.
+    pub list: Digest,
+    /// The ids of the segments that were read.
+    pub segments: Vec<Digest>,
+    /// The entries.
+    pub entries: Vec<Entry>,
+}
+
+/// Yields the entries of a snapshot, a segment list at a time, checked for order across parts.
 pub struct Entries<'a> {
     reader: Arc<Reader>,
     pool: &'a Pool,
-    lists: std::slice::Iter<'a, PartRef>,
-    ahead: VecDeque<Task<Batch>>,
-    last: Option<(crate::path::EntryPath, bool)>,
+    lists: &'a [PartRef],
+    within: EntryPath,
+    ahead: VecDeque<Task<Result<Batch, Finding>>>,
+    last: Option<(EntryPath, bool)>,
 }
 
 impl Iterator for Entries<'_> {
-    type Item = Batch;
+    type Item = Result<Batch, Finding>;
 
-    fn next(&mut self) -> Option<Batch> {
-        while self.ahead.len() < 2 + self.pool.threads() {
-            let Some(list) = self.lists.next().cloned() else { break };
-            let reader = Arc::clone(&self.reader);
-            self.ahead.push_back(self.pool.spawn(move || reader.list_entries(&list)));
+    fn next(&mut self) -> Option<Self::Item> {
+        while self.ahead.len() < 2 + self.pool.threads()
+            && let Some((list, rest)) = self.lists.split_first()
+        {
+            self.lists = rest;
+            let (reader, list, within) = (Arc::clone(&self.reader), list.clone(), self.within.clone());
+            self.ahead.push_back(self.pool.spawn(move || reader.list_entries(&list, &within)));
         }
         let batch = self.ahead.pop_front()?.wait();
-        Some(batch.and_then(|entries| {
-            let Some((first, last)) = entries.first().zip(entries.last()) else { return Ok(entries) };
-            check_seam(self.last.as_ref(), first)?;
-            self.last = Some((last.path.clone(), last.is_directory()));
-            Ok(entries)
-        }))
-    }
-}
-
-impl Reader {
-    fn list_entries(&self, list: &PartRef) -> Batch {
-        let mut entries: Vec<Entry> = Vec::new();
-        for segment in self.segment_list(list)? {
-            let more = self.segment(&segment)?;
-            if let Some((last, first)) = entries.last().zip(more.first()) {
-                check_seam(Some(&(last.path.clone(), last.is_directory())), first)?;
+        Some(batch.and_then(|batch| {
+            let Some((first, last)) = batch.entries.first().zip(batch.entries.last()) else { return Ok(batch) };
+            // A part of a listing begins where it begins; only the whole one begins with the source.
+            if self.within.is_root() || self.last.is_some() {
+                check_seam(self.last.as_ref().map(|(path, directory)| (path, *directory)), first)?;
             }
-            entries.extend(more);
-        }
-        Ok(entries)
+            self.last = Some((last.path.clone(), last.is_directory()));
+            Ok(batch)
+        }))
     }
 }
 
@@ -256,10 +296,10 @@ impl Reader {
 ///
 /// # Errors
 /// DV108.
-pub fn check_seam(last: Option<&(crate::path::EntryPath, bool)>, first: &Entry) -> Result<(), Finding> {
+pub fn check_seam(last: Option<(&EntryPath, bool)>, first: &Entry) -> Result<(), Finding> {
     let continues = match last {
         None => first.path.is_root(),
-        Some((path, is_directory)) => first.path.may_follow(path, *is_directory),
+        Some((path, is_directory)) => first.path.may_follow(path, is_directory),
     };
     if continues {
         return Ok(());

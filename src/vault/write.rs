@@ -27,7 +27,7 @@ use crate::format::pack::{BlockInfo, BlockKind, Encoder, Encoding, Footer, heade
 use crate::format::record::{Body, Head, PackUse, Packs, Record, RecordKind, Snapshot};
 use crate::limits;
 use crate::pool::{Pool, Task};
-use crate::refusal::{Code, Refusal};
+use crate::refusal::{Code, Refusal, Written};
 use crate::store::{NewFile, Store};
 
 /// The zstd level: 3 is the library's own balance of speed and size.
@@ -313,8 +313,7 @@ impl Draft {
     ) -> Result<Finalized> {
         self.flush()?;
         snapshot.packs = self.packs_field(self.pack_uses(read, snapshot.ended))?;
-        let mut catalog = Catalog::default();
-        std::mem::swap(&mut catalog, Arc::get_mut(&mut self.catalog).expect("readers of the draft's catalog have ended"));
+        let mut catalog = Arc::unwrap_or_clone(std::mem::take(&mut self.catalog));
         catalog.extend(&self.sealed);
         let reader = Arc::new(Reader::new(Arc::clone(&self.store), Arc::new(catalog)));
         let mut head = chain.head();
@@ -425,8 +424,8 @@ impl Draft {
         Ok(true)
     }
 
-    /// Gives the draft up for a reason outside the vault and removes its directory. Returns what stays, in words.
-    pub fn abandon(mut self) -> String {
+    /// Gives the draft up for a reason outside the vault and removes its directory. Returns what stays.
+    pub fn abandon(mut self) -> Written {
         self.pack = None;
         self.encoding.clear();
         while !self.sealing.is_empty() {
@@ -438,8 +437,10 @@ impl Draft {
             count => format!("{count} complete pack(s), {stored} bytes, stay in the vault; the next backup uses them"),
         };
         match sweep::discard_own_draft(&*self.store, &self.name) {
-            Ok(()) => format!("no snapshot was made; {packs}"),
-            Err(error) => format!("no snapshot was made; {} could not be removed ({error}); {packs}", self.directory()),
+            Ok(()) => Written { text: format!("no snapshot was made; {packs}"), changed: !self.sealed.is_empty() },
+            Err(error) => {
+                format!("no snapshot was made; {} could not be removed ({error}); {packs}", self.directory()).into()
+            }
         }
     }
 }

@@ -1,0 +1,189 @@
+//! What the command line takes.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::format::record::Head;
+use crate::ops::select::{Place, Selector};
+
+/// Backs up project folders, proves that the backups are recoverable, and restores them.
+#[derive(Debug, Parser)]
+#[command(name = "devvault", version, max_term_width = 100, arg_required_else_help = true, after_help = "\
+Begin with `devvault backup FOLDER`: without a vault it makes the default one and says where vault and key are.
+Exit status: 0 done, 1 the environment failed, 2 usage, 11 to 18 refused (10 + the code's first digit), 130 interrupted.
+Every refusal has a code; `devvault runbook CODE` tells what to do.")]
+pub(super) struct Args {
+    /// The vault's directory [default: from the configuration, else the default vault]
+    #[arg(long, short = 'V', global = true, env = "DEVVAULT_VAULT", value_name = "V")]
+    pub(super) vault: Option<PathBuf>,
+
+    /// The key file to use instead of the one that this host keeps for the vault
+    #[arg(long, global = true, env = "DEVVAULT_KEY_FILE", value_name = "F")]
+    pub(super) key_file: Option<PathBuf>,
+
+    /// Print one JSON document on stdout, also for a refusal
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+
+    /// How to show progress on stderr
+    #[arg(long, global = true, value_enum, default_value_t = Show::Auto, value_name = "HOW")]
+    pub(super) progress: Show,
+
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+/// How progress is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Show {
+    /// A bar where stderr is a terminal, nothing elsewhere
+    Auto,
+    /// Nothing
+    None,
+    /// A JSON object a line
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Make a new vault in an absent or empty directory, and its key on this host
+    ///
+    /// The vault is authenticated: any change to it is noticed. It is not encrypted: who can read the medium can read the
+    /// backups. The key lies outside the vault; export a copy of it to another medium with `devvault key export`.
+    Init {
+        /// The new vault's directory
+        vault: PathBuf,
+    },
+
+    /// Take a snapshot of a folder
+    ///
+    /// Reads what changed since the last snapshot of the same folder, stores what is new, reads it back from the medium,
+    /// and publishes the snapshot in one step. If any file cannot be read, nothing is published and all such files are
+    /// named: there are no best-effort backups.
+    Backup(Backup),
+
+    /// List the snapshots of a vault
+    Snapshots,
+
+    /// List the entries of a snapshot
+    Ls {
+        /// A snapshot, and a path in it: `3`, `latest`, `latest:SOURCE`, `3:src/lib.rs`
+        #[arg(value_name = "SNAP[:PATH]")]
+        place: Place,
+    },
+
+    /// Prove that snapshots are recoverable, or find everything that stands against it
+    ///
+    /// Reads, decodes and hashes every byte. Writes nothing into the vault, and needs no lock: it works on media that are
+    /// mounted read-only. Exit status 0 means that everything that was asked for is valid.
+    Verify(Verify),
+
+    /// Restore a snapshot, or a part of it, into an absent or empty directory
+    ///
+    /// Writes beside the destination first, reads everything back and compares it, and puts it in place in one step. It
+    /// never writes into a directory that holds anything, and there is no flag that would.
+    Restore(Restore),
+
+    /// Show how a vault stands: newest snapshots, freshness, key, space, findings
+    Status,
+
+    /// Care for the index, which is only a cache
+    Index {
+        #[command(subcommand)]
+        command: IndexCommand,
+    },
+
+    /// Export, import or check the key
+    Key {
+        #[command(subcommand)]
+        command: IncludedKey,
+    },
+
+    /// Print the runbook, or its section for a code, from the program itself
+    Runbook {
+        /// A refusal code such as DV313
+        code: Option<String>,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Backup {
+    /// The folder to back up
+    pub(super) source: PathBuf,
+    /// Leave out what matches, in gitignore syntax relative to the folder (repeatable)
+    #[arg(long, value_name = "GLOB")]
+    pub(super) exclude: Vec<String>,
+    /// Allow files that match to be left out if they keep changing; manifest and reports name them (repeatable)
+    #[arg(long, value_name = "GLOB")]
+    pub(super) may_change: Vec<String>,
+    /// Read every file, also those that look unchanged
+    #[arg(long)]
+    pub(super) reread: bool,
+    /// Accept a folder that is empty now and was not before
+    #[arg(long)]
+    pub(super) allow_empty: bool,
+    /// Look at the folder again at the end and record whether anything changed meanwhile
+    #[arg(long)]
+    pub(super) closing_look: bool,
+    /// Label the snapshot (repeatable)
+    #[arg(long, value_name = "T")]
+    pub(super) tag: Vec<String>,
+    /// A head that must occur in the vault's chain, as `backup` printed it; stands in for a lost witness
+    #[arg(long, value_name = "HEAD")]
+    pub(super) expect_head: Option<Head>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Verify {
+    /// Snapshots: numbers, `latest`, `latest:SOURCE` [default: all, and the vault as a whole]
+    #[arg(value_name = "SNAP")]
+    pub(super) snapshots: Vec<Selector>,
+    /// Check records, lists of files, and presence and size of packs only; does not prove recoverability
+    #[arg(long)]
+    pub(super) quick: bool,
+    /// A head that must occur in the vault's chain, as `backup` printed it
+    #[arg(long, value_name = "HEAD")]
+    pub(super) expect_head: Option<Head>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Restore {
+    /// A snapshot, and a path in it: `3`, `latest`, `latest:SOURCE`, `3:src`
+    #[arg(value_name = "SNAP[:PATH]")]
+    pub(super) place: Place,
+    /// An absent or empty directory
+    #[arg(value_name = "DEST")]
+    pub(super) destination: PathBuf,
+    /// Compare with what the medium holds rather than the system's memory
+    #[arg(long)]
+    pub(super) from_medium: bool,
+    /// A head that must occur in the vault's chain, as `backup` printed it
+    #[arg(long, value_name = "HEAD")]
+    pub(super) expect_head: Option<Head>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum IndexCommand {
+    /// Make the index anew from the packs
+    Rebuild,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum IncludedKey {
+    /// Write the key, in clear, to a new file
+    Export {
+        /// A file that does not exist, best on another medium
+        file: PathBuf,
+        /// I know that this file is the secret itself
+        #[arg(long)]
+        acknowledge_plain_secret: bool,
+    },
+    /// Install a key on this host
+    Import {
+        /// An exported key
+        file: PathBuf,
+    },
+    /// Prove that the key opens the vault and authenticates its newest snapshot
+    Check,
+}

@@ -1,0 +1,328 @@
+//! Reports for people: what is, what it means, what to do next.
+
+use std::fmt::Write;
+
+use indicatif::{HumanBytes, HumanCount};
+
+use crate::error::{Error, shown_path};
+use crate::format::entry::{Entry, Kind};
+use crate::format::record::Counts;
+use crate::limits;
+use crate::ops::{backup, index, init, key, restore, snapshots, status, verify};
+use crate::path::{EntryPath, shown};
+use crate::vault::witness::Freshness;
+use crate::vault::Finding;
+
+/// Collects lines; writing into a string cannot fail.
+macro_rules! line {
+    ($out:expr, $($arg:tt)*) => {{ let _ = writeln!($out, $($arg)*); }};
+}
+
+fn counted(counts: &Counts) -> String {
+    let mut text = format!(
+        "{} files ({}), {} directories",
+        HumanCount(counts.files),
+        HumanBytes(counts.bytes),
+        HumanCount(counts.directories)
+    );
+    if counts.symlinks > 0 {
+        let _ = write!(text, ", {} links", HumanCount(counts.symlinks));
+    }
+    text
+}
+
+fn notes(out: &mut String, notes: &[String]) {
+    for note in notes {
+        line!(out, "note: {note}");
+    }
+}
+
+/// Shows some paths and counts the rest; JSON has them all.
+fn some_paths(out: &mut String, paths: &[EntryPath]) {
+    for path in paths.iter().take(limits::SHOWN_PATHS_MAX) {
+        line!(out, "    {path}");
+    }
+    if paths.len() > limits::SHOWN_PATHS_MAX {
+        line!(out, "    … and {} more; --json names all", HumanCount((paths.len() - limits::SHOWN_PATHS_MAX) as u64));
+    }
+}
+
+/// An error of any kind, for stderr.
+pub(super) fn error(error: &Error) -> String {
+    let mut out = String::new();
+    match error {
+        Error::Refused(refusal) => {
+            line!(out, "refused {}: {}", refusal.code, refusal.message);
+            // Where every path has its cause, the causes say it all.
+            for cause in refusal.causes.iter().take(limits::SHOWN_PATHS_MAX) {
+                line!(out, "  because: {cause}");
+            }
+            if refusal.causes.len() > limits::SHOWN_PATHS_MAX {
+                line!(out, "  … and {} more; --json names all", HumanCount((refusal.causes.len() - limits::SHOWN_PATHS_MAX) as u64));
+            }
+            if refusal.causes.len() < refusal.paths.len() {
+                line!(out, "  affected:");
+                some_paths(&mut out, &refusal.paths);
+            }
+        }
+        Error::Environment { .. } | Error::Interrupted(_) => line!(out, "{error}"),
+    }
+    match error.what_was_written() {
+        Some(written) => line!(out, "written: {}", written.text),
+        None => line!(out, "written: nothing"),
+    }
+    if let Error::Refused(refusal) = error {
+        line!(out, "next: {}", refusal.next);
+        line!(out, "see: devvault runbook {}", refusal.code);
+    }
+    out
+}
+
+pub(super) fn init(report: &init::Report, words: &str) -> String {
+    let mut out = String::new();
+    line!(out, "made vault {} in {}", report.vault, shown_path(&report.path));
+    line!(out, "its key:   {}", shown_path(&report.key));
+    line!(out, "  Without the key nothing can be restored. Keep a copy on another medium, away from the vault:");
+    line!(out, "    {words} key export /another/medium/devvault.key --acknowledge-plain-secret");
+    line!(out, "  The vault is authenticated, not encrypted: changes are noticed, but who can read it can read the backups.");
+    out
+}
+
+pub(super) fn backup(report: &backup::Report, words: &str) -> String {
+    let mut out = String::new();
+    line!(out, "snapshot {} of {}: {}", report.snapshot, shown_path(&report.source), counted(&report.counts));
+    line!(
+        out,
+        "  {} of the files unchanged; {} added to the vault, read back from the medium and verified; {:.1} s",
+        HumanCount(report.files_unchanged),
+        HumanBytes(report.bytes_stored),
+        report.seconds
+    );
+    if report.older_packs > 0 {
+        let read = report.oldest_read.map(|time| format!(", the oldest last read {}", time.rfc3339())).unwrap_or_default();
+        line!(out, "  relies on {} pack(s) written before{read}", HumanCount(report.older_packs));
+    }
+    if report.excluded > 0 {
+        line!(out, "  {} object(s) left out by --exclude", HumanCount(report.excluded));
+    }
+    if !report.left_out.is_empty() {
+        line!(out, "  left out because they kept changing (--may-change):");
+        some_paths(&mut out, &report.left_out);
+    }
+    match report.quiet {
+        Some(true) => line!(out, "  a closing look found nothing changed meanwhile"),
+        Some(false) => line!(out, "  the source changed meanwhile: each file is whole, but not all are of one moment"),
+        None => {}
+    }
+    notes(&mut out, &report.notes);
+    line!(out, "head: {}", report.head);
+    line!(out, "verify it:  {words} verify");
+    line!(out, "restore it: {words} restore {} /a/new/directory", report.snapshot);
+    out
+}
+
+pub(super) fn snapshots(report: &snapshots::Report) -> String {
+    let mut out = String::new();
+    if report.snapshots.is_empty() {
+        line!(out, "no snapshots");
+    }
+    for snapshot in &report.snapshots {
+        let tags = if snapshot.tags.is_empty() { String::new() } else { format!("  [{}]", shown(snapshot.tags.join(", ").as_bytes())) };
+        line!(
+            out,
+            "{:>8}  {}  {}  {} files, {}  {}{tags}",
+            snapshot.number,
+            snapshot.time.rfc3339(),
+            shown(snapshot.host.as_bytes()),
+            HumanCount(snapshot.counts.files),
+            HumanBytes(snapshot.counts.bytes),
+            shown(&snapshot.source)
+        );
+    }
+    line!(out, "head: {}", report.head);
+    line!(out, "freshness: {}", freshness(&report.freshness));
+    findings(&mut out, &report.findings);
+    notes(&mut out, &report.notes);
+    out
+}
+
+fn freshness(freshness: &Freshness) -> String {
+    match freshness {
+        Freshness::Proven => "proven (this host's newest head occurs in it)".into(),
+        Freshness::Unproven => "unproven (this host has not seen this vault before)".into(),
+        Freshness::Behind { seen, fork, .. } => {
+            let how = if *fork { "it continues differently" } else { "newer records are missing" };
+            format!("{freshness} (this host has seen head {seen}; {how})")
+        }
+    }
+}
+
+fn findings(out: &mut String, findings: &[Finding]) {
+    for finding in findings {
+        line!(out, "{} {}: {}", finding.code, finding.subject, finding.code.title());
+        line!(out, "  because: {}", finding.detail);
+        if !finding.snapshots.is_empty() {
+            let numbers: Vec<String> = finding.snapshots.iter().map(u64::to_string).collect();
+            line!(out, "  affects snapshot(s): {}", numbers.join(", "));
+        }
+        if !finding.paths.is_empty() {
+            line!(out, "  affects {} path(s):", HumanCount(finding.paths.len() as u64));
+            some_paths(out, &finding.paths);
+        }
+        line!(out, "  next: {}", finding.code.next());
+        line!(out, "  see: devvault runbook {}", finding.code);
+    }
+}
+
+pub(super) fn ls_entry(entry: &Entry) -> String {
+    let mode = entry.mode.map_or_else(|| "----".into(), |mode| format!("{mode:04o}"));
+    let time = entry.mtime.map(|time| time.rfc3339()).unwrap_or_default();
+    match &entry.kind {
+        Kind::Directory => format!("{mode} {:>12} {time} {}/\n", "-", entry.path),
+        Kind::File(file) => format!("{mode} {:>12} {time} {}\n", file.size, entry.path),
+        Kind::Symlink(target) => format!("{mode} {:>12} {time} {} -> {}\n", "-", entry.path, shown(target)),
+    }
+}
+
+pub(super) fn verify(report: &verify::Report, words: &str) -> String {
+    let mut out = String::new();
+    let numbers = |wanted: verify::Verdict| -> Vec<String> {
+        report.snapshots.iter().filter(|(_, verdict)| *verdict == wanted).map(|(number, _)| number.to_string()).collect()
+    };
+    let (valid, invalid, unstable) = (numbers(verify::Verdict::Valid), numbers(verify::Verdict::Invalid), numbers(verify::Verdict::Unstable));
+    line!(out, "{} ({} verification of vault {})", report.verdict.name().to_uppercase(), report.level.name(), report.vault);
+    let good = if report.level == verify::Level::Full { "valid, every byte they need was read" } else { "no fault found, content not read" };
+    if !valid.is_empty() {
+        line!(out, "  {good}: snapshot(s) {}", ranges(&valid));
+    }
+    if !unstable.is_empty() {
+        line!(out, "  unstable, suspect the host or the medium: snapshot(s) {}", ranges(&unstable));
+    }
+    if !invalid.is_empty() {
+        line!(out, "  NOT valid: snapshot(s) {}", ranges(&invalid));
+    }
+    line!(
+        out,
+        "  read: {} pack(s), {}; {} of content in {} chunks; {} entries",
+        HumanCount(report.read.packs),
+        HumanBytes(report.read.bytes_stored),
+        HumanBytes(report.read.bytes),
+        HumanCount(report.read.chunks),
+        HumanCount(report.read.entries)
+    );
+    line!(out, "  freshness: {}", freshness(&report.freshness));
+    for what in &report.not_checked {
+        line!(out, "  not checked: {what}");
+    }
+    findings(&mut out, &report.findings);
+    notes(&mut out, &report.notes);
+    line!(out, "head: {}", report.head);
+    if report.verdict != verify::Verdict::Valid {
+        line!(out, "nothing was changed; change nothing in the vault before you have followed the runbook");
+        if let (Some(newest), Some(finding)) = (valid.last(), report.findings.first()) {
+            line!(out, "intact: {words} restore {newest} /a/new/directory    first: devvault runbook {}", finding.code);
+        }
+    }
+    out
+}
+
+/// Shortens a list of numbers for a person.
+fn ranges(numbers: &[String]) -> String {
+    if numbers.len() <= 2 * limits::SHOWN_PATHS_MAX {
+        return numbers.join(", ");
+    }
+    format!("{} to {} ({} of them; --json names all)", numbers[0], numbers[numbers.len() - 1], numbers.len())
+}
+
+pub(super) fn restore(report: &restore::Report) -> String {
+    let mut out = String::new();
+    let part = if report.path.is_root() { String::new() } else { format!(":{}", report.path) };
+    line!(out, "restored snapshot {}{part} to {}: {}", report.snapshot, shown_path(&report.destination), counted(&report.counts));
+    line!(
+        out,
+        "  everything was read back from the {} and compared: content, kind, mode, times, targets, names; {:.1} s",
+        report.compared_from,
+        report.seconds
+    );
+    line!(out, "  not restored by this version: owner, extended attributes, hard links as such");
+    line!(out, "  freshness: {}", freshness(&report.freshness));
+    notes(&mut out, &report.notes);
+    out
+}
+
+pub(super) fn status(report: &status::Report) -> String {
+    let mut out = String::new();
+    line!(out, "vault {} in {}", report.vault, report.place);
+    line!(out, "  head: {}", report.head);
+    line!(out, "  freshness: {}", freshness(&report.freshness));
+    let free = report.bytes_free.map(|bytes| format!(", {} free", HumanBytes(bytes))).unwrap_or_default();
+    line!(out, "  {} snapshot(s), {} pack(s), {} stored{free}", HumanCount(report.snapshots), HumanCount(report.packs), HumanBytes(report.bytes_stored));
+    let exported = report.key_exported.map_or_else(
+        || "never exported, as far as this host knows: export a copy to another medium".into(),
+        |time| format!("exported {}", time.rfc3339()),
+    );
+    line!(out, "  key: {} ({exported})", shown_path(&report.key));
+    for source in &report.sources {
+        line!(
+            out,
+            "  {} on {}: {} snapshot(s), the newest {} of {}",
+            shown(&source.source),
+            shown(source.host.as_bytes()),
+            HumanCount(source.snapshots),
+            source.newest,
+            source.time.rfc3339()
+        );
+    }
+    for warning in &report.shared_devices {
+        line!(out, "  warning: {warning}");
+    }
+    for name in &report.incomplete {
+        line!(out, "  never finalized: snapshots/{name}; no snapshot, stays as it is");
+    }
+    for name in &report.foreign {
+        line!(out, "  does not belong to the vault: {name}");
+    }
+    findings(&mut out, &report.findings);
+    notes(&mut out, &report.notes);
+    line!(out, "content was not read; `verify` does that");
+    out
+}
+
+pub(super) fn index(report: &index::Report) -> String {
+    let mut out = String::new();
+    line!(out, "index rebuilt: {} pack(s), {} chunks; {} old file(s) replaced", HumanCount(report.packs), HumanCount(report.chunks), report.replaced);
+    for reason in &report.old {
+        line!(out, "  the old index: {reason}");
+    }
+    out
+}
+
+pub(super) fn key_export(report: &key::Report) -> String {
+    let mut out = String::new();
+    line!(out, "the key of vault {} was written to {}", report.vault, shown_path(&report.path));
+    line!(out, "  This file is the secret in clear. Keep it away from the vault, where no one else can read it.");
+    line!(out, "  Prove that it works: devvault --key-file {} key check", shown_path(&report.path));
+    notes(&mut out, &report.notes);
+    out
+}
+
+pub(super) fn key_import(report: &key::Report) -> String {
+    let mut out = String::new();
+    line!(out, "the key of vault {} is installed: {}", report.vault, shown_path(&report.path));
+    line!(out, "  Prove that it works: devvault --vault V key check");
+    notes(&mut out, &report.notes);
+    out
+}
+
+pub(super) fn key_check(report: &key::CheckReport) -> String {
+    let mut out = String::new();
+    line!(out, "the key {} opens vault {}", shown_path(&report.key.path), report.key.vault);
+    match report.snapshot {
+        Some(number) => line!(out, "  and authenticates every record of its chain; the newest snapshot is {number}"),
+        None => line!(out, "  which holds no snapshot yet"),
+    }
+    line!(out, "  freshness: {}", freshness(&report.freshness));
+    notes(&mut out, &report.key.notes);
+    line!(out, "head: {}", report.head);
+    out
+}

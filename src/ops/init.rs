@@ -1,0 +1,130 @@
+//! `init`: makes a vault and its key.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::crypto::{Domain, Id, Macs, Secret};
+use crate::error::{Error, Result, refuse, shown_path};
+use crate::format::config::{Config, Parameters};
+use crate::format::keyfile::KeyFile;
+use crate::fsys;
+use crate::refusal::{Code, Refusal};
+use crate::store::{LocalStore, Store};
+use crate::vault::chain::{Chain, encode_mac_file};
+use crate::vault::gate::Access;
+use crate::vault::write::{probe, write_durably};
+use crate::vault::{key, layout, witness, write_error};
+
+/// What `init` did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// The vault's id.
+    pub vault: Id,
+    /// Where the vault lies.
+    pub path: PathBuf,
+    /// Where its key lies.
+    pub key: PathBuf,
+    /// The head of its chain, which has no records yet.
+    pub head: String,
+}
+
+/// Makes a vault at `access.vault`, which must be absent or an empty directory, and its key on this host.
+///
+/// The key is written first: a vault without its key must not come to be. It is written to `access.key_file` where one
+/// is named (which must not exist), else to the host's own directory.
+///
+/// # Errors
+/// DV407 where the place is not empty, DV304 where the key would lie inside the vault, DV401 to DV403 where the medium
+/// refuses, DV410 where the key or the witness cannot be written.
+pub fn run(access: &Access, parameters: Parameters) -> Result<Report> {
+    let path = prepare(&access.vault)?;
+    let random = |error| Error::environment("draw random bytes", error);
+    let secret = Secret::random().map_err(random)?;
+    let vault = Id::random().map_err(random)?;
+    let host = access.host.identity()?;
+    let now = access.clock.now();
+    let key_path = access.key_file.clone().unwrap_or_else(|| access.host.key_path(vault));
+    let store = LocalStore::open(&path).map_err(|error| Error::environment(format!("open {}", shown_path(&path)), error))?;
+    probe(&store)?;
+    write_key(access, &key_path, &path, &KeyFile::new(secret.clone(), vault, host.id, now))?;
+
+    let macs = Macs::new(&secret, vault);
+    let config = Config::new(vault, secret.key_id(), now, parameters).encode();
+    write_vault(&store, &macs, &config).map_err(|error| {
+        Error::from(write_error(&store, "the new vault", &error))
+            .written(|| format!("the key {} was made; it opens nothing yet", shown_path(&key_path)))
+    })?;
+    let chain = Chain::read(&store, &macs, Some(crate::crypto::Digest::of(&config)))
+        .map_err(|error| crate::vault::read_error(&store, layout::SNAPSHOTS, &error))?;
+    witness::advance(&access.host, &macs, &chain, now)?;
+    let store: Arc<dyn Store> = Arc::new(store);
+    Ok(Report {
+        vault,
+        path: store.local_path().map_or(path, Path::to_owned),
+        key: key_path,
+        head: chain.head().to_string(),
+    })
+}
+
+/// Makes the directory, or makes sure that it is empty.
+fn prepare(path: &Path) -> Result<PathBuf> {
+    match fs::read_dir(path) {
+        Ok(mut names) => {
+            if names.next().is_some() {
+                return refuse(Code::NotEmpty, format!("{} is not empty; a vault is never made over anything", shown_path(path)));
+            }
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            fs::create_dir_all(path).map_err(|error| forbidden(path, &error))?;
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
+            return refuse(Code::NotEmpty, format!("{} is not a directory", shown_path(path)));
+        }
+        Err(error) => return Err(forbidden(path, &error)),
+    }
+    fs::canonicalize(path).map_err(|error| forbidden(path, &error))
+}
+
+fn forbidden(path: &Path, error: &io::Error) -> Error {
+    Refusal::new(Code::VaultForbidden, format!("{} cannot be used for a vault", shown_path(path))).cause(error).into()
+}
+
+fn write_key(access: &Access, path: &Path, vault: &Path, key: &KeyFile) -> Result<()> {
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    if access.key_file.is_none() {
+        access.host.make_directory(parent)?;
+    }
+    key::refuse_inside(parent, Some(vault))?;
+    let failed = |error: io::Error| -> Error {
+        Refusal::new(Code::StateUnwritable, format!("the key {} cannot be written", shown_path(path)))
+            .cause(error)
+            .written("no vault was made")
+            .next("name another place for the key: `--key-file FILE`, a file that does not exist yet")
+            .into()
+    };
+    fsys::write_private(path, &key.encode()).map_err(failed)?;
+    fsys::sync_directory(parent).map_err(failed)
+}
+
+/// Writes everything that a vault begins with; `vault.json` last, so that half a vault is none.
+fn write_vault(store: &dyn Store, macs: &Macs, config: &[u8]) -> io::Result<()> {
+    for directory in [layout::SNAPSHOTS, layout::PACKS, layout::INDEX] {
+        store.create_directory(directory)?;
+    }
+    for lock in [layout::LOCK, layout::SWEEP_LOCK] {
+        write_durably(store, lock, b"")?;
+    }
+    write_durably(store, layout::CONFIG_MAC, &encode_mac_file(macs.tag(Domain::Config, 0, config)))?;
+    write_durably(store, layout::CONFIG, config)?;
+    store.sync_directory("")?;
+    // The vault's own name is durable only with the directory that holds it.
+    if let Some(parent) = store.local_path().and_then(Path::parent) {
+        fsys::sync_directory(parent)?;
+    }
+    Ok(())
+}

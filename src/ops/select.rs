@@ -1,0 +1,146 @@
+//! Choosing a snapshot: by number, `latest`, or `latest:SOURCE`, with an optional path below it.
+
+use std::path::Path;
+use std::str::FromStr;
+
+use crate::error::{Error, Result, refuse};
+use crate::format::record::{Fate, Snapshot};
+use crate::path::{EntryPath, shown};
+use crate::refusal::{Code, Refusal};
+use crate::vault::chain::Chain;
+use crate::vault::gate::Vault;
+
+/// Names a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Selector {
+    /// By its number: works on an older copy of the vault too.
+    Number(u64),
+    /// The newest, of all sources or of one.
+    Latest(Option<String>),
+}
+
+impl FromStr for Selector {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "latest" {
+            return Ok(Self::Latest(None));
+        }
+        if let Some(source) = text.strip_prefix("latest:")
+            && !source.is_empty()
+        {
+            return Ok(Self::Latest(Some(source.to_owned())));
+        }
+        match text.parse() {
+            Ok(number) if number > 0 => Ok(Self::Number(number)),
+            _ => Err("a snapshot is a number, `latest`, or `latest:SOURCE`".into()),
+        }
+    }
+}
+
+/// Names a snapshot and something in it: `SNAP` or `SNAP:PATH`. After `latest:` stands a source, so that a path in the
+/// newest snapshot is named by its number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The snapshot.
+    pub snapshot: Selector,
+    /// The entry; the root for the whole snapshot.
+    pub path: EntryPath,
+}
+
+impl FromStr for Place {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let whole = |snapshot| Self { snapshot, path: EntryPath::root() };
+        if text.starts_with("latest") {
+            return text.parse().map(whole);
+        }
+        let Some((snapshot, path)) = text.split_once(':') else { return text.parse().map(whole) };
+        let path = path.strip_prefix("./").unwrap_or(path).trim_matches('/');
+        let path = if path == "." { "" } else { path };
+        let path = EntryPath::parse(path.as_bytes()).map_err(|error| error.to_string())?;
+        Ok(Self { snapshot: snapshot.parse()?, path })
+    }
+}
+
+/// Returns the snapshot that a selector names.
+///
+/// # Errors
+/// `latest` needs a sound chain that is as new as this host has seen; a number needs only its own record. DV112 where
+/// there is none, DV113 where it is gone, and the record's own finding where it is damaged.
+pub fn select<'a>(vault: &'a Vault, selector: &Selector) -> Result<(u64, &'a Snapshot)> {
+    if matches!(selector, Selector::Latest(_)) {
+        vault.require_sound_chain()?;
+    }
+    let number = resolve(&vault.chain, selector, &vault.store.describe())?;
+    let snapshot = vault.chain.snapshot(number).expect("a resolved number is a snapshot");
+    Ok((number, snapshot))
+}
+
+/// Returns the number of the snapshot that a selector names, whatever else is wrong with the chain.
+///
+/// # Errors
+/// DV112 where there is none, DV113 where it is gone, and the record's own finding where it is damaged.
+pub fn resolve(chain: &Chain, selector: &Selector, place: &str) -> Result<u64> {
+    match selector {
+        Selector::Number(number) => by_number(chain, *number, place),
+        Selector::Latest(source) => latest(chain, source.as_deref(), place),
+    }
+}
+
+fn by_number(chain: &Chain, number: u64, place: &str) -> Result<u64> {
+    if chain.snapshot(number).is_some() {
+        return Ok(number);
+    }
+    if let Some(finding) = chain.findings.iter().find(|finding| finding.snapshots.contains(&number)) {
+        return Err(finding.clone().into());
+    }
+    if let Some(gone) = chain.gone(number) {
+        let fate = match gone.fate {
+            Fate::Removed => "removed",
+            Fate::Lost => "declared lost",
+        };
+        return refuse(Code::SnapshotRemoved, format!("snapshot {number} was {fate}"));
+    }
+    refuse(Code::NoSuchSnapshot, format!("there is no snapshot {number} in {place}"))
+}
+
+fn latest(chain: &Chain, source: Option<&str>, place: &str) -> Result<u64> {
+    // A source that exists here is compared by its real path, another one by what was recorded.
+    let real = source.and_then(|source| Path::new(source).canonicalize().ok());
+    let wanted = |snapshot: &Snapshot| match source {
+        None => true,
+        Some(source) => {
+            snapshot.source == source.as_bytes()
+                || real.as_ref().is_some_and(|real| snapshot.source == real.as_os_str().as_encoded_bytes())
+        }
+    };
+    chain.snapshots().rev().find(|(_, snapshot)| wanted(snapshot)).map(|(number, _)| number).ok_or_else(|| {
+        let of = source.map(|source| format!(" of {}", shown(source.as_bytes()))).unwrap_or_default();
+        Error::from(Refusal::new(Code::NoSuchSnapshot, format!("there is no snapshot{of} in {place}")))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn selectors_have_exactly_three_forms() {
+        assert_eq!("42".parse(), Ok(Selector::Number(42)));
+        assert_eq!("latest".parse(), Ok(Selector::Latest(None)));
+        assert_eq!("latest:/a:b".parse(), Ok(Selector::Latest(Some("/a:b".into()))));
+        for bad in ["", "0", "-1", "latests", "latest:", "1.5", "newest"] {
+            assert!(bad.parse::<Selector>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_place_names_an_entry_below_a_snapshot() {
+        let place: Place = "3:src/main.rs/".parse().expect("valid");
+        assert_eq!((place.snapshot, place.path.to_string()), (Selector::Number(3), "src/main.rs".into()));
+        assert!("3:".parse::<Place>().expect("valid").path.is_root());
+        assert!("3:../x".parse::<Place>().is_err());
+    }
+}

@@ -1,0 +1,68 @@
+//! `snapshots`: lists what a vault holds.
+
+use crate::clock::Time;
+use crate::crypto::Id;
+use crate::error::Result;
+use crate::format::record::{Counts, Head};
+use crate::vault::Finding;
+use crate::vault::gate::{self, Access};
+use crate::vault::witness::Freshness;
+
+/// One snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// Its number.
+    pub number: u64,
+    /// When it was complete.
+    pub time: Time,
+    /// The host that took it.
+    pub host: String,
+    /// The source, as bytes.
+    pub source: Vec<u8>,
+    /// How much it holds.
+    pub counts: Counts,
+    /// Labels.
+    pub tags: Vec<String>,
+}
+
+/// What a vault holds.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// The vault's id.
+    pub vault: Id,
+    /// The head of the chain.
+    pub head: Head,
+    /// How the chain stands to what this host has seen.
+    pub freshness: Freshness,
+    /// Every authentic snapshot, ascending.
+    pub snapshots: Vec<Line>,
+    /// What is wrong with the chain; the listing is complete only without it.
+    pub findings: Vec<Finding>,
+    /// What should be said besides.
+    pub notes: Vec<String>,
+}
+
+/// Lists every authentic snapshot. Findings in the chain are reported, not hidden.
+///
+/// # Errors
+/// What opening the vault refuses.
+pub fn run(access: &Access) -> Result<Report> {
+    let mut vault = gate::open(access)?;
+    vault.advance_witness(access);
+    let snapshots = vault.chain.snapshots().map(|(number, snapshot)| Line {
+        number,
+        time: snapshot.ended,
+        host: snapshot.host.name.clone(),
+        source: snapshot.source.clone(),
+        counts: snapshot.counts,
+        tags: snapshot.tags.clone(),
+    });
+    Ok(Report {
+        vault: vault.config.vault,
+        head: vault.chain.head(),
+        snapshots: snapshots.collect(),
+        freshness: vault.freshness,
+        findings: vault.chain.findings,
+        notes: vault.notes,
+    })
+}

@@ -1,0 +1,344 @@
+//! Reading files of a source: each once, whole, and told apart from one that changes meanwhile.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::ops::Range;
+use std::path::Path;
+use std::sync::Arc;
+
+use ignore::gitignore::{Gitignore, GitignoreBuilder};
+
+use crate::chunk::Cutter;
+use crate::clock::{Clock, Time};
+use crate::crypto::Digest;
+use crate::error::{Error, Result};
+use crate::format::config::Parameters;
+use crate::format::entry::{ChunkRef, Chunks, Entry, FileContent, Kind};
+use crate::fsys::walk::{Found, is_gone};
+use crate::fsys::{self, Dir, ObjectKind, Stat};
+use crate::limits;
+use crate::path::EntryPath;
+
+/// Compiles patterns in gitignore syntax, relative to the source.
+///
+/// # Errors
+/// A pattern that is not valid; a usage error.
+pub(super) fn patterns(globs: &[String]) -> Result<Gitignore> {
+    let invalid = |error: ignore::Error| {
+        Error::environment("understand a pattern", io::Error::new(io::ErrorKind::InvalidInput, error.to_string()))
+    };
+    let mut builder = GitignoreBuilder::new("");
+    for glob in globs {
+        builder.add_line(None, glob).map_err(invalid)?;
+    }
+    builder.build().map_err(invalid)
+}
+
+/// Returns whether patterns match a path.
+pub(super) fn matches(patterns: &Gitignore, path: &EntryPath, is_directory: bool) -> bool {
+    if patterns.is_empty() {
+        return false;
+    }
+    #[cfg(unix)]
+    let path = Path::new(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(path.as_bytes()));
+    #[cfg(not(unix))]
+    let path = String::from_utf8_lossy(path.as_bytes()).into_owned();
+    #[cfg(not(unix))]
+    let path = Path::new(&path);
+    patterns.matched(path, is_directory).is_ignore()
+}
+
+/// Returns the fields by which an unchanged file is recognised on this platform, ascending.
+pub(super) fn unchanged_by() -> Vec<String> {
+    ["ctime", "ino", "mtime", "size"].map(str::to_owned).to_vec()
+}
+
+/// Returns whether a file is the one that an entry recorded, by size, times and inode, unless its times were too young
+/// then to prove anything.
+pub(super) fn is_unchanged(before: &Entry, now: &Stat) -> bool {
+    let Some(file) = before.file() else { return false };
+    !file.racy
+        && file.size == now.size
+        && before.mtime == Some(now.mtime)
+        && file.ctime == now.ctime
+        && file.ino == Some(now.id.number)
+}
+
+/// Returns whether a file's times are too young at the time of reading: a change in the same tick would not show.
+fn is_racy(stat: &Stat, read: Time) -> bool {
+    let young = |time: Time| read.as_nanos() - time.as_nanos() < limits::RACY_NANOS;
+    young(stat.mtime) || stat.ctime.is_some_and(young)
+}
+
+/// A file to read.
+pub(super) struct ReadJob {
+    path: EntryPath,
+    dir: Arc<Dir>,
+    size: u64,
+}
+
+impl ReadJob {
+    pub(super) fn new(found: Found) -> Self {
+        Self { path: found.path, dir: found.dir, size: found.stat.size }
+    }
+}
+
+/// A job's result.
+pub(super) struct ReadResult {
+    pub(super) path: EntryPath,
+    pub(super) read: Read,
+}
+
+/// What reading a file came to.
+pub(super) enum Read {
+    /// It was read whole.
+    Whole(Whole),
+    /// It has vanished; a second listing lacks it too.
+    Gone,
+    /// It changed every time while it was read.
+    Changing(String),
+    /// It cannot be read.
+    Failed(String),
+}
+
+/// A file that was whole while it was read.
+pub(super) struct Whole {
+    stat: Stat,
+    racy: bool,
+    /// Its length in bytes.
+    pub(super) size: u64,
+    /// Its chunks, and where their bytes lie in the batch's data (nowhere, for a large file).
+    pub(super) chunks: Vec<(ChunkRef, Range<usize>)>,
+}
+
+impl Whole {
+    pub(super) fn entry(&self, path: EntryPath, chunks: Chunks) -> Entry {
+        let content = FileContent {
+            size: self.size,
+            chunks,
+            ctime: self.stat.ctime,
+            ino: Some(self.stat.id.number),
+            racy: self.racy,
+        };
+        Entry { path, kind: Kind::File(content), mode: self.stat.mode, mtime: Some(self.stat.mtime) }
+    }
+}
+
+/// Why one attempt at a file did not succeed.
+enum Attempt<E> {
+    Changed(String),
+    Io(io::Error),
+    Other(E),
+}
+
+impl<E> From<io::Error> for Attempt<E> {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// Reads a file whose bytes go to the end of `data`.
+pub(super) fn read_small(job: ReadJob, parameters: &Parameters, clock: &dyn Clock, data: &mut Vec<u8>) -> ReadResult {
+    let cutter = Cutter::new(parameters);
+    let start = data.len();
+    let read = attempts(&job.dir, job.path.name(), clock, |file, _| {
+        data.truncate(start);
+        data.reserve(job.size as usize + 1);
+        // Bounded: a file that grows into a large one meanwhile has changed, and is read again later or refused.
+        let bound = 2 * job.size + (1 << 20);
+        let count = file.take(bound).read_to_end(data)? as u64;
+        let mut chunks = Vec::new();
+        let mut at = start;
+        for length in cutter.lengths(&data[start..]) {
+            let range = at..at + length;
+            let chunk = ChunkRef(Digest::of(&data[range.clone()]), u32::try_from(length).expect("a chunk is bounded"));
+            chunks.push((chunk, range));
+            at += length;
+        }
+        Ok::<_, Attempt<std::convert::Infallible>>((count, chunks))
+    });
+    let read = match read {
+        Ok(read) => read,
+        Err(never) => match never {},
+    };
+    if !matches!(read, Read::Whole(_)) {
+        data.truncate(start);
+    }
+    ReadResult { path: job.path, read }
+}
+
+/// Reads a large file as a stream, handing on each chunk.
+///
+/// # Errors
+/// Whatever `take` returns.
+pub(super) fn read_large(
+    found: &Found,
+    parameters: &Parameters,
+    clock: &dyn Clock,
+    mut take: impl FnMut(ChunkRef, &[u8]) -> Result<()>,
+) -> Result<Read> {
+    let mut cutter = Cutter::new(parameters);
+    attempts(&found.dir, found.path.name(), clock, |file, size| {
+        let mut chunks = Vec::new();
+        let count = cutter.cut(file, size, |bytes| {
+            let length = u32::try_from(bytes.len()).expect("a chunk is bounded");
+            let chunk = ChunkRef(Digest::of(bytes), length);
+            take(chunk, bytes).map_err(Attempt::Other)?;
+            chunks.push((chunk, 0..0));
+            Ok::<_, Attempt<Error>>(())
+        })?;
+        Ok((count, chunks))
+    })
+}
+
+/// Opens and reads a file, again where it changed meanwhile, a bounded number of times.
+fn attempts<E>(
+    dir: &Dir,
+    name: &[u8],
+    clock: &dyn Clock,
+    mut read: impl FnMut(&mut File, u64) -> Result<(u64, Vec<(ChunkRef, Range<usize>)>), Attempt<E>>,
+) -> Result<Read, E> {
+    let mut reason = String::new();
+    for attempt in 0..limits::READ_ATTEMPTS {
+        if attempt > 0 {
+            // Whoever writes the file gets a moment to finish.
+            std::thread::sleep(std::time::Duration::from_millis(20 << attempt));
+        }
+        match read_once(dir, name, clock, &mut read) {
+            Ok(whole) => return Ok(Read::Whole(whole)),
+            Err(Attempt::Changed(what)) => reason = what,
+            Err(Attempt::Io(error)) if is_gone(dir, name, &error) => return Ok(Read::Gone),
+            Err(Attempt::Io(error)) => return Ok(Read::Failed(error.to_string())),
+            Err(Attempt::Other(error)) => return Err(error),
+        }
+    }
+    Ok(Read::Changing(reason))
+}
+
+fn read_once<E>(
+    dir: &Dir,
+    name: &[u8],
+    clock: &dyn Clock,
+    read: &mut impl FnMut(&mut File, u64) -> Result<(u64, Vec<(ChunkRef, Range<usize>)>), Attempt<E>>,
+) -> Result<Whole, Attempt<E>> {
+    let begun = clock.now();
+    let mut file = dir.open_file(name)?;
+    let before = fsys::stat_file(&file)?;
+    if before.kind != ObjectKind::File {
+        return Err(Attempt::Changed("it is no longer a regular file".into()));
+    }
+    let outcome = read(&mut file, before.size);
+    let after = fsys::stat_file(&file)?;
+    if (before.size, before.mtime, before.ctime) != (after.size, after.mtime, after.ctime) {
+        return Err(Attempt::Changed("size or times changed while it was read".into()));
+    }
+    let (count, chunks) = outcome?;
+    if count != before.size {
+        return Err(Attempt::Changed(format!("{count} bytes were read of a file of {}", before.size)));
+    }
+    Ok(Whole { stat: before, racy: is_racy(&before, begun), size: count, chunks })
+}
+
+/// Cuts the chunks of a very long file into lists; where, its chunks decide, so that an edit changes few lists.
+pub(super) fn list_parts(chunks: &[ChunkRef]) -> Vec<&[ChunkRef]> {
+    const AVERAGE: u16 = 512;
+    let mut parts = Vec::new();
+    let (mut start, mut at) = (0, 0);
+    for chunk in chunks {
+        at += 1;
+        let bits = u16::from_be_bytes([chunk.id().0[0], chunk.id().0[1]]);
+        if bits % AVERAGE == 0 || at - start == limits::LIST_CHUNKS_MAX {
+            parts.push(&chunks[start..at]);
+            start = at;
+        }
+    }
+    if start < chunks.len() {
+        parts.push(&chunks[start..]);
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::FixedClock;
+    use crate::fsys::ObjectId;
+
+    fn stat(mtime: i64, ctime: i64) -> Stat {
+        Stat {
+            kind: ObjectKind::File,
+            size: 3,
+            mode: Some(0o644),
+            mtime: Time { seconds: mtime, nanos: 0 },
+            ctime: Some(Time { seconds: ctime, nanos: 0 }),
+            id: ObjectId { device: 1, number: 2 },
+            links: 1,
+        }
+    }
+
+    fn entry(stat: &Stat, read: Time) -> Entry {
+        let whole = Whole { stat: *stat, racy: is_racy(stat, read), size: 3, chunks: Vec::new() };
+        whole.entry(EntryPath::parse(b"f").expect("valid"), Chunks::Direct(vec![ChunkRef(Digest([0; 32]), 3)]))
+    }
+
+    #[test]
+    fn a_file_is_unchanged_only_if_all_fields_agree_and_its_times_were_old() {
+        let (seen, later) = (stat(100, 100), Time { seconds: 102, nanos: 0 });
+        assert!(is_unchanged(&entry(&seen, later), &seen));
+        for changed in [
+            Stat { size: 4, ..seen },
+            stat(101, 100),
+            stat(100, 101),
+            Stat { ctime: None, ..seen },
+            Stat { id: ObjectId { device: 1, number: 3 }, ..seen },
+        ] {
+            assert!(!is_unchanged(&entry(&seen, later), &changed), "{changed:?}");
+        }
+    }
+
+    #[test]
+    fn times_younger_than_two_seconds_when_read_prove_nothing_later() {
+        let just_before = Time { seconds: 101, nanos: 999_999_999 };
+        for seen in [stat(100, 100), stat(100, 50), stat(50, 100)] {
+            assert!(!is_unchanged(&entry(&seen, just_before), &seen), "{seen:?}");
+        }
+        let future = stat(500, 500);
+        assert!(!is_unchanged(&entry(&future, just_before), &future));
+    }
+
+    #[test]
+    fn a_file_read_in_the_second_of_its_writing_is_read_again() {
+        let root = tempfile::tempdir().expect("a directory");
+        std::fs::write(root.path().join("f"), b"one").expect("writable");
+        let dir = Arc::new(Dir::open(root.path()).expect("readable"));
+        let stat = dir.stat_at(b"f").expect("there");
+        let job = || ReadJob { path: EntryPath::parse(b"f").expect("valid"), dir: Arc::clone(&dir), size: 3 };
+        let read = |clock: Time| {
+            let mut data = Vec::new();
+            match read_small(job(), &Parameters::default(), &FixedClock(clock), &mut data).read {
+                Read::Whole(whole) => whole.racy,
+                _ => panic!("the file is whole"),
+            }
+        };
+        assert!(read(stat.mtime));
+        assert!(!read(Time { seconds: stat.mtime.seconds + 60, nanos: 0 }));
+    }
+
+    #[test]
+    fn patterns_follow_gitignore() {
+        let globs = patterns(&["*.o".into(), "/target/".into(), "!keep.o".into()]).expect("valid");
+        let check = |path: &str, directory| matches(&globs, &EntryPath::parse(path.as_bytes()).expect("valid"), directory);
+        assert!(check("a/b.o", false) && check("target", true));
+        assert!(!check("a/target", true) && !check("target", false) && !check("keep.o", false) && !check("b.c", false));
+    }
+
+    #[test]
+    fn list_parts_cover_all_chunks_within_their_bound() {
+        let chunks: Vec<ChunkRef> = (0..5000u32).map(|n| ChunkRef(Digest::of(&n.to_be_bytes()), 1)).collect();
+        let parts = list_parts(&chunks);
+        assert_eq!(parts.concat(), chunks);
+        assert!(parts.len() > 1 && parts.iter().all(|part| !part.is_empty() && part.len() <= limits::LIST_CHUNKS_MAX));
+        let same = vec![ChunkRef(Digest([1; 32]), 1); limits::LIST_CHUNKS_MAX + 1];
+        assert_eq!(list_parts(&same).len(), 2);
+    }
+}

@@ -1,0 +1,138 @@
+//! `status`: one screen that answers "am I safe?" without reading content.
+
+use std::path::PathBuf;
+
+use super::key::exported;
+use crate::clock::Time;
+use crate::crypto::Id;
+use crate::error::Result;
+use crate::format::record::Head;
+use crate::fsys::Dir;
+use crate::vault::Finding;
+use crate::vault::catalog::{Catalog, UseIndex};
+use crate::vault::gate::{self, Access};
+use crate::vault::witness::Freshness;
+use crate::vault::{layout, read_error};
+
+/// The newest snapshot of one source.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceLine {
+    /// The host that took it.
+    pub host: String,
+    /// The source, as bytes.
+    pub source: Vec<u8>,
+    /// How many snapshots of it there are.
+    pub snapshots: u64,
+    /// The number of the newest.
+    pub newest: u64,
+    /// When the newest was complete.
+    pub time: Time,
+}
+
+/// How a vault stands.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// The vault's id.
+    pub vault: Id,
+    /// Where it lies.
+    pub place: String,
+    /// The head of the chain.
+    pub head: Head,
+    /// How the chain stands to what this host has seen.
+    pub freshness: Freshness,
+    /// Each source, by its newest snapshot.
+    pub sources: Vec<SourceLine>,
+    /// How many snapshots there are.
+    pub snapshots: u64,
+    /// Packs, and their bytes.
+    pub packs: u64,
+    /// Bytes of all packs.
+    pub bytes_stored: u64,
+    /// Bytes that can still be written, where the system tells.
+    pub bytes_free: Option<u64>,
+    /// The key's file.
+    pub key: PathBuf,
+    /// When this host last exported the key; never, as far as it knows, when absent.
+    pub key_exported: Option<Time>,
+    /// Things that share a device and so would be lost together, in words.
+    pub shared_devices: Vec<String>,
+    /// Snapshots that were never finalized.
+    pub incomplete: Vec<String>,
+    /// Files that do not belong to the vault.
+    pub foreign: Vec<String>,
+    /// What is wrong with records and footers; content was not read.
+    pub findings: Vec<Finding>,
+    /// What should be said besides.
+    pub notes: Vec<String>,
+}
+
+/// Looks at a vault without reading content.
+///
+/// # Errors
+/// What opening the vault refuses.
+pub fn run(access: &Access) -> Result<Report> {
+    let mut vault = gate::open(access)?;
+    vault.advance_witness(access);
+    let catalog = Catalog::load(&*vault.store, &vault.macs, UseIndex::Yes).map_err(|error| read_error(&*vault.store, layout::PACKS, &error))?;
+    let mut sources: Vec<SourceLine> = Vec::new();
+    for (number, snapshot) in vault.chain.snapshots() {
+        let known = sources.iter_mut().find(|line| line.host == snapshot.host.name && line.source == snapshot.source);
+        match known {
+            Some(line) => {
+                line.snapshots += 1;
+                (line.newest, line.time) = (number, snapshot.ended);
+            }
+            None => sources.push(SourceLine {
+                host: snapshot.host.name.clone(),
+                source: snapshot.source.clone(),
+                snapshots: 1,
+                newest: number,
+                time: snapshot.ended,
+            }),
+        }
+    }
+    let mut notes = vault.notes.clone();
+    notes.extend(catalog.index.ignored.iter().map(|reason| format!("the index was not used completely: {reason}")));
+    let mut foreign: Vec<String> = vault.chain.foreign.iter().map(|name| format!("{}/{}", layout::SNAPSHOTS, crate::path::shown(name.as_bytes()))).collect();
+    foreign.extend(catalog.foreign.iter().cloned());
+    let known = |name: &str| layout::ROOT_NAMES.contains(&name) || name.starts_with(layout::PROBE_PREFIX);
+    let root = vault.store.list("").map_err(|error| read_error(&*vault.store, "the root", &error))?;
+    foreign.extend(root.into_iter().filter(|listed| !known(&listed.name)).map(|listed| crate::path::shown(listed.name.as_bytes())));
+    let mut findings = vault.chain.findings.clone();
+    findings.extend(catalog.findings.iter().cloned());
+    Ok(Report {
+        vault: vault.config.vault,
+        place: vault.store.describe(),
+        head: vault.chain.head(),
+        freshness: vault.freshness.clone(),
+        snapshots: vault.chain.snapshots().count() as u64,
+        packs: catalog.packs().len() as u64,
+        bytes_stored: catalog.packs().iter().map(|pack| pack.length).sum(),
+        bytes_free: vault.store.available_bytes().ok(),
+        key_exported: exported(&access.host, vault.config.vault),
+        shared_devices: shared_devices(&vault, &sources),
+        key: vault.key.path.clone(),
+        incomplete: vault.chain.incomplete.clone(),
+        sources,
+        foreign,
+        findings,
+        notes,
+    })
+}
+
+/// Says which of vault, key and sources lie on one device and would be lost with it.
+fn shared_devices(vault: &gate::Vault, sources: &[SourceLine]) -> Vec<String> {
+    let device = |path: &std::path::Path| Dir::open(path).and_then(|dir| dir.stat()).ok().map(|stat| stat.id.device);
+    let Some(of_vault) = vault.store.local_path().and_then(device) else { return Vec::new() };
+    let mut shared = Vec::new();
+    if vault.key.path.parent().and_then(device) == Some(of_vault) {
+        shared.push("the vault and its key lie on one device: export the key to another one".to_owned());
+    }
+    for line in sources {
+        let path = String::from_utf8_lossy(&line.source).into_owned();
+        if device(std::path::Path::new(&path)) == Some(of_vault) {
+            shared.push(format!("the vault and the source {} lie on one device: a second disk would survive its loss", crate::path::shown(&line.source)));
+        }
+    }
+    shared
+}

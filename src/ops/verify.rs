@@ -1,0 +1,711 @@
+//! `verify`: proves that snapshots are recoverable, or finds everything that stands against it.
+//!
+//! It takes a store and a key rather than an opened vault, so that it still speaks when the vault would refuse. It
+//! writes nothing into the vault. `valid` means: every byte that the snapshots need was read, decoded and hashed in
+//! this run.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use super::select::Selector;
+use crate::crypto::{Digest, Id};
+use crate::error::{Error, Result, refuse};
+use crate::format::entry::{ChunkRef, Entry, Kind};
+use crate::format::listing::PartRef;
+use crate::format::record::{Counts, Head, Snapshot};
+use crate::path::EntryPath;
+use crate::pool::{Pool, Task};
+use crate::progress::{Phase, Progress};
+use crate::refusal::Code;
+use crate::vault::catalog::{Catalog, Place, UseIndex};
+use crate::vault::chain::Chain;
+use crate::vault::gate::{self, Access, Found};
+use crate::vault::read::{PackCheck, Reader, check_pack, check_seam};
+use crate::vault::witness::{self, Freshness};
+use crate::vault::{Finding, layout, read_error};
+
+/// How much is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Level {
+    /// Every byte that the snapshots need, and every byte of every pack when no snapshot is named.
+    #[default]
+    Full,
+    /// Records, listings, presence and size of packs: does not prove recoverability.
+    Quick,
+}
+
+impl Level {
+    /// Returns the level's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Full => "full",
+            Self::Quick => "quick",
+        }
+    }
+}
+
+/// What a verification comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verdict {
+    /// Nothing was found.
+    Valid,
+    /// Something read differently the second time: suspect the host or the medium before the data.
+    Unstable,
+    /// Something is wrong.
+    Invalid,
+}
+
+impl Verdict {
+    /// Returns the verdict's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Valid => "valid",
+            Self::Unstable => "unstable",
+            Self::Invalid => "invalid",
+        }
+    }
+
+    fn of(findings: &[Finding]) -> Self {
+        let of = |finding: &Finding| if finding.code == Code::Unstable { Self::Unstable } else { Self::Invalid };
+        findings.iter().map(of).max().unwrap_or(Self::Valid)
+    }
+}
+
+/// How much was read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ReadTotals {
+    /// Packs, completely.
+    pub packs: u64,
+    /// Bytes of packs.
+    pub bytes_stored: u64,
+    /// Plain bytes that were hashed.
+    pub bytes: u64,
+    /// Chunks whose hash matched.
+    pub chunks: u64,
+    /// Entries of listings; a listing that several snapshots share is read once.
+    pub entries: u64,
+}
+
+/// What `verify` found.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// The vault's id.
+    pub vault: Id,
+    /// What it comes to.
+    pub verdict: Verdict,
+    /// How much was read.
+    pub level: Level,
+    /// How the chain stands to what this host has seen.
+    pub freshness: Freshness,
+    /// The head of the chain.
+    pub head: Head,
+    /// Each snapshot that was looked at, ascending, with its own verdict.
+    pub snapshots: Vec<(u64, Verdict)>,
+    /// Everything that is wrong, ascending by code.
+    pub findings: Vec<Finding>,
+    /// How much was read.
+    pub read: ReadTotals,
+    /// What was not looked at, in words.
+    pub not_checked: Vec<String>,
+    /// What should be said besides, in words.
+    pub notes: Vec<String>,
+}
+
+impl Report {
+    /// Returns the process exit status: 0 only for valid, else that of the lowest family among the findings.
+    pub fn exit(&self) -> u8 {
+        match self.verdict {
+            Verdict::Valid => 0,
+            _ => self.findings.iter().map(|finding| finding.code.family().exit()).min().unwrap_or(1),
+        }
+    }
+}
+
+/// Verifies the named snapshots, or all of them and the vault as a whole where none is named.
+///
+/// # Errors
+/// DV301 to DV307 and DV406 where vault or key are not there, DV404 during a removal, DV111 where there is nothing to
+/// verify, DV112 or DV113 where a named snapshot does not exist. Damage is no error but a finding.
+pub fn run(access: &Access, selectors: &[Selector], level: Level, progress: &dyn Progress) -> Result<Report> {
+    progress.phase(Phase::Opening, None, None);
+    let found = gate::find(access)?;
+    let _lock = gate::read_lock(&*found.store)?;
+    let mut verifier = Verifier::open(access, &found, selectors)?;
+    verifier.level = level;
+    let pool = Pool::new();
+    let use_index = if level == Level::Quick { UseIndex::Yes } else { UseIndex::No };
+    let mut catalog = verifier.load_catalog(use_index)?;
+    let mut findings = std::mem::take(&mut catalog.findings);
+    let catalog = Arc::new(catalog);
+    let reader = Arc::new(Reader::new(Arc::clone(&found.store), Arc::clone(&catalog)));
+
+    let mut proof = Proof { level, catalog: Arc::clone(&catalog), intact: vec![level == Level::Quick; catalog.place_count()] };
+    if level == Level::Full {
+        let needed = verifier.needed_packs(&reader)?;
+        findings.extend(verifier.read_packs(&mut proof, needed.as_ref(), &pool, progress)?);
+    }
+    let proof = Arc::new(proof);
+    let mut blame = Blame::new(&catalog, findings);
+    verifier.check_snapshots(&reader, &proof, &pool, &mut blame, progress)?;
+    Ok(verifier.report(access, blame))
+}
+
+/// What is known before packs are read.
+struct Verifier<'a> {
+    found: &'a Found,
+    chain: Chain,
+    level: Level,
+    freshness: Freshness,
+    // No snapshot was named: the vault as a whole is meant.
+    whole: bool,
+    numbers: Vec<u64>,
+    findings: Vec<Finding>,
+    notes: Vec<String>,
+    not_checked: Vec<String>,
+    read: ReadTotals,
+}
+
+impl<'a> Verifier<'a> {
+    fn open(access: &Access, found: &'a Found, selectors: &[Selector]) -> Result<Self> {
+        let mut findings = Vec::new();
+        let digest = match &found.config {
+            Ok((_, digest)) => Some(*digest),
+            Err(finding) if finding.code == Code::KeyWrong => return Err(finding.clone().into()),
+            Err(finding) => {
+                findings.push(finding.clone());
+                None
+            }
+        };
+        let chain = Chain::read(&*found.store, &found.macs, digest)
+            .map_err(|error| read_error(&*found.store, layout::SNAPSHOTS, &error))?;
+        let mut notes: Vec<String> = found.key.note.iter().cloned().collect();
+        let by_number = !selectors.is_empty() && selectors.iter().all(|selector| matches!(selector, Selector::Number(_)));
+        let freshness = match gate::judge(access, &found.macs, &chain, &mut notes) {
+            Ok(freshness) => freshness,
+            Err(Error::Refused(refusal)) if refusal.code == Code::WitnessUnreadable => {
+                if by_number {
+                    notes.push(format!("freshness is unproven: {}", refusal.message));
+                } else {
+                    findings.push(Finding::new(refusal.code, "this host's witness", refusal.causes.join("; ")));
+                }
+                Freshness::Unproven
+            }
+            Err(error) => return Err(error),
+        };
+        if !by_number {
+            findings.extend(chain.findings.iter().cloned());
+            findings.extend(freshness.refusal(&found.store.describe()).map(|refusal| {
+                Finding::new(refusal.code, "the chain", format!("{}; {}", refusal.message, refusal.causes.join("; ")))
+            }));
+        }
+        let mut verifier = Self {
+            found,
+            chain,
+            level: Level::Full,
+            freshness,
+            whole: selectors.is_empty(),
+            numbers: Vec::new(),
+            findings,
+            notes,
+            not_checked: Vec::new(),
+            read: ReadTotals::default(),
+        };
+        verifier.choose(selectors)?;
+        Ok(verifier)
+    }
+
+    fn choose(&mut self, selectors: &[Selector]) -> Result<()> {
+        if self.whole {
+            self.numbers = self.chain.snapshots().map(|(number, _)| number).collect();
+            if self.numbers.is_empty() && self.findings.is_empty() {
+                return refuse(Code::NothingToVerify, format!("{} holds no snapshot", self.found.store.describe()));
+            }
+            return Ok(());
+        }
+        let mut numbers = BTreeSet::new();
+        for selector in selectors {
+            match super::select::resolve(&self.chain, selector, &self.found.store.describe()) {
+                Ok(number) => {
+                    numbers.insert(number);
+                }
+                Err(Error::Refused(refusal)) => {
+                    let damaged = match selector {
+                        Selector::Number(number) => self.chain.findings.iter().filter(|finding| finding.snapshots.contains(number)).cloned().collect(),
+                        Selector::Latest(_) => Vec::new(),
+                    };
+                    if damaged.is_empty() {
+                        return Err(Error::Refused(refusal));
+                    }
+                    self.findings.extend(damaged);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        // What is wrong about a named snapshot's own directory counts, what is wrong elsewhere in the chain does not.
+        let own = self.chain.findings.iter().filter(|finding| finding.snapshots.iter().any(|number| numbers.contains(number)));
+        for finding in own {
+            if !self.findings.contains(finding) {
+                self.findings.push(finding.clone());
+            }
+        }
+        self.numbers = numbers.into_iter().collect();
+        let others = self.chain.findings.iter().filter(|finding| !self.findings.contains(finding)).count();
+        if others > 0 {
+            self.notes.push(format!("the chain has {others} finding(s) that do not concern the named snapshots; plain `verify` names them"));
+        }
+        Ok(())
+    }
+
+    fn load_catalog(&mut self, use_index: UseIndex) -> Result<Catalog> {
+        let store = &*self.found.store;
+        let load = |use_index| Catalog::load(store, &self.found.macs, use_index).map_err(|error| read_error(store, layout::PACKS, &error));
+        let mut catalog = load(use_index)?;
+        if !catalog.findings.is_empty() {
+            // What a writer finished meanwhile is no finding; what reads now is unstable.
+            let first = std::mem::replace(&mut catalog, load(use_index)?);
+            for finding in first.findings {
+                let still = catalog.findings.iter().any(|other| other.subject == finding.subject);
+                let there = catalog.packs().iter().any(|pack| layout::pack_path(&pack.name) == finding.subject);
+                if !still && there {
+                    catalog.findings.push(unstable(finding));
+                }
+            }
+        }
+        if use_index == UseIndex::Yes {
+            self.notes.extend(catalog.index.ignored.iter().map(|reason| format!("the index was not used completely: {reason}")));
+        } else if self.whole {
+            let state = load(UseIndex::Yes)?.index;
+            self.notes.extend(state.ignored.iter().map(|reason| format!("the index was not needed and is not sound: {reason}; `devvault index rebuild` makes it anew")));
+        }
+        Ok(catalog)
+    }
+
+    /// Returns the packs that hold a chunk of a named snapshot; nothing where every pack is to be read.
+    fn needed_packs(&self, reader: &Arc<Reader>) -> Result<Option<BTreeSet<u32>>> {
+        if self.whole {
+            return Ok(None);
+        }
+        let mut packs = BTreeSet::new();
+        let catalog = reader.catalog();
+        let mut need = |chunk: ChunkRef| packs.extend(catalog.places(chunk).map(|place| catalog.block(place.block).pack));
+        for number in &self.numbers {
+            let Some(snapshot) = self.chain.snapshot(*number) else { continue };
+            for list in &snapshot.lists {
+                need(list.object);
+                // What cannot be read is found again, and blamed, when the snapshot is checked.
+                for segment in reader.segment_list(list).unwrap_or_default() {
+                    need(segment.object);
+                    for entry in reader.segment(&segment).unwrap_or_default() {
+                        let Some(file) = entry.file() else { continue };
+                        if let crate::format::entry::Chunks::Listed(lists) = &file.chunks {
+                            lists.iter().for_each(|list| need(list.object()));
+                        }
+                        reader.chunks(file).unwrap_or_default().into_iter().for_each(&mut need);
+                    }
+                }
+            }
+        }
+        Ok(Some(packs))
+    }
+
+    /// Reads packs completely and notes which chunks are intact.
+    fn read_packs(&mut self, proof: &mut Proof, needed: Option<&BTreeSet<u32>>, pool: &Pool, progress: &dyn Progress) -> Result<Vec<Finding>> {
+        let catalog = Arc::clone(&proof.catalog);
+        let chosen: Vec<(u32, _)> =
+            (0u32..).zip(catalog.packs()).filter(|(number, _)| needed.is_none_or(|needed| needed.contains(number))).collect();
+        let total = chosen.iter().map(|(_, pack)| pack.length).sum();
+        progress.phase(Phase::Verifying, Some(chosen.len() as u64), Some(total));
+        let mut findings = Vec::new();
+        for (number, pack) in chosen {
+            if progress.interrupted() {
+                return Err(Error::Interrupted(None));
+            }
+            let check = self.read_pack(&pack.name, pool, progress, &mut findings);
+            progress.advance(1, 0);
+            let Some(check) = check else { continue };
+            self.read.packs += 1;
+            self.read.bytes_stored += check.bytes_stored;
+            self.read.bytes += check.bytes;
+            self.read.chunks += check.intact.len() as u64;
+            for chunk in check.intact {
+                proof.prove(chunk, number);
+            }
+        }
+        Ok(findings)
+    }
+
+    /// Reads one pack; a second time, from the medium, where the first finds something.
+    fn read_pack(&self, name: &Digest, pool: &Pool, progress: &dyn Progress, findings: &mut Vec<Finding>) -> Option<PackCheck> {
+        let store = &*self.found.store;
+        let path = layout::pack_path(name);
+        let read = |count: bool| {
+            let mut advance = |bytes| {
+                if count {
+                    progress.advance(0, bytes);
+                }
+            };
+            let mut check = check_pack(store, &self.found.macs, &path, pool, &mut advance)?;
+            if check.name.is_some_and(|other| other != *name) {
+                check.findings.push(Finding::new(Code::PackDamaged, &*path, "its bytes give another name"));
+            }
+            Ok(check)
+        };
+        let first: Result<PackCheck, Finding> = read(true);
+        let (first, wrong) = match first {
+            Ok(mut check) if check.findings.is_empty() => {
+                check.findings.clear();
+                return Some(check);
+            }
+            Ok(check) => {
+                let wrong = check.findings.clone();
+                (Some(check), wrong)
+            }
+            Err(finding) => (None, vec![finding]),
+        };
+        if let Ok(file) = store.open(&path) {
+            file.drop_cached();
+        }
+        match read(false) {
+            Ok(second) if second.findings.is_empty() => {
+                findings.extend(wrong.into_iter().take(1).map(unstable));
+                Some(second)
+            }
+            Ok(second) => {
+                findings.extend(second.findings.clone());
+                Some(second)
+            }
+            Err(finding) => {
+                findings.push(finding);
+                first
+            }
+        }
+    }
+
+    /// Checks the listing of every chosen snapshot against what was read.
+    fn check_snapshots(&mut self, reader: &Arc<Reader>, proof: &Arc<Proof>, pool: &Pool, blame: &mut Blame, progress: &dyn Progress) -> Result<()> {
+        let mut known: HashMap<Digest, Arc<ListCheck>> = HashMap::new();
+        for &number in &self.numbers {
+            let Some(snapshot) = self.chain.snapshot(number) else { continue };
+            // Lists that several snapshots share are checked once.
+            let waiting: Vec<(Digest, Task<ListCheck>)> = snapshot
+                .lists
+                .iter()
+                .filter(|list| !known.contains_key(&list.object.id()))
+                .map(|list| {
+                    let (reader, proof, list) = (Arc::clone(reader), Arc::clone(proof), list.clone());
+                    (list.object.id(), pool.spawn(move || ListCheck::new(&reader, &proof, &list)))
+                })
+                .collect();
+            for (id, task) in waiting {
+                let check = task.wait();
+                self.read.entries += check.counts.entries();
+                known.insert(id, Arc::new(check));
+                if progress.interrupted() {
+                    return Err(Error::Interrupted(None));
+                }
+            }
+            let lists: Vec<Arc<ListCheck>> = snapshot.lists.iter().filter_map(|list| known.get(&list.object.id()).cloned()).collect();
+            blame.snapshot(number, snapshot, &lists, reader);
+        }
+        Ok(())
+    }
+
+    fn report(mut self, access: &Access, blame: Blame) -> Report {
+        let mut findings = self.findings;
+        findings.extend(blame.finish());
+        findings.sort_by(|a, b| (a.code, &a.subject).cmp(&(b.code, &b.subject)));
+        let mut snapshots: BTreeMap<u64, Verdict> = self.numbers.iter().map(|&number| (number, Verdict::Valid)).collect();
+        for finding in &findings {
+            let verdict = Verdict::of(std::slice::from_ref(finding));
+            for number in &finding.snapshots {
+                // A number that a tampered record blocks is named in the findings; it is no snapshot that was looked at.
+                let known = snapshots.entry(*number).or_insert(verdict);
+                *known = (*known).max(verdict);
+            }
+        }
+        if self.level == Level::Quick {
+            self.not_checked.push("the content of files: packs are there and have their size, but were not read; this does not prove that the snapshots are recoverable".into());
+        }
+        if !self.whole {
+            self.not_checked.push("other snapshots, and packs that the named ones do not need".into());
+        }
+        match &self.freshness {
+            Freshness::Proven => {}
+            Freshness::Unproven => self.not_checked.push(
+                "freshness: this host has not seen this vault before, so that an older copy cannot be told from the newest; compare the head, or use --expect-head HEAD".into(),
+            ),
+            Freshness::Behind { seen, .. } => {
+                self.notes.push(format!("this copy is behind: this host has seen head {seen}"));
+            }
+        }
+        for name in &self.chain.incomplete {
+            self.notes.push(format!("{}/{name} was never finalized and is no snapshot; it stays as it is", layout::SNAPSHOTS));
+        }
+        for name in &self.chain.foreign {
+            let name = crate::path::shown(name.as_bytes());
+            self.notes.push(format!("{}/{name} does not belong to the vault and was ignored", layout::SNAPSHOTS));
+        }
+        let verdict = Verdict::of(&findings);
+        let sound = findings.iter().all(|finding| finding.code.family() != crate::refusal::Family::CryptoBoundary);
+        if sound && self.chain.findings.is_empty() && !matches!(self.freshness, Freshness::Behind { .. })
+            && let Err(error) = witness::advance(&access.host, &self.found.macs, &self.chain, access.clock.now())
+        {
+            self.notes.push(format!("the witness was not advanced: {error}"));
+        }
+        Report {
+            vault: self.found.macs.vault(),
+            verdict,
+            level: self.level,
+            freshness: self.freshness,
+            head: self.chain.head(),
+            snapshots: snapshots.into_iter().collect(),
+            findings,
+            read: self.read,
+            not_checked: self.not_checked,
+            notes: self.notes,
+        }
+    }
+}
+
+fn unstable(finding: Finding) -> Finding {
+    Finding {
+        detail: format!("the first read failed ({}: {}), the second succeeded", finding.code, finding.detail),
+        code: Code::Unstable,
+        ..finding
+    }
+}
+
+/// Which places hold what they should.
+struct Proof {
+    level: Level,
+    catalog: Arc<Catalog>,
+    // By position among the catalog's places.
+    intact: Vec<bool>,
+}
+
+/// Why a chunk is not recoverable.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Lack {
+    /// No pack holds it.
+    Missing,
+    /// A pack that holds it is damaged there; counted in the catalog.
+    Damaged(u32),
+}
+
+impl Proof {
+    fn prove(&mut self, chunk: ChunkRef, pack: u32) {
+        let catalog = &self.catalog;
+        for (at, place) in catalog.placed(chunk) {
+            if catalog.block(place.block).pack == pack {
+                self.intact[at] = true;
+            }
+        }
+    }
+
+    fn lack(&self, chunk: ChunkRef) -> Option<Lack> {
+        let mut lack = Lack::Missing;
+        for (at, place) in self.catalog.placed(chunk) {
+            if self.intact[at] {
+                return None;
+            }
+            lack = Lack::Damaged(self.pack(place));
+        }
+        Some(lack)
+    }
+
+    fn pack(&self, place: &Place) -> u32 {
+        self.catalog.block(place.block).pack
+    }
+}
+
+/// What one segment list came to, whatever snapshot names it.
+struct ListCheck {
+    counts: Counts,
+    first: Option<Entry>,
+    last: Option<(EntryPath, bool)>,
+    lacks: Vec<(EntryPath, Lack)>,
+    findings: Vec<Finding>,
+}
+
+impl ListCheck {
+    fn new(reader: &Reader, proof: &Proof, list: &PartRef) -> Self {
+        let mut check = Self { counts: Counts::default(), first: None, last: None, lacks: Vec::new(), findings: Vec::new() };
+        check.require(proof, list.object, &list.first);
+        match reader.segment_list(list) {
+            Ok(segments) => {
+                for segment in &segments {
+                    check.require(proof, segment.object, &segment.first);
+                    match reader.segment(segment) {
+                        Ok(entries) => check.take(reader, proof, entries),
+                        Err(finding) => check.blame_part(finding, &segment.first),
+                    }
+                }
+            }
+            Err(finding) => check.blame_part(finding, &list.first),
+        }
+        check
+    }
+
+    /// An object of the listing must be as intact as the content.
+    fn require(&mut self, proof: &Proof, object: ChunkRef, first: &EntryPath) {
+        if proof.level == Level::Full
+            && let Some(lack) = proof.lack(object)
+        {
+            self.lacks.push((first.clone(), lack));
+        }
+    }
+
+    fn blame_part(&mut self, mut finding: Finding, first: &EntryPath) {
+        finding.paths.push(first.clone());
+        self.findings.push(finding);
+        // Whatever follows cannot be held against what is not known.
+        self.last = None;
+    }
+
+    fn take(&mut self, reader: &Reader, proof: &Proof, entries: Vec<Entry>) {
+        if let (Some((path, directory)), Some(first)) = (&self.last, entries.first())
+            && let Err(finding) = check_seam(Some((path, *directory)), first)
+        {
+            self.findings.push(finding);
+        }
+        for entry in &entries {
+            match &entry.kind {
+                Kind::Directory => self.counts.directories += 1,
+                Kind::Symlink(_) => self.counts.symlinks += 1,
+                Kind::File(file) => {
+                    self.counts.files += 1;
+                    self.counts.bytes = self.counts.bytes.saturating_add(file.size);
+                    match reader.chunks(file) {
+                        Ok(chunks) => {
+                            let lack = chunks.into_iter().find_map(|chunk| proof.lack(chunk));
+                            self.lacks.extend(lack.map(|lack| (entry.path.clone(), lack)));
+                        }
+                        Err(mut finding) => {
+                            finding.paths.push(entry.path.clone());
+                            self.findings.push(finding);
+                        }
+                    }
+                }
+            }
+        }
+        self.last = entries.last().map(|entry| (entry.path.clone(), entry.is_directory()));
+        if self.first.is_none() {
+            self.first = entries.into_iter().next();
+        }
+    }
+}
+
+/// Collects findings and what they affect.
+struct Blame {
+    catalog: Arc<Catalog>,
+    // By code and subject; the first of a kind keeps its detail.
+    findings: BTreeMap<(Code, String), Finding>,
+}
+
+impl Blame {
+    fn new(catalog: &Arc<Catalog>, findings: Vec<Finding>) -> Self {
+        let mut blame = Self { catalog: Arc::clone(catalog), findings: BTreeMap::new() };
+        for finding in findings {
+            blame.add(finding, None);
+        }
+        blame
+    }
+
+    fn add(&mut self, finding: Finding, snapshot: Option<u64>) {
+        let known = self.findings.entry((finding.code, finding.subject.clone())).or_insert_with(|| Finding {
+            snapshots: Vec::new(),
+            paths: Vec::new(),
+            ..finding.clone()
+        });
+        known.snapshots.extend(snapshot);
+        known.snapshots.extend(finding.snapshots);
+        known.paths.extend(finding.paths);
+    }
+
+    /// Holds what is known of a snapshot's lists against it.
+    fn snapshot(&mut self, number: u64, snapshot: &Snapshot, lists: &[Arc<ListCheck>], reader: &Reader) {
+        let mut counts = Counts::default();
+        let mut last: Option<(EntryPath, bool)> = None;
+        let mut broken = false;
+        for check in lists {
+            counts.bytes = counts.bytes.saturating_add(check.counts.bytes);
+            counts.directories += check.counts.directories;
+            counts.files += check.counts.files;
+            counts.symlinks += check.counts.symlinks;
+            for finding in &check.findings {
+                broken = true;
+                self.add(finding.clone(), Some(number));
+            }
+            if let Some(first) = &check.first
+                && !broken
+                && let Err(finding) = check_seam(last.as_ref().map(|(path, directory)| (path, *directory)), first)
+            {
+                self.add(finding, Some(number));
+            }
+            last.clone_from(&check.last);
+        }
+        if !broken && counts != snapshot.counts {
+            let detail = format!("its entries are {counts:?}, its manifest says {:?}", snapshot.counts);
+            self.add(Finding::new(Code::ListingUnsafe, layout::record_directory(number), detail), Some(number));
+        }
+        self.lacks(number, snapshot, lists, reader);
+    }
+
+    fn lacks(&mut self, number: u64, snapshot: &Snapshot, lists: &[Arc<ListCheck>], reader: &Reader) {
+        let mut by_lack: BTreeMap<&Lack, Vec<EntryPath>> = BTreeMap::new();
+        for (path, lack) in lists.iter().flat_map(|check| &check.lacks) {
+            by_lack.entry(lack).or_default().push(path.clone());
+        }
+        for (lack, paths) in by_lack {
+            let mut finding = match lack {
+                Lack::Damaged(pack) => {
+                    let subject = layout::pack_path(&self.catalog.packs()[*pack as usize].name);
+                    // The pack's own finding, where there is one, says what is wrong with it.
+                    let code = self.code_of(&subject).unwrap_or(Code::ChunkDamaged);
+                    Finding::new(code, subject, "content that the snapshot needs is damaged in it")
+                }
+                Lack::Missing => self.missing(snapshot, reader),
+            };
+            finding.paths = paths;
+            self.add(finding, Some(number));
+        }
+    }
+
+    fn code_of(&self, subject: &str) -> Option<Code> {
+        self.findings.keys().find(|(code, other)| other == subject && *code != Code::Unstable).map(|(code, _)| *code)
+    }
+
+    /// Names the packs whose loss explains that content is missing, as far as the manifest tells.
+    fn missing(&self, snapshot: &Snapshot, reader: &Reader) -> Finding {
+        let there: BTreeSet<Digest> = self.catalog.packs().iter().map(|pack| pack.name).collect();
+        let lost: Vec<String> = reader
+            .packs(snapshot)
+            .unwrap_or_default()
+            .iter()
+            .filter(|pack| !there.contains(&pack.0))
+            .map(|pack| layout::pack_path(&pack.0))
+            .collect();
+        // A pack that is there but vouches for nothing has a finding of its own.
+        if let [only] = &lost[..]
+            && let Some(code) = self.code_of(only)
+        {
+            return Finding::new(code, only, "nothing in it is vouched for");
+        }
+        match &lost[..] {
+            [] => Finding::new(Code::ChunkMissing, "content", "no pack with an authentic footer holds it"),
+            [only] => Finding::new(Code::ChunkMissing, only, "the pack is not there"),
+            many => Finding::new(Code::ChunkMissing, format!("{} packs", many.len()), format!("not there or not vouched for: {}", many.join(", "))),
+        }
+    }
+
+    fn finish(self) -> Vec<Finding> {
+        let mut findings: Vec<Finding> = self.findings.into_values().collect();
+        for finding in &mut findings {
+            finding.snapshots.sort_unstable();
+            finding.snapshots.dedup();
+            finding.paths.sort_unstable();
+            finding.paths.dedup();
+        }
+        findings
+    }
+}
