@@ -135,9 +135,10 @@ mod tests {
         #[test]
         fn chunks_add_up_and_keep_their_bounds_however_the_source_is_read(length in 0usize..20_000, seed: u64, read_max in 1usize..3000) {
             let bytes = noise(length, seed);
+            let whole = chunks(&bytes, usize::MAX);
             let chunks = chunks(&bytes, read_max);
             prop_assert_eq!(chunks.concat(), bytes.clone());
-            prop_assert_eq!(&chunks, &super::tests::chunks(&bytes, usize::MAX));
+            prop_assert_eq!(&chunks, &whole);
             let lengths: Vec<usize> = chunks.iter().map(Vec::len).collect();
             prop_assert_eq!(lengths, Cutter::new(&parameters()).lengths(&bytes));
             for (i, chunk) in chunks.iter().enumerate() {

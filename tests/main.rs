@@ -1,0 +1,11 @@
+//! The integration tests: one binary, which uses the public API and the program as a stranger would.
+//!
+//! Every test has a home of its own (configuration, state, data) below a temporary directory, runs beside the others,
+//! and leaves nothing behind.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
+mod support;
+
+mod backup;
+mod floors;

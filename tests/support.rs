@@ -1,0 +1,297 @@
+//! What the tests share: a home, a vault in it, trees as literals, damage, and the program itself.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::Arc;
+
+use devvault::clock::{FixedClock, SystemClock, Time};
+use devvault::error::{Error, Result};
+use devvault::format::config::Parameters;
+use devvault::host::Host;
+use devvault::ops::{backup, init, restore, verify};
+use devvault::progress::Silent;
+use devvault::refusal::{Code, Refusal};
+use devvault::vault::gate::Access;
+
+/// A home of its own: configuration, state and data, a source and a vault.
+pub struct Home {
+    root: tempfile::TempDir,
+}
+
+impl Home {
+    /// Creates an empty home.
+    pub fn new() -> Self {
+        Self { root: tempfile::Builder::new().prefix("devvault-test-").tempdir().unwrap() }
+    }
+
+    /// Creates a home with a vault in it.
+    pub fn with_vault() -> Self {
+        let home = Self::new();
+        init::run(&home.access(), small()).unwrap();
+        home
+    }
+
+    /// Creates a home with a vault, a small source, and one snapshot of it.
+    pub fn with_snapshot() -> Self {
+        let home = Self::with_vault();
+        home.write_source(&SMALL_TREE);
+        home.backup();
+        home
+    }
+
+    /// Returns a place below the home.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.root.path().join(name)
+    }
+
+    /// Returns the vault's directory.
+    pub fn vault(&self) -> PathBuf {
+        self.path("vault")
+    }
+
+    /// Returns the source's directory.
+    pub fn source(&self) -> PathBuf {
+        self.path("source")
+    }
+
+    /// Returns this host's directories.
+    pub fn host(&self) -> Host {
+        Host::new(self.path("config"), self.path("state"), self.path("data"))
+    }
+
+    /// Returns the directories of another host, which has seen nothing.
+    pub fn other_host(&self, name: &str) -> Host {
+        Host::new(self.path(&format!("{name}-config")), self.path(&format!("{name}-state")), self.path(&format!("{name}-data")))
+    }
+
+    /// Returns access to the vault from this host, at a time when every file is old enough to be trusted.
+    pub fn access(&self) -> Access {
+        let mut access = Access::new(self.vault(), self.host());
+        access.clock = Arc::new(FixedClock(Time { seconds: SystemClock::default_now().seconds + 3600, nanos: 0 }));
+        access
+    }
+
+    /// Returns access to the vault from another host with this host's key.
+    pub fn access_from(&self, host: Host) -> Access {
+        Access { host, key_file: Some(self.key()), ..self.access() }
+    }
+
+    /// Returns this host's only key file.
+    pub fn key(&self) -> PathBuf {
+        let keys: Vec<PathBuf> = fs::read_dir(self.path("config/keys")).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert_eq!(keys.len(), 1);
+        keys[0].clone()
+    }
+
+    /// Returns this host's only witness file.
+    pub fn witness(&self) -> PathBuf {
+        let files = fs::read_dir(self.path("state/witness")).unwrap().map(|entry| entry.unwrap().path());
+        files.filter(|path| path.extension().is_some_and(|extension| extension == "json")).next().unwrap()
+    }
+
+    /// Writes files below the source; a name that ends in `/` is a directory, content that begins with `->` a link.
+    pub fn write_source(&self, tree: &[(&str, &str)]) {
+        write_tree(&self.source(), tree);
+    }
+
+    /// Takes a snapshot of the source.
+    pub fn backup(&self) -> backup::Report {
+        self.try_backup(&backup::Options::default()).unwrap()
+    }
+
+    /// Tries to take a snapshot of the source.
+    pub fn try_backup(&self, options: &backup::Options) -> Result<backup::Report> {
+        backup::run(&self.access(), &self.source(), options, &Silent)
+    }
+
+    /// Verifies the named snapshots, or everything where none is named.
+    pub fn verify(&self, snapshots: &[&str]) -> Result<verify::Report> {
+        self.verify_from(&self.access(), snapshots)
+    }
+
+    /// Verifies with another access.
+    pub fn verify_from(&self, access: &Access, snapshots: &[&str]) -> Result<verify::Report> {
+        let selectors: Vec<_> = snapshots.iter().map(|text| text.parse().unwrap()).collect();
+        verify::run(access, &selectors, verify::Level::Full, &Silent)
+    }
+
+    /// Restores a snapshot, or a part of it, into a directory below the home.
+    pub fn restore(&self, place: &str, destination: &str) -> Result<restore::Report> {
+        restore::run(&self.access(), &place.parse().unwrap(), &self.path(destination), restore::Options::default(), &Silent)
+    }
+
+    /// Returns the program, ready to run with this home and nothing of the caller's.
+    pub fn program(&self) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_devvault"));
+        command.env_clear();
+        for kept in ["PATH", "SystemRoot", "TEMP", "TMP", "USERNAME", "WINEPREFIX"] {
+            if let Some(value) = std::env::var_os(kept) {
+                command.env(kept, value);
+            }
+        }
+        command
+            .env("HOME", self.path("home"))
+            .env("USERPROFILE", self.path("home"))
+            .env("APPDATA", self.path("home/roaming"))
+            .env("LOCALAPPDATA", self.path("home/local"))
+            .env("XDG_DATA_HOME", self.path("data-home"))
+            .env("DEVVAULT_CONFIG_DIR", self.path("config"))
+            .env("DEVVAULT_STATE_DIR", self.path("state"))
+            .current_dir(self.root.path());
+        command
+    }
+
+    /// Runs the program with arguments on the vault of this home.
+    pub fn run(&self, arguments: &[&str]) -> Output {
+        self.program().arg("--vault").arg(self.vault()).args(arguments).output().unwrap()
+    }
+
+    /// Runs the program with `--json` and returns exit status and document.
+    pub fn json(&self, arguments: &[&str]) -> (i32, serde_json::Value) {
+        let output = self.program().arg("--vault").arg(self.vault()).arg("--json").args(arguments).output().unwrap();
+        let stdout = String::from_utf8(output.stdout).unwrap();
+        let document = serde_json::from_str(&stdout).unwrap_or_else(|error| {
+            panic!("not one JSON document ({error}): {stdout}\n{}", String::from_utf8_lossy(&output.stderr))
+        });
+        (output.status.code().unwrap(), document)
+    }
+}
+
+/// The time now, outside every clock that a test injects.
+trait DefaultNow {
+    fn default_now() -> Time;
+}
+
+impl DefaultNow for SystemClock {
+    fn default_now() -> Time {
+        devvault::clock::Clock::now(&SystemClock)
+    }
+}
+
+/// Sizes so small that a few kilobytes make many chunks, blocks and packs.
+pub fn small() -> Parameters {
+    Parameters {
+        block_bytes: 1 << 12,
+        chunk_bytes_avg: 1 << 10,
+        chunk_bytes_max: 1 << 12,
+        chunk_bytes_min: 1 << 8,
+        pack_bytes: 1 << 14,
+        segment_entries: 4,
+        segment_list: 4,
+    }
+}
+
+/// A small tree with every kind of entry.
+pub const SMALL_TREE: [(&str, &str); 7] = [
+    ("README", "hello\n"),
+    ("empty", ""),
+    ("src/", ""),
+    ("src/main.rs", "fn main() {}\n"),
+    ("src/deep/er/file", "deep\n"),
+    ("vacant/", ""),
+    ("z-last", "the last file of the tree\n"),
+];
+
+/// Writes a tree: a name that ends in `/` is a directory, content that begins with `->` the target of a link.
+pub fn write_tree(root: &Path, tree: &[(&str, &str)]) {
+    fs::create_dir_all(root).unwrap();
+    for (name, content) in tree {
+        let path = root.join(name);
+        fs::create_dir_all(if name.ends_with('/') { &path } else { path.parent().unwrap() }).unwrap();
+        match content.strip_prefix("->") {
+            _ if name.ends_with('/') => {}
+            #[cfg(unix)]
+            Some(target) => std::os::unix::fs::symlink(target, &path).unwrap(),
+            _ => fs::write(&path, content).unwrap(),
+        }
+    }
+}
+
+/// Bytes that do not compress and do not repeat.
+pub fn noise(length: usize, seed: u64) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    blake3::Hasher::new().update(&seed.to_le_bytes()).finalize_xof().fill(&mut bytes);
+    bytes
+}
+
+/// What a tree holds: by path, what each object is. Two trees are equal if these are.
+pub fn picture(root: &Path) -> BTreeMap<PathBuf, String> {
+    let mut picture = BTreeMap::new();
+    for entry in walkdir::WalkDir::new(root).follow_links(false) {
+        let entry = entry.unwrap();
+        let metadata = entry.metadata().unwrap();
+        let path = entry.path().strip_prefix(root).unwrap().to_owned();
+        let what = if metadata.is_dir() {
+            "directory".to_owned()
+        } else if metadata.is_symlink() {
+            format!("link {:?}", fs::read_link(entry.path()).unwrap())
+        } else {
+            format!("file {}", blake3::hash(&fs::read(entry.path()).unwrap()))
+        };
+        #[cfg(unix)]
+        let what = {
+            use std::os::unix::fs::MetadataExt;
+            let mode = if metadata.is_symlink() { 0 } else { metadata.mode() };
+            format!("{what} {mode:o} {}.{}", metadata.mtime(), metadata.mtime_nsec())
+        };
+        picture.insert(path, what);
+    }
+    picture
+}
+
+/// The digest of every file below a directory: equal before and after means that nothing was changed.
+pub fn fingerprint(root: &Path) -> BTreeMap<PathBuf, blake3::Hash> {
+    walkdir::WalkDir::new(root)
+        .into_iter()
+        .map(|entry| entry.unwrap())
+        .filter(|entry| entry.file_type().is_file())
+        .map(|entry| (entry.path().to_owned(), blake3::hash(&fs::read(entry.path()).unwrap())))
+        .collect()
+}
+
+/// Copies a directory with everything in it.
+pub fn copy_tree(from: &Path, to: &Path) {
+    for entry in walkdir::WalkDir::new(from) {
+        let entry = entry.unwrap();
+        let target = to.join(entry.path().strip_prefix(from).unwrap());
+        if entry.file_type().is_dir() {
+            fs::create_dir_all(&target).unwrap();
+        } else {
+            fs::copy(entry.path(), &target).unwrap();
+        }
+    }
+}
+
+/// Returns the packs of a vault, ascending.
+pub fn packs(vault: &Path) -> Vec<PathBuf> {
+    let files = walkdir::WalkDir::new(vault.join("packs")).into_iter().map(|entry| entry.unwrap().into_path());
+    let mut packs: Vec<PathBuf> = files.filter(|path| path.extension().is_some_and(|extension| extension == "pack")).collect();
+    packs.sort();
+    packs
+}
+
+/// Flips one bit of a file.
+pub fn flip(path: &Path, byte: usize) {
+    let mut bytes = fs::read(path).unwrap();
+    bytes[byte] ^= 1;
+    fs::write(path, bytes).unwrap();
+}
+
+/// Returns the refusal, or fails with what came instead.
+#[track_caller]
+pub fn refused<T: std::fmt::Debug>(result: Result<T>) -> Refusal {
+    match result {
+        Err(Error::Refused(refusal)) => *refusal,
+        other => panic!("expected a refusal, got {other:?}"),
+    }
+}
+
+/// Fails unless the result is a refusal with this code.
+#[track_caller]
+pub fn assert_refused<T: std::fmt::Debug>(code: Code, result: Result<T>) -> Refusal {
+    let refusal = refused(result);
+    assert_eq!(refusal.code, code, "{refusal}: {:?}", refusal.causes);
+    refusal
+}
