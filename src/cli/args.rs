@@ -15,7 +15,7 @@ Exit status: 0 done, 1 the environment failed, 2 usage, 11 to 18 refused (10 + t
 Every refusal has a code; `devvault runbook CODE` tells what to do.")]
 pub(super) struct Args {
     /// The vault's directory [default: from the configuration, else the default vault]
-    #[arg(long, short = 'V', global = true, env = "DEVVAULT_VAULT", value_name = "V")]
+    #[arg(long, global = true, env = "DEVVAULT_VAULT", value_name = "V")]
     pub(super) vault: Option<PathBuf>,
 
     /// The key file to use instead of the one that this host keeps for the vault
@@ -53,7 +53,8 @@ pub(super) enum Command {
     /// backups. The key lies outside the vault; export a copy of it to another medium with `devvault key export`.
     Init {
         /// The new vault's directory
-        vault: PathBuf,
+        #[arg(value_name = "V")]
+        place: PathBuf,
     },
 
     /// Take a snapshot of a folder

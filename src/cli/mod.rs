@@ -71,7 +71,7 @@ impl Session {
 
     fn run(self) -> Result<u8> {
         match &self.args.command {
-            Command::Init { vault } => self.init(vault),
+            Command::Init { place } => self.init(place),
             Command::Backup(options) => self.backup(options),
             Command::Snapshots => {
                 let report = snapshots::run(&self.access()?)?;
