@@ -7,8 +7,6 @@ use std::io::{self, Read};
 
 use fastcdc::v2020::FastCDC;
 
-use crate::format::config::Parameters;
-
 /// Cuts a stream into chunks while reading it once.
 pub struct Cutter {
     min: usize,
@@ -18,14 +16,10 @@ pub struct Cutter {
 }
 
 impl Cutter {
-    /// Creates a cutter with the sizes of a vault, which their decoder has checked.
-    pub fn new(parameters: &Parameters) -> Self {
-        Self {
-            min: parameters.chunk_bytes_min as usize,
-            avg: parameters.chunk_bytes_avg as usize,
-            max: parameters.chunk_bytes_max as usize,
-            buffer: Vec::new(),
-        }
+    /// Creates a cutter for chunks of these lengths in bytes: shortest but the last, average, longest. They are even,
+    /// ascend, and `avg` is a power of two.
+    pub fn new([min, avg, max]: [u32; 3]) -> Self {
+        Self { min: min as usize, avg: avg as usize, max: max as usize, buffer: Vec::new() }
     }
 
     /// Reads `source` to its end and hands on each chunk in order; none for an empty source.
@@ -100,9 +94,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn parameters() -> Parameters {
-        Parameters { chunk_bytes_min: 64, chunk_bytes_avg: 256, chunk_bytes_max: 1024, ..Parameters::default() }
-    }
+    const SIZES: [u32; 3] = [64, 256, 1024];
 
     fn noise(length: usize, seed: u64) -> Vec<u8> {
         let mut bytes = vec![0; length];
@@ -122,7 +114,7 @@ mod tests {
             }
         }
         let mut chunks = Vec::new();
-        Cutter::new(&parameters())
+        Cutter::new(SIZES)
             .cut(&mut Dribble(bytes, read_max), u64::MAX, |chunk| {
                 chunks.push(chunk.to_vec());
                 Ok::<_, io::Error>(())
@@ -140,7 +132,7 @@ mod tests {
             prop_assert_eq!(chunks.concat(), bytes.clone());
             prop_assert_eq!(&chunks, &whole);
             let lengths: Vec<usize> = chunks.iter().map(Vec::len).collect();
-            prop_assert_eq!(lengths, Cutter::new(&parameters()).lengths(&bytes));
+            prop_assert_eq!(lengths, Cutter::new(SIZES).lengths(&bytes));
             for (i, chunk) in chunks.iter().enumerate() {
                 prop_assert!(chunk.len() <= 1024 && !chunk.is_empty());
                 prop_assert!(chunk.len() >= 64 || i + 1 == chunks.len());
@@ -161,7 +153,7 @@ mod tests {
 
     #[test]
     fn a_file_that_outgrows_its_bound_ends_in_an_error() {
-        let result = Cutter::new(&parameters()).cut(&mut io::repeat(0), 5000, |_| Ok::<_, io::Error>(()));
+        let result = Cutter::new(SIZES).cut(&mut io::repeat(0), 5000, |_| Ok::<_, io::Error>(()));
         assert!(result.is_err());
     }
 }

@@ -42,6 +42,11 @@ impl Default for Parameters {
 }
 
 impl Parameters {
+    /// Returns the lengths of chunks in bytes: shortest but the last, average, longest.
+    pub fn chunk_sizes(&self) -> [u32; 3] {
+        [self.chunk_bytes_min, self.chunk_bytes_avg, self.chunk_bytes_max]
+    }
+
     fn check(&self) -> Result<(), Malformed> {
         let even = |value: u32| value.is_multiple_of(2);
         let ordered = 64 <= self.chunk_bytes_min

@@ -142,7 +142,7 @@ pub fn run(access: &Access, source: &Path, options: &Options, progress: &dyn Pro
         progress,
         report: Report { notes, ..Report::default() },
         problems: Problems::default(),
-        parameters: vault.config.parameters.clone(),
+        sizes: vault.config.parameters.chunk_sizes(),
     };
     progress.phase(Phase::Storing, prior.map(|(_, snapshot)| snapshot.counts.files), prior.map(|(_, snapshot)| snapshot.counts.bytes));
     let taken = source.take(access, &vault, options, &pool, &mut taker);
@@ -344,7 +344,7 @@ impl Source {
                 taker.take_results(result, &may_change)?;
             }
         }
-        queue.flush(&taker.parameters, &taker.clock);
+        queue.flush(taker.sizes, &taker.clock);
         while let Some(result) = queue.next() {
             if taker.progress.interrupted() {
                 return Err(Error::Interrupted(None));
@@ -549,7 +549,7 @@ struct Taker<'a> {
     progress: &'a dyn Progress,
     report: Report,
     problems: Problems,
-    parameters: crate::format::config::Parameters,
+    sizes: [u32; 3],
 }
 
 impl Taker<'_> {
@@ -570,7 +570,7 @@ impl Taker<'_> {
             }
             ObjectKind::File => match before.filter(|before| source::is_unchanged(before, &found.stat)) {
                 Some(before) if self.still_holds(&before) => queue.push_entry(Entry { mode, ..before }, true),
-                _ => queue.push_read(found, &self.parameters, &self.clock),
+                _ => queue.push_read(found, self.sizes, &self.clock),
             },
             other => self.problems.unsupported.push((found.path, format!("a {}", other.name()))),
         }
@@ -633,7 +633,7 @@ impl Taker<'_> {
     fn take_large(&mut self, found: &Found, may_change: &Gitignore) -> Result<()> {
         let (draft, progress) = (&mut *self.draft, self.progress);
         let mut advanced = 0;
-        let read = source::read_large(found, &self.parameters, &*self.clock, |chunk, bytes| {
+        let read = source::read_large(found, self.sizes, &*self.clock, |chunk, bytes| {
             if progress.interrupted() {
                 return Err(Error::Interrupted(None));
             }
@@ -744,9 +744,9 @@ impl<'a> Queue<'a> {
         }
     }
 
-    fn push_read(&mut self, found: Found, parameters: &crate::format::config::Parameters, clock: &Arc<dyn Clock>) {
+    fn push_read(&mut self, found: Found, sizes: [u32; 3], clock: &Arc<dyn Clock>) {
         if found.stat.size > LARGE_BYTES {
-            self.flush(parameters, clock);
+            self.flush(sizes, clock);
             self.slots.push_back(Slot::Ready(Results { items: vec![Item::Large(found)], data: Vec::new() }));
             return;
         }
@@ -758,12 +758,12 @@ impl<'a> Queue<'a> {
         self.bytes += found.stat.size;
         self.open.push(Item::Job(ReadJob::new(found)));
         if self.bytes >= BATCH_BYTES || self.jobs >= BATCH_FILES || self.directories >= BATCH_DIRECTORIES {
-            self.flush(parameters, clock);
+            self.flush(sizes, clock);
         }
     }
 
     /// Closes the open batch and has its files read.
-    fn flush(&mut self, parameters: &crate::format::config::Parameters, clock: &Arc<dyn Clock>) {
+    fn flush(&mut self, sizes: [u32; 3], clock: &Arc<dyn Clock>) {
         let items = std::mem::take(&mut self.open);
         let (jobs, bytes) = (self.jobs, self.bytes);
         (self.jobs, self.bytes, self.directories, self.last_directory) = (0, 0, 0, None);
@@ -774,12 +774,12 @@ impl<'a> Queue<'a> {
             self.slots.push_back(Slot::Ready(Results { items, data: Vec::new() }));
             return;
         }
-        let (parameters, clock) = (parameters.clone(), Arc::clone(clock));
+        let clock = Arc::clone(clock);
         self.slots.push_back(Slot::Reading(self.pool.spawn(move || {
             let mut data = Vec::with_capacity(bytes as usize + 4096);
             let read = |item| match item {
                 Item::Job(job) => {
-                    let ReadResult { path, read } = source::read_small(job, &parameters, &*clock, &mut data);
+                    let ReadResult { path, read } = source::read_small(job, sizes, &*clock, &mut data);
                     Item::Read(path, read)
                 }
                 other => other,

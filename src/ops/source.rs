@@ -12,7 +12,6 @@ use crate::chunk::Cutter;
 use crate::clock::{Clock, Time};
 use crate::crypto::Digest;
 use crate::error::{Error, Result};
-use crate::format::config::Parameters;
 use crate::format::entry::{ChunkRef, Chunks, Entry, FileContent, Kind};
 use crate::fsys::walk::{Found, is_gone};
 use crate::fsys::{self, Dir, ObjectKind, Stat};
@@ -138,8 +137,8 @@ impl<E> From<io::Error> for Attempt<E> {
 }
 
 /// Reads a file whose bytes go to the end of `data`.
-pub(super) fn read_small(job: ReadJob, parameters: &Parameters, clock: &dyn Clock, data: &mut Vec<u8>) -> ReadResult {
-    let cutter = Cutter::new(parameters);
+pub(super) fn read_small(job: ReadJob, sizes: [u32; 3], clock: &dyn Clock, data: &mut Vec<u8>) -> ReadResult {
+    let cutter = Cutter::new(sizes);
     let start = data.len();
     let read = attempts(&job.dir, job.path.name(), clock, |file, _| {
         data.truncate(start);
@@ -173,11 +172,11 @@ pub(super) fn read_small(job: ReadJob, parameters: &Parameters, clock: &dyn Cloc
 /// Whatever `take` returns.
 pub(super) fn read_large(
     found: &Found,
-    parameters: &Parameters,
+    sizes: [u32; 3],
     clock: &dyn Clock,
     mut take: impl FnMut(ChunkRef, &[u8]) -> Result<()>,
 ) -> Result<Read> {
-    let mut cutter = Cutter::new(parameters);
+    let mut cutter = Cutter::new(sizes);
     attempts(&found.dir, found.path.name(), clock, |file, size| {
         let mut chunks = Vec::new();
         let count = cutter.cut(file, size, |bytes| {
@@ -264,6 +263,8 @@ mod tests {
     use crate::clock::FixedClock;
     use crate::fsys::ObjectId;
 
+    const SIZES: [u32; 3] = [64, 256, 1024];
+
     fn stat(mtime: i64, ctime: i64) -> Stat {
         Stat {
             kind: ObjectKind::File,
@@ -315,7 +316,7 @@ mod tests {
         let job = || ReadJob { path: EntryPath::parse(b"f").expect("valid"), dir: Arc::clone(&dir), size: 3 };
         let read = |clock: Time| {
             let mut data = Vec::new();
-            match read_small(job(), &Parameters::default(), &FixedClock(clock), &mut data).read {
+            match read_small(job(), SIZES, &FixedClock(clock), &mut data).read {
                 Read::Whole(whole) => whole.racy,
                 _ => panic!("the file is whole"),
             }
