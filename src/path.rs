@@ -1,7 +1,7 @@
 //! Paths of entries: a list of components, bytes, never normalised.
 //!
 //! Invariant: an [`EntryPath`] is empty (the source itself) or consists of components that are not empty, not `.` or
-//! `..`, hold neither `/` nor NUL, and stay below the bounds of [`limits`](crate::limits). There is one door,
+//! `..`, hold neither `/` nor NUL, and stay below the bounds of [`limits`]. There is one door,
 //! [`EntryPath::parse`], and decoding a vault goes through it. So no stored path can leave the directory below which
 //! it is restored.
 
@@ -135,8 +135,7 @@ impl EntryPath {
         if parent == previous.joined {
             return previous_is_directory;
         }
-        parent.is_empty()
-            || (previous.joined.starts_with(parent) && previous.joined.get(parent.len()) == Some(&b'/'))
+        parent.is_empty() || (previous.joined.starts_with(parent) && previous.joined.get(parent.len()) == Some(&b'/'))
     }
 }
 

@@ -27,7 +27,9 @@ fn imports_point_down_only() {
     for entry in walkdir::WalkDir::new(&source) {
         let entry = entry.unwrap();
         let path = entry.path().strip_prefix(&source).unwrap();
-        if path.extension().is_none_or(|extension| extension != "rs") || ["lib.rs", "main.rs"].contains(&path.to_str().unwrap()) {
+        if path.extension().is_none_or(|extension| extension != "rs")
+            || ["lib.rs", "main.rs"].contains(&path.to_str().unwrap())
+        {
             continue;
         }
         let room = path.iter().next().unwrap().to_str().unwrap().trim_end_matches(".rs");

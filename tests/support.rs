@@ -63,7 +63,11 @@ impl Home {
 
     /// Returns the directories of another host, which has seen nothing.
     pub fn other_host(&self, name: &str) -> Host {
-        Host::new(self.path(&format!("{name}-config")), self.path(&format!("{name}-state")), self.path(&format!("{name}-data")))
+        Host::new(
+            self.path(&format!("{name}-config")),
+            self.path(&format!("{name}-state")),
+            self.path(&format!("{name}-data")),
+        )
     }
 
     /// Returns access to the vault from this host, at a time when every file is old enough to be trusted.
@@ -80,7 +84,8 @@ impl Home {
 
     /// Returns this host's only key file.
     pub fn key(&self) -> PathBuf {
-        let keys: Vec<PathBuf> = fs::read_dir(self.path("config/keys")).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let keys: Vec<PathBuf> =
+            fs::read_dir(self.path("config/keys")).unwrap().map(|entry| entry.unwrap().path()).collect();
         assert_eq!(keys.len(), 1);
         keys[0].clone()
     }
@@ -119,7 +124,13 @@ impl Home {
 
     /// Restores a snapshot, or a part of it, into a directory below the home.
     pub fn restore(&self, place: &str, destination: &str) -> Result<restore::Report> {
-        restore::run(&self.access(), &place.parse().unwrap(), &self.path(destination), restore::Options::default(), &Silent)
+        restore::run(
+            &self.access(),
+            &place.parse().unwrap(),
+            &self.path(destination),
+            restore::Options::default(),
+            &Silent,
+        )
     }
 
     /// Returns the program, ready to run with this home and nothing of the caller's.
@@ -267,7 +278,8 @@ pub fn copy_tree(from: &Path, to: &Path) {
 /// Returns the packs of a vault, ascending.
 pub fn packs(vault: &Path) -> Vec<PathBuf> {
     let files = walkdir::WalkDir::new(vault.join("packs")).into_iter().map(|entry| entry.unwrap().into_path());
-    let mut packs: Vec<PathBuf> = files.filter(|path| path.extension().is_some_and(|extension| extension == "pack")).collect();
+    let mut packs: Vec<PathBuf> =
+        files.filter(|path| path.extension().is_some_and(|extension| extension == "pack")).collect();
     packs.sort();
     packs
 }

@@ -9,10 +9,16 @@ use crate::ops::select::{Place, Selector};
 
 /// Backs up project folders, proves that the backups are recoverable, and restores them.
 #[derive(Debug, Parser)]
-#[command(name = "devvault", version, max_term_width = 100, arg_required_else_help = true, after_help = "\
+#[command(
+    name = "devvault",
+    version,
+    max_term_width = 100,
+    arg_required_else_help = true,
+    after_help = "\
 Begin with `devvault backup FOLDER`: without a vault it makes the default one and says where vault and key are.
 Exit status: 0 done, 1 the environment failed, 2 usage, 11 to 18 refused (10 + the code's first digit), 130 interrupted.
-Every refusal has a code; `devvault runbook CODE` tells what to do.")]
+Every refusal has a code; `devvault runbook CODE` tells what to do."
+)]
 pub(super) struct Args {
     /// The vault's directory [default: from the configuration, else the default vault]
     #[arg(long, global = true, env = "DEVVAULT_VAULT", value_name = "V")]

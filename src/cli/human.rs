@@ -10,8 +10,8 @@ use crate::format::record::Counts;
 use crate::limits;
 use crate::ops::{backup, index, init, key, restore, snapshots, status, verify};
 use crate::path::{EntryPath, shown};
-use crate::vault::witness::Freshness;
 use crate::vault::Finding;
+use crate::vault::witness::Freshness;
 
 /// Collects lines; writing into a string cannot fail.
 macro_rules! line {
@@ -58,7 +58,11 @@ pub(super) fn error(error: &Error) -> String {
                 line!(out, "  because: {cause}");
             }
             if refusal.causes.len() > limits::SHOWN_PATHS_MAX {
-                line!(out, "  … and {} more; --json names all", HumanCount((refusal.causes.len() - limits::SHOWN_PATHS_MAX) as u64));
+                line!(
+                    out,
+                    "  … and {} more; --json names all",
+                    HumanCount((refusal.causes.len() - limits::SHOWN_PATHS_MAX) as u64)
+                );
             }
             if refusal.causes.len() < refusal.paths.len() {
                 line!(out, "  affected:");
@@ -84,7 +88,10 @@ pub(super) fn init(report: &init::Report, words: &str) -> String {
     line!(out, "its key:   {}", shown_path(&report.key));
     line!(out, "  Without the key nothing can be restored. Keep a copy on another medium, away from the vault:");
     line!(out, "    {words} key export /another/medium/devvault.key --acknowledge-plain-secret");
-    line!(out, "  The vault is authenticated, not encrypted: changes are noticed, but who can read it can read the backups.");
+    line!(
+        out,
+        "  The vault is authenticated, not encrypted: changes are noticed, but who can read it can read the backups."
+    );
     out
 }
 
@@ -99,7 +106,8 @@ pub(super) fn backup(report: &backup::Report, words: &str) -> String {
         report.seconds
     );
     if report.older_packs > 0 {
-        let read = report.oldest_read.map(|time| format!(", the oldest last read {}", time.rfc3339())).unwrap_or_default();
+        let read =
+            report.oldest_read.map(|time| format!(", the oldest last read {}", time.rfc3339())).unwrap_or_default();
         line!(out, "  relies on {} pack(s) written before{read}", HumanCount(report.older_packs));
     }
     if report.excluded > 0 {
@@ -127,7 +135,11 @@ pub(super) fn snapshots(report: &snapshots::Report) -> String {
         line!(out, "no snapshots");
     }
     for snapshot in &report.snapshots {
-        let tags = if snapshot.tags.is_empty() { String::new() } else { format!("  [{}]", shown(snapshot.tags.join(", ").as_bytes())) };
+        let tags = if snapshot.tags.is_empty() {
+            String::new()
+        } else {
+            format!("  [{}]", shown(snapshot.tags.join(", ").as_bytes()))
+        };
         line!(
             out,
             "{:>8}  {}  {}  {} files, {}  {}{tags}",
@@ -187,11 +199,27 @@ pub(super) fn ls_entry(entry: &Entry) -> String {
 pub(super) fn verify(report: &verify::Report, words: &str) -> String {
     let mut out = String::new();
     let numbers = |wanted: verify::Verdict| -> Vec<String> {
-        report.snapshots.iter().filter(|(_, verdict)| *verdict == wanted).map(|(number, _)| number.to_string()).collect()
+        report
+            .snapshots
+            .iter()
+            .filter(|(_, verdict)| *verdict == wanted)
+            .map(|(number, _)| number.to_string())
+            .collect()
     };
-    let (valid, invalid, unstable) = (numbers(verify::Verdict::Valid), numbers(verify::Verdict::Invalid), numbers(verify::Verdict::Unstable));
-    line!(out, "{} ({} verification of vault {})", report.verdict.name().to_uppercase(), report.level.name(), report.vault);
-    let good = if report.level == verify::Level::Full { "valid, every byte they need was read" } else { "no fault found, content not read" };
+    let (valid, invalid, unstable) =
+        (numbers(verify::Verdict::Valid), numbers(verify::Verdict::Invalid), numbers(verify::Verdict::Unstable));
+    line!(
+        out,
+        "{} ({} verification of vault {})",
+        report.verdict.name().to_uppercase(),
+        report.level.name(),
+        report.vault
+    );
+    let good = if report.level == verify::Level::Full {
+        "valid, every byte they need was read"
+    } else {
+        "no fault found, content not read"
+    };
     if !valid.is_empty() {
         line!(out, "  {good}: snapshot(s) {}", ranges(&valid));
     }
@@ -237,7 +265,13 @@ fn ranges(numbers: &[String]) -> String {
 pub(super) fn restore(report: &restore::Report) -> String {
     let mut out = String::new();
     let part = if report.path.is_root() { String::new() } else { format!(":{}", report.path) };
-    line!(out, "restored snapshot {}{part} to {}: {}", report.snapshot, shown_path(&report.destination), counted(&report.counts));
+    line!(
+        out,
+        "restored snapshot {}{part} to {}: {}",
+        report.snapshot,
+        shown_path(&report.destination),
+        counted(&report.counts)
+    );
     line!(
         out,
         "  everything was read back from the {} and compared: content, kind, mode, times, targets, names; {:.1} s",
@@ -256,7 +290,13 @@ pub(super) fn status(report: &status::Report) -> String {
     line!(out, "  head: {}", report.head);
     line!(out, "  freshness: {}", freshness(&report.freshness));
     let free = report.bytes_free.map(|bytes| format!(", {} free", HumanBytes(bytes))).unwrap_or_default();
-    line!(out, "  {} snapshot(s), {} pack(s), {} stored{free}", HumanCount(report.snapshots), HumanCount(report.packs), HumanBytes(report.bytes_stored));
+    line!(
+        out,
+        "  {} snapshot(s), {} pack(s), {} stored{free}",
+        HumanCount(report.snapshots),
+        HumanCount(report.packs),
+        HumanBytes(report.bytes_stored)
+    );
     let exported = report.key_exported.map_or_else(
         || "never exported, as far as this host knows: export a copy to another medium".into(),
         |time| format!("exported {}", time.rfc3339()),
@@ -290,7 +330,13 @@ pub(super) fn status(report: &status::Report) -> String {
 
 pub(super) fn index(report: &index::Report) -> String {
     let mut out = String::new();
-    line!(out, "index rebuilt: {} pack(s), {} chunks; {} old file(s) replaced", HumanCount(report.packs), HumanCount(report.chunks), report.replaced);
+    line!(
+        out,
+        "index rebuilt: {} pack(s), {} chunks; {} old file(s) replaced",
+        HumanCount(report.packs),
+        HumanCount(report.chunks),
+        report.replaced
+    );
     for reason in &report.old {
         line!(out, "  the old index: {reason}");
     }

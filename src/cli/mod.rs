@@ -161,7 +161,8 @@ impl Session {
             out.write_all(json::LS_BEGIN.as_bytes()).map_err(closed)?;
         }
         let report = ls::run(&self.access()?, place, &self.watch, |entry| {
-            let line = if self.args.json { json::ls_entry(entry, std::mem::take(&mut first)) } else { human::ls_entry(entry) };
+            let line =
+                if self.args.json { json::ls_entry(entry, std::mem::take(&mut first)) } else { human::ls_entry(entry) };
             out.write_all(line.as_bytes()).map_err(closed)
         });
         let report = match report {
@@ -254,13 +255,19 @@ fn print(document: &str) -> Result<()> {
 
 fn say(text: &str) -> Result<()> {
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|error| Error::environment("print the result", error))
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(|error| Error::environment("print the result", error))
 }
 
 /// Returns a word in the form in which a shell takes it.
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:=@%,\\".contains(c);
-    if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', "'\\''")) }
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
 }
 
 #[cfg(test)]

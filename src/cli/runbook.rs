@@ -15,14 +15,21 @@ pub(super) fn section(code: Option<&str>) -> Result<String> {
     let unknown = || {
         Error::environment(
             format!("find the code {}", crate::path::shown(code.as_bytes())),
-            std::io::Error::new(std::io::ErrorKind::NotFound, "there is no such code; a code reads DV and three digits"),
+            std::io::Error::new(
+                std::io::ErrorKind::NotFound,
+                "there is no such code; a code reads DV and three digits",
+            ),
         )
     };
     let code = Code::parse(code).ok_or_else(unknown)?;
     let heading = format!("### {code} ");
     let start = TEXT.find(&heading).ok_or_else(unknown)?;
     let rest = &TEXT[start..];
-    let end = rest.match_indices("\n#").map(|(at, _)| at).find(|&at| !rest[at + 1..].starts_with("####")).unwrap_or(rest.len());
+    let end = rest
+        .match_indices("\n#")
+        .map(|(at, _)| at)
+        .find(|&at| !rest[at + 1..].starts_with("####"))
+        .unwrap_or(rest.len());
     let section: Vec<&str> = rest[..end].lines().filter(|line| !line.starts_with("<a id=")).collect();
     Ok(format!("{}\n", section.join("\n").trim_end()))
 }
@@ -35,7 +42,11 @@ mod tests {
     fn every_code_has_a_section_of_its_own() {
         for code in Code::ALL {
             let text = section(Some(&code.to_string())).expect("a section");
-            assert!(text.starts_with(&format!("### {code} — {}\n", code.title())), "{code}: {}", text.lines().next().unwrap_or(""));
+            assert!(
+                text.starts_with(&format!("### {code} — {}\n", code.title())),
+                "{code}: {}",
+                text.lines().next().unwrap_or("")
+            );
             assert_eq!(text.matches("\n### ").count(), 0, "{code} runs into the next section");
             assert!(TEXT.contains(&format!("<a id=\"dv{}\"></a>\n### {code} ", *code as u16)), "{code} has no anchor");
         }

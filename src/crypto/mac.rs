@@ -122,7 +122,9 @@ mod tests {
         let vault = Id([1; 16]);
         let key = secret.subkey("devvault format 1 mac snapshot", vault);
         let mut plain = Hmac::<Sha256>::new_from_slice(&key[..]).expect("any length");
-        plain.update(b"snapshot\0\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\0\0\0\0\0\0\0\x2abytes");
+        plain.update(
+            b"snapshot\0\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\0\0\0\0\0\0\0\x2abytes",
+        );
         let expected: [u8; 32] = plain.finalize().into_bytes().into();
         assert_eq!(Macs::new(&secret, vault).tag(Domain::Snapshot, 42, b"bytes"), expected);
     }

@@ -76,7 +76,12 @@ mod tests {
     #[test]
     fn subkeys_differ_by_context_vault_and_secret() {
         let (a, b) = (Secret::from_bytes([1; 32]), Secret::from_bytes([2; 32]));
-        let keys = [a.subkey("x", Id([0; 16])), a.subkey("y", Id([0; 16])), a.subkey("x", Id([1; 16])), b.subkey("x", Id([0; 16]))];
+        let keys = [
+            a.subkey("x", Id([0; 16])),
+            a.subkey("y", Id([0; 16])),
+            a.subkey("x", Id([1; 16])),
+            b.subkey("x", Id([0; 16])),
+        ];
         for (i, key) in keys.iter().enumerate() {
             assert!(keys[..i].iter().all(|other| other != key));
         }

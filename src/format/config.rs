@@ -62,7 +62,11 @@ impl Parameters {
             && self.segment_list.is_power_of_two()
             && (self.segment_list as usize) < limits::SEGMENT_LIST_MAX;
         let cuts = self.chunk_bytes_avg.is_power_of_two() && even(self.chunk_bytes_min) && even(self.chunk_bytes_max);
-        if ordered && blocks && packs && segments && cuts { Ok(()) } else { Err(Malformed::new("parameters out of bounds")) }
+        if ordered && blocks && packs && segments && cuts {
+            Ok(())
+        } else {
+            Err(Malformed::new("parameters out of bounds"))
+        }
     }
 }
 

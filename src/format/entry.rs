@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::json::{self, TextOrBase64};
 use super::Malformed;
+use super::json::{self, TextOrBase64};
 use crate::clock::Time;
 use crate::crypto::Digest;
 use crate::limits;

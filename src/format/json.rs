@@ -62,8 +62,8 @@ pub fn decode_lines<T: Serialize + DeserializeOwned>(bytes: &[u8], count_max: us
         if values.len() == count_max {
             return Err(Malformed::new(format!("more than {count_max} lines")));
         }
-        let value: T = serde_json::from_slice(line)
-            .map_err(|error| Malformed(format!("line {}: {error}", values.len() + 1)))?;
+        let value: T =
+            serde_json::from_slice(line).map_err(|error| Malformed(format!("line {}: {error}", values.len() + 1)))?;
         again.clear();
         serde_json::to_writer(&mut again, &value).map_err(Malformed::new)?;
         if again != line {
@@ -85,7 +85,11 @@ macro_rules! integer {
             /// Serializes the integer.
             pub fn serialize<S: Serializer>(value: &$type, serializer: S) -> Result<S::Ok, S::Error> {
                 let magnitude: fn($type) -> u64 = $magnitude;
-                if magnitude(*value) <= INTEGER_MAX { value.serialize(serializer) } else { serializer.collect_str(value) }
+                if magnitude(*value) <= INTEGER_MAX {
+                    value.serialize(serializer)
+                } else {
+                    serializer.collect_str(value)
+                }
             }
 
             /// Deserializes the integer.
@@ -178,7 +182,8 @@ impl TextOrBase64 {
         match (self.text, self.base64) {
             (Some(text), None) => Ok(text.into_bytes()),
             (None, Some(base64)) => {
-                let bytes = BASE64.decode(base64.as_bytes()).map_err(|error| Malformed(format!("{name}_b64: {error}")))?;
+                let bytes =
+                    BASE64.decode(base64.as_bytes()).map_err(|error| Malformed(format!("{name}_b64: {error}")))?;
                 if std::str::from_utf8(&bytes).is_ok() {
                     return Err(Malformed(format!("{name}_b64 holds UTF-8, which belongs into {name}")));
                 }

@@ -6,9 +6,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Malformed;
 use super::entry::{ChunkRef, Entry};
 use super::json::{self, TextOrBase64};
-use super::Malformed;
 use crate::crypto::Digest;
 use crate::limits;
 use crate::path::EntryPath;
@@ -124,7 +124,12 @@ mod tests {
     use crate::format::entry::Kind;
 
     fn directory(path: &str) -> Entry {
-        Entry { path: EntryPath::parse(path.as_bytes()).expect("valid"), kind: Kind::Directory, mode: None, mtime: None }
+        Entry {
+            path: EntryPath::parse(path.as_bytes()).expect("valid"),
+            kind: Kind::Directory,
+            mode: None,
+            mtime: None,
+        }
     }
 
     fn part(first: &str, entries: u64) -> PartRef {

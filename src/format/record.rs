@@ -227,10 +227,8 @@ impl std::str::FromStr for Head {
 
     fn from_str(text: &str) -> Result<Self, Malformed> {
         let (number, digest) = text.split_once(':').ok_or_else(|| Malformed::new("a head reads NUMBER:DIGEST"))?;
-        let head = Self {
-            digest: digest.parse().map_err(Malformed::new)?,
-            number: number.parse().map_err(Malformed::new)?,
-        };
+        let head =
+            Self { digest: digest.parse().map_err(Malformed::new)?, number: number.parse().map_err(Malformed::new)? };
         if head.to_string() != text || head.number > limits::RECORD_NUMBER_MAX {
             return Err(Malformed::new("a head reads NUMBER:DIGEST"));
         }

@@ -66,12 +66,8 @@ pub fn walk(
 ) -> io::Result<()> {
     let stat = root.stat()?;
     let root = Arc::new(root);
-    let mut stack = vec![Frame {
-        path: EntryPath::root(),
-        id: stat.id,
-        names: sorted_names(&root)?,
-        dir: Some(Arc::clone(&root)),
-    }];
+    let mut stack =
+        vec![Frame { path: EntryPath::root(), id: stat.id, names: sorted_names(&root)?, dir: Some(Arc::clone(&root)) }];
     if emit(Event::Found(Found { path: EntryPath::root(), stat, dir: root, target: Vec::new() })).is_break() {
         return Ok(());
     }
@@ -164,8 +160,7 @@ fn failed_unless_gone(dir: &Dir, name: &[u8], path: EntryPath, error: io::Error)
 
 /// Returns whether `error` says that a name has vanished, and a second listing of its directory lacks it too.
 pub fn is_gone(dir: &Dir, name: &[u8], error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::NotFound
-        && dir.names().is_ok_and(|names| names.iter().all(|other| other != name))
+    error.kind() == io::ErrorKind::NotFound && dir.names().is_ok_and(|names| names.iter().all(|other| other != name))
 }
 
 fn sorted_names(dir: &Dir) -> io::Result<Vec<Vec<u8>>> {
@@ -181,13 +176,17 @@ mod tests {
 
     fn paths(root: &std::path::Path) -> Vec<String> {
         let mut paths = Vec::new();
-        walk(Dir::open(root).expect("a directory"), |_, _| Decision::Take, |event| {
-            match event {
-                Event::Found(found) => paths.push(found.path.to_string()),
-                Event::Failed(path, error) => panic!("{path}: {error}"),
-            }
-            ControlFlow::Continue(())
-        })
+        walk(
+            Dir::open(root).expect("a directory"),
+            |_, _| Decision::Take,
+            |event| {
+                match event {
+                    Event::Found(found) => paths.push(found.path.to_string()),
+                    Event::Failed(path, error) => panic!("{path}: {error}"),
+                }
+                ControlFlow::Continue(())
+            },
+        )
         .expect("readable");
         paths
     }

@@ -1154,9 +1154,8 @@ fn create_private(path: &[u16]) -> io::Result<File> {
     };
     let flags = FILE_ATTRIBUTE_NORMAL | FILE_FLAG_OPEN_REPARSE_POINT;
     // SAFETY: the path ends with NUL, and the descriptor lives through the call.
-    let handle = unsafe {
-        CreateFileW(path.as_ptr(), GENERIC_WRITE, 0, &raw const security, CREATE_NEW, flags, null_mut())
-    };
+    let handle =
+        unsafe { CreateFileW(path.as_ptr(), GENERIC_WRITE, 0, &raw const security, CREATE_NEW, flags, null_mut()) };
     if handle == INVALID_HANDLE_VALUE {
         return Err(io::Error::last_os_error());
     }
@@ -1394,8 +1393,7 @@ mod tests {
     fn names_that_would_lead_elsewhere_are_refused() {
         let (_root, dir) = fresh();
         let long = [b'x'; 256];
-        let bad: [&[u8]; 11] =
-            [b"", b".", b"..", b"a/b", b"a\\b", b"..\\a", b"a:b", b"a\0", b"C:", b"\xff", &long];
+        let bad: [&[u8]; 11] = [b"", b".", b"..", b"a/b", b"a\\b", b"..\\a", b"a:b", b"a\0", b"C:", b"\xff", &long];
         for name in bad {
             let kind = Some(ErrorKind::InvalidFilename);
             let all = [

@@ -115,11 +115,15 @@ pub fn run(access: &Access, source: &Path, options: &Options, progress: &dyn Pro
     let host = access.host.identity()?;
     let pool = Pool::new();
     let mut notes = vault.notes.clone();
-    let catalog =
-        Catalog::load(&*vault.store, &vault.macs, UseIndex::Yes).map_err(|error| read_error(&*vault.store, layout::PACKS, &error))?;
+    let catalog = Catalog::load(&*vault.store, &vault.macs, UseIndex::Yes)
+        .map_err(|error| read_error(&*vault.store, layout::PACKS, &error))?;
     note_index(&catalog, &mut notes);
     let (catalog, read) = vouched_packs(&vault, catalog, &pool, access.clock.now(), &mut notes)?;
-    let prior = vault.chain.snapshots().rev().find(|(_, snapshot)| snapshot.host.id == host.id && snapshot.source == source.bytes());
+    let prior = vault
+        .chain
+        .snapshots()
+        .rev()
+        .find(|(_, snapshot)| snapshot.host.id == host.id && snapshot.source == source.bytes());
     let started = access.clock.now();
     let origin = Origin {
         boot: boot_id(),
@@ -144,7 +148,11 @@ pub fn run(access: &Access, source: &Path, options: &Options, progress: &dyn Pro
         problems: Problems::default(),
         sizes: vault.config.parameters.chunk_sizes(),
     };
-    progress.phase(Phase::Storing, prior.map(|(_, snapshot)| snapshot.counts.files), prior.map(|(_, snapshot)| snapshot.counts.bytes));
+    progress.phase(
+        Phase::Storing,
+        prior.map(|(_, snapshot)| snapshot.counts.files),
+        prior.map(|(_, snapshot)| snapshot.counts.bytes),
+    );
     let taken = source.take(access, &vault, options, &pool, &mut taker);
     let was_empty = prior.is_none_or(|(_, snapshot)| snapshot.counts.entries() <= 1);
     let taken = taken.and_then(|quiet| {
@@ -200,7 +208,9 @@ pub fn run(access: &Access, source: &Path, options: &Options, progress: &dyn Pro
         report.oldest_read = older.map(|pack| pack.2).min();
     }
     if let Err(error) = write_index(&*vault.store, &vault.macs, &finalized.packs) {
-        report.notes.push(format!("the index was not written ({error}); it is only a cache, `devvault index rebuild` makes it anew"));
+        report.notes.push(format!(
+            "the index was not written ({error}); it is only a cache, `devvault index rebuild` makes it anew"
+        ));
     }
     remember(access, &mut vault, &mut report.notes);
     report.seconds = begun.elapsed().as_secs_f64();
@@ -210,11 +220,12 @@ pub fn run(access: &Access, source: &Path, options: &Options, progress: &dyn Pro
 /// Advances the witness to the chain with the new snapshot in it.
 fn remember(access: &Access, vault: &mut Vault, notes: &mut Vec<String>) {
     let chain = crate::vault::chain::Chain::read(&*vault.store, &vault.macs, Some(vault.config_digest));
-    let advanced = chain
-        .map_err(|error| Error::environment("read the chain again", error))
-        .and_then(|chain| match chain.findings.first() {
-            Some(finding) => Err(finding.clone().into()),
-            None => witness::advance(&access.host, &vault.macs, &chain, access.clock.now()),
+    let advanced =
+        chain.map_err(|error| Error::environment("read the chain again", error)).and_then(|chain| {
+            match chain.findings.first() {
+                Some(finding) => Err(finding.clone().into()),
+                None => witness::advance(&access.host, &vault.macs, &chain, access.clock.now()),
+            }
         });
     if let Err(error) = advanced {
         notes.push(format!("the snapshot is finalized, but the witness was not advanced: {error}"));
@@ -259,14 +270,23 @@ fn vouched_packs(
     }
     let mut catalog = Arc::unwrap_or_clone(reader.into_catalog());
     for finding in std::mem::take(&mut catalog.findings) {
-        notes.push(format!("{}: {} ({}); none of it is relied on", finding.subject, finding.code.title(), finding.detail));
+        notes.push(format!(
+            "{}: {} ({}); none of it is relied on",
+            finding.subject,
+            finding.code.title(),
+            finding.detail
+        ));
     }
-    let unknown: Vec<Digest> = catalog.packs().iter().map(|pack| pack.name).filter(|name| !read.contains_key(name)).collect();
+    let unknown: Vec<Digest> =
+        catalog.packs().iter().map(|pack| pack.name).filter(|name| !read.contains_key(name)).collect();
     for name in unknown {
         let path = layout::pack_path(&name);
         let check = check_pack(&*vault.store, &vault.macs, &path, pool, &mut |_| {});
         let durable = || {
-            vault.store.sync_directory(&layout::pack_directory(&name)).and_then(|()| vault.store.sync_directory(layout::PACKS))
+            vault
+                .store
+                .sync_directory(&layout::pack_directory(&name))
+                .and_then(|()| vault.store.sync_directory(layout::PACKS))
         };
         match check {
             Ok(check) if check.findings.is_empty() && check.name == Some(name) => {
@@ -297,7 +317,9 @@ struct Source {
 impl Source {
     fn open(path: &Path, options: &Options) -> Result<Self> {
         let missing = |error: std::io::Error| {
-            Error::from(Refusal::new(Code::SourceMissing, format!("{} cannot be backed up", shown_path(path))).cause(error))
+            Error::from(
+                Refusal::new(Code::SourceMissing, format!("{} cannot be backed up", shown_path(path))).cause(error),
+            )
         };
         let real = fs::canonicalize(path).map_err(missing)?;
         if !fs::metadata(&real).map_err(missing)?.is_dir() {
@@ -320,7 +342,14 @@ impl Source {
     }
 
     /// Walks the source and takes everything in it. Returns what a closing look found, if one was asked for.
-    fn take(&self, access: &Access, vault: &Vault, options: &Options, pool: &Pool, taker: &mut Taker<'_>) -> Result<Option<bool>> {
+    fn take(
+        &self,
+        access: &Access,
+        vault: &Vault,
+        options: &Options,
+        pool: &Pool,
+        taker: &mut Taker<'_>,
+    ) -> Result<Option<bool>> {
         let rules = Arc::new(Rules::new(self, access, vault));
         let may_change = source::patterns(&options.may_change)?;
         let digest = options.closing_look.then(|| self.look(&rules)).transpose()?;
@@ -333,7 +362,8 @@ impl Source {
             match event {
                 Event::Found(found) => {
                     if let Some(reason) = rules.overlap(&found.stat) {
-                        let message = format!("{} contains the vault ({reason}) at {}", shown_path(&self.path), found.path);
+                        let message =
+                            format!("{} contains the vault ({reason}) at {}", shown_path(&self.path), found.path);
                         return refuse(Code::SourceOverlaps, message);
                     }
                     taker.look_at(found, &mut queue)?;
@@ -366,14 +396,21 @@ impl Source {
     fn look(&self, rules: &Rules) -> Result<Digest> {
         let mut hasher = blake3::Hasher::new();
         let root = self.open_root()?;
-        walk(root, |path, stat| rules.decide(path, stat), |event| {
-            if let Event::Found(found) = event {
-                hasher.update(found.path.as_bytes()).update(&[0]);
-                hasher.update(format!("{:?}{:?}{:?}{:?}", found.stat.size, found.stat.mtime, found.stat.ctime, found.stat.id).as_bytes());
-                hasher.update(&found.target);
-            }
-            ControlFlow::Continue(())
-        })
+        walk(
+            root,
+            |path, stat| rules.decide(path, stat),
+            |event| {
+                if let Event::Found(found) = event {
+                    hasher.update(found.path.as_bytes()).update(&[0]);
+                    hasher.update(
+                        format!("{:?}{:?}{:?}{:?}", found.stat.size, found.stat.mtime, found.stat.ctime, found.stat.id)
+                            .as_bytes(),
+                    );
+                    hasher.update(&found.target);
+                }
+                ControlFlow::Continue(())
+            },
+        )
         .map_err(|error| self.broken(error))?;
         Ok(Digest(*hasher.finalize().as_bytes()))
     }
@@ -392,13 +429,19 @@ impl Source {
         let (root, rules) = (self.open_root()?, Arc::clone(rules));
         std::thread::spawn(move || {
             let mut batch = Vec::with_capacity(WALK_BATCH);
-            let walked = walk(root, |path, stat| rules.decide(path, stat), |event| {
-                batch.push(event);
-                if batch.len() == WALK_BATCH && sender.send(std::mem::replace(&mut batch, Vec::with_capacity(WALK_BATCH))).is_err() {
-                    return ControlFlow::Break(());
-                }
-                ControlFlow::Continue(())
-            });
+            let walked = walk(
+                root,
+                |path, stat| rules.decide(path, stat),
+                |event| {
+                    batch.push(event);
+                    if batch.len() == WALK_BATCH
+                        && sender.send(std::mem::replace(&mut batch, Vec::with_capacity(WALK_BATCH))).is_err()
+                    {
+                        return ControlFlow::Break(());
+                    }
+                    ControlFlow::Continue(())
+                },
+            );
             if let Err(error) = walked {
                 batch.push(Event::Failed(EntryPath::root(), error));
             }
@@ -528,9 +571,13 @@ impl Problems {
             (Code::SourceUnsupported, &self.unsupported, "are of a kind that a vault cannot keep yet"),
         ];
         let Some((code, ..)) = kinds.iter().find(|(_, list, _)| !list.is_empty()) else { return Ok(()) };
-        let counted: Vec<String> =
-            kinds.iter().filter(|(_, list, _)| !list.is_empty()).map(|(_, list, what)| format!("{} {what}", list.len())).collect();
-        let mut refusal = Refusal::new(*code, format!("of the objects in {}, {}", shown_path(source), counted.join(", ")));
+        let counted: Vec<String> = kinds
+            .iter()
+            .filter(|(_, list, _)| !list.is_empty())
+            .map(|(_, list, what)| format!("{} {what}", list.len()))
+            .collect();
+        let mut refusal =
+            Refusal::new(*code, format!("of the objects in {}, {}", shown_path(source), counted.join(", ")));
         for (path, reason) in kinds.iter().flat_map(|(_, list, _)| *list) {
             refusal.causes.push(format!("{path}: {reason}"));
             refusal.paths.push(path.clone());

@@ -38,9 +38,12 @@ pub fn run(access: &Access) -> Result<Report> {
     let old = Catalog::load(&*store, &vault.macs, UseIndex::Yes).map_err(listed)?.index.ignored;
     let catalog = Catalog::load(&*store, &vault.macs, UseIndex::No).map_err(listed)?;
     if let Some(finding) = catalog.findings.first() {
-        let message = format!("{} pack(s) do not vouch for what they hold; the old index stays as it is", catalog.findings.len());
+        let message =
+            format!("{} pack(s) do not vouch for what they hold; the old index stays as it is", catalog.findings.len());
         let mut refusal = Refusal::new(Code::IndexNotRebuilt, message);
-        refusal.causes.extend(catalog.findings.iter().map(|finding| format!("{} {}: {}", finding.code, finding.subject, finding.detail)));
+        refusal.causes.extend(
+            catalog.findings.iter().map(|finding| format!("{} {}: {}", finding.code, finding.subject, finding.detail)),
+        );
         return Err(refusal.next(format!("run `devvault verify`; see {} first", finding.code)).into());
     }
     let footer = |name| read_footer(&*store, &vault.macs, &layout::pack_path(&name));
@@ -50,7 +53,10 @@ pub fn run(access: &Access) -> Result<Report> {
         .map(|pack| Ok(IndexedPack { name: pack.name, length: pack.length, footer: footer(pack.name)? }))
         .collect::<Result<_>>()?;
     let replaced = replace_index(&*store, &vault.macs, &packs).map_err(|error| {
-        Error::from(Refusal::new(Code::IndexNotRebuilt, format!("the index in {} cannot be written", store.describe())).cause(error))
+        Error::from(
+            Refusal::new(Code::IndexNotRebuilt, format!("the index in {} cannot be written", store.describe()))
+                .cause(error),
+        )
     })?;
     Ok(Report {
         vault: vault.config.vault,

@@ -46,7 +46,8 @@ pub fn run(access: &Access, parameters: Parameters) -> Result<Report> {
     let host = access.host.identity()?;
     let now = access.clock.now();
     let key_path = access.key_file.clone().unwrap_or_else(|| access.host.key_path(vault));
-    let store = LocalStore::open(&path).map_err(|error| Error::environment(format!("open {}", shown_path(&path)), error))?;
+    let store =
+        LocalStore::open(&path).map_err(|error| Error::environment(format!("open {}", shown_path(&path)), error))?;
     probe(&store)?;
     write_key(access, &key_path, &path, &KeyFile::new(secret.clone(), vault, host.id, now))?;
 
@@ -73,7 +74,10 @@ fn prepare(path: &Path) -> Result<PathBuf> {
     match fs::read_dir(path) {
         Ok(mut names) => {
             if names.next().is_some() {
-                return refuse(Code::NotEmpty, format!("{} is not empty; a vault is never made over anything", shown_path(path)));
+                return refuse(
+                    Code::NotEmpty,
+                    format!("{} is not empty; a vault is never made over anything", shown_path(path)),
+                );
             }
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {

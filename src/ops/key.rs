@@ -56,9 +56,12 @@ struct Exported {
 /// the vault refuses.
 pub fn export(access: &Access, file: &Path, acknowledged: bool) -> Result<Report> {
     if !acknowledged {
-        return Err(Refusal::new(Code::NotAcknowledged, "the exported key is the secret in clear: who has it and the vault can forge and change everything")
-            .next("choose a safe place, then add --acknowledge-plain-secret")
-            .into());
+        return Err(Refusal::new(
+            Code::NotAcknowledged,
+            "the exported key is the secret in clear: who has it and the vault can forge and change everything",
+        )
+        .next("choose a safe place, then add --acknowledge-plain-secret")
+        .into());
     }
     let vault = gate::open(access)?;
     let parent = match file.parent() {
@@ -67,9 +70,10 @@ pub fn export(access: &Access, file: &Path, acknowledged: bool) -> Result<Report
     };
     key::refuse_inside(parent, vault.store.local_path())?;
     let failed = |error: io::Error| match error.kind() {
-        io::ErrorKind::AlreadyExists => {
-            Error::from(Refusal::new(Code::NotEmpty, format!("{} exists; a key is never written over anything", shown_path(file))).next("name a file that does not exist yet"))
-        }
+        io::ErrorKind::AlreadyExists => Error::from(
+            Refusal::new(Code::NotEmpty, format!("{} exists; a key is never written over anything", shown_path(file)))
+                .next("name a file that does not exist yet"),
+        ),
         _ => Error::environment(format!("write {}", shown_path(file)), error),
     };
     fsys::write_private(file, &vault.key.key.encode()).map_err(failed)?;
@@ -105,7 +109,12 @@ pub fn import(host: &Host, file: &Path) -> Result<Report> {
     let path = host.key_path(found.key.vault);
     let parent = path.parent().expect("a key lies in a directory");
     host.make_directory(parent)?;
-    let report = Report { vault: found.key.vault, key_id: found.key.key_id, path: path.clone(), notes: found.note.into_iter().collect() };
+    let report = Report {
+        vault: found.key.vault,
+        key_id: found.key.key_id,
+        path: path.clone(),
+        notes: found.note.into_iter().collect(),
+    };
     match fsys::write_private(&path, &found.key.encode()) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -114,10 +123,14 @@ pub fn import(host: &Host, file: &Path) -> Result<Report> {
                 return Ok(report);
             }
             let message = format!("this host holds another key for vault {}: {}", found.key.vault, shown_path(&path));
-            return Err(Refusal::new(Code::KeyWrong, message).next("find out which of the two opens the vault: `devvault key check --key-file FILE`").into());
+            return Err(Refusal::new(Code::KeyWrong, message)
+                .next("find out which of the two opens the vault: `devvault key check --key-file FILE`")
+                .into());
         }
         Err(error) => {
-            return Err(Refusal::new(Code::StateUnwritable, format!("{} cannot be written", shown_path(&path))).cause(error).into());
+            return Err(Refusal::new(Code::StateUnwritable, format!("{} cannot be written", shown_path(&path)))
+                .cause(error)
+                .into());
         }
     }
     fsys::sync_directory(parent).map_err(|error| Error::environment(format!("sync {}", shown_path(parent)), error))?;

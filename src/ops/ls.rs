@@ -30,11 +30,17 @@ pub struct Report {
 /// # Errors
 /// What opening the vault or selecting the snapshot refuses; DV104, DV105 or DV108 where the listing is not intact;
 /// DV210 where there is no such path; whatever `take` returns.
-pub fn run(access: &Access, place: &Place, progress: &dyn Progress, mut take: impl FnMut(&Entry) -> Result<()>) -> Result<Report> {
+pub fn run(
+    access: &Access,
+    place: &Place,
+    progress: &dyn Progress,
+    mut take: impl FnMut(&Entry) -> Result<()>,
+) -> Result<Report> {
     let vault = gate::open(access)?;
     let _lock = gate::read_lock(&*vault.store)?;
     let (number, snapshot) = select::select(&vault, &place.snapshot)?;
-    let catalog = Catalog::load(&*vault.store, &vault.macs, UseIndex::Yes).map_err(|error| read_error(&*vault.store, layout::PACKS, &error))?;
+    let catalog = Catalog::load(&*vault.store, &vault.macs, UseIndex::Yes)
+        .map_err(|error| read_error(&*vault.store, layout::PACKS, &error))?;
     let reader = Arc::new(Reader::new(Arc::clone(&vault.store), Arc::new(catalog)));
     let pool = Pool::new();
     let mut entries = 0;

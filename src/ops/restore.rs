@@ -78,7 +78,13 @@ const OPEN_DIRECTORIES_MAX: usize = 32;
 /// DV2xx before the first byte where the destination is not safe, DV1xx where content is missing or damaged, DV208 where
 /// what was written reads back differently, DV209 where the destination changed meanwhile; what opening the vault
 /// refuses.
-pub fn run(access: &Access, selection: &Selection, destination: &Path, options: Options, progress: &dyn Progress) -> Result<Report> {
+pub fn run(
+    access: &Access,
+    selection: &Selection,
+    destination: &Path,
+    options: Options,
+    progress: &dyn Progress,
+) -> Result<Report> {
     let begun = Instant::now();
     progress.phase(Phase::Opening, None, None);
     let mut vault = gate::open(access)?;
@@ -86,7 +92,8 @@ pub fn run(access: &Access, selection: &Selection, destination: &Path, options: 
     let (number, snapshot) = select::select(&vault, &selection.snapshot)?;
     let target = Target::preflight(destination, &vault)?;
     let pool = Pool::new();
-    let catalog = Catalog::load(&*vault.store, &vault.macs, UseIndex::Yes).map_err(|error| read_error(&*vault.store, layout::PACKS, &error))?;
+    let catalog = Catalog::load(&*vault.store, &vault.macs, UseIndex::Yes)
+        .map_err(|error| read_error(&*vault.store, layout::PACKS, &error))?;
     let mut notes = vault.notes.clone();
     notes.extend(catalog.index.ignored.iter().map(|reason| format!("the index was not used completely: {reason}")));
     let reader = Arc::new(Reader::new(Arc::clone(&vault.store), Arc::new(catalog)));
@@ -99,10 +106,20 @@ pub fn run(access: &Access, selection: &Selection, destination: &Path, options: 
         .and_then(|()| staging.sync(progress))
         .and_then(|()| part.compare(&target, &staging, options, counts, progress))
         .and_then(|()| target.publish(&staging));
-    written.map_err(|error| error.written(|| format!("{} holds what was written so far and stays as evidence; {} is untouched", shown_path(&staging.path), shown_path(&target.path))))?;
+    written.map_err(|error| {
+        error.written(|| {
+            format!(
+                "{} holds what was written so far and stays as evidence; {} is untouched",
+                shown_path(&staging.path),
+                shown_path(&target.path)
+            )
+        })
+    })?;
 
     if target.existed {
-        notes.push("the empty destination was replaced by the restored directory; it is a new object of the same name".into());
+        notes.push(
+            "the empty destination was replaced by the restored directory; it is a new object of the same name".into(),
+        );
     }
     if !vault.chain.findings.is_empty() {
         notes.push("the chain has findings elsewhere; this snapshot authenticates and was restored completely; run `devvault verify`".into());
@@ -138,9 +155,9 @@ impl Target {
     /// Refuses every destination that a restore could put at risk; changes nothing.
     fn preflight(destination: &Path, vault: &Vault) -> Result<Self> {
         let shown = shown_path(destination);
-        let name = destination.file_name().ok_or_else(|| {
-            Refusal::new(Code::DestinationNotPlain, format!("{shown} names no directory of its own"))
-        })?;
+        let name = destination
+            .file_name()
+            .ok_or_else(|| Refusal::new(Code::DestinationNotPlain, format!("{shown} names no directory of its own")))?;
         let parent_path = match destination.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
@@ -184,7 +201,11 @@ impl Target {
         match names.first() {
             None => Ok(true),
             Some(first) => Err(Refusal::new(Code::DestinationNotEmpty, format!("{shown} is not empty"))
-                .cause(format!("it holds {}{}", crate::path::shown(first), if names.len() > 1 { " and more" } else { "" }))
+                .cause(format!(
+                    "it holds {}{}",
+                    crate::path::shown(first),
+                    if names.len() > 1 { " and more" } else { "" }
+                ))
                 .into()),
         }
     }
@@ -199,7 +220,11 @@ impl Target {
         let path = self.parent_path.join(String::from_utf8_lossy(&name).as_ref());
         let made = self.parent.create_dir(&name).and_then(|()| self.parent.open_dir(&name));
         let root = made.map_err(|error| {
-            Refusal::new(Code::DestinationParent, format!("no directory can be made in {}", shown_path(&self.parent_path))).cause(error)
+            Refusal::new(
+                Code::DestinationParent,
+                format!("no directory can be made in {}", shown_path(&self.parent_path)),
+            )
+            .cause(error)
         })?;
         Ok(Staging { name, path, root: Arc::new(root) })
     }
@@ -207,7 +232,8 @@ impl Target {
     /// Renames the staging directory over the destination, which must still be absent or empty.
     fn publish(&self, staging: &Staging) -> Result<()> {
         self.parent.rename_over_empty(&staging.name, &self.name).map_err(|error| {
-            Refusal::new(Code::DestinationChanged, format!("{} is no longer absent or empty", shown_path(&self.path))).cause(error)
+            Refusal::new(Code::DestinationChanged, format!("{} is no longer absent or empty", shown_path(&self.path)))
+                .cause(error)
         })?;
         self.parent.sync().map_err(|error| Error::environment(format!("sync {}", shown_path(&self.parent_path)), error))
     }
@@ -251,7 +277,8 @@ impl Part<'_> {
                     Some(true) => EntryPath::root().join(self.selection.name()),
                     _ => EntryPath::parse(below(&entry.path, self.selection)),
                 };
-                let path = path.map_err(|error| Error::from(Finding::new(Code::ListingUnsafe, entry.path.to_string(), error)))?;
+                let path = path
+                    .map_err(|error| Error::from(Finding::new(Code::ListingUnsafe, entry.path.to_string(), error)))?;
                 take(Entry { path, ..entry })?;
             }
         }
@@ -295,7 +322,10 @@ impl Part<'_> {
                 .into());
         }
         if !unfit.is_empty() {
-            let mut refusal = Refusal::new(Code::TargetCannotRepresent, format!("{} name(s) cannot exist on this system", unfit.len()));
+            let mut refusal = Refusal::new(
+                Code::TargetCannotRepresent,
+                format!("{} name(s) cannot exist on this system", unfit.len()),
+            );
             for (path, reason) in unfit {
                 refusal.causes.push(format!("{path}: {reason}"));
                 refusal.paths.push(path);
@@ -306,7 +336,8 @@ impl Part<'_> {
         // A file takes whole blocks, and a name takes room too.
         let needed = counts.bytes.saturating_add(counts.entries().saturating_mul(4096));
         if available < needed {
-            let message = format!("{} has {available} bytes free, about {needed} are needed", shown_path(&target.parent_path));
+            let message =
+                format!("{} has {available} bytes free, about {needed} are needed", shown_path(&target.parent_path));
             return refuse(Code::DestinationSpace, message);
         }
         Ok(counts)
@@ -321,7 +352,14 @@ impl Part<'_> {
     }
 
     /// Reads everything back through directory handles and holds it against the listing.
-    fn compare(&self, target: &Target, staging: &Staging, options: Options, counts: Counts, progress: &dyn Progress) -> Result<()> {
+    fn compare(
+        &self,
+        target: &Target,
+        staging: &Staging,
+        options: Options,
+        counts: Counts,
+        progress: &dyn Progress,
+    ) -> Result<()> {
         progress.phase(Phase::Comparing, Some(counts.files), Some(counts.bytes));
         let root = target
             .parent
@@ -329,11 +367,18 @@ impl Part<'_> {
             .map_err(|error| Error::environment(format!("open {}", shown_path(&staging.path)), error))?;
         let same = root.stat().and_then(|stat| Ok(stat.id == staging.root.stat()?.id));
         if !same.map_err(|error| Error::environment("look at the staging directory", error))? {
-            return refuse(Code::DestinationChanged, format!("{} was replaced during the restore", shown_path(&staging.path)));
+            return refuse(
+                Code::DestinationChanged,
+                format!("{} was replaced during the restore", shown_path(&staging.path)),
+            );
         }
         let (sender, events) = crossbeam_channel::bounded(1024);
         let walker = std::thread::spawn(move || {
-            walk(root, |_, _| Decision::Take, |event| if sender.send(event).is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+            walk(
+                root,
+                |_, _| Decision::Take,
+                |event| if sender.send(event).is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) },
+            )
         });
         let mut comparer = Comparer::new(self.reader, self.pool, options, progress);
         let compared = self.each(|entry| comparer.take(entry, &events)).and_then(|()| comparer.finish(&events));
@@ -364,7 +409,8 @@ fn unfit_on_windows(name: &[u8]) -> Option<String> {
         return Some("Windows drops a dot or space at the end of a name".into());
     }
     let stem = name.split(|&byte| byte == b'.').next().unwrap_or_default().to_ascii_uppercase();
-    let numbered = |prefix: &[u8]| stem.len() == 4 && stem.starts_with(prefix) && stem[3].is_ascii_digit() && stem[3] != b'0';
+    let numbered =
+        |prefix: &[u8]| stem.len() == 4 && stem.starts_with(prefix) && stem[3].is_ascii_digit() && stem[3] != b'0';
     let device = [&b"CON"[..], b"PRN", b"AUX", b"NUL"].contains(&&stem[..]) || numbered(b"COM") || numbered(b"LPT");
     if device {
         return Some("Windows gives this name to a device".into());
@@ -499,16 +545,31 @@ impl<'a> TreeWriter<'a> {
                 let mut offset = 0;
                 for chunk in &chunks {
                     let place = self.reader.catalog().places(*chunk).next().copied().ok_or_else(|| {
-                        Finding::new(Code::ChunkMissing, entry.path.to_string(), format!("no pack holds chunk {}", chunk.id()))
+                        Finding::new(
+                            Code::ChunkMissing,
+                            entry.path.to_string(),
+                            format!("no pack holds chunk {}", chunk.id()),
+                        )
                     })?;
                     self.aims.push(Aim { place, file: number, offset });
                     offset += u64::from(chunk.length());
                 }
-                let chunks = u32::try_from(chunks.len()).map_err(|error| failed(&entry.path, "plan", io::Error::other(error)))?;
-                self.files.push(Planned { path: entry.path, mode: entry.mode, mtime: entry.mtime, size: file.size, chunks });
+                let chunks = u32::try_from(chunks.len())
+                    .map_err(|error| failed(&entry.path, "plan", io::Error::other(error)))?;
+                self.files.push(Planned {
+                    path: entry.path,
+                    mode: entry.mode,
+                    mtime: entry.mtime,
+                    size: file.size,
+                    chunks,
+                });
             }
         }
-        if self.files.len() >= WINDOW_ENTRIES || self.aims.len() >= WINDOW_CHUNKS { self.write_window() } else { Ok(()) }
+        if self.files.len() >= WINDOW_ENTRIES || self.aims.len() >= WINDOW_CHUNKS {
+            self.write_window()
+        } else {
+            Ok(())
+        }
     }
 
     /// Writes the planned files, each block decoded once: files of one chunk in one go, others piece by piece.
@@ -695,7 +756,16 @@ const DIFFERENCES_MAX: usize = 1_000;
 
 impl<'a> Comparer<'a> {
     fn new(reader: &'a Arc<Reader>, pool: &'a Pool, options: Options, progress: &'a dyn Progress) -> Self {
-        Self { reader, pool, options, progress, differences: BTreeMap::new(), open: Vec::new(), bytes: 0, under_way: VecDeque::new() }
+        Self {
+            reader,
+            pool,
+            options,
+            progress,
+            differences: BTreeMap::new(),
+            open: Vec::new(),
+            bytes: 0,
+            under_way: VecDeque::new(),
+        }
     }
 
     fn differs(&mut self, path: EntryPath, what: impl Into<String>) {
@@ -717,7 +787,11 @@ impl<'a> Comparer<'a> {
         match next {
             Ok(Event::Found(found)) if found.path == entry.path => self.compare(entry, found)?,
             Ok(Event::Found(found)) => {
-                let what = if found.path < entry.path { "it is there and should not be" } else { "something before it is missing" };
+                let what = if found.path < entry.path {
+                    "it is there and should not be"
+                } else {
+                    "something before it is missing"
+                };
                 self.differs(found.path, what);
                 return self.refuse();
             }
@@ -743,7 +817,8 @@ impl<'a> Comparer<'a> {
             self.differs(entry.path, format!("it is a {}", found.stat.kind.name()));
             return Ok(());
         }
-        let default = if kind == ObjectKind::Directory { fsys::DIRECTORY_MODE_DEFAULT } else { fsys::FILE_MODE_DEFAULT };
+        let default =
+            if kind == ObjectKind::Directory { fsys::DIRECTORY_MODE_DEFAULT } else { fsys::FILE_MODE_DEFAULT };
         if let Some(mode) = found.stat.mode
             && kind != ObjectKind::Symlink
             && mode != entry.mode.unwrap_or(default)
@@ -757,7 +832,9 @@ impl<'a> Comparer<'a> {
         }
         match entry.kind {
             Kind::Symlink(target) if target != found.target => self.differs(entry.path, "its target differs"),
-            Kind::File(file) if file.size != found.stat.size => self.differs(entry.path, format!("it has {} bytes", found.stat.size)),
+            Kind::File(file) if file.size != found.stat.size => {
+                self.differs(entry.path, format!("it has {} bytes", found.stat.size))
+            }
             Kind::File(file) => {
                 let chunks = self.reader.chunks(&file)?;
                 self.bytes += file.size;
@@ -820,7 +897,10 @@ impl<'a> Comparer<'a> {
         if self.differences.is_empty() {
             return Ok(());
         }
-        let mut refusal = Refusal::new(Code::RestoredDiffers, format!("{} restored object(s) differ from the snapshot", self.differences.len()));
+        let mut refusal = Refusal::new(
+            Code::RestoredDiffers,
+            format!("{} restored object(s) differ from the snapshot", self.differences.len()),
+        );
         for (path, what) in std::mem::take(&mut self.differences) {
             refusal.causes.push(format!("{path}: {what}"));
             refusal.paths.push(path);

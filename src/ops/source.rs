@@ -328,7 +328,8 @@ mod tests {
     #[test]
     fn patterns_follow_gitignore() {
         let globs = patterns(&["*.o".into(), "/target/".into(), "!keep.o".into()]).expect("valid");
-        let check = |path: &str, directory| matches(&globs, &EntryPath::parse(path.as_bytes()).expect("valid"), directory);
+        let check =
+            |path: &str, directory| matches(&globs, &EntryPath::parse(path.as_bytes()).expect("valid"), directory);
         assert!(check("a/b.o", false) && check("target", true));
         assert!(!check("a/target", true) && !check("target", false) && !check("keep.o", false) && !check("b.c", false));
     }

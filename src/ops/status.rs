@@ -73,7 +73,8 @@ pub struct Report {
 pub fn run(access: &Access) -> Result<Report> {
     let mut vault = gate::open(access)?;
     vault.advance_witness(access);
-    let catalog = Catalog::load(&*vault.store, &vault.macs, UseIndex::Yes).map_err(|error| read_error(&*vault.store, layout::PACKS, &error))?;
+    let catalog = Catalog::load(&*vault.store, &vault.macs, UseIndex::Yes)
+        .map_err(|error| read_error(&*vault.store, layout::PACKS, &error))?;
     let mut sources: Vec<SourceLine> = Vec::new();
     for (number, snapshot) in vault.chain.snapshots() {
         let known = sources.iter_mut().find(|line| line.host == snapshot.host.name && line.source == snapshot.source);
@@ -93,11 +94,18 @@ pub fn run(access: &Access) -> Result<Report> {
     }
     let mut notes = vault.notes.clone();
     notes.extend(catalog.index.ignored.iter().map(|reason| format!("the index was not used completely: {reason}")));
-    let mut foreign: Vec<String> = vault.chain.foreign.iter().map(|name| format!("{}/{}", layout::SNAPSHOTS, crate::path::shown(name.as_bytes()))).collect();
+    let mut foreign: Vec<String> = vault
+        .chain
+        .foreign
+        .iter()
+        .map(|name| format!("{}/{}", layout::SNAPSHOTS, crate::path::shown(name.as_bytes())))
+        .collect();
     foreign.extend(catalog.foreign.iter().cloned());
     let known = |name: &str| layout::ROOT_NAMES.contains(&name) || name.starts_with(layout::PROBE_PREFIX);
     let root = vault.store.list("").map_err(|error| read_error(&*vault.store, "the root", &error))?;
-    foreign.extend(root.into_iter().filter(|listed| !known(&listed.name)).map(|listed| crate::path::shown(listed.name.as_bytes())));
+    foreign.extend(
+        root.into_iter().filter(|listed| !known(&listed.name)).map(|listed| crate::path::shown(listed.name.as_bytes())),
+    );
     let mut findings = vault.chain.findings.clone();
     findings.extend(catalog.findings.iter().cloned());
     Ok(Report {
@@ -131,7 +139,10 @@ fn shared_devices(vault: &gate::Vault, sources: &[SourceLine]) -> Vec<String> {
     for line in sources {
         let path = String::from_utf8_lossy(&line.source).into_owned();
         if device(std::path::Path::new(&path)) == Some(of_vault) {
-            shared.push(format!("the vault and the source {} lie on one device: a second disk would survive its loss", crate::path::shown(&line.source)));
+            shared.push(format!(
+                "the vault and the source {} lie on one device: a second disk would survive its loss",
+                crate::path::shown(&line.source)
+            ));
         }
     }
     shared

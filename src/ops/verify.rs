@@ -139,7 +139,8 @@ pub fn run(access: &Access, selectors: &[Selector], level: Level, progress: &dyn
     let catalog = Arc::new(catalog);
     let reader = Arc::new(Reader::new(Arc::clone(&found.store), Arc::clone(&catalog)));
 
-    let mut proof = Proof { level, catalog: Arc::clone(&catalog), intact: vec![level == Level::Quick; catalog.place_count()] };
+    let mut proof =
+        Proof { level, catalog: Arc::clone(&catalog), intact: vec![level == Level::Quick; catalog.place_count()] };
     if level == Level::Full {
         let needed = verifier.needed_packs(&reader)?;
         findings.extend(verifier.read_packs(&mut proof, needed.as_ref(), &pool, progress)?);
@@ -179,7 +180,8 @@ impl<'a> Verifier<'a> {
         let chain = Chain::read(&*found.store, &found.macs, digest)
             .map_err(|error| read_error(&*found.store, layout::SNAPSHOTS, &error))?;
         let mut notes: Vec<String> = found.key.note.iter().cloned().collect();
-        let by_number = !selectors.is_empty() && selectors.iter().all(|selector| matches!(selector, Selector::Number(_)));
+        let by_number =
+            !selectors.is_empty() && selectors.iter().all(|selector| matches!(selector, Selector::Number(_)));
         let freshness = match gate::judge(access, &found.macs, &chain, &mut notes) {
             Ok(freshness) => freshness,
             Err(Error::Refused(refusal)) if refusal.code == Code::WitnessUnreadable => {
@@ -230,7 +232,13 @@ impl<'a> Verifier<'a> {
                 }
                 Err(Error::Refused(refusal)) => {
                     let damaged = match selector {
-                        Selector::Number(number) => self.chain.findings.iter().filter(|finding| finding.snapshots.contains(number)).cloned().collect(),
+                        Selector::Number(number) => self
+                            .chain
+                            .findings
+                            .iter()
+                            .filter(|finding| finding.snapshots.contains(number))
+                            .cloned()
+                            .collect(),
                         Selector::Latest(_) => Vec::new(),
                     };
                     if damaged.is_empty() {
@@ -242,7 +250,11 @@ impl<'a> Verifier<'a> {
             }
         }
         // What is wrong about a named snapshot's own directory counts, what is wrong elsewhere in the chain does not.
-        let own = self.chain.findings.iter().filter(|finding| finding.snapshots.iter().any(|number| numbers.contains(number)));
+        let own = self
+            .chain
+            .findings
+            .iter()
+            .filter(|finding| finding.snapshots.iter().any(|number| numbers.contains(number)));
         for finding in own {
             if !self.findings.contains(finding) {
                 self.findings.push(finding.clone());
@@ -251,14 +263,19 @@ impl<'a> Verifier<'a> {
         self.numbers = numbers.into_iter().collect();
         let others = self.chain.findings.iter().filter(|finding| !self.findings.contains(finding)).count();
         if others > 0 {
-            self.notes.push(format!("the chain has {others} finding(s) that do not concern the named snapshots; plain `verify` names them"));
+            self.notes.push(format!(
+                "the chain has {others} finding(s) that do not concern the named snapshots; plain `verify` names them"
+            ));
         }
         Ok(())
     }
 
     fn load_catalog(&mut self, use_index: UseIndex) -> Result<Catalog> {
         let store = &*self.found.store;
-        let load = |use_index| Catalog::load(store, &self.found.macs, use_index).map_err(|error| read_error(store, layout::PACKS, &error));
+        let load = |use_index| {
+            Catalog::load(store, &self.found.macs, use_index)
+                .map_err(|error| Error::from(read_error(store, layout::PACKS, &error)))
+        };
         let mut catalog = load(use_index)?;
         if !catalog.findings.is_empty() {
             // What a writer finished meanwhile is no finding; what reads now is unstable.
@@ -272,10 +289,14 @@ impl<'a> Verifier<'a> {
             }
         }
         if use_index == UseIndex::Yes {
-            self.notes.extend(catalog.index.ignored.iter().map(|reason| format!("the index was not used completely: {reason}")));
+            self.notes.extend(
+                catalog.index.ignored.iter().map(|reason| format!("the index was not used completely: {reason}")),
+            );
         } else if self.whole {
             let state = load(UseIndex::Yes)?.index;
-            self.notes.extend(state.ignored.iter().map(|reason| format!("the index was not needed and is not sound: {reason}; `devvault index rebuild` makes it anew")));
+            self.notes.extend(state.ignored.iter().map(|reason| {
+                format!("the index was not needed and is not sound: {reason}; `devvault index rebuild` makes it anew")
+            }));
         }
         Ok(catalog)
     }
@@ -287,7 +308,8 @@ impl<'a> Verifier<'a> {
         }
         let mut packs = BTreeSet::new();
         let catalog = reader.catalog();
-        let mut need = |chunk: ChunkRef| packs.extend(catalog.places(chunk).map(|place| catalog.block(place.block).pack));
+        let mut need =
+            |chunk: ChunkRef| packs.extend(catalog.places(chunk).map(|place| catalog.block(place.block).pack));
         for number in &self.numbers {
             let Some(snapshot) = self.chain.snapshot(*number) else { continue };
             for list in &snapshot.lists {
@@ -309,10 +331,18 @@ impl<'a> Verifier<'a> {
     }
 
     /// Reads packs completely and notes which chunks are intact.
-    fn read_packs(&mut self, proof: &mut Proof, needed: Option<&BTreeSet<u32>>, pool: &Pool, progress: &dyn Progress) -> Result<Vec<Finding>> {
+    fn read_packs(
+        &mut self,
+        proof: &mut Proof,
+        needed: Option<&BTreeSet<u32>>,
+        pool: &Pool,
+        progress: &dyn Progress,
+    ) -> Result<Vec<Finding>> {
         let catalog = Arc::clone(&proof.catalog);
-        let chosen: Vec<(u32, _)> =
-            (0u32..).zip(catalog.packs()).filter(|(number, _)| needed.is_none_or(|needed| needed.contains(number))).collect();
+        let chosen: Vec<(u32, _)> = (0u32..)
+            .zip(catalog.packs())
+            .filter(|(number, _)| needed.is_none_or(|needed| needed.contains(number)))
+            .collect();
         let total = chosen.iter().map(|(_, pack)| pack.length).sum();
         progress.phase(Phase::Verifying, Some(chosen.len() as u64), Some(total));
         let mut findings = Vec::new();
@@ -335,7 +365,13 @@ impl<'a> Verifier<'a> {
     }
 
     /// Reads one pack; a second time, from the medium, where the first finds something.
-    fn read_pack(&self, name: &Digest, pool: &Pool, progress: &dyn Progress, findings: &mut Vec<Finding>) -> Option<PackCheck> {
+    fn read_pack(
+        &self,
+        name: &Digest,
+        pool: &Pool,
+        progress: &dyn Progress,
+        findings: &mut Vec<Finding>,
+    ) -> Option<PackCheck> {
         let store = &*self.found.store;
         let path = layout::pack_path(name);
         let read = |count: bool| {
@@ -382,7 +418,14 @@ impl<'a> Verifier<'a> {
     }
 
     /// Checks the listing of every chosen snapshot against what was read.
-    fn check_snapshots(&mut self, reader: &Arc<Reader>, proof: &Arc<Proof>, pool: &Pool, blame: &mut Blame, progress: &dyn Progress) -> Result<()> {
+    fn check_snapshots(
+        &mut self,
+        reader: &Arc<Reader>,
+        proof: &Arc<Proof>,
+        pool: &Pool,
+        blame: &mut Blame,
+        progress: &dyn Progress,
+    ) -> Result<()> {
         let mut known: HashMap<Digest, Arc<ListCheck>> = HashMap::new();
         for &number in &self.numbers {
             let Some(snapshot) = self.chain.snapshot(number) else { continue };
@@ -404,7 +447,8 @@ impl<'a> Verifier<'a> {
                     return Err(Error::Interrupted(None));
                 }
             }
-            let lists: Vec<Arc<ListCheck>> = snapshot.lists.iter().filter_map(|list| known.get(&list.object.id()).cloned()).collect();
+            let lists: Vec<Arc<ListCheck>> =
+                snapshot.lists.iter().filter_map(|list| known.get(&list.object.id()).cloned()).collect();
             blame.snapshot(number, snapshot, &lists, reader);
         }
         Ok(())
@@ -414,7 +458,8 @@ impl<'a> Verifier<'a> {
         let mut findings = self.findings;
         findings.extend(blame.finish());
         findings.sort_by(|a, b| (a.code, &a.subject).cmp(&(b.code, &b.subject)));
-        let mut snapshots: BTreeMap<u64, Verdict> = self.numbers.iter().map(|&number| (number, Verdict::Valid)).collect();
+        let mut snapshots: BTreeMap<u64, Verdict> =
+            self.numbers.iter().map(|&number| (number, Verdict::Valid)).collect();
         for finding in &findings {
             let verdict = Verdict::of(std::slice::from_ref(finding));
             for number in &finding.snapshots {
@@ -439,7 +484,10 @@ impl<'a> Verifier<'a> {
             }
         }
         for name in &self.chain.incomplete {
-            self.notes.push(format!("{}/{name} was never finalized and is no snapshot; it stays as it is", layout::SNAPSHOTS));
+            self.notes.push(format!(
+                "{}/{name} was never finalized and is no snapshot; it stays as it is",
+                layout::SNAPSHOTS
+            ));
         }
         for name in &self.chain.foreign {
             let name = crate::path::shown(name.as_bytes());
@@ -447,7 +495,9 @@ impl<'a> Verifier<'a> {
         }
         let verdict = Verdict::of(&findings);
         let sound = findings.iter().all(|finding| finding.code.family() != crate::refusal::Family::CryptoBoundary);
-        if sound && self.chain.findings.is_empty() && !matches!(self.freshness, Freshness::Behind { .. })
+        if sound
+            && self.chain.findings.is_empty()
+            && !matches!(self.freshness, Freshness::Behind { .. })
             && let Err(error) = witness::advance(&access.host, &self.found.macs, &self.chain, access.clock.now())
         {
             self.notes.push(format!("the witness was not advanced: {error}"));
@@ -529,7 +579,8 @@ struct ListCheck {
 
 impl ListCheck {
     fn new(reader: &Reader, proof: &Proof, list: &PartRef) -> Self {
-        let mut check = Self { counts: Counts::default(), first: None, last: None, lacks: Vec::new(), findings: Vec::new() };
+        let mut check =
+            Self { counts: Counts::default(), first: None, last: None, lacks: Vec::new(), findings: Vec::new() };
         check.require(proof, list.object, &list.first);
         match reader.segment_list(list) {
             Ok(segments) => {
@@ -694,7 +745,11 @@ impl Blame {
         match &lost[..] {
             [] => Finding::new(Code::ChunkMissing, "content", "no pack with an authentic footer holds it"),
             [only] => Finding::new(Code::ChunkMissing, only, "the pack is not there"),
-            many => Finding::new(Code::ChunkMissing, format!("{} packs", many.len()), format!("not there or not vouched for: {}", many.join(", "))),
+            many => Finding::new(
+                Code::ChunkMissing,
+                format!("{} packs", many.len()),
+                format!("not there or not vouched for: {}", many.join(", ")),
+            ),
         }
     }
 

@@ -115,8 +115,10 @@ impl Store for LocalStore {
         let path = self.path(name);
         // Network file systems want a writable descriptor for an exclusive lock, and media that cannot be written
         // take only a readable one.
-        let file = if exclusive { File::options().read(true).write(true).open(path)? } else { fsys::open_plain(&path)? };
-        let taken = if exclusive { fs2::FileExt::try_lock_exclusive(&file) } else { fs2::FileExt::try_lock_shared(&file) };
+        let file =
+            if exclusive { File::options().read(true).write(true).open(path)? } else { fsys::open_plain(&path)? };
+        let taken =
+            if exclusive { fs2::FileExt::try_lock_exclusive(&file) } else { fs2::FileExt::try_lock_shared(&file) };
         match taken {
             Ok(()) => Ok(Some(Box::new(LocalLock(file)))),
             Err(error) if error.raw_os_error() == fs2::lock_contended_error().raw_os_error() => Ok(None),

@@ -180,7 +180,11 @@ impl Catalog {
                         layout::pack_path(&name),
                         "it is not a regular file",
                     )),
-                    None => self.foreign.push(format!("{}/{shown}/{}", layout::PACKS, crate::path::shown(file.name.as_bytes()))),
+                    None => self.foreign.push(format!(
+                        "{}/{shown}/{}",
+                        layout::PACKS,
+                        crate::path::shown(file.name.as_bytes())
+                    )),
                 }
             }
         }
@@ -271,7 +275,7 @@ pub fn read_footer(store: &dyn Store, macs: &Macs, path: &str) -> Result<Footer,
     let damaged = |detail: &str| Finding::new(Code::PackDamaged, path, detail);
     let file = store.open(path).map_err(unreadable)?;
     let length = file.length();
-    if length < pack::HEADER_BYTES + pack::TRAILER_BYTES || length > limits::PACK_BYTES_MAX {
+    if !(pack::HEADER_BYTES + pack::TRAILER_BYTES..=limits::PACK_BYTES_MAX).contains(&length) {
         return Err(damaged("its length is none that a pack can have"));
     }
     // Most footers fit into the first read.

@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
-use super::layout;
 use super::Finding;
+use super::layout;
 use crate::crypto::{Digest, MAC_BYTES, Macs};
 use crate::format::record::{BadRecord, Body, Branch, Gone, Head, Record, RecordKind, Snapshot};
 use crate::limits;
@@ -209,7 +209,11 @@ impl Chain {
         }
         for (&number, link) in &self.links {
             if self.digest(number - 1).is_some_and(|digest| digest != link.record.predecessor) {
-                found.push((Code::ChainBroken, number, "it names another predecessor than the record before it".into()));
+                found.push((
+                    Code::ChainBroken,
+                    number,
+                    "it names another predecessor than the record before it".into(),
+                ));
             }
         }
         for (code, number, detail) in found {
@@ -319,7 +323,10 @@ fn diagnose(macs: &Macs, kind: RecordKind, bytes: &[u8], tag: Option<[u8; MAC_BY
     let own = (1..=tries).find(|&other| macs.verifies(kind.domain(), other, bytes, &tag));
     match own {
         Some(other) => (Code::RecordMisplaced, format!("it is authentic as record {other}")),
-        None => (Code::RecordForged, "its HMAC does not match: the bytes, the tag or the key are not the original ones".into()),
+        None => (
+            Code::RecordForged,
+            "its HMAC does not match: the bytes, the tag or the key are not the original ones".into(),
+        ),
     }
 }
 
@@ -332,7 +339,9 @@ mod tests {
     fn the_claimed_vault_is_read_only_where_canonical_json_has_it() {
         let id = Id([0xab; 16]);
         assert_eq!(claimed_vault(format!("{{\"a\":1,\"vault\":\"{id}\"}}").as_bytes()), Some(id));
-        for bad in [String::new(), format!("{{\"vault\":\"{id}\"}}"), format!("{{\"a\":1,\"vault\":\"{id}\" }}"), "\"}".into()] {
+        for bad in
+            [String::new(), format!("{{\"vault\":\"{id}\"}}"), format!("{{\"a\":1,\"vault\":\"{id}\" }}"), "\"}".into()]
+        {
             assert_eq!(claimed_vault(bad.as_bytes()), None, "{bad}");
         }
     }

@@ -86,7 +86,10 @@ pub fn find(access: &Access) -> Result<Found> {
         && store.list(layout::SNAPSHOTS).is_err()
         && store.list(layout::PACKS).is_err()
     {
-        return refuse(Code::VaultNotFound, format!("{} is not a vault: it holds no {}", store.describe(), layout::CONFIG));
+        return refuse(
+            Code::VaultNotFound,
+            format!("{} is not a vault: it holds no {}", store.describe(), layout::CONFIG),
+        );
     }
     let claimed = bytes.as_ref().ok().and_then(|bytes| claimed_vault(bytes));
     let named = access.key_file.as_deref();
@@ -101,7 +104,7 @@ pub fn find(access: &Access) -> Result<Found> {
         other => other?,
     };
     let macs = Arc::new(Macs::new(key.key.secret(), key.key.vault));
-    let config = bytes.map_err(|error| finding(error)).and_then(|bytes| {
+    let config = bytes.map_err(finding).and_then(|bytes| {
         let tag = read_config(&*store, layout::CONFIG_MAC, limits::MAC_FILE_BYTES).map_err(finding)?;
         check_config(&bytes, &tag, &macs, &key)
     });
@@ -123,13 +126,16 @@ fn check_config(bytes: &[u8], tag: &[u8], macs: &Macs, key: &FoundKey) -> Result
         if let Ok(config) = Config::decode(bytes)
             && config.key_id != key.key.key_id
         {
-            let detail = format!("the key file {} holds another key than this vault was made with", shown_path(&key.path));
+            let detail =
+                format!("the key file {} holds another key than this vault was made with", shown_path(&key.path));
             return Err(Finding::new(Code::KeyWrong, layout::CONFIG, detail));
         }
         return Err(Finding::new(Code::ConfigForged, layout::CONFIG, "its HMAC does not match"));
     }
     match Config::decode(bytes) {
-        Ok(config) if config.vault == macs.vault() && config.key_id == key.key.key_id => Ok((config, Digest::of(bytes))),
+        Ok(config) if config.vault == macs.vault() && config.key_id == key.key.key_id => {
+            Ok((config, Digest::of(bytes)))
+        }
         Ok(_) => Err(Finding::new(Code::ConfigForged, layout::CONFIG, "it contradicts the key")),
         Err(BadConfig::Unknown(what)) => Err(Finding::new(Code::FormatUnknown, layout::CONFIG, what)),
         Err(BadConfig::Malformed(reason)) => Err(Finding::new(Code::ConfigForged, layout::CONFIG, reason)),
@@ -200,7 +206,8 @@ pub fn judge(access: &Access, macs: &Macs, chain: &Chain, notes: &mut Vec<String
     if let Some(expected) = &access.expect_head
         && !chain.holds(expected)
     {
-        let message = format!("the expected head {expected} does not occur in the chain, whose head is {}", chain.head());
+        let message =
+            format!("the expected head {expected} does not occur in the chain, whose head is {}", chain.head());
         return refuse(Code::HeadUnexpected, message);
     }
     let witness = match witness::read(&access.host, macs) {

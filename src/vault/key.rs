@@ -58,7 +58,9 @@ pub fn load(path: &Path, named: bool, vault: Option<Id>) -> Result<FoundKey> {
     let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let file = fsys::open_plain(&real).map_err(|error| missing(path, named, vault, &error))?;
     let note = check_private(&file, path)?;
-    let bytes = replace::read_open(file, limits::CONFIG_BYTES_MAX).map(Zeroizing::new).map_err(|error| damaged(path, &error))?;
+    let bytes = replace::read_open(file, limits::CONFIG_BYTES_MAX)
+        .map(Zeroizing::new)
+        .map_err(|error| damaged(path, &error))?;
     let key = KeyFile::decode(&bytes).map_err(|error| damaged(path, &error))?;
     Ok(FoundKey { key, path: path.to_owned(), note })
 }
@@ -85,13 +87,18 @@ fn damaged(path: &Path, error: &dyn std::fmt::Display) -> Refusal {
 fn check_private(file: &File, path: &Path) -> Result<Option<String>> {
     match fsys::is_private(file) {
         Ok(Some(true)) => Ok(None),
-        Ok(Some(false)) if keeps_modes(path) => Err(Refusal::new(
-            Code::KeyExposed,
-            format!("the key file {} can be read by others", shown_path(path)),
-        )
-        .next(format!("make it private: `chmod 600 {}`; if others had access, treat the key as known to them", shown_path(path)))
-        .into()),
-        Ok(_) => Ok(Some(format!("{} lies on a medium that keeps no permissions; anyone with the medium has the key", shown_path(path)))),
+        Ok(Some(false)) if keeps_modes(path) => {
+            Err(Refusal::new(Code::KeyExposed, format!("the key file {} can be read by others", shown_path(path)))
+                .next(format!(
+                    "make it private: `chmod 600 {}`; if others had access, treat the key as known to them",
+                    shown_path(path)
+                ))
+                .into())
+        }
+        Ok(_) => Ok(Some(format!(
+            "{} lies on a medium that keeps no permissions; anyone with the medium has the key",
+            shown_path(path)
+        ))),
         Err(error) => Err(Error::environment(format!("look at {}", shown_path(path)), error)),
     }
 }

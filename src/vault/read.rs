@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use super::catalog::{Catalog, Place};
 use super::{Finding, layout};
 use crate::crypto::{Digest, Macs};
+use crate::format::Malformed;
 use crate::format::entry::{ChunkRef, Chunks, Entry, FileContent, decode_chunk_list};
 use crate::format::listing::{PartRef, decode_segment, decode_segment_list};
 use crate::format::pack::{BlockInfo, Decoder, FOOTER_MAGIC, HEADER_BYTES, header};
-use crate::format::Malformed;
 use crate::format::record::{PackUse, Packs, Snapshot, decode_pack_list};
 use crate::path::EntryPath;
 use crate::pool::{Pool, Task};
@@ -176,7 +176,8 @@ impl Reader {
         for list in lists {
             let subject = || format!("the chunk list {}", list.object().id());
             let bytes = self.chunk(list.object()).map_err(|finding| as_listing(finding, subject()))?;
-            let listed = decode_chunk_list(&bytes).map_err(|error| Finding::new(Code::ListingUnsafe, subject(), error))?;
+            let listed =
+                decode_chunk_list(&bytes).map_err(|error| Finding::new(Code::ListingUnsafe, subject(), error))?;
             let sum: u64 = listed.iter().map(|chunk| u64::from(chunk.length())).sum();
             if sum != list.content_bytes() {
                 return Err(Finding::new(Code::ListingUnsafe, subject(), "its chunks do not add up to its length"));
@@ -199,7 +200,8 @@ impl Reader {
         for &list in lists {
             let subject = || format!("the pack list {}", list.id());
             let bytes = self.chunk(list).map_err(|finding| as_listing(finding, subject()))?;
-            let listed = decode_pack_list(&bytes).map_err(|error| Finding::new(Code::ListingUnsafe, subject(), error))?;
+            let listed =
+                decode_pack_list(&bytes).map_err(|error| Finding::new(Code::ListingUnsafe, subject(), error))?;
             packs.extend(listed);
         }
         Ok(packs)
@@ -211,7 +213,12 @@ impl Reader {
     }
 
     /// Returns the entries at and below a path, reading only the parts of the listing that may hold them.
-    pub fn entries_within<'a>(self: &Arc<Self>, pool: &'a Pool, lists: &'a [PartRef], within: &EntryPath) -> Entries<'a> {
+    pub fn entries_within<'a>(
+        self: &Arc<Self>,
+        pool: &'a Pool,
+        lists: &'a [PartRef],
+        within: &EntryPath,
+    ) -> Entries<'a> {
         Entries {
             reader: Arc::clone(self),
             pool,
@@ -341,7 +348,13 @@ type BlockCheck = Result<Vec<ChunkRef>, (Vec<ChunkRef>, String)>;
 ///
 /// # Errors
 /// The footer's finding where the footer is not authentic: then nothing in the pack is vouched for.
-pub fn check_pack(store: &dyn Store, macs: &Macs, path: &str, pool: &Pool, progress: &mut dyn FnMut(u64)) -> Result<PackCheck, Finding> {
+pub fn check_pack(
+    store: &dyn Store,
+    macs: &Macs,
+    path: &str,
+    pool: &Pool,
+    progress: &mut dyn FnMut(u64),
+) -> Result<PackCheck, Finding> {
     let footer = super::catalog::read_footer(store, macs, path)?;
     let unreadable = |error: io::Error| Finding::new(Code::VaultUnreadable, path, error);
     let file = store.open(path).map_err(unreadable)?;
@@ -352,7 +365,9 @@ pub fn check_pack(store: &dyn Store, macs: &Macs, path: &str, pool: &Pool, progr
     let mut whole = true;
     match file.read_at(&mut head, 0) {
         Ok(()) if head == header(footer.vault, footer.pack) => {}
-        Ok(()) => check.findings.push(Finding::new(Code::PackDamaged, path, "its header is not the one its footer names")),
+        Ok(()) => {
+            check.findings.push(Finding::new(Code::PackDamaged, path, "its header is not the one its footer names"))
+        }
         Err(error) => {
             whole = false;
             check.findings.push(unreadable(error));
@@ -425,7 +440,11 @@ fn check_block(block: &BlockInfo, stored: &[u8]) -> BlockCheck {
                 if Digest::of(bytes) == chunk.id() {
                     intact.push(*chunk);
                 } else {
-                    damaged = Some(format!("the block at offset {}: chunk {} does not match its hash", block.offset, chunk.id()));
+                    damaged = Some(format!(
+                        "the block at offset {}: chunk {} does not match its hash",
+                        block.offset,
+                        chunk.id()
+                    ));
                 }
             }
             match damaged {

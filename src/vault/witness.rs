@@ -65,7 +65,10 @@ impl Freshness {
     pub fn refusal(&self, place: &str) -> Option<Refusal> {
         let Self::Behind { records, seen, fork } = self else { return None };
         let (code, message) = if *fork {
-            (Code::Fork, format!("{place} continues differently from record {} on", seen.number.saturating_sub(records - 1)))
+            (
+                Code::Fork,
+                format!("{place} continues differently from record {} on", seen.number.saturating_sub(records - 1)),
+            )
         } else {
             (Code::Rollback, format!("{place} lacks the newest {records} record(s) that this host has seen"))
         };
@@ -100,7 +103,8 @@ fn decode(bytes: &[u8], macs: &Macs) -> std::result::Result<Witness, String> {
     if !macs.verifies(Domain::Witness, 0, line, &tag) {
         return Err("its HMAC does not match".into());
     }
-    let witness: Witness = json::decode(line.strip_suffix(b"\n").ok_or("it is cut")?).map_err(|error| error.to_string())?;
+    let witness: Witness =
+        json::decode(line.strip_suffix(b"\n").ok_or("it is cut")?).map_err(|error| error.to_string())?;
     let ascending = witness.heads.windows(2).all(|pair| pair[0].number < pair[1].number);
     if witness.vault != macs.vault() || witness.heads.is_empty() || !ascending {
         return Err("it contradicts itself".into());
@@ -159,15 +163,18 @@ pub fn advance(host: &Host, macs: &Macs, chain: &Chain, now: Time) -> Result<()>
     // The newest are kept: older ones only make "behind N" exact.
     heads.drain(..heads.len().saturating_sub(limits::WITNESS_HEADS_MAX));
     let witness = Witness { heads, seen: now, vault: macs.vault() };
-    replace::replace(&path, &encode(&witness, macs))
-        .map_err(|error| Refusal::new(Code::StateUnwritable, format!("{} cannot be written", shown_path(&path))).cause(error))?;
+    replace::replace(&path, &encode(&witness, macs)).map_err(|error| {
+        Refusal::new(Code::StateUnwritable, format!("{} cannot be written", shown_path(&path))).cause(error)
+    })?;
     Ok(())
 }
 
 fn lock(path: &PathBuf) -> Result<File> {
     let file = File::options().create(true).truncate(false).write(true).open(path);
     let locked = file.and_then(|file| fs2::FileExt::lock_exclusive(&file).map(|()| file));
-    locked.map_err(|error| Error::from(Refusal::new(Code::StateUnwritable, format!("{} cannot be locked", shown_path(path))).cause(error)))
+    locked.map_err(|error| {
+        Error::from(Refusal::new(Code::StateUnwritable, format!("{} cannot be locked", shown_path(path))).cause(error))
+    })
 }
 
 #[cfg(test)]

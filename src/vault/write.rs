@@ -85,7 +85,6 @@ pub struct Finalized {
     pub bytes_stored: u64,
 }
 
-
 #[derive(Default)]
 struct BlockBuilder {
     plain: Vec<u8>,
@@ -384,7 +383,13 @@ impl Draft {
     }
 
     /// Reads the record back as any reader would, and checks that everything it needs is held.
-    fn check_record(&self, record: &Record, bytes: &[u8], reader: &Arc<Reader>, trusted: &HashSet<Digest>) -> Result<()> {
+    fn check_record(
+        &self,
+        record: &Record,
+        bytes: &[u8],
+        reader: &Arc<Reader>,
+        trusted: &HashSet<Digest>,
+    ) -> Result<()> {
         let differs = |finding: Finding| -> Error {
             Refusal::new(Code::ReadBackDiffers, "the new snapshot does not read back as it was written")
                 .cause(format!("{}: {}: {}", finding.code, finding.subject, finding.detail))
@@ -419,7 +424,8 @@ impl Draft {
             Err(error) => return Err(failed(&to, &error).into()),
         }
         self.store.sync_directory(layout::SNAPSHOTS).map_err(|error| {
-            failed(&to, &error).written(format!("{to} was written, but the medium did not confirm that it will last; verify it"))
+            failed(&to, &error)
+                .written(format!("{to} was written, but the medium did not confirm that it will last; verify it"))
         })?;
         Ok(true)
     }
@@ -479,9 +485,12 @@ impl OpenPack {
             .map_err(|error| write_error(store, &self.path, &error))?;
         drop(self.file);
         read_back(store, macs, pool, &self.path, name, &self.footer).map_err(|reason| {
-            Refusal::new(Code::ReadBackDiffers, format!("a pack that was just written to {} reads back differently", store.describe()))
-                .cause(reason)
-                .written(format!("{draft} stays as evidence; no snapshot was published"))
+            Refusal::new(
+                Code::ReadBackDiffers,
+                format!("a pack that was just written to {} reads back differently", store.describe()),
+            )
+            .cause(reason)
+            .written(format!("{draft} stays as evidence; no snapshot was published"))
         })?;
         let (directory, path) = (layout::pack_directory(&name), layout::pack_path(&name));
         let moved = match store.create_directory(&directory) {
@@ -497,7 +506,14 @@ impl OpenPack {
     }
 }
 
-fn read_back(store: &dyn Store, macs: &Macs, pool: &Pool, path: &str, name: Digest, footer: &Footer) -> Result<(), String> {
+fn read_back(
+    store: &dyn Store,
+    macs: &Macs,
+    pool: &Pool,
+    path: &str,
+    name: Digest,
+    footer: &Footer,
+) -> Result<(), String> {
     store.open(path).map_err(|error| error.to_string())?.drop_cached();
     let check = check_pack(store, macs, path, pool, &mut |_| {}).map_err(|finding| finding.detail)?;
     if let Some(finding) = check.findings.first() {
@@ -600,8 +616,12 @@ pub fn write_index(store: &dyn Store, macs: &Macs, packs: &[IndexedPack]) -> io:
     if packs.is_empty() {
         return Ok(());
     }
-    let files: Vec<String> =
-        store.list(layout::INDEX)?.into_iter().map(|file| file.name).filter(|name| super::catalog::index_id(name).is_some()).collect();
+    let files: Vec<String> = store
+        .list(layout::INDEX)?
+        .into_iter()
+        .map(|file| file.name)
+        .filter(|name| super::catalog::index_id(name).is_some())
+        .collect();
     if files.len() < limits::INDEX_FILES_MAX {
         return write_index_file(store, macs, packs);
     }
