@@ -75,7 +75,7 @@ impl Session {
             Command::Backup(options) => self.backup(options),
             Command::Snapshots => {
                 let report = snapshots::run(&self.access()?)?;
-                let exit = report.findings.first().map_or(0, |finding| finding.code.family().exit());
+                let exit = worst(&report.findings);
                 self.show(json::snapshots(&report), || human::snapshots(&report))?;
                 Ok(exit)
             }
@@ -84,7 +84,7 @@ impl Session {
             Command::Restore(options) => self.restore(options),
             Command::Status => {
                 let report = status::run(&self.access()?)?;
-                let exit = report.findings.first().map_or(0, |finding| finding.code.family().exit());
+                let exit = worst(&report.findings);
                 self.show(json::status(&report), || human::status(&report))?;
                 Ok(exit)
             }
@@ -247,6 +247,11 @@ impl Session {
     fn show(&self, document: String, text: impl FnOnce() -> String) -> Result<()> {
         if self.args.json { print(&document) } else { say(&text()) }
     }
+}
+
+/// Returns the exit status that findings mean: that of the lowest family, 0 where there is none.
+fn worst(findings: &[crate::vault::Finding]) -> u8 {
+    findings.iter().map(|finding| finding.code.family().exit()).min().unwrap_or(0)
 }
 
 fn print(document: &str) -> Result<()> {

@@ -80,7 +80,12 @@ pub fn open_store(vault: &Path) -> Result<Arc<dyn Store>> {
 /// DV406 where there is no vault, DV301 to DV305 where there is no usable key.
 pub fn find(access: &Access) -> Result<Found> {
     let store = open_store(&access.vault)?;
-    let bytes = read_config(&*store, layout::CONFIG, limits::CONFIG_BYTES_MAX);
+    let bytes = store.read(layout::CONFIG, limits::CONFIG_BYTES_MAX);
+    if let Err(error) = &bytes
+        && error.kind() == io::ErrorKind::PermissionDenied
+    {
+        return Err(read_error(&*store, layout::CONFIG, error).into());
+    }
     if let Err(error) = &bytes
         && error.kind() == io::ErrorKind::NotFound
         && store.list(layout::SNAPSHOTS).is_err()
@@ -105,14 +110,10 @@ pub fn find(access: &Access) -> Result<Found> {
     };
     let macs = Arc::new(Macs::new(key.key.secret(), key.key.vault));
     let config = bytes.map_err(finding).and_then(|bytes| {
-        let tag = read_config(&*store, layout::CONFIG_MAC, limits::MAC_FILE_BYTES).map_err(finding)?;
+        let tag = store.read(layout::CONFIG_MAC, limits::MAC_FILE_BYTES).map_err(finding)?;
         check_config(&bytes, &tag, &macs, &key)
     });
     Ok(Found { store, key, macs, config })
-}
-
-fn read_config(store: &dyn Store, name: &str, bytes_max: u64) -> io::Result<Vec<u8>> {
-    store.read(name, bytes_max)
 }
 
 fn finding(error: io::Error) -> Finding {

@@ -342,12 +342,10 @@ impl Draft {
             // Another host took the number, on a medium whose locks do not reach it.
             let chain = Chain::read(&*self.store, &self.macs, Some(config))
                 .map_err(|error| super::read_error(&*self.store, layout::SNAPSHOTS, &error))?;
+            head = chain.head();
             if let Some(finding) = chain.findings.into_iter().next() {
                 return Err(finding.into());
             }
-            head = Chain::read(&*self.store, &self.macs, Some(config))
-                .map_err(|error| super::read_error(&*self.store, layout::SNAPSHOTS, &error))?
-                .head();
         }
         let message = format!("the number after {} was taken {} times", head.number, limits::NUMBER_ATTEMPTS);
         Err(Refusal::new(Code::NumberContested, message).written(format!("{} stays as it is", self.directory())).into())
