@@ -333,9 +333,9 @@ pub(super) fn index(report: &index::Report) -> String {
     line!(
         out,
         "index rebuilt: {} pack(s), {} chunks; {} old file(s) replaced",
-        HumanCount(report.packs),
-        HumanCount(report.chunks),
-        report.replaced
+        HumanCount(report.rebuilt.packs),
+        HumanCount(report.rebuilt.chunks),
+        report.rebuilt.replaced
     );
     for reason in &report.old {
         line!(out, "  the old index: {reason}");

@@ -231,9 +231,9 @@ pub(super) fn index(report: &index::Report) -> String {
         "schema": "devvault.index/1",
         "ok": true,
         "vault": report.vault,
-        "packs": report.packs,
-        "chunks": report.chunks,
-        "replaced": report.replaced,
+        "packs": report.rebuilt.packs,
+        "chunks": report.rebuilt.chunks,
+        "replaced": report.rebuilt.replaced,
         "old": report.old,
     }))
 }

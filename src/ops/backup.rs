@@ -21,6 +21,7 @@ use crate::crypto::{Digest, Id};
 use crate::error::{Error, Result, refuse, shown_path};
 use crate::format::PROGRAM;
 use crate::format::entry::{ChunkRef, Chunks, Entry, FileContent, Kind, ListRef, encode_chunk_list};
+use crate::format::index::IndexedPack;
 use crate::format::pack::BlockKind;
 use crate::format::record::{Counts, Packs, Snapshot};
 use crate::fsys::walk::{Decision, Event, Found, walk};
@@ -32,9 +33,10 @@ use crate::progress::{Phase, Progress};
 use crate::refusal::{Code, Refusal};
 use crate::vault::catalog::{Catalog, UseIndex};
 use crate::vault::gate::{self, Access, Vault};
+use crate::vault::index::{self, NotRebuilt};
 use crate::vault::listing::ListingWriter;
 use crate::vault::read::{Entries, Reader, check_pack};
-use crate::vault::write::{Draft, Origin, probe, reference, require_space, write_index};
+use crate::vault::write::{Draft, Origin, probe, reference, require_space};
 use crate::vault::{layout, read_error, witness};
 
 /// What the caller may choose.
@@ -118,6 +120,7 @@ pub fn run(access: &Access, source: &Path, options: &Options, progress: &dyn Pro
     let catalog = Catalog::load(&*vault.store, &vault.macs, UseIndex::Yes)
         .map_err(|error| read_error(&*vault.store, layout::PACKS, &error))?;
     note_index(&catalog, &mut notes);
+    let index_ignored = !catalog.index.ignored.is_empty();
     let (catalog, read) = vouched_packs(&vault, catalog, &pool, access.clock.now(), &mut notes)?;
     let prior = vault
         .chain
@@ -207,14 +210,25 @@ pub fn run(access: &Access, source: &Path, options: &Options, progress: &dyn Pro
         report.older_packs = older.clone().count() as u64;
         report.oldest_read = older.map(|pack| pack.2).min();
     }
-    if let Err(error) = write_index(&*vault.store, &vault.macs, &finalized.packs) {
-        report.notes.push(format!(
-            "the index was not written ({error}); it is only a cache, `devvault index rebuild` makes it anew"
-        ));
-    }
+    keep_index(&vault, &finalized.packs, index_ignored, &mut report.notes);
     remember(access, &mut vault, &mut report.notes);
     report.seconds = begun.elapsed().as_secs_f64();
     Ok(report)
+}
+
+/// Adds the new packs to the index, or makes it anew where it was not sound. It is a cache: a failure is a note.
+fn keep_index(vault: &Vault, packs: &[IndexedPack], ignored: bool, notes: &mut Vec<String>) {
+    if ignored {
+        match index::rebuild(&*vault.store, &vault.macs) {
+            Ok(_) => notes.push("the index was made anew from the packs".into()),
+            Err(NotRebuilt::Medium(error)) => notes.push(format!("the index was not made anew: {error}")),
+            Err(NotRebuilt::Findings(_)) => {
+                notes.push("the index was not made anew, because not every pack vouches for what it holds".into());
+            }
+        }
+    } else if let Err(error) = index::add(&*vault.store, &vault.macs, packs) {
+        notes.push(format!("the index was not written: {error}"));
+    }
 }
 
 /// Advances the witness to the chain with the new snapshot in it.

@@ -582,11 +582,11 @@ impl ListCheck {
         let mut check =
             Self { counts: Counts::default(), first: None, last: None, lacks: Vec::new(), findings: Vec::new() };
         check.require(proof, list.object, &list.first);
-        match reader.segment_list(list) {
+        match check.steadily(proof, list.object, || reader.segment_list(list)) {
             Ok(segments) => {
                 for segment in &segments {
                     check.require(proof, segment.object, &segment.first);
-                    match reader.segment(segment) {
+                    match check.steadily(proof, segment.object, || reader.segment(segment)) {
                         Ok(entries) => check.take(reader, proof, entries),
                         Err(finding) => check.blame_part(finding, &segment.first),
                     }
@@ -595,6 +595,22 @@ impl ListCheck {
             Err(finding) => check.blame_part(finding, &list.first),
         }
         check
+    }
+
+    /// Reads an object of the listing; a second time where the first fails although its pack was read intact.
+    fn steadily<T>(
+        &mut self,
+        proof: &Proof,
+        object: ChunkRef,
+        read: impl Fn() -> Result<T, Finding>,
+    ) -> Result<T, Finding> {
+        let first = match read() {
+            Err(finding) if proof.lack(object).is_none() => finding,
+            other => return other,
+        };
+        let second = read()?;
+        self.findings.push(unstable(first));
+        Ok(second)
     }
 
     /// An object of the listing must be as intact as the content.
@@ -684,7 +700,7 @@ impl Blame {
             counts.files += check.counts.files;
             counts.symlinks += check.counts.symlinks;
             for finding in &check.findings {
-                broken = true;
+                broken |= finding.code != Code::Unstable;
                 self.add(finding.clone(), Some(number));
             }
             if let Some(first) = &check.first

@@ -6,10 +6,10 @@
 use std::collections::HashMap;
 use std::io;
 
-use super::{Finding, layout};
-use crate::crypto::{Digest, Id, Macs};
+use super::{Finding, index, layout};
+use crate::crypto::{Digest, Macs};
 use crate::format::entry::ChunkRef;
-use crate::format::index::{self, IndexedPack};
+use crate::format::index::IndexedPack;
 use crate::format::pack::{self, BadFooter, BlockInfo, BlockKind, Encoding, Footer};
 use crate::limits;
 use crate::refusal::Code;
@@ -117,7 +117,7 @@ impl Catalog {
         let mut catalog = Self::default();
         let names = catalog.list_packs(store)?;
         let mut indexed = match use_index {
-            UseIndex::Yes => read_index(store, macs, &mut catalog.index),
+            UseIndex::Yes => index::read(store, macs, &mut catalog.index),
             UseIndex::No => HashMap::new(),
         };
         for name in names {
@@ -301,34 +301,4 @@ pub fn read_footer(store: &dyn Store, macs: &Macs, path: &str) -> Result<Footer,
         return Err(damaged("its file has another length than its footer says"));
     }
     Ok(footer)
-}
-
-/// Reads every index file; what does not authenticate is ignored and noted.
-fn read_index(store: &dyn Store, macs: &Macs, state: &mut IndexState) -> HashMap<Digest, IndexedPack> {
-    let mut packs = HashMap::new();
-    let files = match store.list(layout::INDEX) {
-        Ok(files) => files,
-        Err(error) => {
-            state.ignored.push(format!("its directory cannot be listed: {error}"));
-            return packs;
-        }
-    };
-    for file in files.into_iter().filter(|file| index_id(&file.name).is_some()) {
-        state.files += 1;
-        let path = format!("{}/{}", layout::INDEX, file.name);
-        let decoded = store
-            .read(&path, limits::INDEX_BYTES_MAX)
-            .map_err(|error| error.to_string())
-            .and_then(|bytes| index::decode(macs, &bytes).map_err(|error| error.to_string()));
-        match decoded {
-            Ok(listed) => packs.extend(listed.into_iter().map(|pack| (pack.name, pack))),
-            Err(reason) => state.ignored.push(format!("{path}: {reason}")),
-        }
-    }
-    packs
-}
-
-/// Returns the id that an index file's name stands for.
-pub fn index_id(name: &str) -> Option<Id> {
-    name.strip_suffix(".idx")?.parse().ok()
 }

@@ -6,6 +6,7 @@
 pub mod catalog;
 pub mod chain;
 pub mod gate;
+pub mod index;
 pub mod key;
 pub mod layout;
 pub mod listing;

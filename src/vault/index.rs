@@ -1,0 +1,138 @@
+//! The index: a cache of every pack's footer, authenticated, disposable.
+//!
+//! Nothing is correct because of it. What does not authenticate, or contradicts the packs, is ignored and said.
+
+use std::collections::HashMap;
+use std::io;
+
+use super::catalog::{Catalog, IndexState, UseIndex, read_footer};
+use super::write::write_durably;
+use super::{Finding, layout, sweep};
+use crate::crypto::{Digest, Id, Macs, random};
+use crate::format::index::{self, IndexedPack};
+use crate::limits;
+use crate::store::Store;
+
+/// Reads every index file; what does not authenticate is ignored and noted.
+pub(super) fn read(store: &dyn Store, macs: &Macs, state: &mut IndexState) -> HashMap<Digest, IndexedPack> {
+    let mut packs = HashMap::new();
+    let files = match store.list(layout::INDEX) {
+        Ok(files) => files,
+        Err(error) => {
+            state.ignored.push(format!("its directory cannot be listed: {error}"));
+            return packs;
+        }
+    };
+    for file in files.into_iter().filter(|file| index_id(&file.name).is_some()) {
+        state.files += 1;
+        let path = format!("{}/{}", layout::INDEX, file.name);
+        let decoded = store
+            .read(&path, limits::INDEX_BYTES_MAX)
+            .map_err(|error| error.to_string())
+            .and_then(|bytes| index::decode(macs, &bytes).map_err(|error| error.to_string()));
+        match decoded {
+            Ok(listed) => packs.extend(listed.into_iter().map(|pack| (pack.name, pack))),
+            Err(reason) => state.ignored.push(format!("{path}: {reason}")),
+        }
+    }
+    packs
+}
+
+/// Returns the id that an index file's name stands for.
+fn index_id(name: &str) -> Option<Id> {
+    name.strip_suffix(".idx")?.parse().ok()
+}
+
+/// Adds an index file for new packs, and merges the files where there are many. The index is a cache: whoever calls
+/// this reports a failure and goes on.
+///
+/// # Errors
+/// The medium refuses.
+pub fn add(store: &dyn Store, macs: &Macs, packs: &[IndexedPack]) -> io::Result<()> {
+    if packs.is_empty() {
+        return Ok(());
+    }
+    let files: Vec<String> =
+        store.list(layout::INDEX)?.into_iter().map(|file| file.name).filter(|name| index_id(name).is_some()).collect();
+    if files.len() < limits::INDEX_FILES_MAX {
+        return write_file(store, macs, packs);
+    }
+    let mut all = packs.to_vec();
+    for name in &files {
+        let bytes = store.read(&format!("{}/{name}", layout::INDEX), limits::INDEX_BYTES_MAX)?;
+        // A file that does not authenticate is worth nothing: its packs' footers are read again.
+        all.extend(index::decode(macs, &bytes).unwrap_or_default());
+    }
+    all.sort_by_key(|pack| pack.name);
+    all.dedup_by_key(|pack| pack.name);
+    write_file(store, macs, &all)?;
+    sweep::discard_index(store, &files)
+}
+
+/// Replaces the whole index.
+///
+/// # Errors
+/// The medium refuses.
+fn replace(store: &dyn Store, macs: &Macs, packs: &[IndexedPack]) -> io::Result<u64> {
+    let old: Vec<String> = store.list(layout::INDEX)?.into_iter().map(|file| file.name).collect();
+    write_file(store, macs, packs)?;
+    sweep::discard_index(store, &old)?;
+    Ok(old.len() as u64)
+}
+
+fn write_file(store: &dyn Store, macs: &Macs, packs: &[IndexedPack]) -> io::Result<()> {
+    let id = Id(random()?);
+    // Written under another name first, so that no reader meets half of it.
+    let (draft, path) = (format!("{}/.new-{id}", layout::INDEX), layout::index_path(id));
+    write_durably(store, &draft, &index::encode(macs, packs))?;
+    store.rename_new(&draft, &path)?;
+    store.sync_directory(layout::INDEX)
+}
+
+/// What a rebuilt index holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Rebuilt {
+    /// Packs that it lists.
+    pub packs: u64,
+    /// Chunks that lie in them.
+    pub chunks: u64,
+    /// Files that it replaced.
+    pub replaced: u64,
+}
+
+/// Why an index was not rebuilt.
+#[derive(Debug)]
+pub enum NotRebuilt {
+    /// Packs do not vouch for what they hold; the old index stays as it is.
+    Findings(Vec<Finding>),
+    /// The medium refuses.
+    Medium(io::Error),
+}
+
+impl From<io::Error> for NotRebuilt {
+    fn from(error: io::Error) -> Self {
+        Self::Medium(error)
+    }
+}
+
+/// Makes the index anew from the footers of all packs.
+///
+/// # Errors
+/// A footer that does not authenticate; a medium that refuses.
+pub fn rebuild(store: &dyn Store, macs: &Macs) -> Result<Rebuilt, NotRebuilt> {
+    let catalog = Catalog::load(store, macs, UseIndex::No)?;
+    let mut findings = catalog.findings.clone();
+    let mut packs = Vec::new();
+    for pack in catalog.packs() {
+        match read_footer(store, macs, &layout::pack_path(&pack.name)) {
+            Ok(footer) => packs.push(IndexedPack { name: pack.name, length: pack.length, footer }),
+            Err(finding) => findings.push(finding),
+        }
+    }
+    if !findings.is_empty() {
+        return Err(NotRebuilt::Findings(findings));
+    }
+    let replaced = replace(store, macs, &packs)?;
+    let chunks = packs.iter().flat_map(|pack| &pack.footer.blocks).map(|block| block.chunks.len() as u64).sum();
+    Ok(Rebuilt { packs: packs.len() as u64, chunks, replaced })
+}
