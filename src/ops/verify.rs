@@ -479,9 +479,8 @@ impl<'a> Verifier<'a> {
             Freshness::Unproven => self.not_checked.push(
                 "freshness: this host has not seen this vault before, so that an older copy cannot be told from the newest; compare the head, or use --expect-head HEAD".into(),
             ),
-            Freshness::Behind { seen, .. } => {
-                self.notes.push(format!("this copy is behind: this host has seen head {seen}"));
-            }
+            // The freshness itself says it.
+            Freshness::Behind { .. } => {}
         }
         for name in &self.chain.incomplete {
             self.notes.push(format!(
