@@ -1,5 +1,6 @@
 //! Digests and identifiers: fixed arrays with one textual form, lower-case hexadecimal.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::str::FromStr;
 
@@ -19,13 +20,31 @@ impl fmt::Display for BadHex {
 impl std::error::Error for BadHex {}
 
 /// The BLAKE3 digest of some bytes.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Digest(pub [u8; 32]);
+
+impl Ord for Digest {
+    /// Compares as bytes; eight at once first, which decides nearly always.
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.prefix().cmp(&other.prefix()).then_with(|| self.0.cmp(&other.0))
+    }
+}
+
+impl PartialOrd for Digest {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
 
 impl Digest {
     /// Returns the BLAKE3 digest of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
         Self(*blake3::hash(bytes).as_bytes())
+    }
+
+    fn prefix(&self) -> u64 {
+        let [a, b, c, d, e, f, g, h, ..] = self.0;
+        u64::from_be_bytes([a, b, c, d, e, f, g, h])
     }
 }
 
@@ -102,6 +121,19 @@ hexadecimal! { Digest 32; Id 16; }
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn digests_order_as_their_bytes() {
+        let digests: Vec<Digest> = (0..200u32).map(|n| Digest::of(&n.to_le_bytes())).collect();
+        for a in &digests {
+            for b in &digests {
+                assert_eq!(a.cmp(b), a.0.cmp(&b.0));
+            }
+        }
+        let (mut low, mut high) = ([7; 32], [7; 32]);
+        (low[31], high[31]) = (1, 2);
+        assert!(Digest(low) < Digest(high));
+    }
 
     #[test]
     fn hexadecimal_has_one_form() {
