@@ -21,6 +21,7 @@ import re
 import secrets
 import stat
 import sys
+import tempfile
 from collections import OrderedDict
 
 import zstandard
@@ -415,8 +416,8 @@ def decode_snapshot(body):
     byte_field(body, "source")
     for value in array(body["tags"]):
         text(value)
-    unchanged = [text(value) for value in array(body["unchanged_by"])]
-    ascending([value.encode() for value in unchanged], "unchanged_by")
+    for value in array(body["unchanged_by"]):
+        text(value)
 
     # Section 7.3, rules 1 and 2, as far as the manifest alone tells.
     need(1 <= len(array(body["lists"])) <= MANIFEST_LISTS_MAX, "a manifest has 1 to MANIFEST_LISTS_MAX lists")
@@ -463,11 +464,11 @@ def decode_tombstone(body, own):
 def decode_branch(body, own, predecessor):
     fields(body, ("branch", "from", "host", "reason", "time", "to"))
     identity(body["branch"])
-    decode_head(body["from"])
     decode_host(body["host"])
     text(body["reason"])
     time(body["time"])
     need(decode_head(body["to"]) == (own - 1, predecessor), "a branch continues at its own place")
+    need(decode_head(body["from"]) != (own - 1, predecessor), "a branch abandons another head than it continues")
 
 
 def decode_record(data, kind):
@@ -758,6 +759,83 @@ def decode_index(data, key):
         at += size
     need(at == len(data), "something follows the last pack of the index")
     return packs
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Test vectors: the beginning of a file's name says what it is.
+
+
+def decode_footer_alone(data, key):
+    """A footer cut out of its pack: table, tag, length, magic."""
+    need(len(data) >= TRAILER_BYTES and data[-16:] == FOOT_MAGIC, "the footer's magic")
+    size = be(data, len(data) - 20, 4)
+    need(48 <= size <= TABLE_BYTES_MAX and size + TRAILER_BYTES == len(data), "the length of the table")
+    table = data[:size]
+    need(tag_matches(key, "footer", 0, table, data[size : size + 32]), "the footer's tag")
+    decode_table(table, key.vault, be(table, 32, 8) + len(data))
+
+
+def decode_whole_pack(data, key):
+    faults = verify_pack(data, digest(data), key)[3]
+    need(not faults, faults)
+
+
+def decode_chain(data, key):
+    """The texts of a vault without packs, by their paths, and its head."""
+    document = json.loads(data)
+    with tempfile.TemporaryDirectory() as root:
+        for path, content in document["files"].items():
+            path = os.path.join(root, path)
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "w", encoding="utf-8", newline="") as file:
+                file.write(content)
+        vault = Vault(root, key)
+        vault.read_records()
+        vault.check_chain()
+    need(not vault.chain_faults, vault.chain_faults)
+    need(vault.head == document["head"], f"the head is {vault.head}")
+    need(vault.snapshots == document["snapshots"], f"the snapshots are {vault.snapshots}")
+
+
+DECODERS = {
+    "branch": lambda data, key: decode_record(data, "branch"),
+    "chain": decode_chain,
+    "chunks": lambda data, key: decode_chunk_list(data),
+    "config": lambda data, key: decode_config(data),
+    "entry": lambda data, key: decode_entry(decode_json(data)),
+    "footer": decode_footer_alone,
+    "head": lambda data, key: parse_head(data.decode("utf-8", "strict")),
+    "index": decode_index,
+    "key": lambda data, key: decode_key(data),
+    "mac": lambda data, key: parse_mac_file(data),
+    "pack": decode_whole_pack,
+    "packs": lambda data, key: decode_pack_list(data),
+    "segment": lambda data, key: decode_segment(data),
+    "segments": lambda data, key: decode_segment_list(data),
+    "snapshot": lambda data, key: decode_record(data, "snapshot"),
+    "tombstone": lambda data, key: decode_record(data, "tombstone"),
+}
+
+
+def decode_vector(name, data, key):
+    """Why a vector is refused, or None."""
+    try:
+        DECODERS[name.partition("-")[0]](data, key)
+    except Refused as why:
+        return str(why)
+    except UnicodeDecodeError as why:
+        return str(why)
+    return None
+
+
+def decode_vectors(directory):
+    key = decode_key(read_regular(os.path.join(directory, "test.key"), CONFIG_BYTES_MAX))
+    result = {}
+    for side in ("accept", "reject"):
+        for name in list_directory(os.path.join(directory, side), absent_is_empty=True):
+            with open(os.path.join(directory, side, name), "rb") as file:
+                result[f"{side}/{name}"] = decode_vector(name, file.read(), key)
+    return result
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -1207,6 +1285,9 @@ def main(arguments):
         except Refused as why:
             print(f"refused: {why}", file=sys.stderr)
             return 1
+        return 0
+    if len(arguments) == 2 and arguments[0] == "vectors":
+        print(json.dumps(decode_vectors(arguments[1]), indent=1, sort_keys=True))
         return 0
     if len(arguments) == 4 and arguments[0] == "list":
         for line in listing(arguments[1], arguments[2], int(arguments[3])):
