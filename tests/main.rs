@@ -9,3 +9,4 @@ mod support;
 
 mod backup;
 mod floors;
+mod format;
