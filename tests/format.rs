@@ -40,7 +40,7 @@ fn test_key() -> KeyFile {
     KeyFile::decode(&fs::read(fixtures().join("vectors/test.key")).unwrap()).unwrap()
 }
 
-fn macs() -> Macs {
+pub fn macs() -> Macs {
     let key = test_key();
     Macs::new(key.secret(), key.vault)
 }
@@ -48,14 +48,14 @@ fn macs() -> Macs {
 // The vectors.
 
 /// What a decoder makes of a vector: the bytes that its value encodes to, or why it is refused.
-type Decoded = Result<Vec<u8>, String>;
+pub type Decoded = Result<Vec<u8>, String>;
 
 fn shown(error: impl std::fmt::Debug) -> String {
     format!("{error:?}")
 }
 
 /// Decodes a vector by the first word of its name.
-fn decode(name: &str, bytes: &[u8]) -> Decoded {
+pub fn decode(name: &str, bytes: &[u8]) -> Decoded {
     match name.split('-').next().unwrap() {
         "config" => Config::decode(bytes).map(|config| config.encode()).map_err(shown),
         "key" => KeyFile::decode(bytes).map(|key| key.encode().to_vec()).map_err(shown),
@@ -140,7 +140,7 @@ fn chain(bytes: &[u8]) -> Decoded {
     Ok(bytes.to_vec())
 }
 
-fn vectors() -> BTreeMap<String, Vec<u8>> {
+pub fn vectors() -> BTreeMap<String, Vec<u8>> {
     let mut vectors = BTreeMap::new();
     for side in ["accept", "reject"] {
         for entry in fs::read_dir(fixtures().join("vectors").join(side)).unwrap() {

@@ -10,3 +10,4 @@ mod support;
 mod backup;
 mod floors;
 mod format;
+mod properties;
