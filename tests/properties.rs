@@ -263,8 +263,11 @@ const DECODERS: [&str; 14] = [
 
 /// Decodes, and fails where something is taken that would be written otherwise.
 fn try_decoder(name: &str, bytes: &[u8]) -> Result<(), TestCaseError> {
-    if let Ok(again) = decode(name, bytes) {
-        prop_assert_eq!(again, bytes, "{} takes what it would not write", name);
+    match decode(name, bytes) {
+        // A footer is the end of what was read of a pack; what stands before it does not matter.
+        Ok(again) if name.starts_with("footer") => prop_assert!(bytes.ends_with(&again)),
+        Ok(again) => prop_assert_eq!(again, bytes, "{} takes what it would not write", name),
+        Err(_) => {}
     }
     Ok(())
 }

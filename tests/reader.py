@@ -1096,9 +1096,12 @@ class Vault:
             uses = [use[0] for use in packs["direct"]]
         else:
             uses = []
-            for id, length in packs["listed"]:
-                uses += decode_pack_list(self.fetch(id, length))
-            ascending(uses, "the packs of a manifest")
+            try:
+                for id, length in packs["listed"]:
+                    uses += decode_pack_list(self.fetch(id, length))
+                ascending(uses, "the packs of a manifest")
+            except Refused as why:
+                self.finding("information", f"the pack lists of snapshot {own}: {why}")
         here = {pack.name for pack in self.packs}
         for name in uses:
             if name not in here:
