@@ -260,8 +260,7 @@ fn canonical_line(reader: &Reader, entry: &Entry) -> Vec<u8> {
         Kind::Directory => ("directory", String::new(), &[][..], String::new()),
         Kind::Symlink(target) => ("symlink", String::new(), &target[..], String::new()),
         Kind::File(file) => {
-            let chunks: Vec<String> =
-                reader.chunks(file).unwrap().iter().map(|chunk| chunk.id().to_string()).collect();
+            let chunks: Vec<String> = reader.chunks(file).unwrap().iter().map(|chunk| chunk.id().to_string()).collect();
             ("file", file.size.to_string(), &[][..], chunks.join(","))
         }
     };

@@ -257,8 +257,20 @@ fn damage(bytes: &mut Vec<u8>, damage: &Damage) {
 
 /// Every decoder with a name of its own; packs and chains go through files and are tested as vaults.
 const DECODERS: [&str; 14] = [
-    "config", "key", "mac", "snapshot", "tombstone", "branch", "entry", "segment", "segments", "chunks", "packs",
-    "footer", "index", "head",
+    "config",
+    "key",
+    "mac",
+    "snapshot",
+    "tombstone",
+    "branch",
+    "entry",
+    "segment",
+    "segments",
+    "chunks",
+    "packs",
+    "footer",
+    "index",
+    "head",
 ];
 
 /// Decodes, and fails where something is taken that would be written otherwise.
