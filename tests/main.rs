@@ -8,4 +8,8 @@
 mod support;
 
 mod backup;
+mod chain;
 mod floors;
+mod health;
+mod index;
+mod keys;
