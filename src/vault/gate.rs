@@ -231,11 +231,12 @@ impl Vault {
     /// # Errors
     /// The first finding of the chain as a refusal; DV313 or DV314 where this copy is behind the witness.
     pub fn require_sound_chain(&self) -> Result<()> {
-        if let Some(refusal) = self.freshness.refusal(&self.store.describe()) {
-            return Err(refusal.into());
+        // First what is wrong with the records: a damaged newest one is also behind, and no older copy.
+        if let Some(finding) = self.chain.findings.first() {
+            return Err(finding.clone().into());
         }
-        match self.chain.findings.first() {
-            Some(finding) => Err(finding.clone().into()),
+        match self.freshness.refusal(&self.store.describe()) {
+            Some(refusal) => Err(refusal.into()),
             None => Ok(()),
         }
     }
