@@ -21,7 +21,7 @@ use crate::vault::catalog::{Catalog, Place, UseIndex};
 use crate::vault::chain::Chain;
 use crate::vault::gate::{self, Access, Found};
 use crate::vault::read::{PackCheck, Reader, check_pack, check_seam};
-use crate::vault::witness::{self, Freshness};
+use crate::vault::witness::Freshness;
 use crate::vault::{Finding, layout, read_error};
 
 /// How much is read.
@@ -494,12 +494,9 @@ impl<'a> Verifier<'a> {
         }
         let verdict = Verdict::of(&findings);
         let sound = findings.iter().all(|finding| finding.code.family() != crate::refusal::Family::CryptoBoundary);
-        if sound
-            && self.chain.findings.is_empty()
-            && !matches!(self.freshness, Freshness::Behind { .. })
-            && let Err(error) = witness::advance(&access.host, &self.found.macs, &self.chain, access.clock.now())
-        {
-            self.notes.push(format!("the witness was not advanced: {error}"));
+        if sound && self.chain.findings.is_empty() && !matches!(self.freshness, Freshness::Behind { .. }) {
+            let (found, chain) = (self.found, &self.chain);
+            self.notes.extend(gate::remember(access, &found.key, &found.macs, chain, &self.freshness));
         }
         Report {
             vault: self.found.macs.vault(),

@@ -239,6 +239,24 @@ pub fn judge(access: &Access, macs: &Macs, chain: &Chain, notes: &mut Vec<String
     })
 }
 
+/// Returns whether this host made the key, and with it the vault, but has no witness of it and no head to expect.
+fn witness_lost(access: &Access, key: &FoundKey, freshness: &Freshness) -> Result<bool> {
+    let made_here = access.host.known_identity()?.is_some_and(|host| host.id == key.key.host);
+    Ok(made_here && *freshness == Freshness::Unproven)
+}
+
+/// Remembers the head of a sound chain. Returns what stood against it, in words.
+///
+/// A lost witness is not made anew by looking: the next write could no longer tell that it was lost.
+pub fn remember(access: &Access, key: &FoundKey, macs: &Macs, chain: &Chain, freshness: &Freshness) -> Option<String> {
+    let advanced = witness_lost(access, key, freshness).and_then(|lost| match lost {
+        true => Ok(Some("the witness was not made anew: this host made the key and should have one; \
+            --expect-head HEAD says that this copy is the newest".to_owned())),
+        false => witness::advance(&access.host, macs, chain, access.clock.now()).map(|()| None),
+    });
+    advanced.unwrap_or_else(|error| Some(format!("the witness was not advanced: {error}")))
+}
+
 impl Vault {
     /// Refuses unless the chain is sound and as new as this host has seen: for writing, and for the word `latest`.
     ///
@@ -261,9 +279,7 @@ impl Vault {
         if !self.chain.findings.is_empty() || self.doubt.is_some() || matches!(self.freshness, Freshness::Behind { .. }) {
             return;
         }
-        if let Err(error) = witness::advance(&access.host, &self.macs, &self.chain, access.clock.now()) {
-            self.notes.push(format!("the witness was not advanced: {error}"));
-        }
+        self.notes.extend(remember(access, &self.key, &self.macs, &self.chain, &self.freshness));
     }
 
     /// Refuses to write where this host made the key but has lost its witness, unless the operator names the head.
@@ -271,8 +287,7 @@ impl Vault {
     /// # Errors
     /// DV316.
     pub fn require_witness(&self, access: &Access) -> Result<()> {
-        let made_here = access.host.known_identity()?.is_some_and(|host| host.id == self.key.key.host);
-        if self.freshness == Freshness::Unproven && made_here {
+        if witness_lost(access, &self.key, &self.freshness)? {
             return Err(Refusal::new(
                 Code::WitnessMissing,
                 format!("this host made the key of vault {} but has no witness of it", self.config.vault),
