@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use devvault::clock::Time;
 use devvault::crypto::{Digest, Id};
-use devvault::format::record::{Body, Branch, Fate, Gone, Head, Host, RecordKind, Tombstone};
+use devvault::format::record::{Body, Branch, Fate, Gone, Head, Host, Record, RecordKind, Tombstone};
 use devvault::ops::verify::Verdict;
 use devvault::ops::{backup, index, restore, snapshots, verify};
 use devvault::progress::Silent;
@@ -291,7 +291,6 @@ fn a_snapshot_of_another_vault_is_foreign() {
         backup_from(&home, &other).unwrap();
     }
     copy_tree(&home.path("other/snapshots/00000004"), &record(&home, 4));
-    copy_tree(&home.path("other/packs"), &home.vault().join("packs"));
     blocked(&home, Code::RecordForeign);
     recoverable(&home, 3, &pictures[2], "proven");
     assert_refused(Code::RecordForeign, home.restore("4", "foreign"));
@@ -404,7 +403,9 @@ fn a_host_that_never_saw_the_vault_says_so_and_goes_on() {
     assert_eq!((report.verdict, report.freshness.to_string().as_str()), (Verdict::Valid, "unproven"));
     assert!(report.not_checked.iter().any(|text| text.contains("freshness")), "{:?}", report.not_checked);
     let fresh = home.access_from(home.other_host("fresh-2"));
-    recoverable_from(&home, &fresh, 2, &pictures[1], "unproven");
+    let restored = unchanged(&home.vault(), || restore_from(&home, &fresh, "2", "restored").unwrap());
+    assert_eq!(restored.freshness.to_string(), "unproven");
+    assert_eq!(picture(&home.path("restored")), pictures[1]);
     let fresh = home.access_from(home.other_host("fresh-3"));
     assert_eq!(backup_from(&home, &fresh).unwrap().snapshot, 4);
     assert_eq!(home.verify_from(&fresh, &[]).unwrap().freshness.to_string(), "proven");
@@ -717,7 +718,7 @@ fn a_snapshot_directory_with_two_records_is_neither() {
     let predecessor = forger.head(2).digest;
     let before = forger.record(3);
     let body = tombstone(&[(1, digest, Fate::Removed)]);
-    let record = devvault::format::record::Record { body, config: before.config, number: 3, predecessor, vault: before.vault };
+    let record = Record { body, config: before.config, number: 3, predecessor, vault: before.vault };
     forger.put_bytes(3, RecordKind::Tombstone, &record.encode());
     blocked(&home, Code::RecordIncomplete);
     assert_refused(Code::RecordIncomplete, home.restore("3", "both"));
