@@ -381,7 +381,10 @@ pub fn names(directory: &Path) -> Vec<String> {
 /// Fails unless the vault holds exactly the same bytes and names after the act as before it.
 #[track_caller]
 pub fn unchanged<T>(vault: &Path, act: impl FnOnce() -> T) -> T {
-    let look = || (fingerprint(vault), names(&vault.join("snapshots")), names(&vault.join("index")), names(vault));
+    let look = || {
+        let all = walkdir::WalkDir::new(vault).into_iter().map(|entry| entry.unwrap().into_path());
+        (fingerprint(vault), all.collect::<std::collections::BTreeSet<_>>())
+    };
     let before = look();
     let result = act();
     assert!(look() == before, "the vault was changed");
