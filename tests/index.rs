@@ -313,7 +313,7 @@ fn index_rebuild_repairs_every_kind_of_damage() {
         let home = home();
         damage(&home);
         let report = rebuild::run(&home.access()).unwrap_or_else(|error| panic!("{name}: {error}"));
-        assert_eq!(report.packs, packs(&home.vault()).len() as u64, "{name}");
+        assert_eq!(report.rebuilt.packs, packs(&home.vault()).len() as u64, "{name}");
         assert_eq!(report.old.is_empty(), name == "lying", "{name}: {:?}", report.old);
         assert_eq!(files(&home).len(), 1, "{name}");
         assert_eq!(right_answers(&home), [const { Vec::<String>::new() }; 3], "{name}");
@@ -344,7 +344,7 @@ fn index_rebuild_with_a_damaged_footer_refuses_and_leaves_the_old_index() {
 #[test]
 fn index_rebuild_of_a_vault_without_packs_makes_an_empty_index() {
     let home = Home::with_vault();
-    assert_eq!(rebuild::run(&home.access()).unwrap().packs, 0);
+    assert_eq!(rebuild::run(&home.access()).unwrap().rebuilt.packs, 0);
     home.write_source(&SMALL_TREE);
     home.backup();
     assert_eq!(home.verify(&[]).unwrap().verdict, Verdict::Valid);
