@@ -130,10 +130,10 @@ fn keeps_modes(_: &Path) -> bool {
 /// DV304.
 pub fn refuse_inside(key: &Path, vault: Option<&Path>) -> Result<()> {
     let real = key.ancestors().find_map(|path| path.canonicalize().ok());
-    let (Some(vault), Some(key)) = (vault, real) else { return Ok(()) };
+    let (Some(vault), Some(real)) = (vault, real) else { return Ok(()) };
     match vault.canonicalize() {
-        Ok(vault) if key.starts_with(&vault) => {
-            refuse(Code::KeyInsideVault, format!("the key file {} lies inside the vault", shown_path(&key)))
+        Ok(vault) if real.starts_with(&vault) => {
+            refuse(Code::KeyInsideVault, format!("the key file {} lies inside the vault", shown_path(key)))
         }
         _ => Ok(()),
     }
