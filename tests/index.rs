@@ -10,7 +10,6 @@ use devvault::format::pack::Footer;
 use devvault::ops::verify::Verdict;
 use devvault::ops::{backup, index as rebuild};
 use devvault::refusal::Code;
-use devvault::vault::layout;
 
 use crate::support::{Forger, Home, SMALL_TREE, assert_refused, copy_tree, flip, names, noise, packs, picture, unchanged};
 
@@ -244,7 +243,7 @@ fn an_index_that_hides_a_chunk_changes_no_answer() {
             block.chunks[0] = ChunkRef(Digest([6; 32]), length);
         }
     });
-    right_answers(&home);
+    assert!(!right_answers(&home)[1].is_empty(), "restore said nothing of the index");
 }
 
 #[test]
@@ -255,7 +254,7 @@ fn an_index_that_points_into_the_wrong_block_changes_no_answer() {
             block.digest = Digest([6; 32]);
         }
     });
-    right_answers(&home);
+    assert!(!right_answers(&home)[1].is_empty(), "restore said nothing of the index");
 }
 
 #[test]
@@ -389,5 +388,4 @@ fn a_merge_with_a_damaged_index_file_loses_no_pack() {
     assert_eq!((report.verdict, report.snapshots.len()), (Verdict::Valid, 12));
     home.restore("12", "restored").unwrap();
     assert_eq!(picture(&home.path("restored")), picture(&home.source()));
-    assert_eq!(layout::INDEX, "index");
 }

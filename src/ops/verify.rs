@@ -137,7 +137,7 @@ pub fn run(access: &Access, selectors: &[Selector], level: Level, progress: &dyn
     let mut catalog = verifier.load_catalog(use_index)?;
     let mut findings = std::mem::take(&mut catalog.findings);
     let catalog = Arc::new(catalog);
-    let reader = Arc::new(Reader::new(Arc::clone(&found.store), Arc::clone(&catalog)));
+    let reader = Arc::new(Reader::new(Arc::clone(&found.store), Arc::clone(&found.macs), Arc::clone(&catalog)));
 
     let mut proof =
         Proof { level, catalog: Arc::clone(&catalog), intact: vec![level == Level::Quick; catalog.place_count()] };

@@ -329,7 +329,7 @@ impl Draft {
         snapshot.packs = self.packs_field(self.pack_uses(read, snapshot.ended))?;
         let mut catalog = Arc::unwrap_or_clone(std::mem::take(&mut self.catalog));
         catalog.extend(&self.sealed);
-        let reader = Arc::new(Reader::new(Arc::clone(&self.store), Arc::new(catalog)));
+        let reader = Arc::new(Reader::new(Arc::clone(&self.store), Arc::clone(&self.macs), Arc::new(catalog)));
         let mut head = chain.head();
         for _ in 0..limits::NUMBER_ATTEMPTS {
             let number = head.number + 1;
