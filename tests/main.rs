@@ -8,6 +8,10 @@
 mod support;
 
 mod backup;
+mod chain;
 mod floors;
 mod format;
+mod health;
+mod index;
+mod keys;
 mod properties;

@@ -7,13 +7,18 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 
 use devvault::clock::{FixedClock, SystemClock, Time};
+use devvault::crypto::{Digest, Macs};
 use devvault::error::{Error, Result};
 use devvault::format::config::Parameters;
+use devvault::format::keyfile::KeyFile;
+use devvault::format::record::{Body, Head, Record, RecordKind};
 use devvault::host::Host;
 use devvault::ops::{backup, init, restore, verify};
 use devvault::progress::Silent;
 use devvault::refusal::{Code, Refusal};
+use devvault::vault::chain::encode_mac_file;
 use devvault::vault::gate::Access;
+use devvault::vault::layout;
 
 /// A home of its own: configuration, state and data, a source and a vault.
 pub struct Home {
@@ -306,4 +311,82 @@ pub fn assert_refused<T: std::fmt::Debug>(code: Code, result: Result<T>) -> Refu
     let refusal = refused(result);
     assert_eq!(refusal.code, code, "{refusal}: {:?}", refusal.causes);
     refusal
+}
+
+/// The vault's own key in the hands of a test: whatever it makes authenticates.
+pub struct Forger {
+    /// Authenticates as the vault's key does.
+    pub macs: Macs,
+    vault: PathBuf,
+}
+
+impl Forger {
+    /// Takes the key of a home's vault.
+    pub fn new(home: &Home) -> Self {
+        let key = KeyFile::decode(&fs::read(home.key()).unwrap()).unwrap();
+        Self { macs: Macs::new(key.secret(), key.vault), vault: home.vault() }
+    }
+
+    /// Returns the file of a record and its bytes.
+    pub fn bytes(&self, number: u64) -> (RecordKind, Vec<u8>) {
+        let read = |kind| {
+            let path = self.vault.join(layout::record_directory(number)).join(layout::record_file(kind));
+            Some((kind, fs::read(path).ok()?))
+        };
+        RecordKind::ALL.into_iter().find_map(read).unwrap()
+    }
+
+    /// Returns a record of the vault.
+    pub fn record(&self, number: u64) -> Record {
+        let (kind, bytes) = self.bytes(number);
+        Record::decode(&bytes, kind).unwrap()
+    }
+
+    /// Returns what names a record.
+    pub fn head(&self, number: u64) -> Head {
+        Head { digest: Digest::of(&self.bytes(number).1), number }
+    }
+
+    /// Puts bytes under a number, authenticated as a record of this kind, over whatever is there.
+    pub fn put_bytes(&self, number: u64, kind: RecordKind, bytes: &[u8]) {
+        let directory = self.vault.join(layout::record_directory(number));
+        fs::create_dir_all(&directory).unwrap();
+        let tag = self.macs.tag(kind.domain(), number, bytes);
+        fs::write(directory.join(layout::record_file(kind)), bytes).unwrap();
+        fs::write(directory.join(layout::record_mac_file(kind)), encode_mac_file(tag)).unwrap();
+    }
+
+    /// Appends an authentic record that continues the record before it.
+    pub fn put(&self, number: u64, body: Body) {
+        let before = self.record(number - 1);
+        let record = Record {
+            body,
+            config: before.config,
+            number,
+            predecessor: self.head(number - 1).digest,
+            vault: before.vault,
+        };
+        self.put_bytes(number, record.kind(), &record.encode());
+    }
+}
+
+/// Returns the names in a directory, ascending.
+pub fn names(directory: &Path) -> Vec<String> {
+    let names = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = names.collect();
+    names.sort();
+    names
+}
+
+/// Fails unless the vault holds exactly the same bytes and names after the act as before it.
+#[track_caller]
+pub fn unchanged<T>(vault: &Path, act: impl FnOnce() -> T) -> T {
+    let look = || {
+        let all = walkdir::WalkDir::new(vault).into_iter().map(|entry| entry.unwrap().into_path());
+        (fingerprint(vault), all.collect::<std::collections::BTreeSet<_>>())
+    };
+    let before = look();
+    let result = act();
+    assert!(look() == before, "the vault was changed");
+    result
 }

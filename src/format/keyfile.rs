@@ -56,7 +56,9 @@ impl KeyFile {
     /// Bytes that are not canonical, another version, a key id that is not that of the secret.
     pub fn decode(bytes: &[u8]) -> Result<Self, Malformed> {
         let body = bytes.strip_suffix(b"\n").ok_or_else(|| Malformed::new("the file has no line end; is it cut?"))?;
-        let key: Self = serde_json::from_slice(body).map_err(Malformed::new)?;
+        // The parser's own words quote what it did not expect, and that may be the secret.
+        let key: Self = serde_json::from_slice(body)
+            .map_err(|error| Malformed::new(format!("it is no key file from byte {} on", error.column())))?;
         if *key.encode() != bytes {
             return Err(Malformed::new("the JSON is not in canonical form"));
         }

@@ -139,7 +139,7 @@ pub fn run(access: &Access, source: &Path, options: &Options, progress: &dyn Pro
     let mut draft = Draft::begin(&vault, &lock, Arc::clone(&catalog), pool.clone(), &origin)?;
     let directory = draft.directory();
 
-    let reader = Arc::new(Reader::new(Arc::clone(&vault.store), catalog));
+    let reader = Arc::new(Reader::new(Arc::clone(&vault.store), Arc::clone(&vault.macs), catalog));
     let mut taker = Taker {
         draft: &mut draft,
         reader: Arc::clone(&reader),
@@ -275,7 +275,7 @@ fn vouched_packs(
     notes: &mut Vec<String>,
 ) -> Result<(Arc<Catalog>, BTreeMap<Digest, Time>)> {
     let mut read: BTreeMap<Digest, Time> = BTreeMap::new();
-    let reader = Reader::new(Arc::clone(&vault.store), Arc::new(catalog));
+    let reader = Reader::new(Arc::clone(&vault.store), Arc::clone(&vault.macs), Arc::new(catalog));
     for (_, snapshot) in vault.chain.snapshots() {
         for pack in reader.packs(snapshot).unwrap_or_default() {
             let latest = read.entry(pack.0).or_insert(pack.2);

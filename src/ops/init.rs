@@ -39,13 +39,22 @@ pub struct Report {
 /// DV407 where the place is not empty, DV304 where the key would lie inside the vault, DV401 to DV403 where the medium
 /// refuses, DV410 where the key or the witness cannot be written.
 pub fn run(access: &Access, parameters: Parameters) -> Result<Report> {
-    let path = prepare(&access.vault)?;
+    let (path, made) = prepare(&access.vault)?;
+    let given = access.key_file.clone();
+    let planned = given.clone().unwrap_or_else(|| access.host.key_path(Id([0; 16])));
+    if let Err(error) = key::refuse_inside(&planned, Some(&path)) {
+        // Before anything lies in it: what is refused leaves nothing behind.
+        if made {
+            let _ = fs::remove_dir(&path);
+        }
+        return Err(error);
+    }
     let random = |error| Error::environment("draw random bytes", error);
     let secret = Secret::random().map_err(random)?;
     let vault = Id::random().map_err(random)?;
     let host = access.host.identity()?;
     let now = access.clock.now();
-    let key_path = access.key_file.clone().unwrap_or_else(|| access.host.key_path(vault));
+    let key_path = given.unwrap_or_else(|| access.host.key_path(vault));
     let store =
         LocalStore::open(&path).map_err(|error| Error::environment(format!("open {}", shown_path(&path)), error))?;
     probe(&store)?;
@@ -69,8 +78,9 @@ pub fn run(access: &Access, parameters: Parameters) -> Result<Report> {
     })
 }
 
-/// Makes the directory, or makes sure that it is empty.
-fn prepare(path: &Path) -> Result<PathBuf> {
+/// Makes the directory, or makes sure that it is empty. Returns its real path, and whether it was made.
+fn prepare(path: &Path) -> Result<(PathBuf, bool)> {
+    let mut made = false;
     match fs::read_dir(path) {
         Ok(mut names) => {
             if names.next().is_some() {
@@ -82,13 +92,14 @@ fn prepare(path: &Path) -> Result<PathBuf> {
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             fs::create_dir_all(path).map_err(|error| forbidden(path, &error))?;
+            made = true;
         }
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
             return refuse(Code::NotEmpty, format!("{} is not a directory", shown_path(path)));
         }
         Err(error) => return Err(forbidden(path, &error)),
     }
-    fs::canonicalize(path).map_err(|error| forbidden(path, &error))
+    fs::canonicalize(path).map(|path| (path, made)).map_err(|error| forbidden(path, &error))
 }
 
 fn forbidden(path: &Path, error: &io::Error) -> Error {

@@ -41,7 +41,7 @@ pub fn run(
     let (number, snapshot) = select::select(&vault, &place.snapshot)?;
     let catalog = Catalog::load(&*vault.store, &vault.macs, UseIndex::Yes)
         .map_err(|error| read_error(&*vault.store, layout::PACKS, &error))?;
-    let reader = Arc::new(Reader::new(Arc::clone(&vault.store), Arc::new(catalog)));
+    let reader = Arc::new(Reader::new(Arc::clone(&vault.store), Arc::clone(&vault.macs), Arc::new(catalog)));
     let pool = Pool::new();
     let mut entries = 0;
     for batch in reader.entries_within(&pool, &snapshot.lists, &place.path) {

@@ -22,7 +22,7 @@ use crate::fsys::{self, Dir, ObjectKind};
 use crate::path::EntryPath;
 use crate::pool::{Pool, Task};
 use crate::progress::{Phase, Progress};
-use crate::refusal::{Code, Refusal};
+use crate::refusal::{Code, Family, Refusal};
 use crate::vault::catalog::{Catalog, Place, UseIndex};
 use crate::vault::gate::{self, Access, Vault};
 use crate::vault::read::Reader;
@@ -92,13 +92,23 @@ pub fn run(
     let (number, snapshot) = select::select(&vault, &selection.snapshot)?;
     let target = Target::preflight(destination, &vault)?;
     let pool = Pool::new();
-    let catalog = Catalog::load(&*vault.store, &vault.macs, UseIndex::Yes)
-        .map_err(|error| read_error(&*vault.store, layout::PACKS, &error))?;
     let mut notes = vault.notes.clone();
-    notes.extend(catalog.index.ignored.iter().map(|reason| format!("the index was not used completely: {reason}")));
-    let reader = Arc::new(Reader::new(Arc::clone(&vault.store), Arc::new(catalog)));
+    let mut reader = Arc::new(open_reader(&vault, UseIndex::Yes)?);
+    let index = &reader.catalog().index;
+    notes.extend(index.ignored.iter().map(|reason| format!("the index was not used completely: {reason}")));
+    let indexed = index.packs_indexed > 0;
+    let look = |reader: &Arc<Reader>| Part { reader, pool: &pool, snapshot, selection: &selection.path }.preflight(&target);
+    let counts = match look(&reader) {
+        Err(error) if indexed && error.code().is_some_and(|code| code.family() == Family::SnapshotIntegrity) => {
+            // The index may be what is wrong: the packs themselves decide.
+            reader = Arc::new(open_reader(&vault, UseIndex::No)?);
+            let counts = look(&reader)?;
+            notes.push(INDEX_WRONG.into());
+            counts
+        }
+        other => other?,
+    };
     let part = Part { reader: &reader, pool: &pool, snapshot, selection: &selection.path };
-    let counts = part.preflight(&target)?;
 
     let staging = target.stage()?;
     let written = part
@@ -116,6 +126,9 @@ pub fn run(
         })
     })?;
 
+    if reader.index_was_wrong() {
+        notes.push(INDEX_WRONG.into());
+    }
     if target.existed {
         notes.push(
             "the empty destination was replaced by the restored directory; it is a new object of the same name".into(),
@@ -140,6 +153,15 @@ pub fn run(
         seconds: begun.elapsed().as_secs_f64(),
         notes,
     })
+}
+
+const INDEX_WRONG: &str = "the index was wrong about where content lies and was ignored; \
+    `devvault index rebuild` makes it anew";
+
+fn open_reader(vault: &Vault, use_index: UseIndex) -> Result<Reader> {
+    let catalog = Catalog::load(&*vault.store, &vault.macs, use_index)
+        .map_err(|error| read_error(&*vault.store, layout::PACKS, &error))?;
+    Ok(Reader::new(Arc::clone(&vault.store), Arc::clone(&vault.macs), Arc::new(catalog)))
 }
 
 /// A destination that was found safe.

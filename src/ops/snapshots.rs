@@ -36,7 +36,7 @@ pub struct Report {
     pub freshness: Freshness,
     /// Every authentic snapshot, ascending.
     pub snapshots: Vec<Line>,
-    /// What is wrong with the chain; the listing is complete only without it.
+    /// What is wrong with the chain or this host's witness; the listing is complete only without it.
     pub findings: Vec<Finding>,
     /// What should be said besides.
     pub notes: Vec<String>,
@@ -57,12 +57,13 @@ pub fn run(access: &Access) -> Result<Report> {
         counts: snapshot.counts,
         tags: snapshot.tags.clone(),
     });
+    let findings = vault.chain.findings.iter().cloned().chain(vault.doubt).collect();
     Ok(Report {
         vault: vault.config.vault,
         head: vault.chain.head(),
         snapshots: snapshots.collect(),
         freshness: vault.freshness,
-        findings: vault.chain.findings,
+        findings,
         notes: vault.notes,
     })
 }

@@ -60,7 +60,7 @@ pub struct Report {
     pub incomplete: Vec<String>,
     /// Files that do not belong to the vault.
     pub foreign: Vec<String>,
-    /// What is wrong with records and footers; content was not read.
+    /// What is wrong with records, footers and this host's witness; content was not read.
     pub findings: Vec<Finding>,
     /// What should be said besides.
     pub notes: Vec<String>,
@@ -107,6 +107,7 @@ pub fn run(access: &Access) -> Result<Report> {
         root.into_iter().filter(|listed| !known(&listed.name)).map(|listed| crate::path::shown(listed.name.as_bytes())),
     );
     let mut findings = vault.chain.findings.clone();
+    findings.extend(vault.doubt.iter().cloned());
     findings.extend(catalog.findings.iter().cloned());
     Ok(Report {
         vault: vault.config.vault,

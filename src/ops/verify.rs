@@ -21,7 +21,7 @@ use crate::vault::catalog::{Catalog, Place, UseIndex};
 use crate::vault::chain::Chain;
 use crate::vault::gate::{self, Access, Found};
 use crate::vault::read::{PackCheck, Reader, check_pack, check_seam};
-use crate::vault::witness::{self, Freshness};
+use crate::vault::witness::Freshness;
 use crate::vault::{Finding, layout, read_error};
 
 /// How much is read.
@@ -137,7 +137,7 @@ pub fn run(access: &Access, selectors: &[Selector], level: Level, progress: &dyn
     let mut catalog = verifier.load_catalog(use_index)?;
     let mut findings = std::mem::take(&mut catalog.findings);
     let catalog = Arc::new(catalog);
-    let reader = Arc::new(Reader::new(Arc::clone(&found.store), Arc::clone(&catalog)));
+    let reader = Arc::new(Reader::new(Arc::clone(&found.store), Arc::clone(&found.macs), Arc::clone(&catalog)));
 
     let mut proof =
         Proof { level, catalog: Arc::clone(&catalog), intact: vec![level == Level::Quick; catalog.place_count()] };
@@ -230,6 +230,8 @@ impl<'a> Verifier<'a> {
                 Ok(number) => {
                     numbers.insert(number);
                 }
+                // What is wrong with the chain says more than that nothing is left of it.
+                Err(Error::Refused(_)) if matches!(selector, Selector::Latest(_)) && !self.findings.is_empty() => {}
                 Err(Error::Refused(refusal)) => {
                     let damaged = match selector {
                         Selector::Number(number) => self
@@ -494,12 +496,9 @@ impl<'a> Verifier<'a> {
         }
         let verdict = Verdict::of(&findings);
         let sound = findings.iter().all(|finding| finding.code.family() != crate::refusal::Family::CryptoBoundary);
-        if sound
-            && self.chain.findings.is_empty()
-            && !matches!(self.freshness, Freshness::Behind { .. })
-            && let Err(error) = witness::advance(&access.host, &self.found.macs, &self.chain, access.clock.now())
-        {
-            self.notes.push(format!("the witness was not advanced: {error}"));
+        if sound && self.chain.findings.is_empty() && !matches!(self.freshness, Freshness::Behind { .. }) {
+            let (found, chain) = (self.found, &self.chain);
+            self.notes.extend(gate::remember(access, &found.key, &found.macs, chain, &self.freshness));
         }
         Report {
             vault: self.found.macs.vault(),

@@ -33,6 +33,8 @@ pub struct Chain {
     links: BTreeMap<u64, Link>,
     gone: BTreeMap<u64, Gone>,
     config: Option<Digest>,
+    // What is left of `DIAGNOSIS_BYTES_MAX`.
+    diagnosis_bytes: u64,
     /// What is wrong with it.
     pub findings: Vec<Finding>,
     /// Directories of snapshots that were never finalized.
@@ -41,7 +43,8 @@ pub struct Chain {
     pub foreign: Vec<String>,
 }
 
-/// How many bytes may be authenticated again to find the number that a misplaced record belongs to.
+/// How many bytes may be authenticated again, in one reading of the chain, to find the numbers that misplaced records
+/// belong to.
 const DIAGNOSIS_BYTES_MAX: u64 = 256 << 20;
 
 /// Bytes of a record and what they were found to be.
@@ -83,7 +86,7 @@ impl Chain {
     }
 
     fn read_once(store: &dyn Store, macs: &Macs, config: Option<Digest>) -> io::Result<Self> {
-        let mut chain = Self { config, ..Self::default() };
+        let mut chain = Self { config, diagnosis_bytes: DIAGNOSIS_BYTES_MAX, ..Self::default() };
         let mut numbers = Vec::new();
         for listed in store.list(layout::SNAPSHOTS)? {
             match layout::record_number(&listed.name) {
@@ -179,7 +182,7 @@ impl Chain {
         {
             return Read::Authentic(kind, bytes);
         }
-        let (code, detail) = diagnose(macs, kind, &bytes, tag, highest);
+        let (code, detail) = diagnose(macs, kind, &bytes, tag, highest, &mut self.diagnosis_bytes);
         self.find(code, number, detail);
         Read::Nothing
     }
@@ -307,7 +310,16 @@ pub fn claimed_vault(bytes: &[u8]) -> Option<crate::crypto::Id> {
 }
 
 /// Says what a record is whose tag does not verify under its own number: the words differ, the answer is no.
-fn diagnose(macs: &Macs, kind: RecordKind, bytes: &[u8], tag: Option<[u8; MAC_BYTES]>, highest: u64) -> (Code, String) {
+///
+/// `bytes_left` is what all such searches together may still authenticate.
+fn diagnose(
+    macs: &Macs,
+    kind: RecordKind,
+    bytes: &[u8],
+    tag: Option<[u8; MAC_BYTES]>,
+    highest: u64,
+    bytes_left: &mut u64,
+) -> (Code, String) {
     match claimed_vault(bytes) {
         Some(vault) if vault != macs.vault() => {
             return (Code::RecordForeign, format!("it names vault {vault}, this is vault {}", macs.vault()));
@@ -318,8 +330,10 @@ fn diagnose(macs: &Macs, kind: RecordKind, bytes: &[u8], tag: Option<[u8; MAC_BY
         return (Code::RecordForged, "the .hmac file does not hold 64 hexadecimal digits and a line end".into());
     };
     // Beyond the highest number too: the newest record may have been moved down over a deleted one. Bounded, because
-    // the numbers and lengths are not authentic and only words depend on the answer.
-    let tries = (DIAGNOSIS_BYTES_MAX / (bytes.len() as u64 + 64)).min(highest.saturating_add(64));
+    // the numbers, lengths and counts are not authentic and only words depend on the answer.
+    let bytes_each = bytes.len() as u64 + 64;
+    let tries = (*bytes_left / bytes_each).min(highest.saturating_add(64));
+    *bytes_left -= tries * bytes_each;
     let own = (1..=tries).find(|&other| macs.verifies(kind.domain(), other, bytes, &tag));
     match own {
         Some(other) => (Code::RecordMisplaced, format!("it is authentic as record {other}")),

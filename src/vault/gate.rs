@@ -159,6 +159,8 @@ pub struct Vault {
     pub chain: Chain,
     /// How the chain stands to what this host has seen.
     pub freshness: Freshness,
+    /// Why this host's witness cannot be trusted, if so; what a number names is as authentic without it.
+    pub doubt: Option<Finding>,
     /// What should be said about key, witness or state, in words.
     pub notes: Vec<String>,
 }
@@ -166,8 +168,8 @@ pub struct Vault {
 /// Opens a vault for reading; findings in the chain do not stop it.
 ///
 /// # Errors
-/// Whatever [`find`] refuses; DV307 or DV308 where `vault.json` is not authentic or not known; DV315 where the witness
-/// cannot be trusted; DV317 where the expected head does not occur.
+/// Whatever [`find`] refuses; DV307 or DV308 where `vault.json` is not authentic or not known; DV317 where the expected
+/// head does not occur. A witness that cannot be trusted does not stop it: see [`Vault::doubt`].
 pub fn open(access: &Access) -> Result<Vault> {
     read_chain(access, find(access)?)
 }
@@ -176,7 +178,8 @@ pub fn open(access: &Access) -> Result<Vault> {
 ///
 /// # Errors
 /// Whatever [`open`] refuses; DV404 where another process writes, DV402 where the vault may not be written; any finding
-/// in the chain; DV313 or DV314 where this copy is behind the witness; DV316 where the witness is lost.
+/// in the chain; DV313 or DV314 where this copy is behind the witness; DV315 where the witness cannot be trusted; DV316
+/// where it is lost.
 pub fn open_for_writing(access: &Access) -> Result<(Vault, WriteLock)> {
     let found = find(access)?;
     if let Err(finding) = found.config {
@@ -194,8 +197,19 @@ fn read_chain(access: &Access, found: Found) -> Result<Vault> {
     let chain = Chain::read(&*found.store, &found.macs, Some(config_digest))
         .map_err(|error| read_error(&*found.store, layout::SNAPSHOTS, &error))?;
     let mut notes: Vec<String> = found.key.note.iter().cloned().collect();
-    let freshness = judge(access, &found.macs, &chain, &mut notes)?;
-    Ok(Vault { store: found.store, key: found.key, macs: found.macs, config, config_digest, chain, freshness, notes })
+    let (freshness, doubt) = match judge(access, &found.macs, &chain, &mut notes) {
+        Err(Error::Refused(refusal)) if refusal.code == Code::WitnessUnreadable => {
+            notes.push(format!("freshness is unproven: {}", refusal.message));
+            (Freshness::Unproven, Some(witness_finding(access, &found.macs, &refusal)))
+        }
+        other => (other?, None),
+    };
+    Ok(Vault { store: found.store, key: found.key, macs: found.macs, config, config_digest, chain, freshness, doubt, notes })
+}
+
+fn witness_finding(access: &Access, macs: &Macs, refusal: &Refusal) -> Finding {
+    let path = access.host.witness_path(macs.vault());
+    Finding::new(refusal.code, shown_path(&path), refusal.causes.join("; "))
 }
 
 /// Decides how a chain stands to this host's witness and to the head that the operator expects.
@@ -225,29 +239,47 @@ pub fn judge(access: &Access, macs: &Macs, chain: &Chain, notes: &mut Vec<String
     })
 }
 
+/// Returns whether this host made the key, and with it the vault, but has no witness of it and no head to expect.
+fn witness_lost(access: &Access, key: &FoundKey, freshness: &Freshness) -> Result<bool> {
+    let made_here = access.host.known_identity()?.is_some_and(|host| host.id == key.key.host);
+    Ok(made_here && *freshness == Freshness::Unproven)
+}
+
+/// Remembers the head of a sound chain. Returns what stood against it, in words.
+///
+/// A lost witness is not made anew by looking: the next write could no longer tell that it was lost.
+pub fn remember(access: &Access, key: &FoundKey, macs: &Macs, chain: &Chain, freshness: &Freshness) -> Option<String> {
+    let advanced = witness_lost(access, key, freshness).and_then(|lost| match lost {
+        true => Ok(Some("the witness was not made anew: this host made the key and should have one; \
+            --expect-head HEAD says that this copy is the newest".to_owned())),
+        false => witness::advance(&access.host, macs, chain, access.clock.now()).map(|()| None),
+    });
+    advanced.unwrap_or_else(|error| Some(format!("the witness was not advanced: {error}")))
+}
+
 impl Vault {
     /// Refuses unless the chain is sound and as new as this host has seen: for writing, and for the word `latest`.
     ///
     /// # Errors
-    /// The first finding of the chain as a refusal; DV313 or DV314 where this copy is behind the witness.
+    /// The first finding of the chain as a refusal; DV313 or DV314 where this copy is behind the witness; DV315 where
+    /// the witness cannot be trusted.
     pub fn require_sound_chain(&self) -> Result<()> {
-        if let Some(refusal) = self.freshness.refusal(&self.store.describe()) {
-            return Err(refusal.into());
+        // First what is wrong with the records: a damaged newest one is also behind, and no older copy.
+        if let Some(finding) = self.chain.findings.first().or(self.doubt.as_ref()) {
+            return Err(finding.clone().into());
         }
-        match self.chain.findings.first() {
-            Some(finding) => Err(finding.clone().into()),
+        match self.freshness.refusal(&self.store.describe()) {
+            Some(refusal) => Err(refusal.into()),
             None => Ok(()),
         }
     }
 
     /// Remembers the chain's head, unless the chain has findings or is behind. A failure becomes a note.
     pub fn advance_witness(&mut self, access: &Access) {
-        if !self.chain.findings.is_empty() || matches!(self.freshness, Freshness::Behind { .. }) {
+        if !self.chain.findings.is_empty() || self.doubt.is_some() || matches!(self.freshness, Freshness::Behind { .. }) {
             return;
         }
-        if let Err(error) = witness::advance(&access.host, &self.macs, &self.chain, access.clock.now()) {
-            self.notes.push(format!("the witness was not advanced: {error}"));
-        }
+        self.notes.extend(remember(access, &self.key, &self.macs, &self.chain, &self.freshness));
     }
 
     /// Refuses to write where this host made the key but has lost its witness, unless the operator names the head.
@@ -255,8 +287,7 @@ impl Vault {
     /// # Errors
     /// DV316.
     pub fn require_witness(&self, access: &Access) -> Result<()> {
-        let made_here = access.host.known_identity()?.is_some_and(|host| host.id == self.key.key.host);
-        if self.freshness == Freshness::Unproven && made_here {
+        if witness_lost(access, &self.key, &self.freshness)? {
             return Err(Refusal::new(
                 Code::WitnessMissing,
                 format!("this host made the key of vault {} but has no witness of it", self.config.vault),

@@ -11,7 +11,10 @@ use super::{Finding, layout, sweep};
 use crate::crypto::{Digest, Id, Macs, random};
 use crate::format::index::{self, IndexedPack};
 use crate::limits;
-use crate::store::Store;
+use crate::store::{Listed, NameKind, Store};
+
+/// Begins the name of an index file that is being written.
+const DRAFT_PREFIX: &str = ".new-";
 
 /// Reads every index file; what does not authenticate is ignored and noted.
 pub(super) fn read(store: &dyn Store, macs: &Macs, state: &mut IndexState) -> HashMap<Digest, IndexedPack> {
@@ -52,14 +55,13 @@ pub fn add(store: &dyn Store, macs: &Macs, packs: &[IndexedPack]) -> io::Result<
     if packs.is_empty() {
         return Ok(());
     }
-    let files: Vec<String> =
-        store.list(layout::INDEX)?.into_iter().map(|file| file.name).filter(|name| index_id(name).is_some()).collect();
+    let files: Vec<String> = own_files(store)?.into_iter().filter(|name| index_id(name).is_some()).collect();
     if files.len() < limits::INDEX_FILES_MAX {
         return write_file(store, macs, packs);
     }
     let mut all = packs.to_vec();
     for name in &files {
-        let bytes = store.read(&format!("{}/{name}", layout::INDEX), limits::INDEX_BYTES_MAX)?;
+        let bytes = store.read(&format!("{}/{name}", layout::INDEX), limits::INDEX_BYTES_MAX).unwrap_or_default();
         // A file that does not authenticate is worth nothing: its packs' footers are read again.
         all.extend(index::decode(macs, &bytes).unwrap_or_default());
     }
@@ -74,16 +76,33 @@ pub fn add(store: &dyn Store, macs: &Macs, packs: &[IndexedPack]) -> io::Result<
 /// # Errors
 /// The medium refuses.
 fn replace(store: &dyn Store, macs: &Macs, packs: &[IndexedPack]) -> io::Result<u64> {
-    let old: Vec<String> = store.list(layout::INDEX)?.into_iter().map(|file| file.name).collect();
+    let old = own_files(store)?;
     write_file(store, macs, packs)?;
     sweep::discard_index(store, &old)?;
     Ok(old.len() as u64)
 }
 
+/// Returns the files that belong to the index, unfinished ones too, and makes its directory where it is missing. What
+/// else lies there is not the index's to remove.
+fn own_files(store: &dyn Store) -> io::Result<Vec<String>> {
+    let listed = match store.list(layout::INDEX) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            store.create_directory(layout::INDEX)?;
+            store.sync_directory("")?;
+            return Ok(Vec::new());
+        }
+        other => other?,
+    };
+    let own = |file: &Listed| {
+        file.kind == NameKind::File && (index_id(&file.name).is_some() || file.name.starts_with(DRAFT_PREFIX))
+    };
+    Ok(listed.into_iter().filter(own).map(|file| file.name).collect())
+}
+
 fn write_file(store: &dyn Store, macs: &Macs, packs: &[IndexedPack]) -> io::Result<()> {
     let id = Id(random()?);
     // Written under another name first, so that no reader meets half of it.
-    let (draft, path) = (format!("{}/.new-{id}", layout::INDEX), layout::index_path(id));
+    let (draft, path) = (format!("{}/{DRAFT_PREFIX}{id}", layout::INDEX), layout::index_path(id));
     write_durably(store, &draft, &index::encode(macs, packs))?;
     store.rename_new(&draft, &path)?;
     store.sync_directory(layout::INDEX)

@@ -123,15 +123,17 @@ fn keeps_modes(_: &Path) -> bool {
     true
 }
 
-/// Refuses a key that lies inside the vault that it opens: who has the vault would have the key.
+/// Refuses a key that lies inside the vault that it opens: who has the vault would have the key. What does not exist
+/// yet lies where its nearest directory does.
 ///
 /// # Errors
 /// DV304.
 pub fn refuse_inside(key: &Path, vault: Option<&Path>) -> Result<()> {
-    let (Some(vault), Ok(key)) = (vault, key.canonicalize()) else { return Ok(()) };
+    let real = key.ancestors().find_map(|path| path.canonicalize().ok());
+    let (Some(vault), Some(real)) = (vault, real) else { return Ok(()) };
     match vault.canonicalize() {
-        Ok(vault) if key.starts_with(&vault) => {
-            refuse(Code::KeyInsideVault, format!("the key file {} lies inside the vault", shown_path(&key)))
+        Ok(vault) if real.starts_with(&vault) => {
+            refuse(Code::KeyInsideVault, format!("the key file {} lies inside the vault", shown_path(key)))
         }
         _ => Ok(()),
     }

@@ -2,9 +2,9 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use super::catalog::{Catalog, Place};
+use super::catalog::{Catalog, Place, UseIndex};
 use super::{Finding, layout};
 use crate::crypto::{Digest, Macs};
 use crate::format::Malformed;
@@ -25,7 +25,10 @@ const CACHED_BLOCKS_MAX: usize = 16;
 /// Reads chunks and what is made of them.
 pub struct Reader {
     store: Arc<dyn Store>,
+    macs: Arc<Macs>,
     catalog: Arc<Catalog>,
+    // Made when the index turns out to be wrong.
+    second: OnceLock<Option<Box<Reader>>>,
     files: Mutex<Recent<u32, Arc<dyn StoredFile>>>,
     blocks: Mutex<Recent<u32, Arc<Vec<u8>>>>,
     decoders: Mutex<Vec<Decoder>>,
@@ -33,10 +36,12 @@ pub struct Reader {
 
 impl Reader {
     /// Reads from a store by a catalog.
-    pub fn new(store: Arc<dyn Store>, catalog: Arc<Catalog>) -> Self {
+    pub fn new(store: Arc<dyn Store>, macs: Arc<Macs>, catalog: Arc<Catalog>) -> Self {
         Self {
             store,
+            macs,
             catalog,
+            second: OnceLock::new(),
             files: Mutex::new(Recent::new(OPEN_PACKS_MAX)),
             blocks: Mutex::new(Recent::new(CACHED_BLOCKS_MAX)),
             decoders: Mutex::default(),
@@ -53,7 +58,25 @@ impl Reader {
         self.catalog
     }
 
-    /// Returns a chunk's bytes after their hash matched. Every place is tried before it is refused.
+    /// Returns whether the index was wrong about a place, so that the packs themselves were asked.
+    pub fn index_was_wrong(&self) -> bool {
+        self.second.get().is_some_and(Option::is_some)
+    }
+
+    /// Returns a reader that goes by the packs' own footers, where this one goes by the index.
+    fn second(&self) -> Option<&Self> {
+        let make = || {
+            if self.catalog.index.packs_indexed == 0 {
+                return None;
+            }
+            let catalog = Catalog::load(&*self.store, &self.macs, UseIndex::No).ok()?;
+            Some(Box::new(Self::new(Arc::clone(&self.store), Arc::clone(&self.macs), Arc::new(catalog))))
+        };
+        self.second.get_or_init(make).as_deref()
+    }
+
+    /// Returns a chunk's bytes after their hash matched. Every place is tried before it is refused; where the index
+    /// named them, those that the packs themselves name too.
     ///
     /// # Errors
     /// DV102 where no pack holds it, DV103 where every place is damaged, DV110 where the medium fails.
@@ -64,6 +87,9 @@ impl Reader {
                 Ok(bytes) => return Ok(bytes),
                 Err(finding) => failure = Some(finding),
             }
+        }
+        if let Some(second) = self.second() {
+            return second.chunk(chunk);
         }
         Err(failure.unwrap_or_else(|| {
             let subject = format!("chunk {}", chunk.id());

@@ -86,7 +86,8 @@ impl Freshness {
 pub fn read(host: &Host, macs: &Macs) -> Result<Option<Witness>> {
     let path = host.witness_path(macs.vault());
     let bytes = match replace::read(&path, limits::CONFIG_BYTES_MAX * 16) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        // A file where its directory should be holds no witness either; verify and restore go on without.
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(None),
         other => other.map_err(|error| unreadable(&path, error))?,
     };
     decode(&bytes, macs).map(Some).map_err(|reason| unreadable(&path, reason).into())

@@ -301,9 +301,24 @@ impl Draft {
     ///
     /// # Errors
     /// The medium refuses; what was written reads back differently or is incomplete (DV109, evidence stays); DV408
-    /// where the number is taken again and again.
+    /// where the number is taken again and again. Where the medium is full (DV403) the draft is given up.
     pub fn finalize(
         mut self,
+        snapshot: Snapshot,
+        chain: &Chain,
+        config: Digest,
+        read: &BTreeMap<Digest, Time>,
+        trusted: &HashSet<Digest>,
+    ) -> Result<Finalized> {
+        match self.publish_next(snapshot, chain, config, read, trusted) {
+            // No doubt about the vault: what is left would only take more of the room that is missing.
+            Err(error) if error.code() == Some(Code::NoSpace) => Err(error.written(|| self.abandon())),
+            other => other,
+        }
+    }
+
+    fn publish_next(
+        &mut self,
         mut snapshot: Snapshot,
         chain: &Chain,
         config: Digest,
@@ -314,7 +329,7 @@ impl Draft {
         snapshot.packs = self.packs_field(self.pack_uses(read, snapshot.ended))?;
         let mut catalog = Arc::unwrap_or_clone(std::mem::take(&mut self.catalog));
         catalog.extend(&self.sealed);
-        let reader = Arc::new(Reader::new(Arc::clone(&self.store), Arc::new(catalog)));
+        let reader = Arc::new(Reader::new(Arc::clone(&self.store), Arc::clone(&self.macs), Arc::new(catalog)));
         let mut head = chain.head();
         for _ in 0..limits::NUMBER_ATTEMPTS {
             let number = head.number + 1;
@@ -336,7 +351,7 @@ impl Draft {
                     head: Head { digest: Digest::of(&bytes), number },
                     snapshot,
                     bytes_stored: packs + bytes.len() as u64 + limits::MAC_FILE_BYTES,
-                    packs: self.sealed,
+                    packs: std::mem::take(&mut self.sealed),
                 });
             }
             // Another host took the number, on a medium whose locks do not reach it.
