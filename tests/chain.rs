@@ -595,7 +595,13 @@ fn a_tag_has_exactly_one_form() {
     let (home, _) = three();
     let path = record(&home, 3).join("manifest.hmac");
     let intact = fs::read_to_string(&path).unwrap();
-    for other in [intact.to_uppercase(), intact.trim_end().to_owned(), format!("{intact}\n"), format!(" {intact}"), String::new()] {
+    for other in [
+        intact.to_uppercase(),
+        intact.trim_end().to_owned(),
+        format!("{intact}\n"),
+        format!(" {intact}"),
+        String::new(),
+    ] {
         fs::write(&path, &other).unwrap();
         let report = home.verify(&[]).unwrap();
         assert_eq!(report.verdict, Verdict::Invalid, "{other:?}");

@@ -10,7 +10,9 @@ use devvault::progress::Silent;
 use devvault::refusal::Code;
 use devvault::vault::gate::Access;
 
-use crate::support::{Home, SMALL_TREE, assert_refused, copy_tree, fingerprint, names, noise, picture, small, unchanged};
+use crate::support::{
+    Home, SMALL_TREE, assert_refused, copy_tree, fingerprint, names, noise, picture, small, unchanged,
+};
 
 /// Fails unless every act on a place refuses with this code.
 #[track_caller]
@@ -36,7 +38,8 @@ fn a_vault_that_was_named_and_is_not_there_is_never_made() {
     let (exit, refused) = home.json(&["backup", source.to_str().unwrap()]);
     assert_eq!((exit, &refused["code"], &refused["changed"]), (14, &"DV406".into(), &false.into()));
     let mut program = home.program();
-    let output = program.env("DEVVAULT_VAULT", home.vault()).args(["--json", "backup"]).arg(home.source()).output().unwrap();
+    let output =
+        program.env("DEVVAULT_VAULT", home.vault()).args(["--json", "backup"]).arg(home.source()).output().unwrap();
     assert_eq!(output.status.code(), Some(14));
     assert!(!home.vault().exists());
     assert_eq!(fingerprint(&home.path("config")), config);
@@ -248,8 +251,14 @@ fn in_namespace(home: &Home, script: &str) -> Option<Output> {
     command.arg(if own { "-m" } else { "-Urm" });
     let prelude = "set -e; devvault() { \"$P\" --vault \"$V\" \"$@\"; }; ";
     command.args(["sh", "-c", &format!("{prelude}{script}")]);
-    command.env("P", env!("CARGO_BIN_EXE_devvault")).env("V", home.vault()).env("S", home.source()).env("H", home.path(""));
-    let probe = Command::new("unshare").args([if own { "-m" } else { "-Urm" }, "mount", "-t", "tmpfs", "none", "/mnt"]).output();
+    command
+        .env("P", env!("CARGO_BIN_EXE_devvault"))
+        .env("V", home.vault())
+        .env("S", home.source())
+        .env("H", home.path(""));
+    let probe = Command::new("unshare")
+        .args([if own { "-m" } else { "-Urm" }, "mount", "-t", "tmpfs", "none", "/mnt"])
+        .output();
     match probe {
         Ok(output) if output.status.success() => Some(command.output().unwrap()),
         other => {
@@ -295,7 +304,8 @@ fn a_vault_on_read_only_media_verifies_and_restores_and_refuses_writes() {
 #[test]
 fn a_medium_with_too_little_room_is_refused_before_anything_is_written() {
     let home = Home::with_snapshot();
-    let script = "mkdir \"$H/copy\"; mount -t tmpfs -o size=8m tmpfs \"$H/copy\"; cp -a \"$V/.\" \"$H/copy\"; V=\"$H/copy\"
+    let script =
+        "mkdir \"$H/copy\"; mount -t tmpfs -o size=8m tmpfs \"$H/copy\"; cp -a \"$V/.\" \"$H/copy\"; V=\"$H/copy\"
         find \"$V\" -type f -exec sha256sum {} + | sort >\"$H/before\"
         set +e; devvault --json backup \"$S\" >\"$H/backup.json\"; [ $? = 14 ] || exit 101; set -e
         find \"$V\" -type f -exec sha256sum {} + | sort >\"$H/after\"; cmp \"$H/before\" \"$H/after\"
@@ -316,7 +326,8 @@ fn a_medium_that_fills_up_during_a_backup_keeps_its_snapshots_and_no_staging() {
         fs::write(home.source().join(format!("new-{file}")), noise(20_000, file)).unwrap();
     }
     // Names run out while bytes do not, so that the look at free space before does not notice.
-    let script = "mkdir \"$H/copy\"; mount -t tmpfs -o size=300m,nr_inodes=60 tmpfs \"$H/copy\"; cp -a \"$V/.\" \"$H/copy\"
+    let script =
+        "mkdir \"$H/copy\"; mount -t tmpfs -o size=300m,nr_inodes=60 tmpfs \"$H/copy\"; cp -a \"$V/.\" \"$H/copy\"
         V=\"$H/copy\"; set +e; devvault --json backup \"$S\" >\"$H/backup.json\"; [ $? = 14 ] || exit 101; set -e
         ls -A \"$V/snapshots\" >\"$H/names\"
         devvault --json verify >\"$H/verify.json\"; devvault --json restore 1 \"$H/restored\" >\"$H/restore.json\"

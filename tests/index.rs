@@ -11,7 +11,9 @@ use devvault::ops::verify::Verdict;
 use devvault::ops::{backup, index as rebuild};
 use devvault::refusal::Code;
 
-use crate::support::{Forger, Home, SMALL_TREE, assert_refused, copy_tree, flip, names, noise, packs, picture, unchanged};
+use crate::support::{
+    Forger, Home, SMALL_TREE, assert_refused, copy_tree, flip, names, noise, packs, picture, unchanged,
+};
 
 fn directory(home: &Home) -> PathBuf {
     home.vault().join("index")
@@ -327,8 +329,18 @@ fn index_rebuild_with_a_damaged_footer_refuses_and_leaves_the_old_index() {
     for damaged in [
         intact[..intact.len() - 1].to_vec(),
         { intact.iter().copied().chain([0]).collect() },
-        { let mut bytes = intact.clone(); let at = bytes.len() - 60; bytes[at] ^= 1; bytes },
-        { let mut bytes = intact.clone(); let at = bytes.len() - 1; bytes[at] ^= 1; bytes },
+        {
+            let mut bytes = intact.clone();
+            let at = bytes.len() - 60;
+            bytes[at] ^= 1;
+            bytes
+        },
+        {
+            let mut bytes = intact.clone();
+            let at = bytes.len() - 1;
+            bytes[at] ^= 1;
+            bytes
+        },
         Vec::new(),
     ] {
         fs::write(&path, damaged).unwrap();

@@ -72,7 +72,8 @@ fn the_program_says_no_to_a_missing_key_with_exit_13() {
     fs::rename(home.path("config"), home.path("lost")).unwrap();
     let source = home.source();
     unchanged(&home.vault(), || {
-        for arguments in [["backup", source.to_str().unwrap()].as_slice(), &["verify"], &["key", "check"], &["status"]] {
+        for arguments in [["backup", source.to_str().unwrap()].as_slice(), &["verify"], &["key", "check"], &["status"]]
+        {
             let (exit, refused) = home.json(arguments);
             assert_eq!((exit, &refused["code"]), (13, &"DV301".into()), "{arguments:?}");
             assert_eq!(refused["changed"], false);
@@ -211,7 +212,8 @@ fn a_damaged_key_is_refused() {
     let intact = fs::read(home.key()).unwrap();
     let text = String::from_utf8(intact.clone()).unwrap();
     let secret = text.find("\"secret\":\"").unwrap() + 10;
-    let mut damaged: Vec<Vec<u8>> = [0, 1, intact.len() / 2, intact.len() - 1].map(|length| intact[..length].to_vec()).into();
+    let mut damaged: Vec<Vec<u8>> =
+        [0, 1, intact.len() / 2, intact.len() - 1].map(|length| intact[..length].to_vec()).into();
     damaged.push([&intact[..], b"\n"].concat());
     damaged.push([&intact[..], &intact[..]].concat());
     damaged.push(text.replacen('{', "{ ", 1).into_bytes());
@@ -410,7 +412,10 @@ fn no_command_shows_the_secret() {
     let keys: [(&str, String); 10] = [
         ("intact", text.clone()),
         ("cut in the secret", text[..text.find(&secret).unwrap() + 40].to_owned()),
-        ("a digit changed", text.replace(&secret, &format!("{}{}", if secret.starts_with('0') { 1 } else { 0 }, &secret[1..]))),
+        (
+            "a digit changed",
+            text.replace(&secret, &format!("{}{}", if secret.starts_with('0') { 1 } else { 0 }, &secret[1..])),
+        ),
         ("a digit that is none", text.replace(&secret, &format!("{}x", &secret[..63]))),
         ("upper case", text.replace(&secret, &secret.to_uppercase())),
         ("a digit too many", text.replace(&secret, &format!("{secret}0"))),

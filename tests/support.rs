@@ -97,8 +97,8 @@ impl Home {
 
     /// Returns this host's only witness file.
     pub fn witness(&self) -> PathBuf {
-        let files = fs::read_dir(self.path("state/witness")).unwrap().map(|entry| entry.unwrap().path());
-        files.filter(|path| path.extension().is_some_and(|extension| extension == "json")).next().unwrap()
+        let mut files = fs::read_dir(self.path("state/witness")).unwrap().map(|entry| entry.unwrap().path());
+        files.find(|path| path.extension().is_some_and(|extension| extension == "json")).unwrap()
     }
 
     /// Writes files below the source; a name that ends in `/` is a directory, content that begins with `->` a link.

@@ -58,7 +58,7 @@ pub enum Chunks {
 }
 
 /// Names a chunk: `["id",length]`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct ChunkRef(pub Digest, pub u32);
 
 impl ChunkRef {

@@ -14,7 +14,7 @@ use crate::limits;
 use crate::path::EntryPath;
 
 /// Names a segment or a segment list, with the path of the first entry in it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct PartRef {
     /// How many entries lie in it.
     pub entries: u64,

@@ -166,7 +166,11 @@ impl Footer {
         if offset != body_bytes {
             return Err(Malformed::new("a footer's blocks do not add up to its body"));
         }
-        Ok(Self { vault, pack, body_bytes, blocks })
+        let footer = Self { vault, pack, body_bytes, blocks };
+        if footer.pack_bytes() > limits::PACK_BYTES_MAX {
+            return Err(Malformed::new("a pack is too long"));
+        }
+        Ok(footer)
     }
 
     /// Authenticates and decodes a whole footer.

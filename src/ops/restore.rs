@@ -97,7 +97,8 @@ pub fn run(
     let index = &reader.catalog().index;
     notes.extend(index.ignored.iter().map(|reason| format!("the index was not used completely: {reason}")));
     let indexed = index.packs_indexed > 0;
-    let look = |reader: &Arc<Reader>| Part { reader, pool: &pool, snapshot, selection: &selection.path }.preflight(&target);
+    let look =
+        |reader: &Arc<Reader>| Part { reader, pool: &pool, snapshot, selection: &selection.path }.preflight(&target);
     let counts = match look(&reader) {
         Err(error) if indexed && error.code().is_some_and(|code| code.family() == Family::SnapshotIntegrity) => {
             // The index may be what is wrong: the packs themselves decide.
@@ -335,6 +336,10 @@ impl Part<'_> {
         })?;
         if counts.entries() == 0 {
             return refuse(Code::SelectionEmpty, format!("the snapshot holds no {}", self.selection));
+        }
+        if self.selection.is_root() && counts != self.snapshot.counts {
+            let detail = format!("its entries are {counts:?}, its manifest says {:?}", self.snapshot.counts);
+            return Err(Finding::new(Code::ListingUnsafe, "the snapshot", detail).into());
         }
         if let Some((chunk, paths)) = missing {
             let message = format!("content of {} file(s) is missing from the vault", paths.len());

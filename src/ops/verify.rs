@@ -428,29 +428,35 @@ impl<'a> Verifier<'a> {
         blame: &mut Blame,
         progress: &dyn Progress,
     ) -> Result<()> {
-        let mut known: HashMap<Digest, Arc<ListCheck>> = HashMap::new();
+        let mut known: HashMap<PartRef, Arc<ListCheck>> = HashMap::new();
         for &number in &self.numbers {
             let Some(snapshot) = self.chain.snapshot(number) else { continue };
             // Lists that several snapshots share are checked once.
-            let waiting: Vec<(Digest, Task<ListCheck>)> = snapshot
+            let waiting: Vec<(PartRef, Task<ListCheck>)> = snapshot
                 .lists
                 .iter()
-                .filter(|list| !known.contains_key(&list.object.id()))
+                .filter(|list| !known.contains_key(list))
                 .map(|list| {
-                    let (reader, proof, list) = (Arc::clone(reader), Arc::clone(proof), list.clone());
-                    (list.object.id(), pool.spawn(move || ListCheck::new(&reader, &proof, &list)))
+                    let (reader, proof, part) = (Arc::clone(reader), Arc::clone(proof), list.clone());
+                    (list.clone(), pool.spawn(move || ListCheck::new(&reader, &proof, &part)))
                 })
                 .collect();
-            for (id, task) in waiting {
+            for (list, task) in waiting {
                 let check = task.wait();
                 self.read.entries += check.counts.entries();
-                known.insert(id, Arc::new(check));
+                known.insert(list, Arc::new(check));
                 if progress.interrupted() {
                     return Err(Error::Interrupted(None));
                 }
             }
             let lists: Vec<Arc<ListCheck>> =
-                snapshot.lists.iter().filter_map(|list| known.get(&list.object.id()).cloned()).collect();
+                snapshot.lists.iter().filter_map(|list| known.get(list).cloned()).collect();
+            if let Err(finding) = reader.packs(snapshot) {
+                // Nothing is restored by this list: it only tells when older packs were read.
+                let what =
+                    format!("snapshot {number}'s list of packs cannot be used ({}: {})", finding.code, finding.detail);
+                self.notes.push(what);
+            }
             blame.snapshot(number, snapshot, &lists, reader);
         }
         Ok(())

@@ -106,6 +106,7 @@ impl Chain {
                 chain.find(Code::RecordIncomplete, number, "it is not a directory");
             }
         }
+        chain.settle_removals();
         chain.check_order();
         Ok(chain)
     }
@@ -130,9 +131,6 @@ impl Chain {
         }
         if self.config.is_some_and(|config| config != record.config) {
             return self.find(Code::ConfigForged, number, "it was made under another vault.json");
-        }
-        if let Body::Tombstone(tombstone) = &record.body {
-            self.gone.extend(tombstone.gone.iter().map(|gone| (gone.number, gone.clone())));
         }
         let link = Link { digest: Digest::of(&bytes), kind, bytes: bytes.len() as u64, record };
         self.links.insert(number, link);
@@ -187,15 +185,47 @@ impl Chain {
         Read::Nothing
     }
 
-    /// Checks that every number up to the highest is there or accounted for, and continues the one before.
-    fn check_order(&mut self) {
-        // A removal makes its tombstone durable first: what is gone may still lie there for a moment.
-        let gone: Vec<u64> = self.gone.keys().copied().filter(|number| self.links.contains_key(number)).collect();
-        for number in gone {
-            if self.links[&number].kind == RecordKind::Snapshot {
-                self.links.remove(&number);
+    /// Takes out what tombstones cover, from the newest tombstone down: one that is itself covered covers nothing.
+    ///
+    /// A removal makes its tombstone durable first, so what is gone may still lie there, whole or in part. What is whole
+    /// must be what the tombstone names.
+    fn settle_removals(&mut self) {
+        let mut found = Vec::new();
+        let numbers: Vec<u64> = self.links.keys().copied().rev().collect();
+        for number in numbers {
+            if self.gone.contains_key(&number) {
+                continue;
+            }
+            let Some(Body::Tombstone(tombstone)) = self.links.get(&number).map(|link| &link.record.body) else {
+                continue;
+            };
+            for gone in tombstone.gone.clone() {
+                let known = self.gone.entry(gone.number).or_insert_with(|| gone.clone());
+                match (known.digest, gone.digest) {
+                    (Some(known), Some(digest)) if known != digest => {
+                        found.push((number, format!("it and a newer tombstone disagree on record {}", gone.number)));
+                    }
+                    (None, Some(_)) => known.digest = gone.digest,
+                    _ => {}
+                }
             }
         }
+        for (&number, gone) in &self.gone {
+            if let Some(link) = self.links.remove(&number)
+                && gone.digest.is_some_and(|digest| digest != link.digest)
+            {
+                found.push((number, "it is not the record that its tombstone names".into()));
+            }
+        }
+        let gone = &self.gone;
+        self.findings.retain(|finding| !finding.snapshots.iter().any(|number| gone.contains_key(number)));
+        for (number, detail) in found {
+            self.find(Code::ChainBroken, number, detail);
+        }
+    }
+
+    /// Checks that every number up to the highest is there or accounted for, and continues the one before.
+    fn check_order(&mut self) {
         let faulty = self.findings.iter().flat_map(|finding| finding.snapshots.iter().copied());
         let known: BTreeSet<u64> = self.links.keys().chain(self.gone.keys()).copied().chain(faulty).collect();
         let highest = self.links.keys().next_back().copied().unwrap_or(0);

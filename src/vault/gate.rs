@@ -204,7 +204,17 @@ fn read_chain(access: &Access, found: Found) -> Result<Vault> {
         }
         other => (other?, None),
     };
-    Ok(Vault { store: found.store, key: found.key, macs: found.macs, config, config_digest, chain, freshness, doubt, notes })
+    Ok(Vault {
+        store: found.store,
+        key: found.key,
+        macs: found.macs,
+        config,
+        config_digest,
+        chain,
+        freshness,
+        doubt,
+        notes,
+    })
 }
 
 fn witness_finding(access: &Access, macs: &Macs, refusal: &Refusal) -> Finding {
@@ -250,8 +260,11 @@ fn witness_lost(access: &Access, key: &FoundKey, freshness: &Freshness) -> Resul
 /// A lost witness is not made anew by looking: the next write could no longer tell that it was lost.
 pub fn remember(access: &Access, key: &FoundKey, macs: &Macs, chain: &Chain, freshness: &Freshness) -> Option<String> {
     let advanced = witness_lost(access, key, freshness).and_then(|lost| match lost {
-        true => Ok(Some("the witness was not made anew: this host made the key and should have one; \
-            --expect-head HEAD says that this copy is the newest".to_owned())),
+        true => Ok(Some(
+            "the witness was not made anew: this host made the key and should have one; \
+            --expect-head HEAD says that this copy is the newest"
+                .to_owned(),
+        )),
         false => witness::advance(&access.host, macs, chain, access.clock.now()).map(|()| None),
     });
     advanced.unwrap_or_else(|error| Some(format!("the witness was not advanced: {error}")))
@@ -276,7 +289,8 @@ impl Vault {
 
     /// Remembers the chain's head, unless the chain has findings or is behind. A failure becomes a note.
     pub fn advance_witness(&mut self, access: &Access) {
-        if !self.chain.findings.is_empty() || self.doubt.is_some() || matches!(self.freshness, Freshness::Behind { .. }) {
+        if !self.chain.findings.is_empty() || self.doubt.is_some() || matches!(self.freshness, Freshness::Behind { .. })
+        {
             return;
         }
         self.notes.extend(remember(access, &self.key, &self.macs, &self.chain, &self.freshness));

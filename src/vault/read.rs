@@ -230,6 +230,9 @@ impl Reader {
                 decode_pack_list(&bytes).map_err(|error| Finding::new(Code::ListingUnsafe, subject(), error))?;
             packs.extend(listed);
         }
+        if packs.windows(2).any(|pair| pair[0].0 >= pair[1].0) {
+            return Err(Finding::new(Code::ListingUnsafe, "the pack lists", "they do not ascend from one to the next"));
+        }
         Ok(packs)
     }
 

@@ -87,7 +87,9 @@ pub fn read(host: &Host, macs: &Macs) -> Result<Option<Witness>> {
     let path = host.witness_path(macs.vault());
     let bytes = match replace::read(&path, limits::CONFIG_BYTES_MAX * 16) {
         // A file where its directory should be holds no witness either; verify and restore go on without.
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Ok(None),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(None);
+        }
         other => other.map_err(|error| unreadable(&path, error))?,
     };
     decode(&bytes, macs).map(Some).map_err(|reason| unreadable(&path, reason).into())
