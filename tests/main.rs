@@ -9,9 +9,11 @@ mod support;
 
 mod backup;
 mod chain;
+mod faults;
 mod floors;
 mod format;
 mod health;
 mod index;
 mod keys;
 mod properties;
+mod refusals;

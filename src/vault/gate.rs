@@ -24,6 +24,8 @@ use crate::store::{LocalStore, Lock, Store};
 pub struct Access {
     /// The vault's directory.
     pub vault: PathBuf,
+    /// The store to use instead of that directory, if it is not one of this machine.
+    pub store: Option<Arc<dyn Store>>,
     /// The key file that the operator names, if any; it always wins.
     pub key_file: Option<PathBuf>,
     /// The host's own directories.
@@ -39,6 +41,7 @@ impl Access {
     pub fn new(vault: impl Into<PathBuf>, host: Host) -> Self {
         Self {
             vault: vault.into(),
+            store: None,
             key_file: None,
             host,
             expect_head: None,
@@ -79,7 +82,10 @@ pub fn open_store(vault: &Path) -> Result<Arc<dyn Store>> {
 /// # Errors
 /// DV406 where there is no vault, DV301 to DV305 where there is no usable key.
 pub fn find(access: &Access) -> Result<Found> {
-    let store = open_store(&access.vault)?;
+    let store = match &access.store {
+        Some(store) => Arc::clone(store),
+        None => open_store(&access.vault)?,
+    };
     let bytes = store.read(layout::CONFIG, limits::CONFIG_BYTES_MAX);
     if let Err(error) = &bytes
         && error.kind() == io::ErrorKind::PermissionDenied

@@ -1,0 +1,470 @@
+//! Media that lie, fail, or change under the program's hands.
+
+use std::io;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use devvault::ops::verify::{Level, Verdict};
+use devvault::ops::{backup, restore, verify};
+use devvault::progress::{Phase, Progress, Silent};
+use devvault::refusal::Code;
+use devvault::store::{Listed, LocalStore, Lock, NewFile, Store, StoredFile};
+use devvault::vault::gate::Access;
+
+use crate::support::{Home, SMALL_TREE, assert_refused, fingerprint, noise, picture, small};
+
+/// What a fault is asked before an operation: its name and what it works on. An error stands in for the operation.
+type Ask = dyn Fn(&str, &str) -> io::Result<()> + Send + Sync;
+/// What a fault may do to bytes on their way: name of the operation, of the file, and the bytes.
+type Spoil = dyn Fn(&str, &str, &mut [u8]) + Send + Sync;
+
+/// A local store with faults.
+struct Faulty {
+    inner: LocalStore,
+    ask: Arc<Ask>,
+    spoil: Arc<Spoil>,
+}
+
+impl std::fmt::Debug for Faulty {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.inner.fmt(f)
+    }
+}
+
+struct FaultyFile {
+    inner: Box<dyn StoredFile>,
+    name: String,
+    ask: Arc<Ask>,
+    spoil: Arc<Spoil>,
+}
+
+impl StoredFile for FaultyFile {
+    fn length(&self) -> u64 {
+        self.inner.length()
+    }
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        (self.ask)("read", &self.name)?;
+        self.inner.read_at(buffer, offset)?;
+        (self.spoil)("read", &self.name, buffer);
+        Ok(())
+    }
+    fn drop_cached(&self) -> bool {
+        self.inner.drop_cached()
+    }
+}
+
+struct FaultyNew {
+    inner: Box<dyn NewFile>,
+    name: String,
+    ask: Arc<Ask>,
+    spoil: Arc<Spoil>,
+}
+
+impl NewFile for FaultyNew {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        (self.ask)("write", &self.name)?;
+        let mut bytes = bytes.to_vec();
+        (self.spoil)("write", &self.name, &mut bytes);
+        self.inner.write(&bytes)
+    }
+    fn sync(&mut self) -> io::Result<()> {
+        (self.ask)("sync", &self.name)?;
+        self.inner.sync()
+    }
+}
+
+impl Store for Faulty {
+    fn describe(&self) -> String {
+        self.inner.describe()
+    }
+    fn local_path(&self) -> Option<&Path> {
+        self.inner.local_path()
+    }
+    fn list(&self, directory: &str) -> io::Result<Vec<Listed>> {
+        self.inner.list(directory)
+    }
+    fn open(&self, name: &str) -> io::Result<Box<dyn StoredFile>> {
+        let inner = self.inner.open(name)?;
+        Ok(Box::new(FaultyFile { inner, name: name.into(), ask: self.ask.clone(), spoil: self.spoil.clone() }))
+    }
+    fn length(&self, name: &str) -> io::Result<u64> {
+        self.inner.length(name)
+    }
+    fn create(&self, name: &str) -> io::Result<Box<dyn NewFile>> {
+        (self.ask)("create", name)?;
+        let inner = self.inner.create(name)?;
+        Ok(Box::new(FaultyNew { inner, name: name.into(), ask: self.ask.clone(), spoil: self.spoil.clone() }))
+    }
+    fn create_directory(&self, name: &str) -> io::Result<()> {
+        (self.ask)("mkdir", name)?;
+        self.inner.create_directory(name)
+    }
+    fn sync_directory(&self, name: &str) -> io::Result<()> {
+        (self.ask)("syncdir", name)?;
+        self.inner.sync_directory(name)
+    }
+    fn rename_new(&self, from: &str, to: &str) -> io::Result<()> {
+        (self.ask)("rename", &format!("{from} {to}"))?;
+        self.inner.rename_new(from, to)
+    }
+    fn remove_file(&self, name: &str) -> io::Result<()> {
+        (self.ask)("remove", name)?;
+        self.inner.remove_file(name)
+    }
+    fn remove_directory(&self, name: &str) -> io::Result<()> {
+        self.inner.remove_directory(name)
+    }
+    fn lock(&self, name: &str, exclusive: bool) -> io::Result<Option<Box<dyn Lock>>> {
+        self.inner.lock(name, exclusive)
+    }
+    fn available_bytes(&self) -> io::Result<u64> {
+        self.inner.available_bytes()
+    }
+}
+
+/// Access to a home's vault through faults.
+fn faulty(
+    home: &Home,
+    ask: impl Fn(&str, &str) -> io::Result<()> + Send + Sync + 'static,
+    spoil: impl Fn(&str, &str, &mut [u8]) + Send + Sync + 'static,
+) -> Access {
+    let inner = LocalStore::open(&home.vault()).unwrap();
+    Access { store: Some(Arc::new(Faulty { inner, ask: Arc::new(ask), spoil: Arc::new(spoil) })), ..home.access() }
+}
+
+fn no_ask(_: &str, _: &str) -> io::Result<()> {
+    Ok(())
+}
+
+fn no_spoil(_: &str, _: &str, _: &mut [u8]) {}
+
+fn try_backup(home: &Home, access: &Access) -> devvault::error::Result<backup::Report> {
+    backup::run(access, &home.source(), &backup::Options::default(), &Silent)
+}
+
+fn failing() -> io::Error {
+    io::Error::other("injected")
+}
+
+/// Asserts that snapshot 1 is all there is and that it is intact.
+fn assert_unharmed(home: &Home) {
+    let report = home.verify(&[]).unwrap();
+    assert_eq!(report.verdict, Verdict::Valid);
+    assert_eq!(report.snapshots, [(1, Verdict::Valid)]);
+}
+
+#[test]
+fn a_pack_that_reads_back_differently_is_never_published_and_stays_as_evidence() {
+    let home = Home::with_snapshot();
+    home.write_source(&[("new", "something new")]);
+    for operation in ["write", "read"] {
+        let access = faulty(&home, no_ask, move |what, name, bytes| {
+            if what == operation && name.ends_with(".part") && bytes.len() > 60 {
+                bytes[50] ^= 1;
+            }
+        });
+        let refusal = assert_refused(Code::ReadBackDiffers, try_backup(&home, &access));
+        assert!(refusal.written.unwrap().text.contains(".incomplete-"), "the evidence is named");
+        assert_unharmed(&home);
+    }
+    let left: Vec<_> =
+        std::fs::read_dir(home.vault().join("snapshots")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert_eq!(left.len(), 3, "two drafts stay beside the snapshot: {left:?}");
+    assert_eq!(home.backup().snapshot, 2);
+}
+
+#[test]
+fn a_manifest_that_reads_back_differently_is_never_published() {
+    let home = Home::with_snapshot();
+    let access = faulty(&home, no_ask, |what, name, bytes| {
+        if what == "write" && name.ends_with("manifest.json") {
+            bytes[20] ^= 1;
+        }
+    });
+    assert_refused(Code::ReadBackDiffers, try_backup(&home, &access));
+    assert_unharmed(&home);
+}
+
+#[test]
+fn every_failing_write_side_operation_refuses_and_harms_nothing() {
+    // Counts the operations of one backup, then fails each of them in turn.
+    let home = Home::with_snapshot();
+    home.write_source(&[("new", "something new"), ("big", &"0123456789abcdef".repeat(2000))]);
+    let mut failed = 0;
+    for nth in 0.. {
+        let count = Mutex::new(0);
+        let reached = Arc::new(AtomicBool::new(false));
+        let saw = Arc::clone(&reached);
+        let published = Arc::new(AtomicBool::new(false));
+        let commit = Arc::clone(&published);
+        let access = faulty(
+            &home,
+            move |what, name| {
+                if what == "read" || name == "lock.holder" {
+                    return Ok(());
+                }
+                let mut count = count.lock().unwrap();
+                *count += 1;
+                let fails = *count == nth + 1;
+                if fails {
+                    saw.store(true, Ordering::SeqCst);
+                } else if what == "rename" && name.contains(".incomplete-") && name.contains("snapshots/0000") {
+                    commit.store(true, Ordering::SeqCst);
+                }
+                if fails { Err(failing()) } else { Ok(()) }
+            },
+            no_spoil,
+        );
+        let result = try_backup(&home, &access);
+        if !reached.load(Ordering::SeqCst) {
+            break;
+        }
+        failed += 1;
+        match result {
+            // What follows the commit is reported and does not undo it.
+            Ok(report) => assert!(published.load(Ordering::SeqCst) && !report.notes.is_empty(), "operation {nth}"),
+            Err(error) => {
+                let code = error.code();
+                assert_eq!(code, Some(Code::ProbeFailed), "operation {nth}: {error}");
+            }
+        }
+        let report = home.verify(&[]).unwrap();
+        assert_eq!(report.verdict, Verdict::Valid, "operation {nth}");
+    }
+    assert!(failed > 20, "only {failed} operations failed");
+    home.backup();
+    home.restore("latest", "restored").unwrap();
+    assert_eq!(picture(&home.path("restored")), picture(&home.source()));
+}
+
+#[test]
+fn everything_a_snapshot_reaches_is_durable_before_it_is_published() {
+    let home = Home::with_vault();
+    home.write_source(&SMALL_TREE);
+    std::fs::write(home.source().join("large"), noise(100_000, 1)).unwrap();
+    let log: Arc<Mutex<Vec<(String, String)>>> = Arc::default();
+    let seen = Arc::clone(&log);
+    let access = faulty(
+        &home,
+        move |what, name| {
+            seen.lock().unwrap().push((what.into(), name.into()));
+            Ok(())
+        },
+        no_spoil,
+    );
+    try_backup(&home, &access).unwrap();
+    let log = log.lock().unwrap();
+    let at = |what: &str, name: &str, from: usize| -> usize {
+        log.iter().skip(from).position(|(w, n)| w == what && n == name).map(|at| at + from).unwrap_or_else(|| {
+            panic!("no {what} {name} after {from}: {log:?}");
+        })
+    };
+    let last = |what: &str, name: &str, before: usize| log[..before].iter().rposition(|(w, n)| w == what && n == name);
+    let commit = log.iter().position(|(what, name)| what == "rename" && name.ends_with(" snapshots/00000001")).unwrap();
+    let draft = log[commit].1.split(' ').next().unwrap().to_owned();
+
+    let mut packs = 0;
+    for (moved, (_, name)) in
+        log.iter().enumerate().filter(|(_, (what, name))| what == "rename" && name.contains(" packs/"))
+    {
+        packs += 1;
+        assert!(moved < commit);
+        let (from, to) = name.split_once(' ').unwrap();
+        let synced = last("sync", from, moved).expect("a pack is synced before it is moved");
+        assert!(last("write", from, moved).unwrap() < synced, "nothing is written after the sync");
+        let read = log[synced..moved].iter().filter(|(what, name)| what == "read" && name == from).count();
+        assert!(read > 2, "a pack is read back between its sync and its move");
+        let directory = to.rsplit_once('/').unwrap().0;
+        assert!(at("syncdir", directory, moved) < commit);
+        assert!(at("syncdir", "packs", moved) < commit);
+    }
+    assert!(packs > 3, "{packs} packs");
+    for file in ["manifest.json", "manifest.hmac"] {
+        let name = format!("{draft}/{file}");
+        assert!(last("write", &name, commit).unwrap() < last("sync", &name, commit).unwrap());
+    }
+    let removed = last("remove", &format!("{draft}/origin.json"), commit).unwrap();
+    assert!(removed < last("syncdir", &draft, commit).unwrap(), "the draft is synced after its last change");
+    at("syncdir", "snapshots", commit);
+}
+
+#[test]
+fn a_number_that_is_taken_again_and_again_is_refused_after_some_tries() {
+    let home = Home::with_snapshot();
+    let access = faulty(
+        &home,
+        |what, name| {
+            if what == "rename" && name.contains(" snapshots/") {
+                Err(io::ErrorKind::AlreadyExists.into())
+            } else {
+                Ok(())
+            }
+        },
+        no_spoil,
+    );
+    assert_refused(Code::NumberContested, try_backup(&home, &access));
+    assert_unharmed(&home);
+}
+
+#[test]
+fn a_read_that_fails_once_is_unstable_and_never_valid() {
+    let home = Home::with_snapshot();
+    let before = fingerprint(&home.vault());
+    for (suffix, reads) in [(".pack", 5), ("manifest.json", 1), ("manifest.hmac", 1)] {
+        for nth in 0..reads {
+            let count = Mutex::new(0);
+            let access = faulty(&home, no_ask, move |what, name, bytes| {
+                let mut count = count.lock().unwrap();
+                if what == "read" && name.ends_with(suffix) {
+                    *count += 1;
+                    // The last byte: the first of a long read from the end of a pack may belong to what is not needed.
+                    if *count == nth + 1 {
+                        *bytes.last_mut().unwrap() ^= 1;
+                    }
+                }
+            });
+            let report = verify::run(&access, &[], Level::Full, &Silent).unwrap();
+            assert_eq!(report.verdict, Verdict::Unstable, "{suffix} {nth}: {:?}", report.findings);
+            assert!(report.findings.iter().all(|finding| finding.code == Code::Unstable));
+            assert_eq!(report.exit(), 14);
+        }
+    }
+    assert_eq!(fingerprint(&home.vault()), before);
+    assert_unharmed(&home);
+}
+
+#[test]
+fn an_unreadable_pack_is_a_finding_that_names_what_it_affects() {
+    let home = Home::with_snapshot();
+    let access = faulty(
+        &home,
+        |what, name| if what == "read" && name.ends_with(".pack") { Err(failing()) } else { Ok(()) },
+        no_spoil,
+    );
+    let report = verify::run(&access, &[], Level::Full, &Silent).unwrap();
+    assert_eq!((report.verdict, report.exit()), (Verdict::Invalid, 11));
+    assert!(report.findings.iter().any(|finding| finding.code == Code::VaultUnreadable), "{:?}", report.findings);
+    assert_eq!(report.snapshots, [(1, Verdict::Invalid)]);
+}
+
+/// Does something at the beginning of a phase.
+struct At<F: Fn() + Send + Sync>(Phase, F);
+
+impl<F: Fn() + Send + Sync> Progress for At<F> {
+    fn phase(&self, phase: Phase, _: Option<u64>, _: Option<u64>) {
+        if phase == self.0 {
+            self.1();
+        }
+    }
+}
+
+fn restore_while(home: &Home, phase: Phase, act: impl Fn() + Send + Sync) -> devvault::error::Result<restore::Report> {
+    let place = "1".parse().unwrap();
+    restore::run(&home.access(), &place, &home.path("restored"), restore::Options::default(), &At(phase, act))
+}
+
+/// Returns the staging directory, while there is one.
+fn staging(home: &Home) -> std::path::PathBuf {
+    let names = std::fs::read_dir(home.path("")).unwrap().map(|entry| entry.unwrap().path());
+    names.into_iter().find(|path| path.to_string_lossy().contains("devvault-restoring")).unwrap()
+}
+
+#[test]
+fn what_differs_after_writing_is_refused_and_the_destination_stays_absent() {
+    let home = Home::with_snapshot();
+    let acts: [(&str, fn(&Path)); 6] = [
+        ("content", |root| std::fs::write(root.join("README"), "hellO\n").unwrap()),
+        ("missing", |root| std::fs::remove_file(root.join("z-last")).unwrap()),
+        ("extra", |root| std::fs::write(root.join("extra"), "").unwrap()),
+        ("extra last", |root| std::fs::write(root.join("zz"), "").unwrap()),
+        ("kind", |root| {
+            std::fs::remove_file(root.join("empty")).unwrap();
+            std::fs::create_dir(root.join("empty")).unwrap();
+        }),
+        ("longer", |root| std::fs::write(root.join("empty"), "x").unwrap()),
+    ];
+    for (what, act) in acts {
+        let refusal =
+            assert_refused(Code::RestoredDiffers, restore_while(&home, Phase::Comparing, || act(&staging(&home))));
+        assert!(refusal.written.unwrap().text.contains("devvault-restoring"), "{what}");
+        assert!(!home.path("restored").exists(), "{what}");
+        std::fs::remove_dir_all(staging(&home)).unwrap();
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn mode_and_time_that_differ_after_writing_are_refused() {
+    use std::os::unix::fs::PermissionsExt;
+    let home = Home::with_snapshot();
+    let acts: [fn(&Path); 3] = [
+        |root| std::fs::set_permissions(root.join("src"), PermissionsExt::from_mode(0o711)).unwrap(),
+        |root| std::fs::set_permissions(root, PermissionsExt::from_mode(0o711)).unwrap(),
+        |root| {
+            let file = std::fs::File::options().write(true).open(root.join("README")).unwrap();
+            file.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+        },
+    ];
+    for act in acts {
+        assert_refused(Code::RestoredDiffers, restore_while(&home, Phase::Comparing, || act(&staging(&home))));
+        std::fs::remove_dir_all(staging(&home)).unwrap();
+    }
+}
+
+#[test]
+fn a_destination_that_fills_during_the_restore_is_left_alone() {
+    let home = Home::with_snapshot();
+    let destination = home.path("restored");
+    let fill = || {
+        std::fs::create_dir(&destination).unwrap();
+        std::fs::write(destination.join("mine"), "precious").unwrap();
+    };
+    assert_refused(Code::DestinationChanged, restore_while(&home, Phase::Comparing, fill));
+    assert_eq!(std::fs::read_to_string(destination.join("mine")).unwrap(), "precious");
+    assert_eq!(std::fs::read_dir(&destination).unwrap().count(), 1);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_destination_that_becomes_a_link_during_the_restore_is_not_followed() {
+    let home = Home::with_snapshot();
+    std::fs::create_dir(home.path("elsewhere")).unwrap();
+    let act = || std::os::unix::fs::symlink(home.path("elsewhere"), home.path("restored")).unwrap();
+    assert_refused(Code::DestinationChanged, restore_while(&home, Phase::Comparing, act));
+    assert_eq!(std::fs::read_dir(home.path("elsewhere")).unwrap().count(), 0);
+}
+
+#[test]
+fn an_interruption_leaves_no_snapshot_and_no_draft() {
+    struct Stop;
+    impl Progress for Stop {
+        fn interrupted(&self) -> bool {
+            true
+        }
+    }
+    let home = Home::with_snapshot();
+    let result = backup::run(&home.access(), &home.source(), &backup::Options::default(), &Stop);
+    assert_eq!(result.unwrap_err().exit(), 130);
+    assert_eq!(std::fs::read_dir(home.vault().join("snapshots")).unwrap().count(), 1);
+    assert_unharmed(&home);
+}
+
+#[test]
+fn settings_that_cannot_be_read_are_refused_rather_than_ignored() {
+    let home = Home::with_snapshot();
+    std::fs::write(home.path("config/config.json"), "{").unwrap();
+    let output = home.program().args(["--json", "status"]).output().unwrap();
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((document["code"].as_str(), output.status.code()), (Some("DV411"), Some(14)));
+}
+
+#[test]
+fn a_key_that_cannot_be_written_makes_no_vault() {
+    let home = Home::new();
+    std::fs::create_dir(home.path("config")).unwrap();
+    std::fs::write(home.path("config/keys"), "a file where the directory should be").unwrap();
+    let result = devvault::ops::init::run(&home.access(), small());
+    assert_refused(Code::StateUnwritable, result);
+    assert!(!home.vault().join("vault.json").exists());
+}
