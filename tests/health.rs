@@ -366,6 +366,7 @@ fn an_interrupted_backup_leaves_no_snapshot_and_no_staging() {
         assert_ne!(talk.read_line(&mut line).unwrap(), 0, "the backup ended before it could be interrupted");
     }
     while names(&home.vault().join("snapshots")).len() < 2 {
+        assert!(child.try_wait().unwrap().is_none(), "the backup ended before it could be interrupted");
         std::thread::sleep(std::time::Duration::from_millis(1));
     }
     rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
