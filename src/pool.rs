@@ -19,8 +19,17 @@ pub struct Pool {
     threads: usize,
 }
 
-/// The result of a job that may still be running.
-pub struct Task<T>(Receiver<thread::Result<T>>);
+/// The result of a job that may still be running. Dropping it waits too: no job outlives the one who asked for it, so
+/// that nothing is still written when an operation has returned.
+pub struct Task<T>(Option<Receiver<thread::Result<T>>>);
+
+impl<T> Drop for Task<T> {
+    fn drop(&mut self) {
+        if let Some(result) = self.0.take() {
+            let _ = result.recv();
+        }
+    }
+}
 
 impl Pool {
     /// Starts a pool with as many threads as the machine runs at once.
@@ -52,14 +61,14 @@ impl Pool {
     pub fn spawn<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Task<T> {
         let (sender, receiver) = bounded(1);
         let job = Box::new(move || {
-            // A dropped task has lost interest in the result.
+            // A task that is being dropped has lost interest in the result.
             let _ = sender.send(catch_unwind(AssertUnwindSafe(job)));
         });
         if let Err(unsent) = self.queue.send(job) {
             // The workers live as long as the queue; but a result is owed in any case.
             (unsent.into_inner())();
         }
-        Task(receiver)
+        Task(Some(receiver))
     }
 }
 
@@ -71,8 +80,9 @@ impl Default for Pool {
 
 impl<T> Task<T> {
     /// Waits for the result; a panic in the job goes on here.
-    pub fn wait(self) -> T {
-        match self.0.recv().expect("a job always sends its result") {
+    pub fn wait(mut self) -> T {
+        let result = self.0.take().expect("only waiting and dropping take it");
+        match result.recv().expect("a job always sends its result") {
             Ok(result) => result,
             Err(panic) => resume_unwind(panic),
         }
@@ -80,7 +90,7 @@ impl<T> Task<T> {
 
     /// Returns whether the result is there, so that waiting for it would not block.
     pub fn is_done(&self) -> bool {
-        !self.0.is_empty()
+        self.0.as_ref().is_some_and(|result| !result.is_empty())
     }
 }
 
@@ -94,6 +104,18 @@ mod tests {
         let tasks: Vec<_> = (0..100u64).map(|n| pool.spawn(move || n * n)).collect();
         let results: Vec<u64> = tasks.into_iter().map(Task::wait).collect();
         assert_eq!(results, (0..100).map(|n| n * n).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn no_job_outlives_its_task() {
+        use std::sync::atomic::{AtomicBool, Ordering};
+        let done = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&done);
+        drop(Pool::with_threads(1).spawn(move || {
+            thread::sleep(std::time::Duration::from_millis(30));
+            flag.store(true, Ordering::SeqCst);
+        }));
+        assert!(done.load(Ordering::SeqCst));
     }
 
     #[test]

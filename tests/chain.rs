@@ -1078,3 +1078,12 @@ fn a_gap_of_a_hundred_million_is_one_finding() {
     assert_eq!(report.findings.len(), 1, "{:?}", report.findings);
     assert!(begun.elapsed() < Duration::from_secs(5));
 }
+
+#[test]
+fn an_expected_head_ends_the_doubt_for_good() {
+    let (home, _) = three();
+    flip(&home.witness(), 30);
+    let access = Access { expect_head: Some(Forger::new(&home).head(3)), ..home.access() };
+    backup_from(&home, &access).unwrap();
+    home.backup();
+}

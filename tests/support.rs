@@ -7,18 +7,24 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 
 use devvault::clock::{FixedClock, SystemClock, Time};
-use devvault::crypto::{Digest, Macs};
+use devvault::crypto::{Digest, Id, Macs};
 use devvault::error::{Error, Result};
 use devvault::format::config::Parameters;
+use devvault::format::json::encode_lines;
 use devvault::format::keyfile::KeyFile;
+use devvault::format::listing::PartRef;
+use devvault::format::pack::{BlockInfo, BlockKind, Encoding, Footer, header};
+use devvault::format::record::Counts;
 use devvault::format::record::{Body, Head, Record, RecordKind};
 use devvault::host::Host;
 use devvault::ops::{backup, init, restore, verify};
+use devvault::path::EntryPath;
 use devvault::progress::Silent;
 use devvault::refusal::{Code, Refusal};
 use devvault::vault::chain::encode_mac_file;
 use devvault::vault::gate::Access;
 use devvault::vault::layout;
+use devvault::vault::write::reference;
 
 /// A home of its own: configuration, state and data, a source and a vault.
 pub struct Home {
@@ -389,4 +395,61 @@ pub fn unchanged<T>(vault: &Path, act: impl FnOnce() -> T) -> T {
     let result = act();
     assert!(look() == before, "the vault was changed");
     result
+}
+
+impl Forger {
+    /// Writes an authentic pack with one block of these chunks, as they are.
+    pub fn pack(&self, chunks: &[&[u8]]) {
+        let plain = chunks.concat();
+        self.pack_of(chunks, &plain, Encoding::Raw, plain.len());
+    }
+
+    /// Writes an authentic pack whose one block is stored so and said to decode to `plain` bytes.
+    pub fn pack_of(&self, chunks: &[&[u8]], stored: &[u8], encoding: Encoding, plain: usize) {
+        let id = Id(blake3::hash(stored).as_bytes()[..16].try_into().unwrap());
+        let mut footer = Footer::new(self.macs.vault(), id);
+        footer.blocks.push(BlockInfo {
+            offset: footer.body_bytes,
+            stored: stored.len() as u32,
+            plain: plain as u32,
+            encoding,
+            kind: BlockKind::Listing,
+            digest: Digest::of(stored),
+            chunks: chunks.iter().map(|chunk| reference(chunk)).collect(),
+        });
+        footer.body_bytes += stored.len() as u64;
+        let bytes = [&header(self.macs.vault(), id)[..], stored, &footer.encode(&self.macs)].concat();
+        let path = self.vault.join(layout::pack_path(&Digest::of(&bytes)));
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+
+    /// Publishes a snapshot after the newest whose listing is one list of these segments, each already encoded, with
+    /// the path of its first entry. Whatever the entries say, every byte of it is authentic.
+    pub fn publish(&self, number: u64, segments: &[(&str, u64, Vec<u8>)], counts: Counts) {
+        let part = |first: &str, entries, bytes: &[u8]| PartRef {
+            entries,
+            first: EntryPath::parse(first.as_bytes()).unwrap(),
+            object: reference(bytes),
+        };
+        let parts: Vec<PartRef> = segments.iter().map(|(first, entries, bytes)| part(first, *entries, bytes)).collect();
+        let list = encode_lines(&parts);
+        let mut chunks: Vec<&[u8]> = segments.iter().map(|(_, _, bytes)| &bytes[..]).collect();
+        chunks.push(&list);
+        self.pack(&chunks);
+        let Body::Snapshot(mut snapshot) = self.record(number - 1).body else { panic!("no snapshot before") };
+        let total = segments.iter().map(|(_, entries, _)| entries).sum();
+        snapshot.lists = vec![part(segments[0].0, total, &list)];
+        snapshot.counts = counts;
+        self.put(number, Body::Snapshot(snapshot));
+    }
+}
+
+/// Returns one canonical line of a segment.
+pub fn entry_line(path: &str, rest: &str) -> String {
+    let path = serde_json::to_string(path).unwrap();
+    match rest.split_once("PATH") {
+        Some((before, after)) => format!("{before}{path}{after}\n"),
+        None => format!("{{\"kind\":\"directory\",\"path\":{path}}}\n"),
+    }
 }

@@ -238,7 +238,10 @@ fn remember(access: &Access, vault: &mut Vault, notes: &mut Vec<String>) {
         chain.map_err(|error| Error::environment("read the chain again", error)).and_then(|chain| {
             match chain.findings.first() {
                 Some(finding) => Err(finding.clone().into()),
-                None => witness::advance(&access.host, &vault.macs, &chain, access.clock.now()),
+                None => {
+                    let vouched = access.expect_head.is_some();
+                    witness::advance(&access.host, &vault.macs, &chain, vouched, access.clock.now())
+                }
             }
         });
     if let Err(error) = advanced {
@@ -592,7 +595,10 @@ impl Problems {
             .collect();
         let mut refusal =
             Refusal::new(*code, format!("of the objects in {}, {}", shown_path(source), counted.join(", ")));
-        for (path, reason) in kinds.iter().flat_map(|(_, list, _)| *list) {
+        // Results of files come later than those of directories.
+        let mut all: Vec<&(EntryPath, String)> = kinds.iter().flat_map(|(_, list, _)| *list).collect();
+        all.sort();
+        for (path, reason) in all {
             refusal.causes.push(format!("{path}: {reason}"));
             refusal.paths.push(path.clone());
         }

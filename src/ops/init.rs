@@ -68,7 +68,7 @@ pub fn run(access: &Access, parameters: Parameters) -> Result<Report> {
     })?;
     let chain = Chain::read(&store, &macs, Some(crate::crypto::Digest::of(&config)))
         .map_err(|error| crate::vault::read_error(&store, layout::SNAPSHOTS, &error))?;
-    witness::advance(&access.host, &macs, &chain, now)?;
+    witness::advance(&access.host, &macs, &chain, false, now)?;
     let store: Arc<dyn Store> = Arc::new(store);
     Ok(Report {
         vault,

@@ -108,6 +108,9 @@ pub fn run(access: &Access) -> Result<Report> {
     );
     let mut findings = vault.chain.findings.clone();
     findings.extend(vault.doubt.iter().cloned());
+    findings.extend(vault.freshness.refusal(&vault.store.describe()).map(|refusal| {
+        Finding::new(refusal.code, "the chain", format!("{}; {}", refusal.message, refusal.causes.join("; ")))
+    }));
     findings.extend(catalog.findings.iter().cloned());
     Ok(Report {
         vault: vault.config.vault,

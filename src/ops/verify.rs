@@ -135,9 +135,10 @@ pub fn run(access: &Access, selectors: &[Selector], level: Level, progress: &dyn
     let pool = Pool::new();
     let use_index = if level == Level::Quick { UseIndex::Yes } else { UseIndex::No };
     let mut catalog = verifier.load_catalog(use_index)?;
-    let mut findings = std::mem::take(&mut catalog.findings);
+    let found_in_packs = std::mem::take(&mut catalog.findings);
     let catalog = Arc::new(catalog);
     let reader = Arc::new(Reader::new(Arc::clone(&found.store), Arc::clone(&found.macs), Arc::clone(&catalog)));
+    let mut findings = verifier.concerning(found_in_packs, &reader);
 
     let mut proof =
         Proof { level, catalog: Arc::clone(&catalog), intact: vec![level == Level::Quick; catalog.place_count()] };
@@ -301,6 +302,27 @@ impl<'a> Verifier<'a> {
             }));
         }
         Ok(catalog)
+    }
+
+    /// Keeps the findings about packs that the named snapshots rely on; the others become a note.
+    fn concerning(&mut self, findings: Vec<Finding>, reader: &Reader) -> Vec<Finding> {
+        if self.whole {
+            return findings;
+        }
+        let snapshots = self.numbers.iter().filter_map(|number| self.chain.snapshot(*number));
+        let named: BTreeSet<String> = snapshots
+            .flat_map(|snapshot| reader.packs(snapshot).unwrap_or_default())
+            .map(|pack| layout::pack_path(&pack.0))
+            .collect();
+        let (kept, others): (Vec<_>, Vec<_>) =
+            findings.into_iter().partition(|finding| named.contains(&finding.subject));
+        if !others.is_empty() {
+            self.notes.push(format!(
+                "{} finding(s) about packs do not concern the named snapshots; plain `verify` names them",
+                others.len()
+            ));
+        }
+        kept
     }
 
     /// Returns the packs that hold a chunk of a named snapshot; nothing where every pack is to be read.

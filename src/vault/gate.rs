@@ -271,7 +271,9 @@ pub fn remember(access: &Access, key: &FoundKey, macs: &Macs, chain: &Chain, fre
             --expect-head HEAD says that this copy is the newest"
                 .to_owned(),
         )),
-        false => witness::advance(&access.host, macs, chain, access.clock.now()).map(|()| None),
+        false => {
+            witness::advance(&access.host, macs, chain, access.expect_head.is_some(), access.clock.now()).map(|()| None)
+        }
     });
     advanced.unwrap_or_else(|error| Some(format!("the witness was not advanced: {error}")))
 }

@@ -144,14 +144,23 @@ pub fn freshness(witness: Option<&Witness>, chain: &Chain) -> Freshness {
 
 /// Remembers the heads of a chain that authenticated. Does nothing where the witness knows more already.
 ///
+/// `vouched` tells that the operator named the head: then a witness that cannot be trusted is set aside as evidence,
+/// under a name that says so, and a new one is begun.
+///
 /// # Errors
 /// DV410 where the state directory cannot be written; DV315 where the witness there cannot be trusted.
-pub fn advance(host: &Host, macs: &Macs, chain: &Chain, now: Time) -> Result<()> {
+pub fn advance(host: &Host, macs: &Macs, chain: &Chain, vouched: bool, now: Time) -> Result<()> {
     let path = host.witness_path(macs.vault());
     let parent = path.parent().expect("a witness lies in a directory");
     host.make_directory(parent)?;
     let _lock = lock(&path.with_extension("lock"))?;
-    let known = read(host, macs)?;
+    let known = match read(host, macs) {
+        Err(_) if vouched => {
+            set_aside(&path)?;
+            None
+        }
+        other => other?,
+    };
     if matches!(freshness(known.as_ref(), chain), Freshness::Behind { .. }) {
         return Ok(());
     }
@@ -170,6 +179,14 @@ pub fn advance(host: &Host, macs: &Macs, chain: &Chain, now: Time) -> Result<()>
         Refusal::new(Code::StateUnwritable, format!("{} cannot be written", shown_path(&path))).cause(error)
     })?;
     Ok(())
+}
+
+/// Keeps a witness that cannot be trusted, under a name that no reader takes for one.
+fn set_aside(path: &Path) -> Result<()> {
+    let id = Id::random().map_err(|error| Error::environment("draw random bytes", error))?;
+    crate::fsys::rename_no_replace(path, &path.with_extension(format!("untrusted-{id}"))).map_err(|error| {
+        Refusal::new(Code::StateUnwritable, format!("{} cannot be set aside", shown_path(path))).cause(error).into()
+    })
 }
 
 fn lock(path: &PathBuf) -> Result<File> {

@@ -1,0 +1,187 @@
+//! Hostile vaults, made with the right key: every byte authentic, and yet nothing escapes, hangs or is called valid.
+
+use std::fs;
+
+use devvault::format::entry::{ChunkRef, encode_chunk_list};
+use devvault::format::pack::Encoding;
+use devvault::format::record::Counts;
+use devvault::ops::verify::Verdict;
+use devvault::refusal::Code;
+use devvault::vault::write::reference;
+
+use crate::support::{Forger, Home, assert_refused, entry_line, fingerprint};
+
+const FILE: &str = "{\"chunks\":CHUNKS,\"kind\":\"file\",\"path\":PATH,\"size\":SIZE}";
+
+fn file(path: &str, chunk: ChunkRef) -> String {
+    let chunks = format!("[[\"{}\",{}]]", chunk.id(), chunk.length());
+    entry_line(path, &FILE.replace("CHUNKS", &chunks).replace("SIZE", &chunk.length().to_string()))
+}
+
+fn empty(path: &str) -> String {
+    entry_line(path, "{\"kind\":\"file\",\"path\":PATH,\"size\":0}")
+}
+
+fn counts(directories: u64, files: u64, bytes: u64) -> Counts {
+    Counts { bytes, directories, files, symlinks: 0 }
+}
+
+/// Asserts that the second snapshot is neither verified nor restored, and that the first is both.
+fn assert_refused_alone(home: &Home, code: Code) {
+    let report = home.verify(&[]).unwrap();
+    assert_eq!(report.snapshots, [(1, Verdict::Valid), (2, Verdict::Invalid)], "{:?}", report.findings);
+    assert!(report.findings.iter().any(|finding| finding.code == code), "{:?}", report.findings);
+    let outside = || fingerprint(&home.source());
+    let before = outside();
+    let error = home.restore("2", "restored").unwrap_err();
+    assert!(error.code().is_some(), "{error}");
+    assert!(!home.path("restored").exists());
+    assert_eq!(outside(), before);
+    home.restore("1", "restored").unwrap();
+}
+
+#[test]
+fn listings_that_contradict_the_format_are_refused() {
+    let root = entry_line("", "");
+    let dir = |path: &str| entry_line(path, "");
+    let cases: Vec<(&str, Vec<(&str, u64, String)>, Counts)> = vec![
+        ("unsorted", vec![("", 3, [root.clone(), empty("b"), empty("a")].concat())], counts(1, 2, 0)),
+        ("twice", vec![("", 3, [root.clone(), empty("a"), empty("a")].concat())], counts(1, 2, 0)),
+        ("without its directory", vec![("", 2, [root.clone(), empty("a/b")].concat())], counts(1, 1, 0)),
+        ("below a file", vec![("", 3, [root.clone(), empty("a"), empty("a/b")].concat())], counts(1, 2, 0)),
+        ("escaping", vec![("", 2, [root.clone(), empty("../x")].concat())], counts(1, 1, 0)),
+        ("absolute", vec![("", 2, [root.clone(), empty("/x")].concat())], counts(1, 1, 0)),
+        ("with a NUL", vec![("", 2, [root.clone(), empty("a\0b")].concat())], counts(1, 1, 0)),
+        ("counted wrong", vec![("", 2, [root.clone(), empty("a")].concat())], counts(1, 0, 0).plus_symlink()),
+        ("more lines than its list says", vec![("", 1, [root.clone(), empty("a")].concat())], counts(1, 0, 0)),
+        ("not JSON", vec![("", 1, "nonsense\n".into())], counts(1, 0, 0)),
+        ("not canonical", vec![("", 1, root.replace(':', ": "))], counts(1, 0, 0)),
+        (
+            "across segments: below a file",
+            vec![("", 2, [root.clone(), empty("a")].concat()), ("a/b", 1, empty("a/b"))],
+            counts(1, 2, 0),
+        ),
+        (
+            "across segments: twice",
+            vec![("", 2, [root.clone(), dir("b")].concat()), ("c", 2, [dir("c"), dir("b")].concat())],
+            counts(4, 0, 0),
+        ),
+    ];
+    for (what, segments, counts) in cases {
+        let home = Home::with_snapshot();
+        let segments: Vec<_> = segments.into_iter().map(|(first, n, text)| (first, n, text.into_bytes())).collect();
+        Forger::new(&home).publish(2, &segments, counts);
+        println!("{what}");
+        assert_refused_alone(&home, Code::ListingUnsafe);
+    }
+}
+
+trait PlusSymlink {
+    fn plus_symlink(self) -> Self;
+}
+
+impl PlusSymlink for Counts {
+    /// The same number of entries, one of another kind.
+    fn plus_symlink(mut self) -> Self {
+        self.symlinks += 1;
+        self
+    }
+}
+
+#[test]
+fn content_that_no_pack_holds_is_refused() {
+    let home = Home::with_snapshot();
+    let text = [entry_line("", ""), file("a", reference(b"never stored"))].concat();
+    Forger::new(&home).publish(2, &[("", 2, text.into_bytes())], counts(1, 1, 12));
+    assert_refused_alone(&home, Code::ChunkMissing);
+}
+
+#[test]
+fn a_chunk_list_that_does_not_add_up_is_refused() {
+    let home = Home::with_snapshot();
+    let forger = Forger::new(&home);
+    let content = b"some content";
+    let list = encode_chunk_list(&[reference(content)]);
+    forger.pack(&[content, &list]);
+    let object = reference(&list);
+    let lists = format!(
+        "{{\"kind\":\"file\",\"lists\":[[\"{}\",{},99]],\"path\":PATH,\"size\":99}}",
+        object.id(),
+        object.length()
+    );
+    let text = [entry_line("", ""), entry_line("a", &lists)].concat();
+    forger.publish(2, &[("", 2, text.into_bytes())], counts(1, 1, 99));
+    assert_refused_alone(&home, Code::ListingUnsafe);
+}
+
+#[test]
+fn a_block_that_decodes_to_more_than_it_says_is_damage_and_stays_small() {
+    let home = Home::with_snapshot();
+    let forger = Forger::new(&home);
+    let content = vec![7; 1000];
+    let bomb = zstd::bulk::compress(&vec![7; 12 << 20], 3).unwrap();
+    forger.pack_of(&[&content], &bomb, Encoding::Zstd, 1000);
+    let text = [entry_line("", ""), file("a", reference(&content))].concat();
+    forger.publish(2, &[("", 2, text.into_bytes())], counts(1, 1, 1000));
+    assert_refused_alone(&home, Code::ChunkDamaged);
+}
+
+#[test]
+fn a_chunk_under_a_false_name_is_damage() {
+    let home = Home::with_snapshot();
+    let forger = Forger::new(&home);
+    let (said, stored) = (b"what is said", b"what is true");
+    forger.pack_of(&[said], stored, Encoding::Raw, stored.len());
+    let text = [entry_line("", ""), file("a", reference(said))].concat();
+    forger.publish(2, &[("", 2, text.into_bytes())], counts(1, 1, 12));
+    assert_refused_alone(&home, Code::ChunkDamaged);
+}
+
+#[test]
+fn an_enormous_size_is_refused_before_anything_is_allocated() {
+    let home = Home::with_snapshot();
+    let forger = Forger::new(&home);
+    let list = encode_chunk_list(&[reference(b"x")]);
+    forger.pack(&[b"x", &list]);
+    let object = reference(&list);
+    let size = 1u64 << 52;
+    let lists = format!(
+        "{{\"kind\":\"file\",\"lists\":[[\"{}\",{},{size}]],\"path\":PATH,\"size\":{size}}}",
+        object.id(),
+        object.length()
+    );
+    let text = [entry_line("", ""), entry_line("a", &lists)].concat();
+    forger.publish(2, &[("", 2, text.into_bytes())], counts(1, 1, size));
+    assert_refused_alone(&home, Code::ListingUnsafe);
+}
+
+#[test]
+fn two_snapshots_that_share_a_list_are_each_held_against_their_own_manifest() {
+    let home = Home::with_snapshot();
+    let forger = Forger::new(&home);
+    let text = [entry_line("", ""), empty("a")].concat();
+    forger.publish(2, &[("", 2, text.clone().into_bytes())], counts(1, 1, 0));
+    assert_eq!(home.verify(&[]).unwrap().verdict, Verdict::Valid);
+    // The same list, counted as three entries.
+    let devvault::format::record::Body::Snapshot(mut snapshot) = forger.record(2).body else { panic!("a snapshot") };
+    snapshot.lists[0].entries = 3;
+    snapshot.counts = counts(1, 2, 0);
+    forger.put(3, devvault::format::record::Body::Snapshot(snapshot));
+    let report = home.verify(&[]).unwrap();
+    assert_eq!(report.snapshots[2], (3, Verdict::Invalid), "{:?}", report.findings);
+    assert_refused(Code::ListingUnsafe, home.restore("3", "restored"));
+    home.restore("2", "restored").unwrap();
+}
+
+#[cfg(unix)]
+#[test]
+fn names_that_the_target_cannot_hold_are_refused_before_the_first_byte() {
+    let home = Home::with_snapshot();
+    let text = [entry_line("", ""), empty(&"n".repeat(300))].concat();
+    Forger::new(&home).publish(2, &[("", 2, text.into_bytes())], counts(1, 1, 0));
+    let names = || fs::read_dir(home.path("")).unwrap().count();
+    let before = names();
+    let refusal = assert_refused(Code::TargetCannotRepresent, home.restore("2", "restored"));
+    assert_eq!(refusal.paths.len(), 1);
+    assert_eq!(names(), before);
+}

@@ -1,0 +1,267 @@
+//! The program as a newcomer and as another program meet it.
+
+use std::fs;
+use std::process::{Command, Stdio};
+
+use serde_json::Value;
+
+use crate::support::{Home, SMALL_TREE, flip, packs, picture};
+
+/// Runs a line that the program printed, in a shell, with the environment of a home.
+fn paste(home: &Home, line: &str) -> std::process::Output {
+    let program = home.program();
+    let mut command = Command::new("sh");
+    command.arg("-c").arg(line).env_clear().current_dir(home.path(""));
+    for (name, value) in program.get_envs() {
+        if let Some(value) = value {
+            command.env(name, value);
+        }
+    }
+    command.output().unwrap()
+}
+
+#[cfg(unix)]
+#[test]
+fn a_newcomer_backs_up_and_pastes_the_printed_commands() {
+    let home = Home::new();
+    home.write_source(&SMALL_TREE);
+    let output = home.program().arg("backup").arg(home.source()).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+    for said in ["made vault", "its key:", "key export", "not encrypted", "read back", "head: 1:"] {
+        assert!(text.contains(said), "{said} is missing from:\n{text}");
+    }
+    assert!(output.stderr.is_empty(), "nothing on stderr where it is no terminal");
+    let line = |label: &str| text.lines().find_map(|line| line.strip_prefix(label)).unwrap().trim().to_owned();
+    let verified = paste(&home, &line("verify it:"));
+    assert!(verified.status.success() && verified.stdout.starts_with(b"VALID"), "{verified:?}");
+    let restore = line("restore it:").replace("/a/new/directory", "restored");
+    let restored = paste(&home, &restore);
+    assert!(restored.status.success(), "{restored:?}");
+    assert_eq!(picture(&home.path("restored")), picture(&home.source()));
+    let export = text.lines().find(|line| line.contains("key export")).unwrap().trim();
+    let exported = paste(&home, &export.replace("/another/medium/devvault.key", "exported.key"));
+    assert!(exported.status.success(), "{exported:?}");
+    assert!(home.path("exported.key").exists());
+    // The second run finds the vault again.
+    let again = home.program().arg("backup").arg(home.source()).output().unwrap();
+    assert!(String::from_utf8_lossy(&again.stdout).starts_with("snapshot 2 of"), "{again:?}");
+}
+
+/// Asserts the types of fields: `u` a count, `s` a text, `b` a truth, `a` a list, `o` an object, `f` a number.
+#[track_caller]
+fn assert_fields(document: &Value, fields: &[(&str, char)]) {
+    for (name, kind) in fields {
+        let value = &document[*name];
+        let right = match kind {
+            'u' => value.is_u64(),
+            's' => value.is_string(),
+            'b' => value.is_boolean(),
+            'a' => value.is_array(),
+            'f' => value.is_number(),
+            _ => value.is_object(),
+        };
+        assert!(right, "{name} is {value} in {document}");
+    }
+}
+
+#[test]
+fn every_document_has_the_fields_that_programs_rely_on() {
+    let home = Home::with_vault();
+    home.write_source(&SMALL_TREE);
+    let source = home.source().to_string_lossy().into_owned();
+    let (exit, document) = home.json(&["backup", &source, "--tag", "nightly"]);
+    assert_eq!((exit, &document["schema"], &document["ok"]), (0, &"devvault.backup/1".into(), &true.into()));
+    assert_fields(
+        &document,
+        &[
+            ("snapshot", 'u'),
+            ("vault", 's'),
+            ("source", 's'),
+            ("files", 'u'),
+            ("directories", 'u'),
+            ("symlinks", 'u'),
+            ("bytes", 'u'),
+            ("bytes_stored", 'u'),
+            ("files_unchanged", 'u'),
+            ("head", 's'),
+            ("seconds", 'f'),
+        ],
+    );
+    let head = document["head"].clone();
+
+    let (exit, document) = home.json(&["snapshots"]);
+    assert_eq!((exit, &document["schema"], &document["head"]), (0, &"devvault.snapshots/1".into(), &head));
+    let line = &document["snapshots"][0];
+    assert_fields(
+        line,
+        &[("snapshot", 'u'), ("time", 's'), ("source", 's'), ("files", 'u'), ("bytes", 'u'), ("tags", 'a')],
+    );
+    assert_eq!(line["tags"][0], "nightly");
+    assert!(line["time"].as_str().unwrap().ends_with('Z'));
+
+    let (exit, document) = home.json(&["verify"]);
+    assert_eq!((exit, &document["schema"], &document["verdict"]), (0, &"devvault.verify/1".into(), &"valid".into()));
+    assert_eq!(
+        (&document["level"], &document["freshness"], &document["head"]),
+        (&"full".into(), &"proven".into(), &head)
+    );
+    assert_eq!(document["snapshots"], serde_json::json!([{"snapshot": 1, "verdict": "valid"}]));
+    assert_eq!((&document["findings"], &document["not_checked"]), (&serde_json::json!([]), &serde_json::json!([])));
+    assert_fields(
+        &document["read"],
+        &[("packs", 'u'), ("bytes_stored", 'u'), ("bytes", 'u'), ("chunks", 'u'), ("entries", 'u')],
+    );
+
+    let (exit, document) = home.json(&["restore", "1", "restored"]);
+    assert_eq!((exit, &document["schema"], &document["ok"]), (0, &"devvault.restore/1".into(), &true.into()));
+    assert_fields(
+        &document,
+        &[
+            ("snapshot", 'u'),
+            ("destination", 's'),
+            ("files", 'u'),
+            ("directories", 'u'),
+            ("symlinks", 'u'),
+            ("bytes", 'u'),
+            ("verified", 'b'),
+        ],
+    );
+
+    let (exit, document) = home.json(&["restore", "1", "restored"]);
+    assert_eq!((exit, &document["schema"], &document["ok"]), (12, &"devvault.refusal/1".into(), &false.into()));
+    assert_eq!(
+        (&document["code"], &document["exit"], &document["changed"]),
+        (&"DV201".into(), &12.into(), &false.into())
+    );
+    assert_eq!((&document["family"], &document["severity"]), (&"restore risk".into(), &"SEV-1".into()));
+    assert_fields(&document, &[("message", 's'), ("causes", 'a'), ("next", 's')]);
+    assert_eq!((&document["evidence"], &document["runbook"]), (&Value::Null, &"RUNBOOK.md#dv201".into()));
+
+    let (exit, document) = home.json(&["ls", "1:src"]);
+    assert_eq!((exit, &document["schema"], &document["ok"]), (0, &"devvault.ls/1".into(), &true.into()));
+    assert_eq!(document["entries"].as_array().unwrap().len(), 5);
+    for (arguments, schema) in [
+        (&["status"][..], "devvault.status/1"),
+        (&["index", "rebuild"], "devvault.index/1"),
+        (&["key", "check"], "devvault.key/1"),
+        (&["runbook", "DV204"], "devvault.runbook/1"),
+    ] {
+        let (exit, document) = home.json(arguments);
+        assert_eq!((exit, document["schema"].as_str()), (0, Some(schema)));
+    }
+}
+
+#[test]
+fn damage_is_told_with_its_code_and_affected_paths() {
+    let home = Home::with_snapshot();
+    flip(&packs(&home.vault())[0], 60);
+    let (exit, document) = home.json(&["verify"]);
+    assert_eq!((exit, &document["verdict"]), (11, &"invalid".into()));
+    let finding = &document["findings"][0];
+    assert_fields(finding, &[("code", 's'), ("subject", 's'), ("snapshots", 'a'), ("paths", 'a')]);
+    assert!(finding["code"].as_str().unwrap().starts_with("DV1"));
+    let output = home.run(&["verify"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.starts_with("INVALID"), "{text}");
+    for said in ["NOT valid: snapshot(s) 1", "because:", "next:", "see: devvault runbook DV1", "nothing was changed"] {
+        assert!(text.contains(said), "{said} is missing from:\n{text}");
+    }
+}
+
+#[test]
+fn a_refusal_says_what_is_wrong_what_was_written_and_what_to_do() {
+    let home = Home::with_snapshot();
+    let output = home.run(&["restore", "7", "restored"]);
+    assert_eq!(output.status.code(), Some(11));
+    assert!(output.stdout.is_empty(), "stdout is for results");
+    let text = String::from_utf8(output.stderr).unwrap();
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines[0].starts_with("refused DV112: "), "{text}");
+    assert!(text.contains("\nwritten: nothing\nnext: ") && text.ends_with("see: devvault runbook DV112\n"), "{text}");
+}
+
+#[cfg(unix)]
+#[test]
+fn names_from_disk_cannot_command_a_terminal() {
+    use std::os::unix::ffi::OsStrExt;
+    let home = Home::with_vault();
+    let name = std::ffi::OsStr::from_bytes(b"\x1b]0;owned\x07\xff\r\nfake");
+    home.write_source(&[("plain", "x")]);
+    fs::write(home.source().join(name), "x").unwrap();
+    fs::create_dir(home.source().join("\u{1b}[2J")).unwrap();
+    home.backup();
+    for arguments in [&["ls", "1"][..], &["verify"], &["status"], &["snapshots"], &["restore", "1:\u{1b}[31mnone", "x"]]
+    {
+        let output = home.run(arguments);
+        for stream in [output.stdout, output.stderr] {
+            assert!(!stream.contains(&0x1b) && !stream.contains(&0x07) && !stream.contains(&b'\r'), "{arguments:?}");
+        }
+    }
+    let (_, document) = home.json(&["ls", "1"]);
+    let entries = document["entries"].as_array().unwrap();
+    assert!(entries.iter().any(|entry| entry["path_b64"].is_string() && entry["path"].is_null()), "{document}");
+}
+
+#[test]
+fn progress_for_programs_is_lines_of_json_on_stderr() {
+    let home = Home::with_snapshot();
+    let output = home.run(&["--progress", "json", "--json", "verify"]);
+    let _: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let text = String::from_utf8(output.stderr).unwrap();
+    let phases: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(phases.iter().any(|line| line["phase"] == "verifying" && line["bytes_total"].is_u64()), "{text}");
+}
+
+#[test]
+fn usage_errors_exit_with_two_and_help_with_zero() {
+    let home = Home::with_snapshot();
+    for wrong in [
+        &["restore"][..],
+        &["verify", "newest"],
+        &["nonsense"],
+        &["restore", "1:../x", "y"],
+        &["backup", "--expect-head", "1", "x"],
+    ] {
+        assert_eq!(home.run(wrong).status.code(), Some(2), "{wrong:?}");
+    }
+    for command in ["init", "backup", "snapshots", "ls", "verify", "restore", "status", "index", "key", "runbook"] {
+        let output = home.program().args([command, "--help"]).output().unwrap();
+        assert!(output.status.success() && output.stdout.len() > 200, "{command}");
+    }
+    let version = home.program().arg("--version").output().unwrap();
+    assert_eq!(String::from_utf8(version.stdout).unwrap().trim(), concat!("devvault ", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn a_reader_that_goes_away_ends_the_program_without_a_panic() {
+    let home = Home::with_vault();
+    fs::create_dir(home.source()).unwrap();
+    for number in 0..3000 {
+        fs::write(home.source().join(format!("a-file-with-a-name-of-some-length-{number}")), "").unwrap();
+    }
+    home.backup();
+    let mut child = home
+        .program()
+        .arg("--vault")
+        .arg(home.vault())
+        .args(["ls", "1"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(!text.contains("panicked"), "{text}");
+    assert_ne!(output.status.code(), Some(101));
+}
+
+#[test]
+fn the_runbook_is_in_the_program() {
+    let home = Home::new();
+    let output = home.program().args(["runbook", "dv313"]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.starts_with("### DV313 ") && text.contains("**Do**"), "{text}");
+    assert_eq!(home.program().args(["runbook", "DV999"]).output().unwrap().status.code(), Some(1));
+}

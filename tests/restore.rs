@@ -1,0 +1,240 @@
+//! Restoring: exact, or refused before the first byte; never into anything that holds something.
+
+use std::fs;
+use std::path::Path;
+
+use devvault::refusal::Code;
+
+use crate::support::{Home, assert_refused, fingerprint, picture};
+
+/// What lies beside the vault, so that a refused restore can be shown to have written nothing.
+fn nothing_new(home: &Home, act: impl FnOnce()) {
+    let names = || {
+        let mut names: Vec<_> = fs::read_dir(home.path("")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        (names, fingerprint(&home.vault()))
+    };
+    let before = names();
+    act();
+    assert_eq!(names(), before, "something was written");
+}
+
+#[test]
+fn restore_refuses_a_destination_with_one_hidden_file() {
+    let home = Home::with_snapshot();
+    fs::create_dir(home.path("full")).unwrap();
+    fs::write(home.path("full/.hidden"), "mine").unwrap();
+    nothing_new(&home, || {
+        assert_refused(Code::DestinationNotEmpty, home.restore("1", "full"));
+    });
+    assert_eq!(fs::read_to_string(home.path("full/.hidden")).unwrap(), "mine");
+}
+
+#[test]
+fn restore_takes_an_empty_directory_and_an_absent_one() {
+    let home = Home::with_snapshot();
+    fs::create_dir(home.path("empty")).unwrap();
+    let report = home.restore("1", "empty").unwrap();
+    assert!(report.notes.iter().any(|note| note.contains("empty destination was replaced")));
+    assert_eq!(picture(&home.path("empty")), picture(&home.source()));
+    home.restore("1", "absent").unwrap();
+    assert_eq!(picture(&home.path("absent")), picture(&home.source()));
+}
+
+#[test]
+fn restore_refuses_what_is_not_a_plain_directory() {
+    let home = Home::with_snapshot();
+    fs::write(home.path("file"), "mine").unwrap();
+    nothing_new(&home, || {
+        assert_refused(Code::DestinationNotPlain, home.restore("1", "file"));
+    });
+    #[cfg(unix)]
+    {
+        fs::create_dir(home.path("empty")).unwrap();
+        std::os::unix::fs::symlink("empty", home.path("link")).unwrap();
+        std::os::unix::fs::symlink("nowhere", home.path("dangling")).unwrap();
+        for name in ["link", "dangling"] {
+            nothing_new(&home, || {
+                assert_refused(Code::DestinationNotPlain, home.restore("1", name));
+            });
+        }
+        assert_eq!(fs::read_dir(home.path("empty")).unwrap().count(), 0);
+    }
+}
+
+#[test]
+fn restore_refuses_to_overlap_the_vault() {
+    let home = Home::with_snapshot();
+    nothing_new(&home, || {
+        assert_refused(Code::DestinationOverlaps, home.restore("1", "vault/packs/restored"));
+        assert_refused(Code::DestinationOverlaps, home.restore("1", "vault/restored"));
+    });
+}
+
+#[test]
+fn restore_refuses_where_the_parent_is_missing() {
+    let home = Home::with_snapshot();
+    nothing_new(&home, || {
+        assert_refused(Code::DestinationParent, home.restore("1", "no/such/place"));
+    });
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn restore_refuses_a_mount_point_and_a_full_target() {
+    // In a private mount namespace, which needs root.
+    let script = r#"mount -t tmpfs -o size=1m none "$1" && shift && "$@""#;
+    let run = |home: &Home, destination: &str| {
+        let program = home.program();
+        let mut command = std::process::Command::new("unshare");
+        command.arg("-m").args(["sh", "-c", script, "sh"]).arg(home.path("mount")).arg(program.get_program());
+        for (name, value) in program.get_envs() {
+            if let Some(value) = value {
+                command.env(name, value);
+            }
+        }
+        command.arg("--vault").arg(home.vault()).args(["--json", "restore", "1"]).arg(home.path(destination));
+        let output = command.output().ok()?;
+        serde_json::from_slice::<serde_json::Value>(&output.stdout).ok()
+    };
+    let home = Home::with_vault();
+    home.write_source(&[("a", "small")]);
+    fs::write(home.source().join("large"), crate::support::noise(3 << 20, 7)).unwrap();
+    home.backup();
+    fs::create_dir(home.path("mount")).unwrap();
+    let Some(document) = run(&home, "mount") else {
+        println!("skipped: this user may not mount");
+        return;
+    };
+    assert_eq!(document["code"], "DV205", "{document}");
+    assert_eq!(Code::parse("DV205"), Some(Code::DestinationIsMount));
+    let document = run(&home, "mount/below").unwrap();
+    assert_eq!(document["code"], "DV207", "{document}");
+    assert_eq!(Code::parse("DV207"), Some(Code::DestinationSpace));
+}
+
+#[test]
+fn a_part_of_a_snapshot_restores_alone() {
+    let home = Home::with_snapshot();
+    #[cfg(unix)]
+    {
+        home.write_source(&[("src/link", "->main.rs")]);
+        home.backup();
+        home.restore("2:src/link", "link").unwrap();
+        assert_eq!(fs::read_link(home.path("link/link")).unwrap(), Path::new("main.rs"));
+    }
+    let report = home.restore("1:src/deep", "part").unwrap();
+    assert_eq!((report.counts.files, report.counts.directories), (1, 2));
+    assert_eq!(fs::read_to_string(home.path("part/er/file")).unwrap(), "deep\n");
+    let report = home.restore("1:src/main.rs", "one").unwrap();
+    assert_eq!((report.counts.files, report.counts.directories), (1, 0));
+    assert_eq!(fs::read_dir(home.path("one")).unwrap().count(), 1);
+    assert_eq!(fs::read_to_string(home.path("one/main.rs")).unwrap(), "fn main() {}\n");
+    nothing_new(&home, || {
+        for missing in ["1:nowhere", "1:src/main", "1:src/main.rs/x", "1:sr"] {
+            assert_refused(Code::SelectionEmpty, home.restore(missing, "none"));
+        }
+    });
+}
+
+#[cfg(unix)]
+mod unix {
+    use super::*;
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    use std::os::unix::fs::PermissionsExt;
+    use std::time::{Duration, UNIX_EPOCH};
+
+    fn set_mode(path: &Path, mode: u32) {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    fn set_time(path: &Path, seconds: i64, nanos: u32) {
+        let magnitude = Duration::from_secs(seconds.unsigned_abs());
+        let time = if seconds < 0 { UNIX_EPOCH - magnitude } else { UNIX_EPOCH + magnitude };
+        fs::File::open(path).unwrap().set_modified(time + Duration::from_nanos(nanos.into())).unwrap();
+    }
+
+    #[test]
+    fn modes_and_times_of_every_kind_come_back() {
+        let home = Home::with_vault();
+        home.write_source(&[
+            ("setuid", "x"),
+            ("none", "x"),
+            ("all", "x"),
+            ("sealed/inside", "y"),
+            ("sealed/deeper/z", "z"),
+            ("sticky/", ""),
+        ]);
+        let source = home.source();
+        for (name, seconds, nanos) in
+            [("all", -1_000_000_000, 123_456_789), ("setuid", 4_000_000_000, 1), ("sealed/inside", 0, 999_999_999)]
+        {
+            set_time(&source.join(name), seconds, nanos);
+        }
+        for (name, mode) in [
+            ("setuid", 0o6755),
+            ("none", 0o400),
+            ("all", 0o777),
+            ("sealed/deeper", 0o555),
+            ("sealed", 0o500),
+            ("sticky", 0o1777),
+        ] {
+            set_mode(&source.join(name), mode);
+        }
+        set_time(&source, 1_234_567_890, 42);
+        home.backup();
+        home.restore("1", "restored").unwrap();
+        assert_eq!(picture(&home.path("restored")), picture(&source));
+        // Or the home could not be removed by a normal user.
+        for root in [source, home.path("restored")] {
+            set_mode(&root.join("sealed"), 0o700);
+            set_mode(&root.join("sealed/deeper"), 0o700);
+        }
+    }
+
+    #[test]
+    fn names_of_any_bytes_and_links_to_anywhere_come_back() {
+        let home = Home::with_vault();
+        home.write_source(&[("plain", "x"), ("with\nnewline", "x"), (" spaced ", "x"), ("-rf", "x"), ("a\\b", "x")]);
+        let long = "l".repeat(255);
+        for name in [&b"bad\xff\xfeutf8"[..], b"\x01\x1b[31m", long.as_bytes(), "é".as_bytes(), "e\u{301}".as_bytes()]
+        {
+            fs::write(home.source().join(OsStr::from_bytes(name)), name).unwrap();
+        }
+        for (name, target) in
+            [("up", &b"../../.."[..]), ("absolute", b"/etc/passwd"), ("odd", b"\xff \n"), ("self", b"self")]
+        {
+            std::os::unix::fs::symlink(OsStr::from_bytes(target), home.source().join(name)).unwrap();
+        }
+        home.backup();
+        home.restore("1", "restored").unwrap();
+        assert_eq!(picture(&home.path("restored")), picture(&home.source()));
+    }
+
+    #[test]
+    fn a_tree_deeper_than_any_path_comes_back() {
+        let home = Home::with_vault();
+        fs::create_dir(home.source()).unwrap();
+        let name = [b'd'; 60];
+        let mut dir = devvault::fsys::Dir::open(&home.source()).unwrap();
+        for _ in 0..200 {
+            dir.create_dir(&name).unwrap();
+            dir = dir.open_dir(&name).unwrap();
+        }
+        std::io::Write::write_all(&mut dir.create_file(b"leaf").unwrap(), b"at the bottom").unwrap();
+        let report = home.backup();
+        assert_eq!((report.counts.directories, report.counts.files), (201, 1));
+        let restored = home.restore("1", "restored").unwrap();
+        assert_eq!(restored.counts, report.counts);
+        let mut dir = devvault::fsys::Dir::open(&home.path("restored")).unwrap();
+        for _ in 0..200 {
+            dir = dir.open_dir(&name).unwrap();
+        }
+        assert_eq!(dir.stat_at(b"leaf").unwrap().size, 13);
+        // Too deep for what removes the home.
+        for root in ["source", "restored"] {
+            assert!(std::process::Command::new("rm").arg("-rf").arg(home.path(root)).status().unwrap().success());
+        }
+    }
+}

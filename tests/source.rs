@@ -1,0 +1,255 @@
+//! Sources: read completely, or refused with the complete list of what stands in the way.
+
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use devvault::clock::{Clock, FixedClock, SystemClock, Time};
+use devvault::ops::backup::{self, Options};
+use devvault::progress::Silent;
+use devvault::refusal::Code;
+use devvault::vault::gate::Access;
+
+use crate::support::{Home, SMALL_TREE, assert_refused, noise, packs, picture};
+
+#[test]
+fn a_source_that_is_missing_or_a_file_is_refused() {
+    let home = Home::with_vault();
+    assert_refused(Code::SourceMissing, home.try_backup(&Options::default()));
+    fs::write(home.source(), "a file").unwrap();
+    assert_refused(Code::SourceMissing, home.try_backup(&Options::default()));
+}
+
+#[test]
+fn a_source_that_contains_the_vault_is_refused_unless_the_vault_is_left_out() {
+    let home = Home::with_vault();
+    home.write_source(&SMALL_TREE);
+    let run = |options: &Options| backup::run(&home.access(), &home.path(""), options, &Silent);
+    assert_refused(Code::SourceOverlaps, run(&Options::default()));
+    let left_out = Options { exclude: vec!["/vault/".into()], ..Options::default() };
+    let report = run(&left_out).unwrap();
+    assert_eq!(report.excluded, 1);
+    assert!(
+        report.notes.iter().any(|note| note.contains("config") && note.contains("devvault itself")),
+        "{:?}",
+        report.notes
+    );
+    home.restore("1", "restored").unwrap();
+    assert!(home.path("restored/source/README").exists());
+    for own in ["vault", "config", "state"] {
+        assert!(!home.path("restored").join(own).exists(), "{own} is part of the snapshot");
+    }
+    let inside = backup::run(&home.access(), &home.vault().join("packs"), &Options::default(), &Silent);
+    assert_refused(Code::SourceOverlaps, inside);
+}
+
+#[test]
+fn the_key_in_use_is_never_part_of_a_source() {
+    let home = Home::with_vault();
+    home.write_source(&SMALL_TREE);
+    let key = home.source().join("my.key");
+    devvault::fsys::write_private(&key, &fs::read(home.key()).unwrap()).unwrap();
+    let access = Access { key_file: Some(key), ..home.access() };
+    let report = backup::run(&access, &home.source(), &Options::default(), &Silent).unwrap();
+    assert!(report.notes.iter().any(|note| note.contains("my.key")), "{:?}", report.notes);
+    home.restore("1", "restored").unwrap();
+    assert!(!home.path("restored/my.key").exists() && home.path("restored/README").exists());
+}
+
+#[test]
+fn a_source_that_is_empty_now_and_was_not_before_is_refused() {
+    let home = Home::with_snapshot();
+    fs::remove_dir_all(home.source()).unwrap();
+    fs::create_dir(home.source()).unwrap();
+    assert_refused(Code::SourceEmpty, home.try_backup(&Options::default()));
+    assert_eq!(home.verify(&[]).unwrap().snapshots.len(), 1);
+    let report = home.try_backup(&Options { allow_empty: true, ..Options::default() }).unwrap();
+    assert_eq!(report.counts.entries(), 1);
+    // Empty before, empty now: nothing is odd.
+    assert_eq!(home.backup().snapshot, 3);
+}
+
+#[cfg(unix)]
+#[test]
+fn pipes_and_sockets_are_refused_with_the_complete_list() {
+    let home = Home::with_snapshot();
+    let made = std::process::Command::new("mkfifo").arg(home.source().join("pipe")).status().unwrap();
+    assert!(made.success());
+    let _socket = std::os::unix::net::UnixListener::bind(home.source().join("socket")).unwrap();
+    let refusal = assert_refused(Code::SourceUnsupported, home.try_backup(&Options::default()));
+    let paths: Vec<String> = refusal.paths.iter().map(ToString::to_string).collect();
+    assert_eq!(paths, ["pipe", "socket"]);
+    assert_eq!(fs::read_dir(home.vault().join("snapshots")).unwrap().count(), 1, "no draft stays");
+    let exclude = vec!["/pipe".into(), "/socket".into()];
+    assert_eq!(home.try_backup(&Options { exclude, ..Options::default() }).unwrap().excluded, 2);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn unreadable_files_are_refused_with_the_complete_list() {
+    use std::os::unix::fs::PermissionsExt;
+    let home = Home::with_vault();
+    home.write_source(&SMALL_TREE);
+    home.write_source(&[("closed/inside", "x"), ("secret", "x")]);
+    for name in ["secret", "README", "closed"] {
+        fs::set_permissions(home.source().join(name), fs::Permissions::from_mode(0)).unwrap();
+    }
+    // Root reads everything: another user runs the program.
+    let document = if rustix_is_root() {
+        let own = std::process::Command::new("chown").arg("-R").arg("nobody").arg(home.path("")).status().unwrap();
+        assert!(own.success());
+        fs::copy(env!("CARGO_BIN_EXE_devvault"), home.path("program")).unwrap();
+        let output = std::process::Command::new("setpriv")
+            .args(["--reuid", "nobody", "--clear-groups"])
+            .arg(home.path("program"))
+            .env("HOME", home.path("home"))
+            .env("DEVVAULT_CONFIG_DIR", home.path("config"))
+            .env("DEVVAULT_STATE_DIR", home.path("state"))
+            .arg("--vault")
+            .arg(home.vault())
+            .args(["--json", "backup"])
+            .arg(home.source())
+            .output();
+        match output.ok().and_then(|output| serde_json::from_slice::<serde_json::Value>(&output.stdout).ok()) {
+            Some(document) => document,
+            None => {
+                println!("skipped: no program runs as another user here");
+                return;
+            }
+        }
+    } else {
+        home.json(&["backup", home.source().to_str().unwrap()]).1
+    };
+    assert_eq!(document["code"], "DV801", "{document}");
+    assert_eq!(Code::parse("DV801"), Some(Code::SourceUnreadable));
+    assert_eq!(document["paths"], serde_json::json!(["README", "closed", "secret"]));
+    assert_eq!(document["exit"], 18);
+    fs::set_permissions(home.source().join("closed"), fs::Permissions::from_mode(0o700)).unwrap();
+}
+
+#[cfg(target_os = "linux")]
+fn rustix_is_root() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    status.lines().any(|line| line.starts_with("Uid:") && line.split_whitespace().nth(2) == Some("0"))
+}
+
+#[test]
+fn a_file_that_keeps_changing_is_refused_or_left_out_as_allowed() {
+    let home = Home::with_vault();
+    home.write_source(&SMALL_TREE);
+    let busy = home.source().join("busy.log");
+    fs::write(&busy, noise(6 << 20, 1)).unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&stop);
+    let writer = std::thread::spawn(move || {
+        let mut file = fs::File::options().append(true).open(&busy).unwrap();
+        while !flag.load(Ordering::SeqCst) {
+            std::io::Write::write_all(&mut file, b"x").unwrap();
+        }
+    });
+    let refusal = home.try_backup(&Options::default());
+    let allowed = home.try_backup(&Options { may_change: vec!["*.log".into()], ..Options::default() });
+    stop.store(true, Ordering::SeqCst);
+    writer.join().unwrap();
+    let refusal = assert_refused(Code::SourceChanging, refusal);
+    assert_eq!(refusal.paths.iter().map(ToString::to_string).collect::<Vec<_>>(), ["busy.log"]);
+    let report = allowed.unwrap();
+    assert_eq!(report.left_out.iter().map(ToString::to_string).collect::<Vec<_>>(), ["busy.log"]);
+    home.restore("1", "restored").unwrap();
+    assert!(!home.path("restored/busy.log").exists() && home.path("restored/README").exists());
+}
+
+#[test]
+fn a_change_within_the_same_tick_is_not_missed() {
+    let home = Home::with_vault();
+    home.write_source(&SMALL_TREE);
+    let file = home.source().join("README");
+    let before = fs::metadata(&file).unwrap().modified().unwrap();
+    // Read in the same second in which it was written, by a clock that a medium with coarse times would show.
+    let now = SystemClock.now();
+    let access = Access { clock: Arc::new(FixedClock(now)), ..home.access() };
+    let run = || backup::run(&access, &home.source(), &Options::default(), &Silent).unwrap();
+    run();
+    // The same length and the same modification time; on a coarse medium the change time would be the same too.
+    fs::write(&file, "HELLO\n").unwrap();
+    fs::File::options().write(true).open(&file).unwrap().set_modified(before).unwrap();
+    let second = run();
+    assert_eq!(second.files_unchanged, 0, "times that young prove nothing");
+    home.restore("2", "restored").unwrap();
+    assert_eq!(fs::read_to_string(home.path("restored/README")).unwrap(), "HELLO\n");
+    // Later the same times are old enough when they are read, and from then on they prove something.
+    let later = Time { seconds: now.seconds + 60, nanos: 0 };
+    let access = Access { clock: Arc::new(FixedClock(later)), ..home.access() };
+    let run = || backup::run(&access, &home.source(), &Options::default(), &Silent).unwrap();
+    assert_eq!(run().files_unchanged, 0);
+    let settled = run();
+    assert_eq!(settled.files_unchanged, settled.counts.files);
+    assert_eq!(
+        backup::run(&access, &home.source(), &Options { reread: true, ..Options::default() }, &Silent)
+            .unwrap()
+            .files_unchanged,
+        0
+    );
+}
+
+#[test]
+fn an_edit_in_the_middle_of_a_large_file_stores_little() {
+    let home = Home::with_vault();
+    fs::create_dir(home.source()).unwrap();
+    let mut content = noise(12 << 20, 3);
+    let large = home.source().join("large");
+    fs::write(&large, &content).unwrap();
+    home.backup();
+    let stored =
+        |home: &Home| -> u64 { packs(&home.vault()).iter().map(|pack| fs::metadata(pack).unwrap().len()).sum() };
+    let before = stored(&home);
+    content.splice(6 << 20..6 << 20, *b"inserted in the middle");
+    fs::write(&large, &content).unwrap();
+    home.backup();
+    let added = stored(&home) - before;
+    assert!(added < 200_000, "{added} bytes were added");
+    home.restore("2", "restored").unwrap();
+    assert_eq!(fs::read(home.path("restored/large")).unwrap(), content);
+}
+
+#[test]
+fn what_is_the_same_is_stored_once() {
+    let home = Home::with_vault();
+    fs::create_dir(home.source()).unwrap();
+    for name in ["a", "b", "c"] {
+        fs::write(home.source().join(name), noise(50_000, 9)).unwrap();
+    }
+    let report = home.backup();
+    assert!(report.bytes_stored < 70_000, "{} bytes", report.bytes_stored);
+    home.restore("1", "restored").unwrap();
+    assert_eq!(picture(&home.path("restored")), picture(&home.source()));
+}
+
+#[test]
+fn a_closing_look_tells_whether_anything_changed() {
+    let home = Home::with_vault();
+    home.write_source(&SMALL_TREE);
+    let options = Options { closing_look: true, ..Options::default() };
+    assert_eq!(home.try_backup(&options).unwrap().quiet, Some(true));
+    struct Change(std::path::PathBuf);
+    impl devvault::progress::Progress for Change {
+        fn advance(&self, _: u64, _: u64) {
+            fs::write(&self.0, "changed meanwhile").unwrap();
+        }
+    }
+    let change = Change(home.source().join("z-new"));
+    let report = backup::run(&home.access(), &home.source(), &options, &change).unwrap();
+    assert_eq!(report.quiet, Some(false));
+    assert_eq!(home.backup().quiet, None);
+}
+
+#[test]
+fn excluded_parts_are_not_taken_and_are_counted() {
+    let home = Home::with_vault();
+    home.write_source(&[("keep.c", ""), ("drop.o", ""), ("target/x", ""), ("sub/target/y", ""), ("sub/drop.o", "")]);
+    let exclude = vec!["*.o".into(), "/target/".into()];
+    let report = home.try_backup(&Options { exclude, ..Options::default() }).unwrap();
+    assert_eq!((report.counts.files, report.excluded), (2, 3));
+    home.restore("1", "restored").unwrap();
+    assert!(home.path("restored/sub/target/y").exists() && !home.path("restored/target").exists());
+}
