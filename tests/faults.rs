@@ -348,6 +348,9 @@ fn an_unreadable_pack_is_a_finding_that_names_what_it_affects() {
     assert_eq!(report.snapshots, [(1, Verdict::Invalid)]);
 }
 
+/// Something done to a staging directory.
+type Act = fn(&Path);
+
 /// Does something at the beginning of a phase.
 struct At<F: Fn() + Send + Sync>(Phase, F);
 
@@ -373,7 +376,7 @@ fn staging(home: &Home) -> std::path::PathBuf {
 #[test]
 fn what_differs_after_writing_is_refused_and_the_destination_stays_absent() {
     let home = Home::with_snapshot();
-    let acts: [(&str, fn(&Path)); 6] = [
+    let acts: [(&str, Act); 6] = [
         ("content", |root| std::fs::write(root.join("README"), "hellO\n").unwrap()),
         ("missing", |root| std::fs::remove_file(root.join("z-last")).unwrap()),
         ("extra", |root| std::fs::write(root.join("extra"), "").unwrap()),
@@ -398,7 +401,7 @@ fn what_differs_after_writing_is_refused_and_the_destination_stays_absent() {
 fn mode_and_time_that_differ_after_writing_are_refused() {
     use std::os::unix::fs::PermissionsExt;
     let home = Home::with_snapshot();
-    let acts: [fn(&Path); 3] = [
+    let acts: [Act; 3] = [
         |root| std::fs::set_permissions(root.join("src"), PermissionsExt::from_mode(0o711)).unwrap(),
         |root| std::fs::set_permissions(root, PermissionsExt::from_mode(0o711)).unwrap(),
         |root| {

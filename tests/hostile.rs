@@ -40,11 +40,14 @@ fn assert_refused_alone(home: &Home, code: Code) {
     home.restore("1", "restored").unwrap();
 }
 
+/// A segment: the path of its first entry, how many entries its list says, its text.
+type Segment = (&'static str, u64, String);
+
 #[test]
 fn listings_that_contradict_the_format_are_refused() {
     let root = entry_line("", "");
     let dir = |path: &str| entry_line(path, "");
-    let cases: Vec<(&str, Vec<(&str, u64, String)>, Counts)> = vec![
+    let cases: Vec<(&str, Vec<Segment>, Counts)> = vec![
         ("unsorted", vec![("", 3, [root.clone(), empty("b"), empty("a")].concat())], counts(1, 2, 0)),
         ("twice", vec![("", 3, [root.clone(), empty("a"), empty("a")].concat())], counts(1, 2, 0)),
         ("without its directory", vec![("", 2, [root.clone(), empty("a/b")].concat())], counts(1, 1, 0)),

@@ -150,9 +150,12 @@ fn content_that_is_missing_names_its_files() {
     assert!(named);
 }
 
+/// Something done to a pack.
+type Act = fn(&Path);
+
 #[test]
 fn every_way_to_spoil_a_pack_is_a_finding_and_never_hangs() {
-    let acts: [(&str, fn(&Path)); 7] = [
+    let acts: [(&str, Act); 7] = [
         ("cut", |pack| {
             let bytes = fs::read(pack).unwrap();
             fs::write(pack, &bytes[..bytes.len() - 1]).unwrap();

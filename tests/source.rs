@@ -92,7 +92,7 @@ fn unreadable_files_are_refused_with_the_complete_list() {
     home.write_source(&SMALL_TREE);
     home.write_source(&[("closed/inside", "x"), ("secret", "x")]);
     for name in ["secret", "README", "closed"] {
-        fs::set_permissions(home.source().join(name), fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(home.source().join(name), fs::Permissions::from_mode(0o000)).unwrap();
     }
     // Root reads everything: another user runs the program.
     let document = if rustix_is_root() {
