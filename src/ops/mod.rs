@@ -1,4 +1,4 @@
-//! Operations: one verb a file, options in, report out. None calls another.
+//! Operations: one verb a file or room, options in, report out. None calls another.
 
 pub mod backup;
 pub mod index;
@@ -8,6 +8,5 @@ pub mod ls;
 pub mod restore;
 pub mod select;
 pub mod snapshots;
-mod source;
 pub mod status;
 pub mod verify;

@@ -4,23 +4,27 @@
 //! writes nothing into the vault. `valid` means: every byte that the snapshots need was read, decoded and hashed in
 //! this run.
 
+mod blame;
+mod proof;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+use self::blame::Blame;
+use self::proof::{ListCheck, Proof};
 use super::select::Selector;
 use crate::crypto::{Digest, Id};
 use crate::error::{Error, Result, refuse};
-use crate::format::entry::{ChunkRef, Entry, Kind};
+use crate::format::entry::ChunkRef;
 use crate::format::listing::PartRef;
-use crate::format::record::{Counts, Head, Snapshot};
-use crate::path::EntryPath;
+use crate::format::record::Head;
 use crate::pool::{Pool, Task};
 use crate::progress::{Phase, Progress};
 use crate::refusal::Code;
-use crate::vault::catalog::{Catalog, Place, UseIndex};
+use crate::vault::catalog::{Catalog, UseIndex};
 use crate::vault::chain::Chain;
 use crate::vault::gate::{self, Access, Found};
-use crate::vault::read::{PackCheck, Reader, check_pack, check_seam};
+use crate::vault::read::{PackCheck, Reader, check_pack};
 use crate::vault::witness::Freshness;
 use crate::vault::{Finding, layout, read_error};
 
@@ -548,261 +552,5 @@ fn unstable(finding: Finding) -> Finding {
         detail: format!("the first read failed ({}: {}), the second succeeded", finding.code, finding.detail),
         code: Code::Unstable,
         ..finding
-    }
-}
-
-/// Which places hold what they should.
-struct Proof {
-    level: Level,
-    catalog: Arc<Catalog>,
-    // By position among the catalog's places.
-    intact: Vec<bool>,
-}
-
-/// Why a chunk is not recoverable.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Lack {
-    /// No pack holds it.
-    Missing,
-    /// A pack that holds it is damaged there; counted in the catalog.
-    Damaged(u32),
-}
-
-impl Proof {
-    fn prove(&mut self, chunk: ChunkRef, pack: u32) {
-        let catalog = &self.catalog;
-        for (at, place) in catalog.placed(chunk) {
-            if catalog.block(place.block).pack == pack {
-                self.intact[at] = true;
-            }
-        }
-    }
-
-    fn lack(&self, chunk: ChunkRef) -> Option<Lack> {
-        let mut lack = Lack::Missing;
-        for (at, place) in self.catalog.placed(chunk) {
-            if self.intact[at] {
-                return None;
-            }
-            lack = Lack::Damaged(self.pack(place));
-        }
-        Some(lack)
-    }
-
-    fn pack(&self, place: &Place) -> u32 {
-        self.catalog.block(place.block).pack
-    }
-}
-
-/// What one segment list came to, whatever snapshot names it.
-struct ListCheck {
-    counts: Counts,
-    first: Option<Entry>,
-    last: Option<(EntryPath, bool)>,
-    lacks: Vec<(EntryPath, Lack)>,
-    findings: Vec<Finding>,
-}
-
-impl ListCheck {
-    fn new(reader: &Reader, proof: &Proof, list: &PartRef) -> Self {
-        let mut check =
-            Self { counts: Counts::default(), first: None, last: None, lacks: Vec::new(), findings: Vec::new() };
-        check.require(proof, list.object, &list.first);
-        match check.steadily(proof, list.object, || reader.segment_list(list)) {
-            Ok(segments) => {
-                for segment in &segments {
-                    check.require(proof, segment.object, &segment.first);
-                    match check.steadily(proof, segment.object, || reader.segment(segment)) {
-                        Ok(entries) => check.take(reader, proof, entries),
-                        Err(finding) => check.blame_part(finding, &segment.first),
-                    }
-                }
-            }
-            Err(finding) => check.blame_part(finding, &list.first),
-        }
-        check
-    }
-
-    /// Reads an object of the listing; a second time where the first fails although its pack was read intact.
-    fn steadily<T>(
-        &mut self,
-        proof: &Proof,
-        object: ChunkRef,
-        read: impl Fn() -> Result<T, Finding>,
-    ) -> Result<T, Finding> {
-        let first = match read() {
-            Err(finding) if proof.lack(object).is_none() => finding,
-            other => return other,
-        };
-        let second = read()?;
-        self.findings.push(unstable(first));
-        Ok(second)
-    }
-
-    /// An object of the listing must be as intact as the content.
-    fn require(&mut self, proof: &Proof, object: ChunkRef, first: &EntryPath) {
-        if proof.level == Level::Full
-            && let Some(lack) = proof.lack(object)
-        {
-            self.lacks.push((first.clone(), lack));
-        }
-    }
-
-    fn blame_part(&mut self, mut finding: Finding, first: &EntryPath) {
-        finding.paths.push(first.clone());
-        self.findings.push(finding);
-        // Whatever follows cannot be held against what is not known.
-        self.last = None;
-    }
-
-    fn take(&mut self, reader: &Reader, proof: &Proof, entries: Vec<Entry>) {
-        if let (Some((path, directory)), Some(first)) = (&self.last, entries.first())
-            && let Err(finding) = check_seam(Some((path, *directory)), first)
-        {
-            self.findings.push(finding);
-        }
-        for entry in &entries {
-            match &entry.kind {
-                Kind::Directory => self.counts.directories += 1,
-                Kind::Symlink(_) => self.counts.symlinks += 1,
-                Kind::File(file) => {
-                    self.counts.files += 1;
-                    self.counts.bytes = self.counts.bytes.saturating_add(file.size);
-                    match reader.chunks(file) {
-                        Ok(chunks) => {
-                            let lack = chunks.into_iter().find_map(|chunk| proof.lack(chunk));
-                            self.lacks.extend(lack.map(|lack| (entry.path.clone(), lack)));
-                        }
-                        Err(mut finding) => {
-                            finding.paths.push(entry.path.clone());
-                            self.findings.push(finding);
-                        }
-                    }
-                }
-            }
-        }
-        self.last = entries.last().map(|entry| (entry.path.clone(), entry.is_directory()));
-        if self.first.is_none() {
-            self.first = entries.into_iter().next();
-        }
-    }
-}
-
-/// Collects findings and what they affect.
-struct Blame {
-    catalog: Arc<Catalog>,
-    // By code and subject; the first of a kind keeps its detail.
-    findings: BTreeMap<(Code, String), Finding>,
-}
-
-impl Blame {
-    fn new(catalog: &Arc<Catalog>, findings: Vec<Finding>) -> Self {
-        let mut blame = Self { catalog: Arc::clone(catalog), findings: BTreeMap::new() };
-        for finding in findings {
-            blame.add(finding, None);
-        }
-        blame
-    }
-
-    fn add(&mut self, finding: Finding, snapshot: Option<u64>) {
-        let known = self.findings.entry((finding.code, finding.subject.clone())).or_insert_with(|| Finding {
-            snapshots: Vec::new(),
-            paths: Vec::new(),
-            ..finding.clone()
-        });
-        known.snapshots.extend(snapshot);
-        known.snapshots.extend(finding.snapshots);
-        known.paths.extend(finding.paths);
-    }
-
-    /// Holds what is known of a snapshot's lists against it.
-    fn snapshot(&mut self, number: u64, snapshot: &Snapshot, lists: &[Arc<ListCheck>], reader: &Reader) {
-        let mut counts = Counts::default();
-        let mut last: Option<(EntryPath, bool)> = None;
-        let mut broken = false;
-        for check in lists {
-            counts.bytes = counts.bytes.saturating_add(check.counts.bytes);
-            counts.directories += check.counts.directories;
-            counts.files += check.counts.files;
-            counts.symlinks += check.counts.symlinks;
-            for finding in &check.findings {
-                broken |= finding.code != Code::Unstable;
-                self.add(finding.clone(), Some(number));
-            }
-            if let Some(first) = &check.first
-                && !broken
-                && let Err(finding) = check_seam(last.as_ref().map(|(path, directory)| (path, *directory)), first)
-            {
-                self.add(finding, Some(number));
-            }
-            last.clone_from(&check.last);
-        }
-        if !broken && counts != snapshot.counts {
-            let detail = format!("its entries are {counts:?}, its manifest says {:?}", snapshot.counts);
-            self.add(Finding::new(Code::ListingUnsafe, layout::record_directory(number), detail), Some(number));
-        }
-        self.lacks(number, snapshot, lists, reader);
-    }
-
-    fn lacks(&mut self, number: u64, snapshot: &Snapshot, lists: &[Arc<ListCheck>], reader: &Reader) {
-        let mut by_lack: BTreeMap<&Lack, Vec<EntryPath>> = BTreeMap::new();
-        for (path, lack) in lists.iter().flat_map(|check| &check.lacks) {
-            by_lack.entry(lack).or_default().push(path.clone());
-        }
-        for (lack, paths) in by_lack {
-            let mut finding = match lack {
-                Lack::Damaged(pack) => {
-                    let subject = layout::pack_path(&self.catalog.packs()[*pack as usize].name);
-                    // The pack's own finding, where there is one, says what is wrong with it.
-                    let code = self.code_of(&subject).unwrap_or(Code::ChunkDamaged);
-                    Finding::new(code, subject, "content that the snapshot needs is damaged in it")
-                }
-                Lack::Missing => self.missing(snapshot, reader),
-            };
-            finding.paths = paths;
-            self.add(finding, Some(number));
-        }
-    }
-
-    fn code_of(&self, subject: &str) -> Option<Code> {
-        self.findings.keys().find(|(code, other)| other == subject && *code != Code::Unstable).map(|(code, _)| *code)
-    }
-
-    /// Names the packs whose loss explains that content is missing, as far as the manifest tells.
-    fn missing(&self, snapshot: &Snapshot, reader: &Reader) -> Finding {
-        let there: BTreeSet<Digest> = self.catalog.packs().iter().map(|pack| pack.name).collect();
-        let lost: Vec<String> = reader
-            .packs(snapshot)
-            .unwrap_or_default()
-            .iter()
-            .filter(|pack| !there.contains(&pack.0))
-            .map(|pack| layout::pack_path(&pack.0))
-            .collect();
-        // A pack that is there but vouches for nothing has a finding of its own.
-        if let [only] = &lost[..]
-            && let Some(code) = self.code_of(only)
-        {
-            return Finding::new(code, only, "nothing in it is vouched for");
-        }
-        match &lost[..] {
-            [] => Finding::new(Code::ChunkMissing, "content", "no pack with an authentic footer holds it"),
-            [only] => Finding::new(Code::ChunkMissing, only, "the pack is not there"),
-            many => Finding::new(
-                Code::ChunkMissing,
-                format!("{} packs", many.len()),
-                format!("not there or not vouched for: {}", many.join(", ")),
-            ),
-        }
-    }
-
-    fn finish(self) -> Vec<Finding> {
-        let mut findings: Vec<Finding> = self.findings.into_values().collect();
-        for finding in &mut findings {
-            finding.snapshots.sort_unstable();
-            finding.snapshots.dedup();
-            finding.paths.sort_unstable();
-            finding.paths.dedup();
-        }
-        findings
     }
 }

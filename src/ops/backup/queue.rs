@@ -1,0 +1,132 @@
+//! Objects in path order, whose files are read ahead on the pool.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::file::{self, Read, ReadJob, ReadResult};
+use crate::clock::Clock;
+use crate::format::entry::Entry;
+use crate::fsys::Dir;
+use crate::fsys::walk::Found;
+use crate::path::EntryPath;
+use crate::pool::{Pool, Task};
+
+/// How many bytes of small files are read in one job.
+const BATCH_BYTES: u64 = 1 << 20;
+/// How many files are read in one job.
+const BATCH_FILES: usize = 256;
+/// How many directories one job may keep open.
+const BATCH_DIRECTORIES: usize = 32;
+/// A longer file is read by itself, as a stream.
+const LARGE_BYTES: u64 = 8 << 20;
+
+/// Something in path order.
+pub(super) enum Item {
+    /// An entry that needs nothing more, and whether it is an unchanged file.
+    Entry(Entry, bool),
+    /// A file to read.
+    Job(ReadJob),
+    /// A file that was read.
+    Read(EntryPath, Read),
+    /// A file that is read by itself.
+    Large(Found),
+}
+
+/// Items whose files have been read, and what was read.
+pub(super) struct Results {
+    pub(super) items: Vec<Item>,
+    pub(super) data: Vec<u8>,
+}
+
+enum Slot {
+    Ready(Results),
+    Reading(Task<Results>),
+}
+
+/// Objects in path order, whose files are read ahead on the pool.
+pub(super) struct Queue<'a> {
+    pool: &'a Pool,
+    slots: VecDeque<Slot>,
+    open: Vec<Item>,
+    jobs: usize,
+    bytes: u64,
+    directories: usize,
+    last_directory: Option<Arc<Dir>>,
+}
+
+impl<'a> Queue<'a> {
+    pub(super) fn new(pool: &'a Pool) -> Self {
+        Self { pool, slots: VecDeque::new(), open: Vec::new(), jobs: 0, bytes: 0, directories: 0, last_directory: None }
+    }
+
+    pub(super) fn push_entry(&mut self, entry: Entry, unchanged: bool) {
+        self.open.push(Item::Entry(entry, unchanged));
+        if self.jobs == 0 && self.open.len() >= 4 * BATCH_FILES {
+            let items = std::mem::take(&mut self.open);
+            self.slots.push_back(Slot::Ready(Results { items, data: Vec::new() }));
+        }
+    }
+
+    pub(super) fn push_read(&mut self, found: Found, sizes: [u32; 3], clock: &Arc<dyn Clock>) {
+        if found.stat.size > LARGE_BYTES {
+            self.flush(sizes, clock);
+            self.slots.push_back(Slot::Ready(Results { items: vec![Item::Large(found)], data: Vec::new() }));
+            return;
+        }
+        if !self.last_directory.as_ref().is_some_and(|last| Arc::ptr_eq(last, &found.dir)) {
+            self.last_directory = Some(Arc::clone(&found.dir));
+            self.directories += 1;
+        }
+        self.jobs += 1;
+        self.bytes += found.stat.size;
+        self.open.push(Item::Job(ReadJob::new(found)));
+        if self.bytes >= BATCH_BYTES || self.jobs >= BATCH_FILES || self.directories >= BATCH_DIRECTORIES {
+            self.flush(sizes, clock);
+        }
+    }
+
+    /// Closes the open batch and has its files read.
+    pub(super) fn flush(&mut self, sizes: [u32; 3], clock: &Arc<dyn Clock>) {
+        let items = std::mem::take(&mut self.open);
+        let (jobs, bytes) = (self.jobs, self.bytes);
+        (self.jobs, self.bytes, self.directories, self.last_directory) = (0, 0, 0, None);
+        if items.is_empty() {
+            return;
+        }
+        if jobs == 0 {
+            self.slots.push_back(Slot::Ready(Results { items, data: Vec::new() }));
+            return;
+        }
+        let clock = Arc::clone(clock);
+        self.slots.push_back(Slot::Reading(self.pool.spawn(move || {
+            let mut data = Vec::with_capacity(bytes as usize + 4096);
+            let read = |item| match item {
+                Item::Job(job) => {
+                    let ReadResult { path, read } = file::read_small(job, sizes, &*clock, &mut data);
+                    Item::Read(path, read)
+                }
+                other => other,
+            };
+            let items = items.into_iter().map(read).collect();
+            Results { items, data }
+        })));
+    }
+
+    /// Returns the oldest results if they are there, or if too much is under way to go on without them.
+    pub(super) fn ready(&mut self) -> Option<Results> {
+        let reading = self.slots.iter().filter(|slot| matches!(slot, Slot::Reading(_))).count();
+        match self.slots.front() {
+            Some(Slot::Ready(_)) => self.next(),
+            Some(Slot::Reading(task)) if task.is_done() || reading > self.pool.threads() + 4 => self.next(),
+            _ => None,
+        }
+    }
+
+    /// Waits for the oldest results.
+    pub(super) fn next(&mut self) -> Option<Results> {
+        Some(match self.slots.pop_front()? {
+            Slot::Ready(results) => results,
+            Slot::Reading(task) => task.wait(),
+        })
+    }
+}

@@ -1,0 +1,314 @@
+//! `restore`: puts a snapshot, or a part of it, into an absent or empty directory, and proves what it wrote.
+//!
+//! Everything is written into a staging directory beside the destination, read back from the file system and compared
+//! with the authenticated listing, and made durable, before one rename puts it in place. Until then the destination is
+//! untouched; on failure the staging directory stays as evidence and is named.
+
+mod compare;
+mod target;
+mod tree;
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use self::compare::Comparer;
+use self::target::{Staging, Target, unfit_name};
+use self::tree::TreeWriter;
+use super::select::{self, Place as Selection};
+use crate::crypto::Id;
+use crate::error::{Error, Result, refuse, shown_path};
+use crate::format::entry::{ChunkRef, Entry, Kind};
+use crate::format::record::{Counts, Snapshot};
+use crate::fsys::walk::{Decision, walk};
+use crate::path::EntryPath;
+use crate::pool::Pool;
+use crate::progress::{Phase, Progress};
+use crate::refusal::{Code, Family, Refusal};
+use crate::vault::catalog::{Catalog, UseIndex};
+use crate::vault::gate::{self, Access, Vault};
+use crate::vault::read::Reader;
+use crate::vault::witness::Freshness;
+use crate::vault::{Finding, layout, read_error};
+
+/// What the caller may choose.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options {
+    /// Drop restored files from memory before they are read back, so that the comparison reads the medium.
+    pub from_medium: bool,
+}
+
+/// What `restore` did.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// The snapshot's number.
+    pub snapshot: u64,
+    /// The vault's id.
+    pub vault: Id,
+    /// Which part of it was restored; the root for all.
+    pub path: EntryPath,
+    /// Where it is now.
+    pub destination: PathBuf,
+    /// How much was restored.
+    pub counts: Counts,
+    /// How the chain stands to what this host has seen.
+    pub freshness: Freshness,
+    /// Whether what was written was read back and compared; always true in a report.
+    pub verified: bool,
+    /// Where the comparison read from: `page cache` or `medium`.
+    pub compared_from: &'static str,
+    /// Seconds from start to end.
+    pub seconds: f64,
+    /// What should be said besides, in words.
+    pub notes: Vec<String>,
+}
+
+/// Restores a snapshot or a part of it.
+///
+/// # Errors
+/// DV2xx before the first byte where the destination is not safe, DV1xx where content is missing or damaged, DV208 where
+/// what was written reads back differently, DV209 where the destination changed meanwhile; what opening the vault
+/// refuses.
+pub fn run(
+    access: &Access,
+    selection: &Selection,
+    destination: &Path,
+    options: Options,
+    progress: &dyn Progress,
+) -> Result<Report> {
+    let begun = Instant::now();
+    progress.phase(Phase::Opening, None, None);
+    let mut vault = gate::open(access)?;
+    let _lock = gate::read_lock(&*vault.store)?;
+    let (number, snapshot) = select::select(&vault, &selection.snapshot)?;
+    let target = Target::preflight(destination, &vault)?;
+    let pool = Pool::new();
+    let mut notes = vault.notes.clone();
+    let mut reader = Arc::new(open_reader(&vault, UseIndex::Yes)?);
+    let index = &reader.catalog().index;
+    notes.extend(index.ignored.iter().map(|reason| format!("the index was not used completely: {reason}")));
+    let indexed = index.packs_indexed > 0;
+    let look =
+        |reader: &Arc<Reader>| Part { reader, pool: &pool, snapshot, selection: &selection.path }.preflight(&target);
+    let counts = match look(&reader) {
+        Err(error) if indexed && error.code().is_some_and(|code| code.family() == Family::SnapshotIntegrity) => {
+            // The index may be what is wrong: the packs themselves decide.
+            reader = Arc::new(open_reader(&vault, UseIndex::No)?);
+            let counts = look(&reader)?;
+            notes.push(INDEX_WRONG.into());
+            counts
+        }
+        other => other?,
+    };
+    let part = Part { reader: &reader, pool: &pool, snapshot, selection: &selection.path };
+
+    let staging = target.stage()?;
+    let written = part
+        .write(&staging, counts, progress)
+        .and_then(|()| staging.sync(progress))
+        .and_then(|()| part.compare(&target, &staging, options, counts, progress))
+        .and_then(|()| target.publish(&staging));
+    written.map_err(|error| {
+        error.written(|| {
+            format!(
+                "{} holds what was written so far and stays as evidence; {} is untouched",
+                shown_path(&staging.path),
+                shown_path(&target.path)
+            )
+        })
+    })?;
+
+    if reader.index_was_wrong() {
+        notes.push(INDEX_WRONG.into());
+    }
+    if target.existed {
+        notes.push(
+            "the empty destination was replaced by the restored directory; it is a new object of the same name".into(),
+        );
+    }
+    if !vault.chain.findings.is_empty() {
+        notes.push("the chain has findings elsewhere; this snapshot authenticates and was restored completely; run `devvault verify`".into());
+    }
+    let vault_id = vault.config.vault;
+    let path = selection.path.clone();
+    vault.advance_witness(access);
+    notes.extend(vault.notes.drain(..).filter(|note| note.starts_with("the witness")));
+    Ok(Report {
+        snapshot: number,
+        vault: vault_id,
+        path,
+        destination: target.path.clone(),
+        counts,
+        freshness: vault.freshness,
+        verified: true,
+        compared_from: if options.from_medium { "medium" } else { "page cache" },
+        seconds: begun.elapsed().as_secs_f64(),
+        notes,
+    })
+}
+
+const INDEX_WRONG: &str = "the index was wrong about where content lies and was ignored; \
+    `devvault index rebuild` makes it anew";
+
+fn open_reader(vault: &Vault, use_index: UseIndex) -> Result<Reader> {
+    let catalog = Catalog::load(&*vault.store, &vault.macs, use_index)
+        .map_err(|error| read_error(&*vault.store, layout::PACKS, &error))?;
+    Ok(Reader::new(Arc::clone(&vault.store), Arc::clone(&vault.macs), Arc::new(catalog)))
+}
+
+/// A part of a snapshot.
+struct Part<'a> {
+    reader: &'a Arc<Reader>,
+    pool: &'a Pool,
+    snapshot: &'a Snapshot,
+    selection: &'a EntryPath,
+}
+
+impl Part<'_> {
+    /// Hands on every entry of the part in path order, each with its path below the destination.
+    fn each(&self, mut take: impl FnMut(Entry) -> Result<()>) -> Result<()> {
+        let mut single = None;
+        for batch in self.reader.entries_within(self.pool, &self.snapshot.lists, self.selection) {
+            for entry in batch?.entries {
+                if single.is_none() {
+                    // What is not a directory is restored under its own name.
+                    single = Some(!entry.is_directory());
+                }
+                let path = match single {
+                    Some(true) => EntryPath::root().join(self.selection.name()),
+                    _ => EntryPath::parse(below(&entry.path, self.selection)),
+                };
+                let path = path
+                    .map_err(|error| Error::from(Finding::new(Code::ListingUnsafe, entry.path.to_string(), error)))?;
+                take(Entry { path, ..entry })?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses before the first byte what could not be completed: content that is missing, names that the target
+    /// cannot hold, too little room.
+    fn preflight(&self, target: &Target) -> Result<Counts> {
+        let mut counts = Counts::default();
+        let mut unfit: Vec<(EntryPath, String)> = Vec::new();
+        let mut missing: Option<(ChunkRef, Vec<EntryPath>)> = None;
+        self.each(|entry| {
+            if let Some(reason) = unfit_name(entry.path.name()) {
+                unfit.push((entry.path.clone(), reason));
+            }
+            match &entry.kind {
+                Kind::Directory => counts.directories += 1,
+                Kind::Symlink(_) => counts.symlinks += 1,
+                Kind::File(file) => {
+                    counts.files += 1;
+                    counts.bytes = counts.bytes.saturating_add(file.size);
+                    for chunk in self.reader.chunks(file)? {
+                        if !self.reader.catalog().holds(chunk) {
+                            missing.get_or_insert_with(|| (chunk, Vec::new())).1.push(entry.path.clone());
+                            break;
+                        }
+                    }
+                }
+            }
+            Ok(())
+        })?;
+        if counts.entries() == 0 {
+            return refuse(Code::SelectionEmpty, format!("the snapshot holds no {}", self.selection));
+        }
+        if self.selection.is_root() && counts != self.snapshot.counts {
+            let detail = format!("its entries are {counts:?}, its manifest says {:?}", self.snapshot.counts);
+            return Err(Finding::new(Code::ListingUnsafe, "the snapshot", detail).into());
+        }
+        if let Some((chunk, paths)) = missing {
+            let message = format!("content of {} file(s) is missing from the vault", paths.len());
+            return Err(Refusal::new(Code::ChunkMissing, message)
+                .cause(format!("no pack with an authentic footer holds chunk {}", chunk.id()))
+                .paths(paths)
+                .into());
+        }
+        if !unfit.is_empty() {
+            let mut refusal = Refusal::new(
+                Code::TargetCannotRepresent,
+                format!("{} name(s) cannot exist on this system", unfit.len()),
+            );
+            for (path, reason) in unfit {
+                refusal.causes.push(format!("{path}: {reason}"));
+                refusal.paths.push(path);
+            }
+            return Err(refusal.into());
+        }
+        let available = fs2::available_space(&target.parent_path).unwrap_or(u64::MAX);
+        // A file takes whole blocks, and a name takes room too.
+        let needed = counts.bytes.saturating_add(counts.entries().saturating_mul(4096));
+        if available < needed {
+            let message =
+                format!("{} has {available} bytes free, about {needed} are needed", shown_path(&target.parent_path));
+            return refuse(Code::DestinationSpace, message);
+        }
+        Ok(counts)
+    }
+
+    /// Writes everything: directories and files first, then links, metadata of directories last.
+    fn write(&self, staging: &Staging, counts: Counts, progress: &dyn Progress) -> Result<()> {
+        progress.phase(Phase::Restoring, Some(counts.files), Some(counts.bytes));
+        let mut writer = TreeWriter::new(staging, Arc::clone(self.reader), self.pool.clone(), progress);
+        self.each(|entry| writer.take(entry))?;
+        writer.finish()
+    }
+
+    /// Reads everything back through directory handles and holds it against the listing.
+    fn compare(
+        &self,
+        target: &Target,
+        staging: &Staging,
+        options: Options,
+        counts: Counts,
+        progress: &dyn Progress,
+    ) -> Result<()> {
+        progress.phase(Phase::Comparing, Some(counts.files), Some(counts.bytes));
+        let root = target
+            .parent
+            .open_dir(&staging.name)
+            .map_err(|error| Error::environment(format!("open {}", shown_path(&staging.path)), error))?;
+        let same = root.stat().and_then(|stat| Ok(stat.id == staging.root.stat()?.id));
+        if !same.map_err(|error| Error::environment("look at the staging directory", error))? {
+            return refuse(
+                Code::DestinationChanged,
+                format!("{} was replaced during the restore", shown_path(&staging.path)),
+            );
+        }
+        let (sender, events) = crossbeam_channel::bounded(1024);
+        let walker = std::thread::spawn(move || {
+            walk(
+                root,
+                |_, _| Decision::Take,
+                |event| if sender.send(event).is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) },
+            )
+        });
+        let mut comparer = Comparer::new(self.reader, self.pool, options, progress);
+        let compared = self.each(|entry| comparer.take(entry, &events)).and_then(|()| comparer.finish(&events));
+        drop(events);
+        let walked = walker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        compared?;
+        walked.map_err(|error| Error::environment(format!("walk {}", shown_path(&staging.path)), error))
+    }
+}
+
+fn below<'a>(path: &'a EntryPath, selection: &EntryPath) -> &'a [u8] {
+    let rest = &path.as_bytes()[selection.as_bytes().len()..];
+    rest.strip_prefix(b"/").unwrap_or(rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_below_a_selection_lose_its_prefix() {
+        let path = |text: &str| EntryPath::parse(text.as_bytes()).expect("valid");
+        assert_eq!(below(&path("a/b/c"), &path("a/b")), b"c");
+        assert_eq!(below(&path("a"), &path("a")), b"");
+        assert_eq!(below(&path("a/b"), &EntryPath::root()), b"a/b");
+    }
+}

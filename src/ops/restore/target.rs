@@ -1,0 +1,165 @@
+//! The place of a restore: found safe before anything is written, replaced by one rename at the end.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::crypto::Id;
+use crate::error::{Error, Result, refuse, shown_path};
+use crate::fsys::{self, Dir, ObjectKind};
+use crate::progress::{Phase, Progress};
+use crate::refusal::{Code, Refusal};
+use crate::vault::gate::Vault;
+
+/// A destination that was found safe.
+pub(super) struct Target {
+    pub(super) path: PathBuf,
+    pub(super) name: Vec<u8>,
+    pub(super) parent: Dir,
+    pub(super) parent_path: PathBuf,
+    pub(super) existed: bool,
+}
+
+impl Target {
+    /// Refuses every destination that a restore could put at risk; changes nothing.
+    pub(super) fn preflight(destination: &Path, vault: &Vault) -> Result<Self> {
+        let shown = shown_path(destination);
+        let name = destination
+            .file_name()
+            .ok_or_else(|| Refusal::new(Code::DestinationNotPlain, format!("{shown} names no directory of its own")))?;
+        let parent_path = match destination.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        let parent_refusal = |error: &io::Error| {
+            Refusal::new(Code::DestinationParent, format!("{} cannot be used", shown_path(parent_path))).cause(error)
+        };
+        let parent_path = fs::canonicalize(parent_path).map_err(|error| parent_refusal(&error))?;
+        let parent = Dir::open(&parent_path).map_err(|error| parent_refusal(&error))?;
+        let path = parent_path.join(name);
+        let name = name.as_encoded_bytes().to_vec();
+        let existed = Self::look(&parent, &name, &shown)?;
+        if let Some(place) = vault.store.local_path()
+            && (path.starts_with(place) || place.starts_with(&path))
+        {
+            return refuse(Code::DestinationOverlaps, format!("{shown} overlaps the vault {}", shown_path(place)));
+        }
+        if !parent.is_writable() {
+            return refuse(Code::DestinationParent, format!("{} is not writable", shown_path(&parent_path)));
+        }
+        Ok(Self { path, name, parent, parent_path, existed })
+    }
+
+    /// Returns whether the destination exists; anything but an empty plain directory is refused.
+    fn look(parent: &Dir, name: &[u8], shown: &str) -> Result<bool> {
+        let stat = match parent.stat_at(name) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            other => other.map_err(|error| Error::environment(format!("look at {shown}"), error))?,
+        };
+        if stat.kind != ObjectKind::Directory {
+            return refuse(Code::DestinationNotPlain, format!("{shown} is a {}, not a directory", stat.kind.name()));
+        }
+        let above = parent.stat().map_err(|error| Error::environment(format!("look at {shown}"), error))?;
+        if above.id.device != stat.id.device || above.id == stat.id {
+            return Err(Refusal::new(Code::DestinationIsMount, format!("{shown} is a mount point or a volume root"))
+                .next(format!("restore into a new subdirectory of it: {shown}/restored"))
+                .into());
+        }
+        let dir = parent.open_dir(name).map_err(|error| Error::environment(format!("open {shown}"), error))?;
+        let names = dir.names().map_err(|error| Error::environment(format!("list {shown}"), error))?;
+        match names.first() {
+            None => Ok(true),
+            Some(first) => Err(Refusal::new(Code::DestinationNotEmpty, format!("{shown} is not empty"))
+                .cause(format!(
+                    "it holds {}{}",
+                    crate::path::shown(first),
+                    if names.len() > 1 { " and more" } else { "" }
+                ))
+                .into()),
+        }
+    }
+
+    /// Makes the staging directory beside the destination.
+    pub(super) fn stage(&self) -> Result<Staging> {
+        let id = Id::random().map_err(|error| Error::environment("draw random bytes", error))?;
+        let id = id.to_string();
+        // Named after the destination where that is plain text; short enough for every file system.
+        let stem = std::str::from_utf8(&self.name).ok().filter(|name| name.len() <= 180).unwrap_or("destination");
+        let name = format!(".{stem}.devvault-restoring-{}", &id[..12]).into_bytes();
+        let path = self.parent_path.join(String::from_utf8_lossy(&name).as_ref());
+        let made = self.parent.create_dir(&name).and_then(|()| self.parent.open_dir(&name));
+        let root = made.map_err(|error| {
+            Refusal::new(
+                Code::DestinationParent,
+                format!("no directory can be made in {}", shown_path(&self.parent_path)),
+            )
+            .cause(error)
+        })?;
+        Ok(Staging { name, path, root: Arc::new(root) })
+    }
+
+    /// Renames the staging directory over the destination, which must still be absent or empty.
+    pub(super) fn publish(&self, staging: &Staging) -> Result<()> {
+        self.parent.rename_over_empty(&staging.name, &self.name).map_err(|error| {
+            Refusal::new(Code::DestinationChanged, format!("{} is no longer absent or empty", shown_path(&self.path)))
+                .cause(error)
+        })?;
+        self.parent.sync().map_err(|error| Error::environment(format!("sync {}", shown_path(&self.parent_path)), error))
+    }
+}
+
+/// The directory in which everything is written first.
+pub(super) struct Staging {
+    pub(super) name: Vec<u8>,
+    pub(super) path: PathBuf,
+    pub(super) root: Arc<Dir>,
+}
+
+impl Staging {
+    pub(super) fn sync(&self, progress: &dyn Progress) -> Result<()> {
+        progress.phase(Phase::Syncing, None, None);
+        fsys::sync_filesystem(&self.root)
+            .map(|_| ())
+            .map_err(|error| Error::environment(format!("sync {}", shown_path(&self.path)), error))
+    }
+}
+
+/// Returns why a name cannot exist on this system, if it cannot.
+pub(super) fn unfit_name(name: &[u8]) -> Option<String> {
+    if cfg!(windows) { unfit_on_windows(name) } else { (name.len() > 255).then(|| "longer than 255 bytes".into()) }
+}
+
+/// Windows refuses some characters and endings, and gives some names to devices.
+fn unfit_on_windows(name: &[u8]) -> Option<String> {
+    let bad = |byte: &&u8| **byte < 0x20 || b"<>:\"/\\|?*".contains(byte);
+    if let Some(byte) = name.iter().find(bad) {
+        return Some(format!("Windows does not allow {:?} in a name", char::from(*byte)));
+    }
+    if name.ends_with(b".") || name.ends_with(b" ") {
+        return Some("Windows drops a dot or space at the end of a name".into());
+    }
+    let stem = name.split(|&byte| byte == b'.').next().unwrap_or_default().to_ascii_uppercase();
+    let numbered =
+        |prefix: &[u8]| stem.len() == 4 && stem.starts_with(prefix) && stem[3].is_ascii_digit() && stem[3] != b'0';
+    let device = [&b"CON"[..], b"PRN", b"AUX", b"NUL"].contains(&&stem[..]) || numbered(b"COM") || numbered(b"LPT");
+    if device {
+        return Some("Windows gives this name to a device".into());
+    }
+    (String::from_utf8_lossy(name).encode_utf16().count() > 255).then(|| "longer than 255 UTF-16 units".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_windows_cannot_hold_are_told_with_their_reason() {
+        for bad in ["a:b", "CON", "nul.txt", "com1", "LPT9.x", "a.", "a ", "a\\b", "a?", "\u{1}"] {
+            assert!(unfit_on_windows(bad.as_bytes()).is_some(), "{bad}");
+        }
+        for good in ["a", "CONSOLE", "com0", "COM10", ".a", "a b", "é"] {
+            assert_eq!(unfit_on_windows(good.as_bytes()), None, "{good}");
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! What was read intact, and what each list of files comes to against it.
+
+use std::sync::Arc;
+
+use super::{Level, unstable};
+use crate::error::Result;
+use crate::format::entry::{ChunkRef, Entry, Kind};
+use crate::format::listing::PartRef;
+use crate::format::record::Counts;
+use crate::path::EntryPath;
+use crate::vault::Finding;
+use crate::vault::catalog::{Catalog, Place};
+use crate::vault::read::{Reader, check_seam};
+
+/// Which places hold what they should.
+pub(super) struct Proof {
+    pub(super) level: Level,
+    pub(super) catalog: Arc<Catalog>,
+    // By position among the catalog's places.
+    pub(super) intact: Vec<bool>,
+}
+
+/// Why a chunk is not recoverable.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Lack {
+    /// No pack holds it.
+    Missing,
+    /// A pack that holds it is damaged there; counted in the catalog.
+    Damaged(u32),
+}
+
+impl Proof {
+    pub(super) fn prove(&mut self, chunk: ChunkRef, pack: u32) {
+        let catalog = &self.catalog;
+        for (at, place) in catalog.placed(chunk) {
+            if catalog.block(place.block).pack == pack {
+                self.intact[at] = true;
+            }
+        }
+    }
+
+    pub(super) fn lack(&self, chunk: ChunkRef) -> Option<Lack> {
+        let mut lack = Lack::Missing;
+        for (at, place) in self.catalog.placed(chunk) {
+            if self.intact[at] {
+                return None;
+            }
+            lack = Lack::Damaged(self.pack(place));
+        }
+        Some(lack)
+    }
+
+    fn pack(&self, place: &Place) -> u32 {
+        self.catalog.block(place.block).pack
+    }
+}
+
+/// What one segment list came to, whatever snapshot names it.
+pub(super) struct ListCheck {
+    pub(super) counts: Counts,
+    pub(super) first: Option<Entry>,
+    pub(super) last: Option<(EntryPath, bool)>,
+    pub(super) lacks: Vec<(EntryPath, Lack)>,
+    pub(super) findings: Vec<Finding>,
+}
+
+impl ListCheck {
+    pub(super) fn new(reader: &Reader, proof: &Proof, list: &PartRef) -> Self {
+        let mut check =
+            Self { counts: Counts::default(), first: None, last: None, lacks: Vec::new(), findings: Vec::new() };
+        check.require(proof, list.object, &list.first);
+        match check.steadily(proof, list.object, || reader.segment_list(list)) {
+            Ok(segments) => {
+                for segment in &segments {
+                    check.require(proof, segment.object, &segment.first);
+                    match check.steadily(proof, segment.object, || reader.segment(segment)) {
+                        Ok(entries) => check.take(reader, proof, entries),
+                        Err(finding) => check.blame_part(finding, &segment.first),
+                    }
+                }
+            }
+            Err(finding) => check.blame_part(finding, &list.first),
+        }
+        check
+    }
+
+    /// Reads an object of the listing; a second time where the first fails although its pack was read intact.
+    fn steadily<T>(
+        &mut self,
+        proof: &Proof,
+        object: ChunkRef,
+        read: impl Fn() -> Result<T, Finding>,
+    ) -> Result<T, Finding> {
+        let first = match read() {
+            Err(finding) if proof.lack(object).is_none() => finding,
+            other => return other,
+        };
+        let second = read()?;
+        self.findings.push(unstable(first));
+        Ok(second)
+    }
+
+    /// An object of the listing must be as intact as the content.
+    fn require(&mut self, proof: &Proof, object: ChunkRef, first: &EntryPath) {
+        if proof.level == Level::Full
+            && let Some(lack) = proof.lack(object)
+        {
+            self.lacks.push((first.clone(), lack));
+        }
+    }
+
+    fn blame_part(&mut self, mut finding: Finding, first: &EntryPath) {
+        finding.paths.push(first.clone());
+        self.findings.push(finding);
+        // Whatever follows cannot be held against what is not known.
+        self.last = None;
+    }
+
+    fn take(&mut self, reader: &Reader, proof: &Proof, entries: Vec<Entry>) {
+        if let (Some((path, directory)), Some(first)) = (&self.last, entries.first())
+            && let Err(finding) = check_seam(Some((path, *directory)), first)
+        {
+            self.findings.push(finding);
+        }
+        for entry in &entries {
+            match &entry.kind {
+                Kind::Directory => self.counts.directories += 1,
+                Kind::Symlink(_) => self.counts.symlinks += 1,
+                Kind::File(file) => {
+                    self.counts.files += 1;
+                    self.counts.bytes = self.counts.bytes.saturating_add(file.size);
+                    match reader.chunks(file) {
+                        Ok(chunks) => {
+                            let lack = chunks.into_iter().find_map(|chunk| proof.lack(chunk));
+                            self.lacks.extend(lack.map(|lack| (entry.path.clone(), lack)));
+                        }
+                        Err(mut finding) => {
+                            finding.paths.push(entry.path.clone());
+                            self.findings.push(finding);
+                        }
+                    }
+                }
+            }
+        }
+        self.last = entries.last().map(|entry| (entry.path.clone(), entry.is_directory()));
+        if self.first.is_none() {
+            self.first = entries.into_iter().next();
+        }
+    }
+}
