@@ -3,9 +3,8 @@
 use crate::crypto::Id;
 use crate::error::{Error, Result};
 use crate::refusal::{Code, Refusal};
-use crate::vault::catalog::{Catalog, UseIndex};
+use crate::vault::catalog::{self, Catalog, NotRebuilt, Rebuilt, UseIndex};
 use crate::vault::gate::{self, Access};
-use crate::vault::index::{self, NotRebuilt, Rebuilt};
 use crate::vault::{layout, read_error};
 
 /// What `index rebuild` did.
@@ -31,7 +30,8 @@ pub fn run(access: &Access) -> Result<Report> {
         .map_err(|error| read_error(store, layout::PACKS, &error))?
         .index
         .ignored;
-    let rebuilt = index::rebuild(store, &vault.macs).map_err(|reason| not_rebuilt(&store.describe(), reason))?;
+    let rebuilt =
+        catalog::rebuild_index(store, &vault.macs).map_err(|reason| not_rebuilt(&store.describe(), reason))?;
     Ok(Report { vault: vault.config.vault, rebuilt, old })
 }
 

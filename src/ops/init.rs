@@ -14,7 +14,7 @@ use crate::refusal::{Code, Refusal};
 use crate::store::{LocalStore, Store};
 use crate::vault::chain::{Chain, encode_mac_file};
 use crate::vault::gate::Access;
-use crate::vault::write::{probe, write_durably};
+use crate::vault::write::probe;
 use crate::vault::{key, layout, witness, write_error};
 
 /// What `init` did.
@@ -132,10 +132,10 @@ fn write_vault(store: &dyn Store, macs: &Macs, config: &[u8]) -> io::Result<()> 
         store.create_directory(directory)?;
     }
     for lock in [layout::LOCK, layout::SWEEP_LOCK] {
-        write_durably(store, lock, b"")?;
+        store.write_durably(lock, b"")?;
     }
-    write_durably(store, layout::CONFIG_MAC, &encode_mac_file(macs.tag(Domain::Config, 0, config)))?;
-    write_durably(store, layout::CONFIG, config)?;
+    store.write_durably(layout::CONFIG_MAC, &encode_mac_file(macs.tag(Domain::Config, 0, config)))?;
+    store.write_durably(layout::CONFIG, config)?;
     store.sync_directory("")?;
     // The vault's own name is durable only with the directory that holds it.
     if let Some(parent) = store.local_path().and_then(Path::parent) {

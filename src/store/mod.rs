@@ -136,4 +136,14 @@ pub trait Store: Send + Sync + Debug {
         file.read_at(&mut bytes, 0)?;
         Ok(bytes)
     }
+
+    /// Creates a file, writes it and makes its bytes durable; not yet its name.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create); whatever the medium says.
+    fn write_durably(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let mut file = self.create(name)?;
+        file.write(bytes)?;
+        file.sync()
+    }
 }

@@ -6,7 +6,8 @@
 use std::collections::HashMap;
 use std::io;
 
-use super::{Finding, index, layout};
+use super::index::{self, IndexState};
+use super::{Finding, layout};
 use crate::crypto::{Digest, Macs};
 use crate::format::entry::ChunkRef;
 use crate::format::index::IndexedPack;
@@ -84,19 +85,6 @@ pub struct Catalog {
     pub foreign: Vec<String>,
     /// How the index served.
     pub index: IndexState,
-}
-
-/// How the index served in making a catalog.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub struct IndexState {
-    /// Packs whose place was taken from the index.
-    pub packs_indexed: u64,
-    /// Packs whose own footer was read.
-    pub packs_read: u64,
-    /// Index files there were.
-    pub files: u64,
-    /// Why parts of the index were ignored, in words; empty where it served completely.
-    pub ignored: Vec<String>,
 }
 
 /// Whether the index may be asked.
@@ -301,4 +289,52 @@ pub fn read_footer(store: &dyn Store, macs: &Macs, path: &str) -> Result<Footer,
         return Err(damaged("its file has another length than its footer says"));
     }
     Ok(footer)
+}
+
+/// What a rebuilt index holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Rebuilt {
+    /// Packs that it lists.
+    pub packs: u64,
+    /// Chunks that lie in them.
+    pub chunks: u64,
+    /// Files that it replaced.
+    pub replaced: u64,
+}
+
+/// Why an index was not rebuilt.
+#[derive(Debug)]
+pub enum NotRebuilt {
+    /// Packs do not vouch for what they hold; the old index stays as it is.
+    Findings(Vec<Finding>),
+    /// The medium refuses.
+    Medium(io::Error),
+}
+
+impl From<io::Error> for NotRebuilt {
+    fn from(error: io::Error) -> Self {
+        Self::Medium(error)
+    }
+}
+
+/// Makes the index anew from the footers of all packs.
+///
+/// # Errors
+/// A footer that does not authenticate; a medium that refuses.
+pub fn rebuild_index(store: &dyn Store, macs: &Macs) -> Result<Rebuilt, NotRebuilt> {
+    let catalog = Catalog::load(store, macs, UseIndex::No)?;
+    let mut findings = catalog.findings.clone();
+    let mut packs = Vec::new();
+    for pack in catalog.packs() {
+        match read_footer(store, macs, &layout::pack_path(&pack.name)) {
+            Ok(footer) => packs.push(IndexedPack { name: pack.name, length: pack.length, footer }),
+            Err(finding) => findings.push(finding),
+        }
+    }
+    if !findings.is_empty() {
+        return Err(NotRebuilt::Findings(findings));
+    }
+    let replaced = index::replace(store, macs, &packs)?;
+    let chunks = packs.iter().flat_map(|pack| &pack.footer.blocks).map(|block| block.chunks.len() as u64).sum();
+    Ok(Rebuilt { packs: packs.len() as u64, chunks, replaced })
 }

@@ -5,9 +5,7 @@
 use std::collections::HashMap;
 use std::io;
 
-use super::catalog::{Catalog, IndexState, UseIndex, read_footer};
-use super::write::write_durably;
-use super::{Finding, layout, sweep};
+use super::{layout, sweep};
 use crate::crypto::{Digest, Id, Macs, random};
 use crate::format::index::{self, IndexedPack};
 use crate::limits;
@@ -15,6 +13,19 @@ use crate::store::{Listed, NameKind, Store};
 
 /// Begins the name of an index file that is being written.
 const DRAFT_PREFIX: &str = ".new-";
+
+/// How the index served in making a catalog.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct IndexState {
+    /// Packs whose place was taken from the index.
+    pub packs_indexed: u64,
+    /// Packs whose own footer was read.
+    pub packs_read: u64,
+    /// Index files there were.
+    pub files: u64,
+    /// Why parts of the index were ignored, in words; empty where it served completely.
+    pub ignored: Vec<String>,
+}
 
 /// Reads every index file; what does not authenticate is ignored and noted.
 pub(super) fn read(store: &dyn Store, macs: &Macs, state: &mut IndexState) -> HashMap<Digest, IndexedPack> {
@@ -75,7 +86,7 @@ pub fn add(store: &dyn Store, macs: &Macs, packs: &[IndexedPack]) -> io::Result<
 ///
 /// # Errors
 /// The medium refuses.
-fn replace(store: &dyn Store, macs: &Macs, packs: &[IndexedPack]) -> io::Result<u64> {
+pub(super) fn replace(store: &dyn Store, macs: &Macs, packs: &[IndexedPack]) -> io::Result<u64> {
     let old = own_files(store)?;
     write_file(store, macs, packs)?;
     sweep::discard_index(store, &old)?;
@@ -103,55 +114,7 @@ fn write_file(store: &dyn Store, macs: &Macs, packs: &[IndexedPack]) -> io::Resu
     let id = Id(random()?);
     // Written under another name first, so that no reader meets half of it.
     let (draft, path) = (format!("{}/{DRAFT_PREFIX}{id}", layout::INDEX), layout::index_path(id));
-    write_durably(store, &draft, &index::encode(macs, packs))?;
+    store.write_durably(&draft, &index::encode(macs, packs))?;
     store.rename_new(&draft, &path)?;
     store.sync_directory(layout::INDEX)
-}
-
-/// What a rebuilt index holds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Rebuilt {
-    /// Packs that it lists.
-    pub packs: u64,
-    /// Chunks that lie in them.
-    pub chunks: u64,
-    /// Files that it replaced.
-    pub replaced: u64,
-}
-
-/// Why an index was not rebuilt.
-#[derive(Debug)]
-pub enum NotRebuilt {
-    /// Packs do not vouch for what they hold; the old index stays as it is.
-    Findings(Vec<Finding>),
-    /// The medium refuses.
-    Medium(io::Error),
-}
-
-impl From<io::Error> for NotRebuilt {
-    fn from(error: io::Error) -> Self {
-        Self::Medium(error)
-    }
-}
-
-/// Makes the index anew from the footers of all packs.
-///
-/// # Errors
-/// A footer that does not authenticate; a medium that refuses.
-pub fn rebuild(store: &dyn Store, macs: &Macs) -> Result<Rebuilt, NotRebuilt> {
-    let catalog = Catalog::load(store, macs, UseIndex::No)?;
-    let mut findings = catalog.findings.clone();
-    let mut packs = Vec::new();
-    for pack in catalog.packs() {
-        match read_footer(store, macs, &layout::pack_path(&pack.name)) {
-            Ok(footer) => packs.push(IndexedPack { name: pack.name, length: pack.length, footer }),
-            Err(finding) => findings.push(finding),
-        }
-    }
-    if !findings.is_empty() {
-        return Err(NotRebuilt::Findings(findings));
-    }
-    let replaced = replace(store, macs, &packs)?;
-    let chunks = packs.iter().flat_map(|pack| &pack.footer.blocks).map(|block| block.chunks.len() as u64).sum();
-    Ok(Rebuilt { packs: packs.len() as u64, chunks, replaced })
 }

@@ -119,7 +119,7 @@ impl Draft {
         let directory = format!("{}/{name}", layout::SNAPSHOTS);
         let begun = store
             .create_directory(&directory)
-            .and_then(|()| write_durably(&*store, &format!("{directory}/{}", layout::ORIGIN), &json::encode(origin)))
+            .and_then(|()| store.write_durably(&format!("{directory}/{}", layout::ORIGIN), &json::encode(origin)))
             .and_then(|()| store.sync_directory(&directory));
         begun.map_err(|error| write_error(&*store, &directory, &error))?;
         Ok(Self {
@@ -389,8 +389,8 @@ impl Draft {
         let bytes = record.encode();
         let tag = self.macs.tag(kind.domain(), record.number, &bytes);
         sweep::clear_from_draft(&*self.store, &self.name, &[&file, &mac_file])
-            .and_then(|()| write_durably(&*self.store, &format!("{directory}/{file}"), &bytes))
-            .and_then(|()| write_durably(&*self.store, &format!("{directory}/{mac_file}"), &encode_mac_file(tag)))
+            .and_then(|()| self.store.write_durably(&format!("{directory}/{file}"), &bytes))
+            .and_then(|()| self.store.write_durably(&format!("{directory}/{mac_file}"), &encode_mac_file(tag)))
             .map_err(|error| write_error(&*self.store, &directory, &error))?;
         Ok(bytes)
     }
@@ -589,16 +589,6 @@ pub fn require_space(store: &dyn Store, more: u64) -> Result<()> {
     Err(Refusal::new(Code::NoSpace, message).into())
 }
 
-/// Creates a file, writes it and makes its bytes durable; not yet its name.
-///
-/// # Errors
-/// The medium refuses.
-pub fn write_durably(store: &dyn Store, name: &str, bytes: &[u8]) -> io::Result<()> {
-    let mut file = store.create(name)?;
-    file.write(bytes)?;
-    file.sync()
-}
-
 /// Tests that the medium can be written: create, write, sync, read back, rename, remove. Readers ignore the name.
 ///
 /// # Errors
@@ -607,7 +597,8 @@ pub fn probe(store: &dyn Store) -> Result<()> {
     let bytes: [u8; 32] = random().map_err(|error| Error::environment("draw random bytes", error))?;
     let id = Id(random().map_err(|error| Error::environment("draw random bytes", error))?);
     let (first, second) = (format!("{}{id}", layout::PROBE_PREFIX), format!("{}{id}-2", layout::PROBE_PREFIX));
-    let tried = write_durably(store, &first, &bytes)
+    let tried = store
+        .write_durably(&first, &bytes)
         .and_then(|()| store.read(&first, 64))
         .and_then(|back| if back == bytes { Ok(()) } else { Err(io::Error::other("the bytes read back differently")) })
         .and_then(|()| store.rename_new(&first, &second))

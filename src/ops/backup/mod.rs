@@ -29,9 +29,9 @@ use crate::path::EntryPath;
 use crate::pool::Pool;
 use crate::progress::{Phase, Progress};
 use crate::refusal::{Code, Family};
-use crate::vault::catalog::{Catalog, UseIndex};
+use crate::vault::catalog::{self, Catalog, NotRebuilt, UseIndex};
 use crate::vault::gate::{self, Access, Vault};
-use crate::vault::index::{self, NotRebuilt};
+use crate::vault::index;
 use crate::vault::listing::ListingWriter;
 use crate::vault::read::{Reader, check_pack};
 use crate::vault::write::{Draft, Origin, probe, require_space};
@@ -206,7 +206,7 @@ pub fn run(access: &Access, source: &Path, options: &Options, progress: &dyn Pro
 /// Adds the new packs to the index, or makes it anew where it was not sound. It is a cache: a failure is a note.
 fn keep_index(vault: &Vault, packs: &[IndexedPack], ignored: bool, notes: &mut Vec<String>) {
     if ignored {
-        match index::rebuild(&*vault.store, &vault.macs) {
+        match catalog::rebuild_index(&*vault.store, &vault.macs) {
             Ok(_) => notes.push("the index was made anew from the packs".into()),
             Err(NotRebuilt::Medium(error)) => notes.push(format!("the index was not made anew: {error}")),
             Err(NotRebuilt::Findings(_)) => {
