@@ -100,7 +100,7 @@ pub(super) fn backup(report: &backup::Report, words: &str) -> String {
     line!(out, "snapshot {} of {}: {}", report.snapshot, shown_path(&report.source), counted(&report.counts));
     line!(
         out,
-        "  {} of the files unchanged; {} added to the vault, read back from the medium and verified; {:.1} s",
+        "  {} of the files unchanged; {} added to the vault, all of it read back and verified; {:.1} s",
         HumanCount(report.files_unchanged),
         HumanBytes(report.bytes_stored),
         report.seconds
@@ -343,19 +343,19 @@ pub(super) fn index(report: &index::Report) -> String {
     out
 }
 
-pub(super) fn key_export(report: &key::Report) -> String {
+pub(super) fn key_export(report: &key::Report, words: &str) -> String {
     let mut out = String::new();
     line!(out, "the key of vault {} was written to {}", report.vault, shown_path(&report.path));
     line!(out, "  This file is the secret in clear. Keep it away from the vault, where no one else can read it.");
-    line!(out, "  Prove that it works: devvault --key-file {} key check", shown_path(&report.path));
+    line!(out, "  Prove that it works: {words} --key-file {} key check", shown_path(&report.path));
     notes(&mut out, &report.notes);
     out
 }
 
-pub(super) fn key_import(report: &key::Report) -> String {
+pub(super) fn key_import(report: &key::Report, words: &str) -> String {
     let mut out = String::new();
     line!(out, "the key of vault {} is installed: {}", report.vault, shown_path(&report.path));
-    line!(out, "  Prove that it works: devvault --vault V key check");
+    line!(out, "  Prove that it works: {words} --vault V key check");
     notes(&mut out, &report.notes);
     out
 }

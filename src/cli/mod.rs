@@ -209,12 +209,15 @@ impl Session {
     fn key(&self, command: &IncludedKey) -> Result<u8> {
         match command {
             IncludedKey::Export { file, acknowledge_plain_secret } => {
-                let report = key::export(&self.access()?, file, *acknowledge_plain_secret)?;
-                self.done(json::key("export", &report), || human::key_export(&report))
+                let access = self.access()?;
+                let report = key::export(&access, file, *acknowledge_plain_secret)?;
+                self.done(json::key("export", &report), || {
+                    human::key_export(&report, &self.words_without_key(&access.vault))
+                })
             }
             IncludedKey::Import { file } => {
                 let report = key::import(&self.host, file)?;
-                self.done(json::key("import", &report), || human::key_import(&report))
+                self.done(json::key("import", &report), || human::key_import(&report, &program()))
             }
             IncludedKey::Check => {
                 let report = key::check(&self.access()?)?;
@@ -225,15 +228,19 @@ impl Session {
 
     /// Returns how a person would run this program on the same vault again.
     fn words(&self, vault: &Path) -> String {
-        let program = std::env::args_os().next().unwrap_or_else(|| OsString::from("devvault"));
-        let mut words = quoted(&program.to_string_lossy());
-        if self.args.vault.is_some() || matches!(self.args.command, Command::Init { .. }) {
-            words.push_str(" --vault ");
-            words.push_str(&quoted(&vault.to_string_lossy()));
-        }
+        let mut words = self.words_without_key(vault);
         if let Some(key) = &self.args.key_file {
             words.push_str(" --key-file ");
             words.push_str(&quoted(&key.to_string_lossy()));
+        }
+        words
+    }
+
+    fn words_without_key(&self, vault: &Path) -> String {
+        let mut words = program();
+        if self.args.vault.is_some() || matches!(self.args.command, Command::Init { .. }) {
+            words.push_str(" --vault ");
+            words.push_str(&quoted(&vault.to_string_lossy()));
         }
         words
     }
@@ -247,6 +254,12 @@ impl Session {
     fn show(&self, document: String, text: impl FnOnce() -> String) -> Result<()> {
         if self.args.json { print(&document) } else { say(&text()) }
     }
+}
+
+/// Returns the program as it was called, for a shell.
+fn program() -> String {
+    let program = std::env::args_os().next().unwrap_or_else(|| OsString::from("devvault"));
+    quoted(&program.to_string_lossy())
 }
 
 /// Returns the exit status that findings mean: that of the lowest family, 0 where there is none.
