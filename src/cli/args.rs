@@ -114,15 +114,20 @@ pub(super) enum Command {
     },
 }
 
+/// Takes a pattern that the operation will understand.
+fn pattern(text: &str) -> Result<String, String> {
+    crate::ops::backup::check_pattern(text).map(|()| text.to_owned()).map_err(|error| error.to_string())
+}
+
 #[derive(Debug, clap::Args)]
 pub(super) struct Backup {
     /// The folder to back up
     pub(super) source: PathBuf,
     /// Leave out what matches, in gitignore syntax relative to the folder (repeatable)
-    #[arg(long, value_name = "GLOB")]
+    #[arg(long, value_name = "GLOB", value_parser = pattern)]
     pub(super) exclude: Vec<String>,
     /// Allow files that match to be left out if they keep changing; manifest and reports name them (repeatable)
-    #[arg(long, value_name = "GLOB")]
+    #[arg(long, value_name = "GLOB", value_parser = pattern)]
     pub(super) may_change: Vec<String>,
     /// Read every file, also those that look unchanged
     #[arg(long)]

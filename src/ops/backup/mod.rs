@@ -87,6 +87,14 @@ pub struct Report {
     pub notes: Vec<String>,
 }
 
+/// Checks a pattern of [`Options::exclude`] or [`Options::may_change`].
+///
+/// # Errors
+/// It is no valid pattern in gitignore syntax.
+pub fn check_pattern(pattern: &str) -> Result<()> {
+    file::patterns(&[pattern.to_owned()]).map(|_| ())
+}
+
 /// Takes a snapshot of `source`.
 ///
 /// # Errors

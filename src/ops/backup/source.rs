@@ -29,6 +29,7 @@ const WALK_BATCH: usize = 64;
 pub(super) struct Source {
     pub(super) path: PathBuf,
     exclude: Gitignore,
+    may_change: Gitignore,
 }
 
 impl Source {
@@ -42,7 +43,8 @@ impl Source {
         if !fs::metadata(&real).map_err(missing)?.is_dir() {
             return refuse(Code::SourceMissing, format!("{} is not a directory", shown_path(path)));
         }
-        Ok(Self { exclude: file::patterns(&options.exclude)?, path: real })
+        let (exclude, may_change) = (file::patterns(&options.exclude)?, file::patterns(&options.may_change)?);
+        Ok(Self { exclude, may_change, path: real })
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
@@ -68,7 +70,6 @@ impl Source {
         taker: &mut Taker<'_>,
     ) -> Result<Option<bool>> {
         let rules = Arc::new(Rules::new(self, access, vault));
-        let may_change = file::patterns(&options.may_change)?;
         let digest = options.closing_look.then(|| self.look(&rules)).transpose()?;
         let events = self.walk_ahead(&rules)?;
         let mut queue = Queue::new(pool);
@@ -88,7 +89,7 @@ impl Source {
                 Event::Failed(path, error) => taker.problems.unreadable.push((path, error.to_string())),
             }
             while let Some(result) = queue.ready() {
-                taker.take_results(result, &may_change)?;
+                taker.take_results(result, &self.may_change)?;
             }
         }
         queue.flush(taker.sizes, &taker.clock);
@@ -96,7 +97,7 @@ impl Source {
             if taker.progress.interrupted() {
                 return Err(Error::Interrupted(None));
             }
-            taker.take_results(result, &may_change)?;
+            taker.take_results(result, &self.may_change)?;
         }
         taker.report.excluded = rules.excluded.load(Ordering::Relaxed);
         for path in rules.protected_seen() {
