@@ -220,7 +220,7 @@ fn usage_errors_exit_with_two_and_help_with_zero() {
         &["restore"][..],
         &["verify", "newest"],
         &["nonsense"],
-        &["backup", "--exclude", "a[", "x"],
+        &["backup", "--exclude", "[z-a]", "x"],
         &["backup", "--may-change", "{a", "x"],
         &["restore", "1:../x", "y"],
         &["backup", "--expect-head", "1", "x"],
