@@ -28,9 +28,14 @@ fn paths(paths: &[EntryPath]) -> Vec<String> {
     paths.iter().map(path).collect()
 }
 
-/// Seconds with three decimals.
-fn seconds(value: f64) -> f64 {
-    (value * 1000.0).round() / 1000.0
+/// Whole seconds: numbers are plain integers.
+fn seconds(value: f64) -> u64 {
+    value.round() as u64
+}
+
+/// Whole milliseconds, for who wants to know it exactly.
+fn milliseconds(value: f64) -> u64 {
+    (value * 1000.0).round() as u64
 }
 
 fn with_counts(mut document: Value, counts: &Counts) -> Value {
@@ -122,6 +127,7 @@ pub(super) fn backup(report: &backup::Report, made: Option<&init::Report>) -> St
         "older_packs_read": report.oldest_read.map(|time| time.rfc3339()),
         "head": report.head,
         "seconds": seconds(report.seconds),
+        "milliseconds": milliseconds(report.seconds),
         "made": made.map(|made| json!({"vault": shown_path(&made.path), "key": shown_path(&made.key)})),
         "notes": report.notes,
     });
@@ -190,6 +196,7 @@ pub(super) fn restore(report: &restore::Report) -> String {
         "verified": report.verified,
         "compared_from": report.compared_from,
         "seconds": seconds(report.seconds),
+        "milliseconds": milliseconds(report.seconds),
         "notes": report.notes,
     });
     text(&with_counts(document, &report.counts))
