@@ -233,9 +233,7 @@ fn v1_plain() -> (Home, Access) {
     let home = Home::new();
     crate::support::copy_tree(&fixtures().join("vaults/v1-plain"), &home.vault());
     let key = home.path("test.key");
-    fs::copy(fixtures().join("vaults/v1-plain.key"), &key).unwrap();
-    #[cfg(unix)]
-    fs::set_permissions(&key, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    devvault::fsys::write_private(&key, &fs::read(fixtures().join("vaults/v1-plain.key")).unwrap()).unwrap();
     let access = Access { key_file: Some(key), ..home.access() };
     (home, access)
 }

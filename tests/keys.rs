@@ -23,9 +23,8 @@ fn read(path: &Path) -> KeyFile {
 
 /// Writes a file that only its owner can read.
 fn write_private(path: &Path, bytes: &[u8]) {
-    fs::write(path, bytes).unwrap();
-    #[cfg(unix)]
-    fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let _ = fs::remove_file(path);
+    devvault::fsys::write_private(path, bytes).unwrap();
 }
 
 /// Every file that this home's hosts keep.

@@ -148,7 +148,7 @@ impl Home {
     pub fn program(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_devvault"));
         command.env_clear();
-        for kept in ["PATH", "SystemRoot", "TEMP", "TMP", "USERNAME", "WINEPREFIX"] {
+        for kept in ["PATH", "SystemRoot", "TEMP", "TMP", "USERNAME", "WINEPREFIX", "QEMU_LD_PREFIX"] {
             if let Some(value) = std::env::var_os(kept) {
                 command.env(kept, value);
             }

@@ -81,6 +81,9 @@ pub fn run(access: &Access, parameters: Parameters) -> Result<Report> {
 /// Makes the directory, or makes sure that it is empty. Returns its real path, and whether it was made.
 fn prepare(path: &Path) -> Result<(PathBuf, bool)> {
     let mut made = false;
+    if fs::metadata(path).is_ok_and(|metadata| !metadata.is_dir()) {
+        return refuse(Code::NotEmpty, format!("{} is not a directory", shown_path(path)));
+    }
     match fs::read_dir(path) {
         Ok(mut names) => {
             if names.next().is_some() {
@@ -93,9 +96,6 @@ fn prepare(path: &Path) -> Result<(PathBuf, bool)> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             fs::create_dir_all(path).map_err(|error| forbidden(path, &error))?;
             made = true;
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
-            return refuse(Code::NotEmpty, format!("{} is not a directory", shown_path(path)));
         }
         Err(error) => return Err(forbidden(path, &error)),
     }
