@@ -240,13 +240,14 @@ fn read_once<E>(
 
 /// Cuts the chunks of a very long file into lists; where, its chunks decide, so that an edit changes few lists.
 pub(super) fn list_parts(chunks: &[ChunkRef]) -> Vec<&[ChunkRef]> {
-    const AVERAGE: u16 = 512;
+    // Longer lists for the longest files, so that even those stay below the bound on lists.
+    let average = (chunks.len() / 1024).next_power_of_two().clamp(512, 8192) as u16;
     let mut parts = Vec::new();
     let (mut start, mut at) = (0, 0);
     for chunk in chunks {
         at += 1;
         let bits = u16::from_be_bytes([chunk.id().0[0], chunk.id().0[1]]);
-        if bits % AVERAGE == 0 || at - start == limits::LIST_CHUNKS_MAX {
+        if bits.is_multiple_of(average) || at - start == limits::LIST_CHUNKS_MAX {
             parts.push(&chunks[start..at]);
             start = at;
         }
