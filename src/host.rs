@@ -88,6 +88,16 @@ impl Host {
         self.state.join("witness").join(format!("{vault}.json"))
     }
 
+    /// Returns where this host keeps its journal.
+    pub fn journal_directory(&self) -> PathBuf {
+        self.state.join("journal")
+    }
+
+    /// Returns where this host keeps evidence.
+    pub fn evidence_directory(&self) -> PathBuf {
+        self.state.join("evidence")
+    }
+
     /// Returns whether this host knows any vault: by a key, a witness, or its settings.
     ///
     /// # Errors

@@ -9,13 +9,16 @@ mod support;
 
 mod backup;
 mod chain;
+mod evidence;
 mod faults;
 mod floors;
 mod format;
 mod health;
 mod hostile;
+mod incident;
 mod index;
 mod integrity;
+mod journal;
 mod keys;
 mod program;
 mod properties;

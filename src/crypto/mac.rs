@@ -41,6 +41,7 @@ domains! {
     Footer = "footer", "The table of a pack's footer.";
     Index = "index", "An index file.";
     Witness = "witness", "A host's witness of one vault.";
+    Evidence = "evidence", "The manifest of a bundle of evidence.";
 }
 
 /// Makes and checks authentication tags for one vault.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::audit;
 use super::select::{self, Place};
 use crate::error::{Error, Result, refuse};
 use crate::format::entry::Entry;
@@ -31,6 +32,15 @@ pub struct Report {
 /// What opening the vault or selecting the snapshot refuses; DV104, DV105 or DV108 where the listing is not intact;
 /// DV210 where there is no such path; whatever `take` returns.
 pub fn run(
+    access: &Access,
+    place: &Place,
+    progress: &dyn Progress,
+    take: impl FnMut(&Entry) -> Result<()>,
+) -> Result<Report> {
+    audit::watch_refusals(access, "ls", || list(access, place, progress, take))
+}
+
+fn list(
     access: &Access,
     place: &Place,
     progress: &dyn Progress,

@@ -1,8 +1,12 @@
 //! Operations: one verb a file or room, options in, report out. None calls another.
 
+pub(crate) mod audit;
 pub mod backup;
+pub mod evidence;
+pub mod incident;
 pub mod index;
 pub mod init;
+pub mod journal;
 pub mod key;
 pub mod ls;
 pub mod restore;

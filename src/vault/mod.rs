@@ -53,9 +53,10 @@ impl Finding {
 
 impl From<Finding> for Refusal {
     fn from(finding: Finding) -> Self {
-        Self::new(finding.code, format!("{}: {}", finding.subject, finding.code.title()))
+        let refusal = Self::new(finding.code, format!("{}: {}", finding.subject, finding.code.title()))
             .cause(finding.detail)
-            .paths(finding.paths)
+            .paths(finding.paths);
+        Self { subject: Some(finding.subject), ..refusal }
     }
 }
 

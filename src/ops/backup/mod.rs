@@ -19,16 +19,18 @@ use std::time::Instant;
 use self::prior::Prior;
 use self::source::Source;
 use self::take::{Problems, Taker};
+use super::audit::{self, Told};
 use crate::clock::Time;
 use crate::crypto::{Digest, Id};
 use crate::error::{Error, Result, refuse, shown_path};
 use crate::format::PROGRAM;
 use crate::format::index::IndexedPack;
-use crate::format::record::{Counts, Packs, Snapshot};
+use crate::format::record::{Counts, Head, Packs, Snapshot};
+use crate::incident::journal::{Journal, bounded};
 use crate::path::EntryPath;
 use crate::pool::Pool;
 use crate::progress::{Phase, Progress};
-use crate::refusal::{Code, Family};
+use crate::refusal::{Code, Family, Kept};
 use crate::vault::catalog::{self, Catalog, NotRebuilt, UseIndex};
 use crate::vault::gate::{self, Access, Vault};
 use crate::vault::index;
@@ -102,6 +104,29 @@ pub fn check_pattern(pattern: &str) -> Result<()> {
 /// opening for writing refuses; DV401 to DV403 where the vault's medium refuses; DV109 where what was written reads
 /// back differently.
 pub fn run(access: &Access, source: &Path, options: &Options, progress: &dyn Progress) -> Result<Report> {
+    audit::watch(access, "backup", || take_snapshot(access, source, options, progress))
+}
+
+impl Told for Report {
+    fn told(&self) -> serde_json::Value {
+        serde_json::json!({
+            "snapshot": self.snapshot,
+            "head": self.head,
+            "source": bounded(&shown_path(&self.source)),
+            "files": self.counts.files,
+            "bytes": self.counts.bytes.to_string(),
+            "bytes_stored": self.bytes_stored.to_string(),
+            "files_unchanged": self.files_unchanged,
+            "left_out": self.left_out.len(),
+        })
+    }
+
+    fn keep(&mut self, kept: Kept) {
+        self.notes.extend(kept.notes);
+    }
+}
+
+fn take_snapshot(access: &Access, source: &Path, options: &Options, progress: &dyn Progress) -> Result<Report> {
     let begun = Instant::now();
     progress.phase(Phase::Opening, None, None);
     let source = Source::open(source, options)?;
@@ -179,6 +204,7 @@ pub fn run(access: &Access, source: &Path, options: &Options, progress: &dyn Pro
         ended: access.clock.now(),
         excluded: options.exclude.clone(),
         host,
+        journal: journal_head(access, &mut report.notes),
         left_out: problems.left_out.clone(),
         lists,
         packs: Packs::Direct(Vec::new()),
@@ -224,6 +250,14 @@ fn keep_index(vault: &Vault, packs: &[IndexedPack], ignored: bool, notes: &mut V
     } else if let Err(error) = index::add(&*vault.store, &vault.macs, packs) {
         notes.push(format!("the index was not written: {error}"));
     }
+}
+
+/// Returns what anchors this host's journal in the manifest; without a sound journal nothing does.
+fn journal_head(access: &Access, notes: &mut Vec<String>) -> Option<Head> {
+    Journal::of(&access.host).head().unwrap_or_else(|error| {
+        notes.push(format!("the snapshot does not name this host's journal: {error}"));
+        None
+    })
 }
 
 /// Advances the witness to the chain with the new snapshot in it.
