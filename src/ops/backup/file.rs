@@ -13,7 +13,7 @@ use crate::clock::{Clock, Time};
 use crate::crypto::Digest;
 use crate::error::{Error, Result};
 use crate::format::entry::{ChunkRef, Chunks, Entry, FileContent, Kind};
-use crate::fsys::walk::{Found, is_gone};
+use crate::fsys::walk::{Found, is_gone, is_other_kind};
 use crate::fsys::{self, Dir, ObjectKind, Stat};
 use crate::limits;
 use crate::path::EntryPath;
@@ -207,6 +207,7 @@ fn attempts<E>(
             Ok(whole) => return Ok(Read::Whole(whole)),
             Err(Attempt::Changed(what)) => reason = what,
             Err(Attempt::Io(error)) if is_gone(dir, name, &error) => return Ok(Read::Gone),
+            Err(Attempt::Io(error)) if is_other_kind(&error) => reason = format!("it was replaced meanwhile: {error}"),
             Err(Attempt::Io(error)) => return Ok(Read::Failed(error.to_string())),
             Err(Attempt::Other(error)) => return Err(error),
         }
@@ -226,7 +227,11 @@ fn read_once<E>(
     if before.kind != ObjectKind::File {
         return Err(Attempt::Changed("it is no longer a regular file".into()));
     }
-    let outcome = read(&mut file, before.size);
+    let outcome = match read(&mut file, before.size) {
+        // What is wrong elsewhere is not made good by reading the file again.
+        Err(Attempt::Other(error)) => return Err(Attempt::Other(error)),
+        other => other,
+    };
     let after = fsys::stat_file(&file)?;
     if (before.size, before.mtime, before.ctime) != (after.size, after.mtime, after.ctime) {
         return Err(Attempt::Changed("size or times changed while it was read".into()));
