@@ -387,6 +387,9 @@ fn groups(list: Digest, segments: &[PartRef], within: &EntryPath) -> VecDeque<Gr
     groups
 }
 
+/// The segments of a list.
+type Named = Result<Vec<PartRef>, Finding>;
+
 /// A job under way, or what went wrong before it could begin.
 enum Ahead {
     Reading(Task<Result<Batch, Finding>>),
@@ -399,7 +402,8 @@ pub struct Entries<'a> {
     pool: &'a Pool,
     lists: &'a [PartRef],
     within: EntryPath,
-    naming: VecDeque<(Digest, Task<Result<Vec<PartRef>, Finding>>)>,
+    // Lists whose segments are being named.
+    naming: VecDeque<(Digest, Task<Named>)>,
     groups: VecDeque<Group>,
     ahead: VecDeque<Ahead>,
     last: Option<(EntryPath, bool)>,
