@@ -1,6 +1,6 @@
 //! Reports for people: what is, what it means, what to do next.
 
-use std::fmt::Write;
+use std::fmt::Write as _;
 
 use indicatif::{HumanBytes, HumanCount};
 
@@ -14,9 +14,12 @@ use crate::refusal::Kept;
 use crate::vault::Finding;
 use crate::vault::witness::Freshness;
 
-/// Collects lines; writing into a string cannot fail.
+/// Collects lines. The one place where text becomes a line for a terminal: whatever was quoted in it, it stays one.
 macro_rules! line {
-    ($out:expr, $($arg:tt)*) => {{ let _ = writeln!($out, $($arg)*); }};
+    ($out:expr, $($arg:tt)*) => {{
+        $out.push_str(&crate::path::printable(&format!($($arg)*)));
+        $out.push('\n');
+    }};
 }
 
 fn counted(counts: &Counts) -> String {
@@ -127,16 +130,21 @@ pub(super) fn backup(report: &backup::Report, words: &str) -> String {
     if report.excluded > 0 {
         line!(out, "  {} object(s) left out by --exclude", HumanCount(report.excluded));
     }
-    if !report.left_out.is_empty() {
-        line!(out, "  left out because they kept changing (--may-change):");
-        some_paths(&mut out, &report.left_out);
-    }
+    left_out(&mut out, "  ", &report.left_out);
     match report.quiet {
         Some(true) => line!(out, "  a closing look found nothing changed meanwhile"),
         Some(false) => line!(out, "  the source changed meanwhile: each file is whole, but not all are of one moment"),
         None => {}
     }
+    findings(&mut out, &report.findings);
+    kept(&mut out, &report.kept);
     notes(&mut out, &report.notes);
+    if !report.findings.is_empty() {
+        line!(
+            out,
+            "the snapshot is complete and relies on none of that; follow the runbook before you trust older ones"
+        );
+    }
     line!(out, "head: {}", report.head);
     line!(out, "verify it:  {words} verify");
     line!(out, "restore it: {words} restore {} /a/new/directory", report.snapshot);
@@ -164,6 +172,7 @@ pub(super) fn snapshots(report: &snapshots::Report) -> String {
             HumanBytes(snapshot.counts.bytes),
             shown(&snapshot.source)
         );
+        left_out(&mut out, "          ", &snapshot.left_out);
     }
     line!(out, "head: {}", report.head);
     line!(out, "freshness: {}", freshness(&report.freshness));
@@ -171,6 +180,14 @@ pub(super) fn snapshots(report: &snapshots::Report) -> String {
     kept(&mut out, &report.kept);
     notes(&mut out, &report.notes);
     out
+}
+
+/// Says what a snapshot lacks, at the margin of what is said of it.
+fn left_out(out: &mut String, margin: &str, paths: &[EntryPath]) {
+    if !paths.is_empty() {
+        line!(out, "{margin}lacks {} file(s) that kept changing and were left out, as allowed:", paths.len());
+        some_paths(out, paths);
+    }
 }
 
 fn freshness(freshness: &Freshness) -> String {
@@ -257,6 +274,10 @@ pub(super) fn verify(report: &verify::Report, words: &str) -> String {
     for what in &report.not_checked {
         line!(out, "  not checked: {what}");
     }
+    for (number, paths) in &report.left_out {
+        line!(out, "  snapshot {number}, as it was made:");
+        left_out(&mut out, "    ", paths);
+    }
     findings(&mut out, &report.findings);
     kept(&mut out, &report.kept);
     notes(&mut out, &report.notes);
@@ -294,6 +315,7 @@ pub(super) fn restore(report: &restore::Report) -> String {
         report.compared_from,
         report.seconds
     );
+    left_out(&mut out, "  the snapshot ", &report.left_out);
     line!(out, "  not restored by this version: owner, extended attributes, hard links as such");
     line!(out, "  freshness: {}", freshness(&report.freshness));
     notes(&mut out, &report.notes);
@@ -328,6 +350,7 @@ pub(super) fn status(report: &status::Report) -> String {
             source.newest,
             source.time.rfc3339()
         );
+        left_out(&mut out, "    ", &source.left_out);
     }
     for warning in &report.shared_devices {
         line!(out, "  warning: {warning}");

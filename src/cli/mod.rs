@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use clap::Parser;
 
 use crate::clock::SystemClock;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shown_path};
 use crate::format::config::Parameters;
 use crate::fsys;
 use crate::host::Host;
@@ -132,6 +132,8 @@ impl Session {
     }
 
     fn backup(&self, options: &args::Backup) -> Result<u8> {
+        // Before a vault is made for it: a mistyped source leaves nothing behind.
+        backup::check_source(&self.host, &options.source)?;
         let (mut access, made) = self.vault_for_backup()?;
         access.expect_head = options.expect_head;
         let chosen = backup::Options {
@@ -149,8 +151,16 @@ impl Session {
         }
         let report = backup::run(&access, &options.source, &chosen, &self.watch);
         self.watch.end();
-        let report = report?;
-        self.done(json::backup(&report, made.as_ref()), || human::backup(&report, &self.words(&access.vault)))
+        let report = report.map_err(|error| match &made {
+            Some(made) => error.written_before(&format!(
+                "the vault {} and its key {} were made",
+                shown_path(&made.path),
+                shown_path(&made.key)
+            )),
+            None => error,
+        })?;
+        self.show(json::backup(&report, made.as_ref()), || human::backup(&report, &self.words(&access.vault)))?;
+        Ok(report.exit())
     }
 
     /// Returns the vault to back up into. The default one is made only where this host knows no vault at all: a job

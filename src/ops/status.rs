@@ -9,6 +9,7 @@ use crate::crypto::Id;
 use crate::error::Result;
 use crate::format::record::Head;
 use crate::fsys::Dir;
+use crate::path::EntryPath;
 use crate::refusal::Kept;
 use crate::vault::Finding;
 use crate::vault::catalog::{Catalog, UseIndex};
@@ -29,6 +30,8 @@ pub struct SourceLine {
     pub newest: u64,
     /// When the newest was complete.
     pub time: Time,
+    /// What the newest lacks: files that kept changing and were left out, as allowed.
+    pub left_out: Vec<EntryPath>,
 }
 
 /// How a vault stands.
@@ -105,6 +108,7 @@ fn look(access: &Access) -> Result<Report> {
             Some(line) => {
                 line.snapshots += 1;
                 (line.newest, line.time) = (number, snapshot.ended);
+                line.left_out.clone_from(&snapshot.left_out);
             }
             None => sources.push(SourceLine {
                 host: snapshot.host.name.clone(),
@@ -112,6 +116,7 @@ fn look(access: &Access) -> Result<Report> {
                 snapshots: 1,
                 newest: number,
                 time: snapshot.ended,
+                left_out: snapshot.left_out.clone(),
             }),
         }
     }
@@ -131,9 +136,7 @@ fn look(access: &Access) -> Result<Report> {
     );
     let mut findings = vault.chain.findings.clone();
     findings.extend(vault.doubt.iter().cloned());
-    findings.extend(vault.freshness.refusal(&vault.store.describe()).map(|refusal| {
-        Finding::new(refusal.code, "the chain", format!("{}; {}", refusal.message, refusal.causes.join("; ")))
-    }));
+    findings.extend(vault.freshness.finding(&vault.store.describe()));
     findings.extend(catalog.findings.iter().cloned());
     Ok(Report {
         vault: vault.config.vault,
