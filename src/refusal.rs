@@ -212,6 +212,18 @@ codes! {
         "read what the act does, then add the flag that it names";
     EvidenceHold = 702, "evidence is held while an incident is open",
         "go on with the incident: `devvault incident list`; nothing needs to be removed to restore";
+    DeclarationUnfit = 703, "a break-glass declaration is not acceptable",
+        "correct what the message names; nothing was declared";
+    PermitMissing = 704, "the act needs a break-glass permit",
+        "read `devvault runbook break-glass` before you declare one";
+    PermitNotYet = 705, "the permit is not in effect yet",
+        "wait until the time that the message names, and think about it once more; `devvault break-glass cancel` takes it back";
+    PermitExpired = 706, "the permit has expired or was ended",
+        "an expired permit stays expired: if it is still needed, declare a new one";
+    PermitOutOfScope = 707, "the permit does not cover this",
+        "declare one whose scope names this vault and this snapshot or head";
+    ClockBehind = 708, "the clock is behind the journal",
+        "set the computer's clock right, then declare anew";
     IncidentUnfit = 709, "the incident cannot be changed so",
         "verify the whole vault: `devvault verify`; or record what stays broken: `--decision`";
 

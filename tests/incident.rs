@@ -124,13 +124,12 @@ fn nothing_is_removed_while_an_incident_is_open_and_its_vault_alone_is_held() {
     home.verify(&[]).unwrap();
     let entries = Journal::of(&home.host()).entries().unwrap();
     let incident = &registry::replay(&entries)[0];
-    let clear = |vault, place: &str, released| registry::clear_to_remove(&entries, vault, place, released);
-    let refusal = assert_refused(Code::EvidenceHold, clear(incident.vault, &incident.place, false));
+    let clear = |vault, place: &str| registry::clear_to_remove(&entries, vault, place, None, None);
+    let refusal = assert_refused(Code::EvidenceHold, clear(incident.vault, &incident.place));
     assert!(refusal.message.contains(&incident.id));
-    assert_refused(Code::EvidenceHold, clear(None, &incident.place, false));
-    clear(incident.vault, "/elsewhere", false).unwrap();
-    clear(Some(Id([7; 16])), &incident.place, false).unwrap();
-    clear(incident.vault, &incident.place, true).unwrap();
+    assert_refused(Code::EvidenceHold, clear(None, &incident.place));
+    clear(incident.vault, "/elsewhere").unwrap();
+    clear(Some(Id([7; 16])), &incident.place).unwrap();
 }
 
 #[test]

@@ -9,9 +9,11 @@ use serde_json::{Value, json};
 use super::{Session, human, json as documents, worst};
 use crate::clock::{Clock, SystemClock, Time};
 use crate::error::{Result, shown_path};
+use crate::incident::break_glass::{self, Declaration, Request, TimeBox};
 use crate::incident::journal::Entry;
 use crate::incident::registry::Incident;
-use crate::ops::{evidence, incident, journal};
+use crate::ops::orphans::{Incomplete, Orphans};
+use crate::ops::{branch, evidence, incident, incomplete, journal, lost};
 use crate::path::shown;
 
 /// Collects lines; writing into a string cannot fail.
@@ -41,6 +43,136 @@ pub(super) enum Command {
         #[command(subcommand)]
         command: Evidence,
     },
+
+    /// Declare, list, cancel and close permits for the few acts that need one
+    ///
+    /// A permit takes effect two minutes after it was declared, covers one snapshot or one head of one vault, and expires.
+    /// Nothing makes damaged content valid, restores into a place that holds anything, or promotes what is incomplete.
+    BreakGlass {
+        #[command(subcommand)]
+        command: BreakGlass,
+    },
+
+    /// Go on with an older copy of the vault, leaving newer records behind (needs a permit)
+    Branch {
+        /// Why the newer records are given up; stands in the vault for ever
+        #[arg(long, value_name = "WHY")]
+        reason: String,
+    },
+
+    /// Record that the medium destroyed records, so that the vault can go on (needs a permit for each)
+    DeclareLost {
+        /// The numbers of the records
+        #[arg(value_name = "NUMBER", required = true)]
+        numbers: Vec<u64>,
+        /// What destroyed them, and what was tried; stands in the vault for ever
+        #[arg(long, value_name = "WHY")]
+        reason: String,
+    },
+
+    /// List, discard or put off what was never finalized, and list all else that belongs to no snapshot
+    Incomplete {
+        #[command(subcommand)]
+        command: Incompletes,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum BreakGlass {
+    /// Declare a permit; it is journaled at once and takes effect two minutes later
+    Declare(Declare),
+    /// Take a permit back
+    Cancel {
+        /// The permit's id
+        #[arg(value_name = "PERMIT")]
+        id: String,
+    },
+    /// Close a permit after the vault was verified, and record what came of it
+    Close {
+        /// The permit's id
+        #[arg(value_name = "PERMIT")]
+        id: String,
+        /// What was done and what came of it
+        #[arg(long, value_name = "WHAT")]
+        outcome: String,
+        /// Who closes it [default: the user of this session]
+        #[arg(long, value_name = "WHO")]
+        by: Option<String>,
+    },
+    /// List every permit of this host
+    List,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Declare {
+    /// The invariant that is touched: crypto, snapshot or evidence
+    ///
+    /// crypto and a head: continue the copy with that head. crypto and a number: salvage that snapshot without proof.
+    /// snapshot and a number: declare that record lost. evidence: remove although an incident is open.
+    #[arg(long, value_name = "INVARIANT")]
+    invariant: String,
+    /// Why it has to be done
+    #[arg(long, value_name = "WHY")]
+    reason: String,
+    /// One snapshot or one head of one vault: VAULT:NUMBER or VAULT:NUMBER:DIGEST
+    #[arg(long, value_name = "SCOPE")]
+    scope: String,
+    /// For how many minutes, 1 to 480
+    #[arg(
+        long,
+        value_name = "N",
+        required_unless_present = "until",
+        conflicts_with = "until",
+        allow_hyphen_values = true
+    )]
+    minutes: Option<i64>,
+    /// Until when, such as 2026-01-31T18:00:00Z
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+    /// How to go back if it goes wrong
+    #[arg(long, value_name = "PLAN")]
+    rollback: String,
+    /// Who approved it
+    #[arg(long, value_name = "WHO")]
+    approver: String,
+    /// The incident that it belongs to
+    #[arg(long, value_name = "INCIDENT")]
+    incident: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Incompletes {
+    /// List everything in the vault that belongs to no snapshot, and read unfinished packs
+    List,
+    /// Remove one incomplete snapshot; refused while an incident is open about the vault
+    Discard {
+        /// Its name: `.incomplete-…`
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+    /// Put the decision about one off; `status` brings it back
+    Tag {
+        /// Its name: `.incomplete-…`
+        #[arg(value_name = "NAME")]
+        name: String,
+        /// Why it stays
+        #[arg(long, value_name = "WHY")]
+        label: String,
+        /// Until which day, such as 2026-01-31
+        #[arg(long, value_name = "DAY", value_parser = day)]
+        until: Time,
+    },
+}
+
+/// Takes a day as the instant at which it begins, in UTC.
+fn day(text: &str) -> std::result::Result<Time, String> {
+    let wrong = || "a day reads 2026-01-31".to_owned();
+    if text.len() != 10 {
+        return Err(wrong());
+    }
+    let instant =
+        time::OffsetDateTime::parse(&format!("{text}T00:00:00Z"), &time::format_description::well_known::Rfc3339);
+    instant.map(|instant| Time { seconds: instant.unix_timestamp(), nanos: 0 }).map_err(|_| wrong())
 }
 
 #[derive(Debug, Subcommand)]
@@ -153,6 +285,16 @@ impl Session {
             Command::Journal { command } => self.journal(command),
             Command::Incident { command } => self.incidents(command),
             Command::Evidence { command } => self.evidence(command),
+            Command::BreakGlass { command } => self.break_glass(command),
+            Command::Branch { reason } => {
+                let report = branch::run(&self.access()?, reason)?;
+                self.done(branch_json(&report), || branch_begun(&report))
+            }
+            Command::DeclareLost { numbers, reason } => {
+                let report = lost::run(&self.access()?, numbers, reason)?;
+                self.done(lost_json(&report), || lost_declared(&report))
+            }
+            Command::Incomplete { command } => self.incomplete(command),
         }
     }
 
@@ -238,6 +380,311 @@ impl Session {
             }
         }
     }
+}
+
+impl Session {
+    fn break_glass(&self, command: &BreakGlass) -> Result<u8> {
+        let now = SystemClock.now();
+        match command {
+            BreakGlass::Declare(declare) => {
+                let time_box = match (&declare.until, declare.minutes) {
+                    (Some(until), _) => TimeBox::Until(until.clone()),
+                    (None, minutes) => TimeBox::Minutes(minutes.unwrap_or(0)),
+                };
+                let request = Request {
+                    invariant: declare.invariant.clone(),
+                    reason: declare.reason.clone(),
+                    scope: declare.scope.clone(),
+                    time_box,
+                    rollback: declare.rollback.clone(),
+                    approver: declare.approver.clone(),
+                    incident: declare.incident.clone(),
+                };
+                let one = break_glass::declare(&self.host, now, &request)?;
+                let text = || declared(&one);
+                self.done(declarations_json(std::slice::from_ref(&one), now, None), text)
+            }
+            BreakGlass::Cancel { id } => {
+                let one = break_glass::cancel(&self.host, now, id)?;
+                let text = || format!("{} is cancelled: it permits nothing\n", one.id);
+                self.done(declarations_json(std::slice::from_ref(&one), now, None), text)
+            }
+            BreakGlass::Close { id, outcome, by } => {
+                let one = break_glass::close(&self.host, now, id, outcome, &who(by.as_ref()))?;
+                let text = || permit_closed(&one);
+                self.done(declarations_json(std::slice::from_ref(&one), now, None), text)
+            }
+            BreakGlass::List => {
+                let (all, time) = break_glass::list(&self.host)?;
+                self.done(declarations_json(&all, now, time), || declarations(&all, now, time))
+            }
+        }
+    }
+
+    fn incomplete(&self, command: &Incompletes) -> Result<u8> {
+        let access = self.access()?;
+        match command {
+            Incompletes::List => {
+                let report = incomplete::list(&access)?;
+                let text = || {
+                    let mut out = String::new();
+                    orphans_listed(&mut out, &report.orphans, SystemClock.now());
+                    if out.is_empty() {
+                        line!(out, "nothing in the vault belongs to no snapshot");
+                    }
+                    human::notes(&mut out, &report.notes);
+                    out
+                };
+                let document = json!({
+                    "schema": "devvault.incomplete/1",
+                    "ok": true,
+                    "vault": report.vault.to_string(),
+                    "orphans": orphans_json(&report.orphans, SystemClock.now()),
+                    "notes": report.notes,
+                });
+                self.done(document.to_string(), text)
+            }
+            Incompletes::Discard { name } => {
+                let report = incomplete::discard(&access, name)?;
+                let text = || {
+                    let mut out = String::new();
+                    line!(out, "{} was removed ({} bytes); it never was a snapshot", report.name, report.bytes);
+                    human::notes(&mut out, &report.notes);
+                    out
+                };
+                self.done(incomplete_json("discard", &report), text)
+            }
+            Incompletes::Tag { name, label, until } => {
+                let report = incomplete::tag(&access, name, label, *until)?;
+                let text = || format!("{} stays until {}: status brings it back then\n", report.name, until.rfc3339());
+                self.done(incomplete_json("tag", &report), text)
+            }
+        }
+    }
+}
+
+fn declared(one: &Declaration) -> String {
+    let mut out = String::new();
+    line!(out, "declared {}: {} {}", one.id, one.act.name(), one.scope);
+    line!(out, "  from {} until {}, on this host alone", one.effective.rfc3339(), one.until.rfc3339());
+    line!(out, "  it permits: {}", one.act.allows());
+    line!(out, "  it never permits: {}", break_glass::NEVER);
+    line!(out, "Think for these two minutes. Take it back: devvault break-glass cancel {}", one.id);
+    line!(out, "Afterwards: devvault verify, then devvault break-glass close {} --outcome WHAT", one.id);
+    out
+}
+
+fn permit_closed(one: &Declaration) -> String {
+    let mut out = String::new();
+    line!(out, "{} is closed: it permits nothing any more", one.id);
+    line!(out, "  [ ] the vault was verified, and what the verification said is understood");
+    line!(out, "  [ ] other hosts that use this vault know of it");
+    line!(out, "  [ ] a new backup was taken, and a restore was tried");
+    line!(out, "  [ ] the evidence is kept on another medium: devvault evidence capture OUT");
+    line!(out, "  [ ] the incident is closed and its report written: devvault incident list");
+    out
+}
+
+fn declarations(all: &[Declaration], now: Time, time: Option<Time>) -> String {
+    let mut out = String::new();
+    if all.is_empty() {
+        line!(out, "no break-glass on this host");
+    }
+    for one in all {
+        line!(
+            out,
+            "{}  {:9}  {}  {}  from {} until {}  used {} time(s)  approved by {}",
+            one.id,
+            one.state(now, time).name(),
+            one.act.name(),
+            one.scope,
+            one.effective.rfc3339(),
+            one.until.rfc3339(),
+            one.uses,
+            shown(one.approver.as_bytes())
+        );
+    }
+    out
+}
+
+fn declarations_json(all: &[Declaration], now: Time, time: Option<Time>) -> String {
+    let one = |one: &Declaration| {
+        json!({
+            "permit": one.id,
+            "act": one.act.name(),
+            "invariant": one.invariant.name(),
+            "scope": one.scope.to_string(),
+            "vault": one.scope.vault.to_string(),
+            "state": one.state(now, time).name(),
+            "reason": one.reason,
+            "rollback": one.rollback,
+            "approver": one.approver,
+            "incident": one.incident,
+            "declared": one.declared.rfc3339(),
+            "effective": one.effective.rfc3339(),
+            "until": one.until.rfc3339(),
+            "uses": one.uses,
+            "permits": one.act.allows(),
+            "never_permits": break_glass::NEVER,
+            "unreconciled": one.is_unreconciled(now, time),
+            "closed": one.closed.as_ref().map(|(time, outcome)| json!({"time": time.rfc3339(), "outcome": outcome})),
+        })
+    };
+    json!({
+        "schema": "devvault.break-glass/1",
+        "ok": true,
+        "permits": all.iter().map(one).collect::<Vec<_>>(),
+    })
+    .to_string()
+}
+
+fn branch_begun(report: &branch::Report) -> String {
+    let mut out = String::new();
+    line!(out, "a branch was begun: this copy of the vault goes on");
+    line!(out, "  it continues {}", report.continues);
+    line!(out, "  it leaves behind {}", report.abandons);
+    human::notes(&mut out, &report.notes);
+    line!(out, "head: {}", report.head);
+    line!(out, "next: devvault verify, then devvault break-glass close {} --outcome WHAT", report.permit);
+    out
+}
+
+fn branch_json(report: &branch::Report) -> String {
+    json!({
+        "schema": "devvault.branch/1",
+        "ok": true,
+        "vault": report.vault.to_string(),
+        "branch": report.branch.to_string(),
+        "continues": report.continues.to_string(),
+        "abandons": report.abandons.to_string(),
+        "head": report.head.to_string(),
+        "permit": report.permit,
+        "notes": report.notes,
+    })
+    .to_string()
+}
+
+fn lost_declared(report: &lost::Report) -> String {
+    let mut out = String::new();
+    let numbers: Vec<String> = report.lost.iter().map(u64::to_string).collect();
+    line!(out, "declared lost: record(s) {}", numbers.join(", "));
+    human::notes(&mut out, &report.notes);
+    line!(out, "head: {}", report.head);
+    line!(out, "next: devvault verify, then devvault break-glass close {} --outcome WHAT", report.permits.join(", "));
+    out
+}
+
+fn lost_json(report: &lost::Report) -> String {
+    json!({
+        "schema": "devvault.declare-lost/1",
+        "ok": true,
+        "vault": report.vault.to_string(),
+        "lost": report.lost,
+        "head": report.head.to_string(),
+        "permits": report.permits,
+        "notes": report.notes,
+    })
+    .to_string()
+}
+
+/// Says how long ago something was, in days or hours.
+fn age(time: Option<Time>, now: Time) -> String {
+    let Some(time) = time else { return "of unknown age".into() };
+    match now.seconds.saturating_sub(time.seconds) {
+        seconds if seconds < 0 => "newer than the clock".into(),
+        seconds if seconds < 48 * 3600 => format!("{} h old", seconds / 3600),
+        seconds => format!("{} days old", seconds / 86400),
+    }
+}
+
+/// Lists orphans for a person, each with what can be decided.
+pub(super) fn orphans_listed(out: &mut String, orphans: &Orphans, now: Time) {
+    for one in &orphans.incomplete {
+        line!(out, "  never finalized: snapshots/{}: {}, {} bytes", one.name, age(one.modified, now), one.bytes);
+        if let Some(claim) = &one.claim {
+            let began = claim.started.map(|time| format!(", begun {}", time.rfc3339())).unwrap_or_default();
+            line!(
+                out,
+                "    it says: host {}, process {}, source {}{began}",
+                shown(claim.host_name.as_bytes()),
+                claim.pid,
+                shown(claim.source.as_bytes())
+            );
+        }
+        match one.packs_verified {
+            Some(verified) => line!(out, "    unfinished packs: {}, of which {verified} verify", one.packs),
+            None if one.packs > 0 => line!(out, "    unfinished packs: {}, not read", one.packs),
+            None => {}
+        }
+        if one.has_record {
+            line!(out, "    its record was written: only the last step is missing; it is no snapshot all the same");
+        }
+        if one.may_be_written {
+            line!(out, "    a process writes to the vault now: wait for it to end");
+        } else if let Some(tag) = &one.tag {
+            line!(out, "    put off until {}: {}", tag.until.rfc3339(), shown(tag.label.as_bytes()));
+        } else {
+            line!(out, "    decide: back up the same source again, or devvault incomplete discard {}", one.name);
+        }
+    }
+    for (name, bytes) in &orphans.packs {
+        line!(out, "  no snapshot names {name} ({bytes} bytes); the next backup uses what it holds");
+    }
+    for name in &orphans.foreign {
+        line!(out, "  does not belong to the vault: {name}");
+    }
+    for name in &orphans.temporary {
+        line!(out, "  left by a test of the medium: {name}");
+    }
+    if let Some(word) = &orphans.stale_lock {
+        line!(out, "  lock.holder is stale, nobody writes: {word}");
+    }
+}
+
+/// Returns orphans as a JSON object.
+pub(super) fn orphans_json(orphans: &Orphans, now: Time) -> Value {
+    let one = |one: &Incomplete| {
+        json!({
+            "name": one.name,
+            "modified": one.modified.map(Time::rfc3339),
+            "bytes": one.bytes,
+            "packs": one.packs,
+            "packs_verified": one.packs_verified,
+            "has_record": one.has_record,
+            "may_be_written": one.may_be_written,
+            "due": one.is_due(now),
+            "origin": one.claim.as_ref().map(|claim| json!({
+                "host": claim.host_name,
+                "process": claim.pid,
+                "source": claim.source,
+                "started": claim.started.map(Time::rfc3339),
+            })),
+            "tag": one.tag.as_ref().map(|tag| json!({"label": tag.label, "until": tag.until.rfc3339()})),
+        })
+    };
+    json!({
+        "incomplete": orphans.incomplete.iter().map(one).collect::<Vec<_>>(),
+        "packs": orphans.packs.iter().map(|(name, bytes)| json!({"name": name, "bytes": bytes})).collect::<Vec<_>>(),
+        "foreign": orphans.foreign,
+        "temporary": orphans.temporary,
+        "stale_lock": orphans.stale_lock,
+    })
+}
+
+fn incomplete_json(act: &str, report: &incomplete::Report) -> String {
+    json!({
+        "schema": "devvault.incomplete/1",
+        "ok": true,
+        "act": act,
+        "vault": report.vault.to_string(),
+        "name": report.name,
+        "bytes": report.bytes,
+        "label": report.tag.as_ref().map(|tag| &tag.label),
+        "until": report.tag.as_ref().map(|tag| tag.until.rfc3339()),
+        "permit": report.permit,
+        "notes": report.notes,
+    })
+    .to_string()
 }
 
 /// Returns who acts, as far as the session tells.

@@ -7,9 +7,10 @@
 use serde_json::{Value, json};
 
 use super::Item;
+use super::break_glass::{Act, Permit, Target};
 use super::journal::{Entry, Event, bounded};
 use crate::clock::Time;
-use crate::crypto::{Digest, Id};
+use crate::crypto::Id;
 use crate::error::Result;
 use crate::limits;
 use crate::refusal::{Code, Family, Refusal};
@@ -372,15 +373,24 @@ pub fn is_full_verification(entry: &Entry) -> bool {
 /// Proves that nothing stands against removing something from a vault; only the checks here make one.
 #[derive(Debug)]
 pub struct Clearance {
-    /// The newest entry of the journal when the check was made.
-    pub journal: Option<Digest>,
+    _private: (),
 }
 
 /// Refuses to remove anything from a vault while an incident is open about it, unless a permit releases it.
 ///
 /// # Errors
 /// DV702 where evidence is held.
-pub fn clear_to_remove(entries: &[Entry], vault: Option<Id>, place: &str, released: bool) -> Result<Clearance> {
+pub fn clear_to_remove(
+    entries: &[Entry],
+    vault: Option<Id>,
+    place: &str,
+    permit: Option<&Permit>,
+    target: Option<Target>,
+) -> Result<Clearance> {
+    let released = match (permit, vault, target) {
+        (Some(permit), Some(vault), Some(target)) => permit.covers(Act::Release, vault, target),
+        _ => false,
+    };
     let incidents = replay(entries);
     let open = incidents.iter().find(|incident| incident.closed.is_none() && incident.concerns(vault, place));
     match open {
@@ -390,6 +400,6 @@ pub fn clear_to_remove(entries: &[Entry], vault: Option<Id>, place: &str, releas
         )
         .cause(format!("{} since {}; the hold binds this host only", incident.severity, incident.opened.rfc3339()))
         .into()),
-        _ => Ok(Clearance { journal: entries.last().map(|entry| entry.previous) }),
+        _ => Ok(Clearance { _private: () }),
     }
 }

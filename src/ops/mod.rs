@@ -2,13 +2,17 @@
 
 pub(crate) mod audit;
 pub mod backup;
+pub mod branch;
 pub mod evidence;
 pub mod incident;
+pub mod incomplete;
 pub mod index;
 pub mod init;
 pub mod journal;
 pub mod key;
+pub mod lost;
 pub mod ls;
+pub mod orphans;
 pub mod restore;
 pub mod select;
 pub mod snapshots;

@@ -3,6 +3,7 @@
 //! Reading trusts nothing but what authenticates; writing has one commit point, [`write::Draft::finalize`]; removing has
 //! one door, [`sweep`].
 
+pub mod amend;
 pub mod catalog;
 pub mod chain;
 pub mod doubts;
