@@ -5,14 +5,13 @@
 
 pub mod catalog;
 pub mod chain;
-pub mod coverage;
-pub mod doubts;
 pub mod gate;
 pub mod index;
 pub mod key;
 pub mod layout;
 pub mod listing;
 pub mod read;
+pub mod reads;
 pub mod reliance;
 pub mod sealed;
 pub mod sweep;

@@ -29,6 +29,7 @@ use crate::vault::catalog::{Catalog, UseIndex};
 use crate::vault::chain::Chain;
 use crate::vault::gate::{self, Access, Found};
 use crate::vault::read::Reader;
+use crate::vault::reads::Reads;
 use crate::vault::witness::Freshness;
 use crate::vault::{Finding, layout, read_error};
 
@@ -108,8 +109,8 @@ pub struct Covered {
     pub packs_now: u64,
     /// Their bytes.
     pub bytes_now: u64,
-    /// Bytes of packs that were read completely and found intact within [`limits::PROOF_DAYS`] days, by this host, or by
-    /// the writer as the manifests say.
+    /// Bytes of packs that this host read completely at this place, and found intact, within
+    /// [`PROOF_DAYS`](crate::limits::PROOF_DAYS) days; what it wrote was read back then.
     pub bytes_recently: u64,
     /// When the pack that was not read for longest was last read; nothing where one was never read.
     pub oldest: Option<Time>,
@@ -183,15 +184,15 @@ pub fn run(access: &Access, selectors: &[Selector], level: Level, progress: &dyn
     let mut findings = verifier.concerning(found_in_packs, &reader);
 
     let mut proof = Proof::new(level, &catalog);
-    let mut coverage = verifier.coverage(access, &reader);
-    findings.extend(verifier.prove(access, &mut proof, &mut coverage, &reader, &pool, progress)?);
+    findings.extend(verifier.prove(access, &mut proof, &reader, &pool, progress)?);
     verifier.fail(&findings);
     let proof = Arc::new(proof);
     let mut blame = Blame::new(&catalog, findings);
     verifier.check_snapshots(&reader, &proof, &pool, &mut blame, progress)?;
-    verifier.failed.extend(reader.failed_packs());
-    verifier.remember(access, &mut coverage);
-    let covered = verifier.covered(access, &catalog, &coverage);
+    verifier.fail_packs(reader.failed_packs());
+    verifier.note_all_read(&reader);
+    verifier.remember(access);
+    let covered = verifier.covered(access, &catalog);
     Ok(verifier.report(access, blame, covered))
 }
 
@@ -208,9 +209,11 @@ struct Verifier<'a> {
     notes: Vec<String>,
     not_checked: Vec<String>,
     read: ReadTotals,
-    // Packs that failed a read of this run, and packs that were read completely.
+    // What this host remembers of reading packs here.
+    reads: Reads,
+    // Packs that failed a read of this run, and packs that were read completely and are intact.
     failed: BTreeMap<Digest, Finding>,
-    complete: Vec<Digest>,
+    complete: BTreeSet<Digest>,
     files: u64,
     files_whole: u64,
 }
@@ -247,6 +250,10 @@ impl<'a> Verifier<'a> {
             findings.extend(chain.findings.iter().cloned());
             findings.extend(freshness.finding(&found.store.describe()));
         }
+        let reads = Reads::load(&access.host, &found.macs, &*found.store);
+        if let Some(reason) = reads.unsure() {
+            notes.push(format!("what this host remembers of earlier reads counts for nothing: {reason}"));
+        }
         let mut verifier = Self {
             found,
             chain,
@@ -258,8 +265,9 @@ impl<'a> Verifier<'a> {
             notes,
             not_checked: Vec::new(),
             read: ReadTotals::default(),
+            reads,
             failed: BTreeMap::new(),
-            complete: Vec::new(),
+            complete: BTreeSet::new(),
             files: 0,
             files_whole: 0,
         };
