@@ -98,9 +98,9 @@ impl Host {
         self.state.join("evidence")
     }
 
-    /// Returns where this host remembers which packs of a vault failed a read.
-    pub fn doubts_path(&self, vault: Id) -> PathBuf {
-        self.state.join("doubts").join(format!("{vault}.json"))
+    /// Returns where this host remembers what it read of a vault, a file for each place of it.
+    pub fn reads_directory(&self, vault: Id) -> PathBuf {
+        self.state.join("reads").join(vault.to_string())
     }
 
     /// Returns whether this host knows any vault: by a key, a witness, or its settings.

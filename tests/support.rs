@@ -114,6 +114,15 @@ impl Home {
         }
     }
 
+    /// Returns the only file in which this host remembers what it read of the vault.
+    pub fn reads(&self) -> PathBuf {
+        let files = walkdir::WalkDir::new(self.path("state/reads")).into_iter().map(|entry| entry.unwrap().into_path());
+        let files: Vec<PathBuf> =
+            files.filter(|path| path.extension().is_some_and(|extension| extension == "json")).collect();
+        assert_eq!(files.len(), 1);
+        files[0].clone()
+    }
+
     /// Writes files below the source; a name that ends in `/` is a directory, content that begins with `->` a link.
     pub fn write_source(&self, tree: &[(&str, &str)]) {
         write_tree(&self.source(), tree);

@@ -42,7 +42,8 @@ domains! {
     Index = "index", "An index file.";
     Witness = "witness", "A host's witness of one vault.";
     Evidence = "evidence", "The manifest of a bundle of evidence.";
-    Doubts = "doubts", "A host's list of packs that failed a read.";
+    Reads = "reads", "What a host remembers of reading packs.";
+    Receipt = "receipt", "A receipt of a verification or a drill.";
 }
 
 /// Makes and checks authentication tags for one vault.

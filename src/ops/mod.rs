@@ -13,6 +13,7 @@ pub mod key;
 pub mod lost;
 pub mod ls;
 pub mod orphans;
+pub mod receipt;
 pub mod restore;
 pub mod select;
 pub mod snapshots;

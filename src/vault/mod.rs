@@ -6,15 +6,15 @@
 pub mod amend;
 pub mod catalog;
 pub mod chain;
-pub mod doubts;
 pub mod gate;
 pub mod index;
 pub mod key;
 pub mod layout;
 pub mod listing;
 pub mod read;
+pub mod reads;
 pub mod reliance;
-mod sealed;
+pub mod sealed;
 pub mod sweep;
 pub mod witness;
 pub mod write;

@@ -201,7 +201,7 @@ mod tests {
         let decode = |bytes: &[u8]| sealed::decode::<Witness>(bytes, &macs(), Domain::Witness);
         let bytes = sealed::encode(&witness(), &macs(), Domain::Witness);
         assert_eq!(decode(&bytes), Ok(witness()));
-        assert!(sealed::decode::<Witness>(&bytes, &macs(), Domain::Doubts).is_err(), "another kind of thing");
+        assert!(sealed::decode::<Witness>(&bytes, &macs(), Domain::Reads).is_err(), "another kind of thing");
         for at in 0..bytes.len() * 8 {
             let mut changed = bytes.clone();
             changed[at / 8] ^= 1 << (at % 8);

@@ -29,9 +29,9 @@ use crate::pool::Pool;
 use crate::progress::{Phase, Progress};
 use crate::refusal::{Code, Family, Kept, Refusal};
 use crate::vault::catalog::{Catalog, UseIndex};
-use crate::vault::doubts::{self, Intact};
 use crate::vault::gate::{self, Access, Vault};
 use crate::vault::read::Reader;
+use crate::vault::reads::Reads;
 use crate::vault::witness::Freshness;
 use crate::vault::{Finding, layout, read_error};
 
@@ -144,8 +144,11 @@ fn put_back(
         .and_then(|()| part.compare(&target, &staging, options, counts, progress))
         .and_then(|()| target.publish(&staging));
     let failed = reader.failed_packs();
-    let (macs, now) = (&vault.macs, access.clock.now());
-    if let Err(error) = doubts::remember(&access.host, macs, &failed, Intact::Only(&[]), now) {
+    let mut reads = Reads::load(&access.host, &vault.macs, &*vault.store);
+    for (pack, finding) in &failed {
+        reads.note_failed(*pack, finding, access.clock.now());
+    }
+    if let Err(error) = reads.save(&access.host, &vault.macs) {
         notes.push(format!("packs that failed a read were not remembered for later backups: {error}"));
     }
     for finding in failed.values() {
