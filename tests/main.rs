@@ -25,5 +25,6 @@ mod refusals;
 mod reliance;
 mod restore;
 mod rolling;
+mod salvage;
 mod source;
 mod support;

@@ -13,7 +13,8 @@ use crate::incident::break_glass::{self, Declaration, Request, TimeBox};
 use crate::incident::journal::Entry;
 use crate::incident::registry::Incident;
 use crate::ops::orphans::{Incomplete, Orphans};
-use crate::ops::{branch, evidence, incident, incomplete, journal, lost};
+use crate::ops::select::Place;
+use crate::ops::{branch, evidence, incident, incomplete, journal, lost, salvage};
 use crate::path::shown;
 
 /// Collects lines; writing into a string cannot fail.
@@ -68,6 +69,21 @@ pub(super) enum Command {
         /// What destroyed them, and what was tried; stands in the vault for ever
         #[arg(long, value_name = "WHY")]
         reason: String,
+    },
+
+    /// Copy what can still be had of a damaged snapshot into an absent or empty directory
+    ///
+    /// It is no restore and never says valid. DEST/salvage.jsonl names every path and how it stands. What an authenticated
+    /// manifest names needs no permit; without a key, or where the manifest's tag fails, a break-glass permit is needed, and
+    /// everything goes into DEST/unauthenticated. Exit status 0 means that everything was copied and verified, 11 that
+    /// something is damaged or missing, 13 that nothing proves who wrote it.
+    Salvage {
+        /// A snapshot, and a path in it: `3`, `3:src`
+        #[arg(value_name = "SNAP[:PATH]")]
+        place: Place,
+        /// An absent or empty directory
+        #[arg(value_name = "DEST")]
+        destination: PathBuf,
     },
 
     /// List, discard or put off what was never finalized, and list all else that belongs to no snapshot
@@ -295,6 +311,13 @@ impl Session {
                 self.done(lost_json(&report), || lost_declared(&report))
             }
             Command::Incomplete { command } => self.incomplete(command),
+            Command::Salvage { place, destination } => {
+                let report = salvage::run(&self.access()?, place, destination, &self.watch);
+                self.watch.end();
+                let report = report?;
+                self.show(salvage_json(&report), || salvaged(&report))?;
+                Ok(report.exit())
+            }
         }
     }
 
@@ -582,6 +605,60 @@ fn lost_json(report: &lost::Report) -> String {
         "lost": report.lost,
         "head": report.head.to_string(),
         "permits": report.permits,
+        "notes": report.notes,
+    })
+    .to_string()
+}
+
+fn salvaged(report: &salvage::Report) -> String {
+    let mut out = String::new();
+    let standing = &report.standing;
+    line!(out, "salvaged from snapshot {} into {}", report.snapshot, shown_path(&report.destination));
+    if report.authenticated {
+        line!(out, "  verified against the authenticated manifest: {} path(s), below verified/", standing.verified);
+    } else {
+        line!(
+            out,
+            "  UNAUTHENTICATED, nobody proves who wrote it: {} path(s), below unauthenticated/",
+            standing.unauthenticated
+        );
+    }
+    if standing.damaged > 0 {
+        line!(out, "  damaged: {} path(s); what is left of them lies below damaged/", standing.damaged);
+    }
+    if standing.missing > 0 {
+        line!(out, "  missing: {} path(s)", standing.missing);
+    }
+    if standing.not_written > 0 {
+        line!(out, "  not written, the target does not take them: {} path(s)", standing.not_written);
+    }
+    line!(out, "  every path and its standing: {}", shown_path(&report.list));
+    human::notes(&mut out, &report.notes);
+    if let Some(permit) = &report.permit {
+        line!(out, "next: devvault verify, then devvault break-glass close {permit} --outcome WHAT");
+    }
+    out
+}
+
+fn salvage_json(report: &salvage::Report) -> String {
+    let standing = &report.standing;
+    json!({
+        "schema": "devvault.salvage/1",
+        "ok": report.exit() == 0,
+        "exit": report.exit(),
+        "snapshot": report.snapshot,
+        "vault": report.vault.to_string(),
+        "path": report.path.to_string(),
+        "destination": shown_path(&report.destination),
+        "list": shown_path(&report.list),
+        "authenticated": report.authenticated,
+        "verified": standing.verified,
+        "unauthenticated": standing.unauthenticated,
+        "damaged": standing.damaged,
+        "missing": standing.missing,
+        "not_written": standing.not_written,
+        "bytes": standing.bytes,
+        "permit": report.permit,
         "notes": report.notes,
     })
     .to_string()

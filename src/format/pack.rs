@@ -193,6 +193,17 @@ impl Footer {
         Ok(footer)
     }
 
+    /// Decodes a whole footer that nothing proves. What it says may lead to chunks, which prove themselves by their hash;
+    /// a writer must never believe it.
+    ///
+    /// # Errors
+    /// [`BadFooter::Cut`] where the footer's frame is not there, [`BadFooter::Malformed`] where it is no table.
+    pub fn decode_unproven(bytes: &[u8]) -> Result<Self, BadFooter> {
+        let table_bytes = table_bytes(bytes).ok_or(BadFooter::Cut)?;
+        let start = bytes.len().checked_sub(TRAILER_BYTES as usize + table_bytes as usize).ok_or(BadFooter::Cut)?;
+        Self::decode_table(&bytes[start..start + table_bytes as usize]).map_err(BadFooter::Malformed)
+    }
+
     /// Returns the length of the whole pack.
     pub fn pack_bytes(&self) -> u64 {
         let chunk_count: usize = self.blocks.iter().map(|block| block.chunks.len()).sum();

@@ -15,6 +15,7 @@ pub mod ls;
 pub mod orphans;
 pub mod receipt;
 pub mod restore;
+pub mod salvage;
 pub mod select;
 pub mod snapshots;
 pub mod status;

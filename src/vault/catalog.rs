@@ -154,6 +154,24 @@ impl Catalog {
         Ok(catalog)
     }
 
+    /// Makes a catalog from footers that nothing proves, for salvage alone: it may lead to chunks, which prove themselves,
+    /// and is never to be believed by a writer.
+    ///
+    /// # Errors
+    /// The directories of packs cannot be listed.
+    pub fn load_unproven(store: &dyn Store) -> io::Result<Self> {
+        let mut catalog = Self::default();
+        for name in catalog.list_packs(store)? {
+            let path = layout::pack_path(&name);
+            match footer_of(store, &path, Footer::decode_unproven) {
+                Ok(footer) => catalog.add(Pack { name, length: footer.pack_bytes(), table: None }, &footer),
+                Err(finding) => catalog.findings.push(finding),
+            }
+        }
+        catalog.places.sort_unstable();
+        Ok(catalog)
+    }
+
     fn list_packs(&mut self, store: &dyn Store) -> io::Result<Vec<Digest>> {
         let mut names = Vec::new();
         for directory in store.list(layout::PACKS)? {
@@ -261,6 +279,14 @@ impl Catalog {
 /// # Errors
 /// DV318 where it is not authentic, DV106 where it is not there or contradicts the file, DV110 where it cannot be read.
 pub fn read_footer(store: &dyn Store, macs: &Macs, path: &str) -> Result<Footer, Finding> {
+    footer_of(store, path, |tail| Footer::decode(tail, macs))
+}
+
+fn footer_of(
+    store: &dyn Store,
+    path: &str,
+    decode: impl FnOnce(&[u8]) -> Result<Footer, BadFooter>,
+) -> Result<Footer, Finding> {
     let unreadable = |error: io::Error| Finding::new(Code::VaultUnreadable, path, error);
     let damaged = |detail: &str| Finding::new(Code::PackDamaged, path, detail);
     let file = store.open(path).map_err(unreadable)?;
@@ -283,7 +309,7 @@ pub fn read_footer(store: &dyn Store, macs: &Macs, path: &str) -> Result<Footer,
     if needed > tail.len() as u64 {
         tail = read_tail(needed)?;
     }
-    let footer = Footer::decode(&tail, macs).map_err(|error| match error {
+    let footer = decode(&tail).map_err(|error| match error {
         BadFooter::Forged => Finding::new(Code::PackForged, path, error),
         BadFooter::Cut | BadFooter::Malformed(_) => damaged(&error.to_string()),
     })?;

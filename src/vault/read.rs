@@ -26,7 +26,8 @@ const CACHED_BLOCKS_MAX: usize = 16;
 /// Reads chunks and what is made of them.
 pub struct Reader {
     store: Arc<dyn Store>,
-    macs: Arc<Macs>,
+    // None where nothing is proven: salvage.
+    macs: Option<Arc<Macs>>,
     catalog: Arc<Catalog>,
     // Made when the index turns out to be wrong.
     second: OnceLock<Option<Box<Reader>>>,
@@ -41,6 +42,15 @@ pub struct Reader {
 impl Reader {
     /// Reads from a store by a catalog.
     pub fn new(store: Arc<dyn Store>, macs: Arc<Macs>, catalog: Arc<Catalog>) -> Self {
+        Self::with(store, Some(macs), catalog)
+    }
+
+    /// Reads from a store by a catalog whose tables nothing proves: chunks still prove themselves by their hash.
+    pub fn unproven(store: Arc<dyn Store>, catalog: Arc<Catalog>) -> Self {
+        Self::with(store, None, catalog)
+    }
+
+    fn with(store: Arc<dyn Store>, macs: Option<Arc<Macs>>, catalog: Arc<Catalog>) -> Self {
         Self {
             store,
             macs,
@@ -82,8 +92,8 @@ impl Reader {
 
     /// Returns whether what the index says of a pack is what its own footer says, as far as that can be read.
     fn index_agrees(&self, pack: &Pack) -> bool {
-        let Some(table) = pack.table else { return true };
-        let footer = super::catalog::read_footer(&*self.store, &self.macs, &layout::pack_path(&pack.name));
+        let (Some(table), Some(macs)) = (pack.table, &self.macs) else { return true };
+        let footer = super::catalog::read_footer(&*self.store, macs, &layout::pack_path(&pack.name));
         footer.map_or(true, |footer| Digest::of(&footer.encode_table()) == table)
     }
 
@@ -108,8 +118,9 @@ impl Reader {
             if self.catalog.index.packs_indexed == 0 {
                 return None;
             }
-            let catalog = Catalog::load(&*self.store, &self.macs, UseIndex::No).ok()?;
-            Some(Box::new(Self::new(Arc::clone(&self.store), Arc::clone(&self.macs), Arc::new(catalog))))
+            let macs = self.macs.as_ref()?;
+            let catalog = Catalog::load(&*self.store, macs, UseIndex::No).ok()?;
+            Some(Box::new(Self::new(Arc::clone(&self.store), Arc::clone(macs), Arc::new(catalog))))
         };
         self.second.get_or_init(make).as_deref()
     }

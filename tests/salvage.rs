@@ -1,0 +1,239 @@
+//! Salvage: what verifies needs no permit, what nothing proves needs one and a directory of its own; every path is named
+//! with its standing, and the exit status never hides that something is missing.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use devvault::clock::{FixedClock, Time};
+use devvault::error::Result;
+use devvault::incident::break_glass::{self, Request, TimeBox};
+use devvault::ops::salvage;
+use devvault::progress::Silent;
+use devvault::refusal::Code;
+use devvault::vault::gate::Access;
+use serde_json::Value;
+
+use crate::support::{Forger, Home, SMALL_TREE, assert_refused, flip, noise, packs, unchanged};
+
+/// A home whose snapshot has a file in many packs, and small ones.
+fn home() -> Home {
+    let home = Home::with_vault();
+    home.write_source(&SMALL_TREE);
+    fs::write(home.source().join("noise"), noise(60_000, 1)).unwrap();
+    #[cfg(unix)]
+    std::os::unix::fs::symlink("README", home.source().join("link")).unwrap();
+    home.backup();
+    home
+}
+
+fn salvage(home: &Home, access: &Access, place: &str, destination: &str) -> Result<salvage::Report> {
+    unchanged(&home.vault(), || salvage::run(access, &place.parse().unwrap(), &home.path(destination), &Silent))
+}
+
+/// The list of paths: each with its standing, and the summary.
+fn list(path: &Path) -> (BTreeMap<String, String>, Value) {
+    let text = fs::read_to_string(path).unwrap();
+    let mut standings = BTreeMap::new();
+    let mut summary = Value::Null;
+    for line in text.lines() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        match line["path"].as_str() {
+            Some(path) => _ = standings.insert(path.to_owned(), line["standing"].as_str().unwrap().to_owned()),
+            None if line["summary"].is_object() => summary = line["summary"].clone(),
+            None => {}
+        }
+    }
+    (standings, summary)
+}
+
+fn later(access: Access, seconds: i64) -> Access {
+    let now = access.clock.now().seconds + seconds;
+    Access { clock: Arc::new(FixedClock(Time { seconds: now, nanos: 0 })), ..access }
+}
+
+fn permit(home: &Home, access: &Access, number: u64) {
+    let request = Request {
+        invariant: "crypto".into(),
+        reason: "the key is lost".into(),
+        scope: format!("{}:{number}", Forger::new(home).macs.vault()),
+        time_box: TimeBox::Minutes(10),
+        rollback: "delete the copies".into(),
+        approver: "ann".into(),
+        incident: None,
+    };
+    break_glass::declare(&access.host, access.clock.now(), &request).unwrap();
+}
+
+/// The pack that holds the end of the noise, not the listing.
+fn damage_noise(home: &Home) {
+    let whole = home.restore("1:noise", "whole").map(|_| ()).is_ok();
+    assert!(whole);
+    for pack in packs(&home.vault()) {
+        let bytes = fs::read(&pack).unwrap();
+        flip(&pack, 60);
+        let report = home.verify(&[]).unwrap();
+        let paths: Vec<String> =
+            report.findings.iter().flat_map(|finding| &finding.paths).map(ToString::to_string).collect();
+        if paths.iter().all(|path| path == "noise") && !paths.is_empty() {
+            return;
+        }
+        fs::write(&pack, bytes).unwrap();
+    }
+    panic!("no pack holds noise alone");
+}
+
+#[test]
+fn an_intact_snapshot_is_salvaged_completely_and_verified() {
+    let home = home();
+    let report = salvage(&home, &home.access(), "1", "out").unwrap();
+    assert_eq!((report.exit(), report.authenticated, &report.permit), (0, true, &None));
+    for name in ["README", "src/deep/er/file", "noise", "empty"] {
+        let copied = fs::read(home.path("out/verified").join(name)).unwrap();
+        assert_eq!(copied, fs::read(home.source().join(name)).unwrap(), "{name}");
+    }
+    let (standings, summary) = list(&report.list);
+    assert!(standings.values().all(|standing| standing == "verified"), "{standings:?}");
+    assert_eq!(standings.len() as u64, report.standing.verified);
+    assert_eq!(summary["verified"], report.standing.verified);
+    assert!(!home.path("out/unauthenticated").exists() && !home.path("out/damaged").exists());
+}
+
+#[test]
+fn what_is_left_of_damaged_files_is_copied_apart_and_the_exit_says_partial() {
+    let home = home();
+    damage_noise(&home);
+    let report = salvage(&home, &home.access(), "1", "out").unwrap();
+    assert_eq!((report.exit(), report.authenticated), (11, true));
+    assert_eq!((report.standing.damaged, report.standing.missing), (1, 0));
+    let (standings, summary) = list(&report.list);
+    assert_eq!((&standings["noise"][..], &standings["README"][..]), ("damaged", "verified"));
+    assert_eq!(summary["damaged"], 1);
+    assert!(!home.path("out/verified/noise").exists());
+    let (copied, source) =
+        (fs::read(home.path("out/damaged/noise")).unwrap(), fs::read(home.source().join("noise")).unwrap());
+    assert_eq!(copied.len(), source.len());
+    let same = copied.iter().zip(&source).filter(|(copied, source)| copied == source).count();
+    assert!(same > source.len() / 2 && same < source.len(), "{same}");
+    assert!(copied.iter().zip(&source).all(|(copied, source)| copied == source || *copied == 0));
+    let part = salvage(&home, &home.access(), "1:src", "part").unwrap();
+    assert_eq!(part.exit(), 0);
+    assert_refused(Code::SelectionEmpty, salvage(&home, &home.access(), "1:none", "none"));
+}
+
+#[test]
+fn content_that_is_gone_is_missing_and_nothing_is_made_in_its_name() {
+    let home = home();
+    for pack in packs(&home.vault()) {
+        let bytes = fs::read(&pack).unwrap();
+        fs::remove_file(&pack).unwrap();
+        let report = salvage::run(&home.access(), &"1".parse().unwrap(), &home.path("out"), &Silent).unwrap();
+        let (standings, _) = list(&report.list);
+        assert_eq!(report.exit(), 11);
+        for (path, standing) in standings.iter().filter(|(_, standing)| *standing == "missing") {
+            assert!(!home.path("out/verified").join(path).exists(), "{path} is {standing}");
+        }
+        fs::remove_dir_all(home.path("out")).unwrap();
+        fs::write(&pack, bytes).unwrap();
+    }
+}
+
+#[test]
+fn footers_that_fail_their_tag_still_lead_to_content_that_proves_itself() {
+    let home = home();
+    for pack in packs(&home.vault()) {
+        let length = fs::metadata(&pack).unwrap().len() as usize;
+        flip(&pack, length - 45);
+    }
+    fs::remove_dir_all(home.vault().join("index")).unwrap();
+    assert!(home.restore("1", "restored").is_err());
+    let report = salvage(&home, &home.access(), "1", "out").unwrap();
+    assert_eq!((report.exit(), report.standing.damaged), (0, 0));
+}
+
+#[test]
+fn without_a_key_nothing_is_copied_but_under_a_permit_for_that_snapshot() {
+    let home = home();
+    let stranger = Access { host: home.other_host("stranger"), ..home.access() };
+    let refusal = assert_refused(Code::PermitMissing, salvage(&home, &stranger, "1", "out"));
+    assert!(refusal.causes.iter().any(|cause| cause.contains("DV301")), "{:?}", refusal.causes);
+    assert!(!home.path("out").exists());
+    permit(&home, &later(stranger.clone(), 10), 2);
+    assert_refused(Code::PermitOutOfScope, salvage(&home, &later(stranger.clone(), 140), "1", "out"));
+    permit(&home, &later(stranger.clone(), 150), 1);
+    assert_refused(Code::PermitNotYet, salvage(&home, &later(stranger.clone(), 160), "1", "out"));
+    assert!(!home.path("out").exists());
+    let report = salvage(&home, &later(stranger.clone(), 300), "1", "out").unwrap();
+    assert_eq!((report.exit(), report.authenticated, report.standing.verified), (13, false, 0));
+    assert!(report.permit.is_some());
+    let (standings, summary) = list(&report.list);
+    assert!(standings.values().all(|standing| standing == "unauthenticated"), "{standings:?}");
+    assert_eq!(summary["authenticated"], false);
+    assert!(!home.path("out/verified").exists());
+    assert!(!home.path("out/unauthenticated/link").exists(), "no link is made without proof");
+    assert_eq!(fs::read(home.path("out/unauthenticated/noise")).unwrap(), noise(60_000, 1));
+    assert_refused(Code::PermitExpired, salvage(&home, &later(stranger, 1000), "1", "late"));
+}
+
+#[test]
+fn a_manifest_whose_tag_fails_is_not_believed_with_the_key_at_hand() {
+    let home = home();
+    let manifest = home.vault().join("snapshots/00000001/manifest.json");
+    let text = fs::read_to_string(&manifest).unwrap();
+    fs::write(&manifest, text.replace("\"tags\":[]", "\"tags\":[\"forged\"]")).unwrap();
+    let refusal = assert_refused(Code::PermitMissing, salvage(&home, &home.access(), "1", "out"));
+    assert!(refusal.causes.iter().any(|cause| cause.contains("DV306")), "{:?}", refusal.causes);
+    permit(&home, &later(home.access(), 10), 1);
+    let report = salvage(&home, &later(home.access(), 200), "1", "out").unwrap();
+    assert_eq!((report.exit(), report.standing.verified), (13, 0));
+}
+
+#[test]
+fn a_destination_that_holds_anything_is_refused_and_left_alone() {
+    let home = home();
+    fs::create_dir(home.path("full")).unwrap();
+    fs::write(home.path("full/.hidden"), "kept").unwrap();
+    fs::write(home.path("file"), "kept").unwrap();
+    assert_refused(Code::DestinationNotEmpty, salvage(&home, &home.access(), "1", "full"));
+    assert_refused(Code::DestinationNotPlain, salvage(&home, &home.access(), "1", "file"));
+    assert_refused(Code::DestinationOverlaps, salvage(&home, &home.access(), "1", "vault/out"));
+    assert_refused(Code::DestinationParent, salvage(&home, &home.access(), "1", "none/out"));
+    #[cfg(unix)]
+    {
+        fs::create_dir(home.path("real")).unwrap();
+        std::os::unix::fs::symlink("real", home.path("swap")).unwrap();
+        assert_refused(Code::DestinationNotPlain, salvage(&home, &home.access(), "1", "swap"));
+    }
+    assert_eq!(fs::read_to_string(home.path("full/.hidden")).unwrap(), "kept");
+    fs::create_dir(home.path("vacant")).unwrap();
+    assert_eq!(salvage(&home, &home.access(), "1", "vacant").unwrap().exit(), 0);
+    assert_refused(Code::NoSuchSnapshot, salvage(&home, &home.access(), "9", "nine"));
+    assert!(!home.path("nine").exists());
+}
+
+#[test]
+fn salvage_goes_on_without_a_state_directory_unless_it_needs_a_permit() {
+    let home = home();
+    fs::write(home.path("blocked"), "").unwrap();
+    let host = devvault::host::Host::new(home.path("config"), home.path("blocked"), home.path("data"));
+    let access = Access { host, ..home.access() };
+    let report = salvage(&home, &access, "1", "out").unwrap();
+    assert_eq!(report.exit(), 0);
+    assert!(report.notes.iter().any(|note| note.starts_with("this was not journaled")), "{:?}", report.notes);
+    fs::write(home.vault().join("snapshots/00000001/manifest.hmac"), "x").unwrap();
+    assert_refused(Code::StateUnwritable, salvage(&home, &access, "1", "other"));
+}
+
+#[test]
+fn the_program_never_calls_a_salvage_a_restore_or_valid() {
+    let home = home();
+    damage_noise(&home);
+    let output = home.run(&["salvage", "1", "out"]);
+    assert_eq!(output.status.code(), Some(11));
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.starts_with("salvaged from snapshot 1") && text.contains("damaged: 1 path(s)"), "{text}");
+    assert!(!text.contains("restored") && !text.to_lowercase().contains("valid"), "{text}");
+    let (exit, document) = home.json(&["salvage", "1", "again"]);
+    assert_eq!((exit, &document["schema"], &document["ok"]), (11, &"devvault.salvage/1".into(), &false.into()));
+}
