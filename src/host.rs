@@ -31,9 +31,15 @@ pub struct Host {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
+    /// How many days old the newest drill may be before `status --check` fails; drills are not asked for when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drill_days: Option<u32>,
     /// The vault that is used where none is named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vault: Option<PathBuf>,
+    /// How many days old the newest verification of everything may be before `status --check` fails.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verify_days: Option<u32>,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -1,5 +1,6 @@
 //! Operations: one verb a file or room, options in, report out. None calls another.
 
+pub mod attention;
 pub(crate) mod audit;
 pub mod backup;
 pub mod branch;

@@ -1,14 +1,18 @@
 //! `status`: one screen that answers "am I safe?" without reading content.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use super::attention::{self, Attention, Known};
 use super::audit::{self, Told};
 use super::key::exported;
+use super::orphans::{self, Orphans};
 use crate::clock::Time;
 use crate::crypto::Id;
 use crate::error::Result;
 use crate::format::record::Head;
 use crate::fsys::Dir;
+use crate::incident::journal::Journal;
 use crate::path::EntryPath;
 use crate::refusal::Kept;
 use crate::vault::Finding;
@@ -61,10 +65,10 @@ pub struct Report {
     pub key_exported: Option<Time>,
     /// Things that share a device and so would be lost together, in words.
     pub shared_devices: Vec<String>,
-    /// Snapshots that were never finalized.
-    pub incomplete: Vec<String>,
-    /// Files that do not belong to the vault.
-    pub foreign: Vec<String>,
+    /// What lies in the vault and belongs to no snapshot.
+    pub orphans: Orphans,
+    /// What a person has to see to.
+    pub attention: Vec<Attention>,
     /// What is wrong with records, footers and this host's witness; content was not read.
     pub findings: Vec<Finding>,
     /// What should be said besides.
@@ -122,37 +126,41 @@ fn look(access: &Access) -> Result<Report> {
     }
     let mut notes = vault.notes.clone();
     notes.extend(catalog.index.ignored.iter().map(|reason| format!("the index was not used completely: {reason}")));
-    let mut foreign: Vec<String> = vault
-        .chain
-        .foreign
-        .iter()
-        .map(|name| format!("{}/{}", layout::SNAPSHOTS, crate::path::shown(name.as_bytes())))
-        .collect();
-    foreign.extend(catalog.foreign.iter().cloned());
-    let known = |name: &str| layout::ROOT_NAMES.contains(&name) || name.starts_with(layout::PROBE_PREFIX);
-    let root = vault.store.list("").map_err(|error| read_error(&*vault.store, "the root", &error))?;
-    foreign.extend(
-        root.into_iter().filter(|listed| !known(&listed.name)).map(|listed| crate::path::shown(listed.name.as_bytes())),
-    );
+    let entries = Journal::of(&access.host).entries().unwrap_or_else(|error| {
+        notes.push(format!("incidents, permits and decisions are not known: {error}"));
+        Vec::new()
+    });
     let mut findings = vault.chain.findings.clone();
     findings.extend(vault.doubt.iter().cloned());
     findings.extend(vault.freshness.finding(&vault.store.describe()));
     findings.extend(catalog.findings.iter().cloned());
+    let (packs, bytes_stored) =
+        (catalog.packs().len() as u64, catalog.packs().iter().map(|pack| pack.length).sum::<u64>());
+    let orphans = orphans::find(&vault, Arc::new(catalog), &entries, false)?;
+    let attention = attention::attention(&Known {
+        entries: &entries,
+        settings: &access.host.settings()?,
+        now: access.clock.now(),
+        vault: vault.config.vault,
+        place: &vault.store.describe(),
+        orphans: &orphans,
+        has_snapshots: vault.chain.snapshots().next().is_some(),
+    });
     Ok(Report {
         vault: vault.config.vault,
         place: vault.store.describe(),
         head: vault.chain.head(),
         freshness: vault.freshness.clone(),
         snapshots: vault.chain.snapshots().count() as u64,
-        packs: catalog.packs().len() as u64,
-        bytes_stored: catalog.packs().iter().map(|pack| pack.length).sum(),
+        packs,
+        bytes_stored,
         bytes_free: vault.store.available_bytes().ok(),
         key_exported: exported(&access.host, vault.config.vault),
         shared_devices: shared_devices(&vault, &sources),
         key: vault.key.path.clone(),
-        incomplete: vault.chain.incomplete.clone(),
         sources,
-        foreign,
+        orphans,
+        attention,
         findings,
         notes,
         kept: Kept::default(),

@@ -171,6 +171,7 @@ impl Told for Report {
             "freshness": self.freshness.to_string(),
             "packs": self.coverage.packs,
             "packs_read": self.coverage.packs_now,
+            "everything_recently": self.coverage.bytes_recently >= self.coverage.bytes,
             "files": self.coverage.files,
             "files_whole": self.coverage.files_whole,
             "bytes_read": self.read.bytes_stored.to_string(),
