@@ -77,7 +77,7 @@ pub struct Draft {
 #[derive(Debug)]
 pub enum Finalized {
     /// The snapshot was published.
-    Published(Published),
+    Published(Box<Published>),
     /// Older packs failed that the snapshot relied on, for these reasons; the draft was given up, and another one that
     /// does not rely on them will do.
     StartOver(Vec<Finding>),
@@ -341,7 +341,7 @@ impl Draft {
         match published {
             // No doubt about the vault: what is left would only take more of the room that is missing.
             Err(error) if error.code() == Some(Code::NoSpace) => Err(error.written(|| self.abandon())),
-            other => other.map(Finalized::Published),
+            other => other.map(|published| Finalized::Published(Box::new(published))),
         }
     }
 
