@@ -19,6 +19,7 @@ mod integrity;
 mod keys;
 mod program;
 mod properties;
+mod query;
 mod refusals;
 mod restore;
 mod source;

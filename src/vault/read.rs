@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::catalog::{Catalog, Place, UseIndex};
@@ -251,7 +252,7 @@ impl Reader {
         Entries {
             reader: Arc::clone(self),
             pool,
-            lists: relevant(lists, within),
+            lists: &lists[relevant(lists, within)],
             within: within.clone(),
             ahead: VecDeque::new(),
             last: None,
@@ -261,7 +262,7 @@ impl Reader {
     fn list_entries(&self, list: &PartRef, within: &EntryPath) -> Result<Batch, Finding> {
         let mut batch = Batch { list: list.object.id(), segments: Vec::new(), entries: Vec::new() };
         let segments = self.segment_list(list)?;
-        for segment in relevant(&segments, within) {
+        for segment in &segments[relevant(&segments, within)] {
             let more = self.segment(segment)?;
             if let Some((last, first)) = batch.entries.last().zip(more.first()) {
                 check_seam(Some((&last.path, last.is_directory())), first)?;
@@ -276,11 +277,11 @@ impl Reader {
     }
 }
 
-/// Returns the parts that may hold entries at or below a path: parts ascend, each reaching to the next one's first.
-fn relevant<'a>(parts: &'a [PartRef], within: &EntryPath) -> &'a [PartRef] {
+/// Returns which parts may hold entries at or below a path: parts ascend, each reaching to the next one's first.
+pub fn relevant(parts: &[PartRef], within: &EntryPath) -> Range<usize> {
     let start = parts.partition_point(|part| part.first <= *within).saturating_sub(1);
     let beyond = parts[start..].iter().skip(1).position(|part| part.first > *within && !part.first.is_within(within));
-    &parts[start..beyond.map_or(parts.len(), |count| start + 1 + count)]
+    start..beyond.map_or(parts.len(), |count| start + 1 + count)
 }
 
 /// Entries of one segment list, in path order.
