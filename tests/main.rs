@@ -5,8 +5,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
-mod support;
-
 mod backup;
 mod chain;
 mod faults;
@@ -21,5 +19,7 @@ mod program;
 mod properties;
 mod query;
 mod refusals;
+mod reliance;
 mod restore;
 mod source;
+mod support;

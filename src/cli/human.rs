@@ -1,6 +1,6 @@
 //! Reports for people: what is, what it means, what to do next.
 
-use std::fmt::Write;
+use std::fmt::Write as _;
 
 use indicatif::{HumanBytes, HumanCount};
 
@@ -10,14 +10,17 @@ use crate::format::record::Counts;
 use crate::limits;
 use crate::ops::change::{Aspect, State};
 use crate::ops::select::SourceName;
-use crate::ops::{backup, diff, find, index, init, key, restore, snapshots, status, verify};
+use crate::ops::{backup, cat, diff, find, index, init, key, restore, snapshots, status, verify};
 use crate::path::{EntryPath, shown};
 use crate::vault::Finding;
 use crate::vault::witness::Freshness;
 
-/// Collects lines; writing into a string cannot fail.
+/// Collects lines. The one place where text becomes a line for a terminal: whatever was quoted in it, it stays one.
 macro_rules! line {
-    ($out:expr, $($arg:tt)*) => {{ let _ = writeln!($out, $($arg)*); }};
+    ($out:expr, $($arg:tt)*) => {{
+        $out.push_str(&crate::path::printable(&format!($($arg)*)));
+        $out.push('\n');
+    }};
 }
 
 fn counted(counts: &Counts) -> String {
@@ -115,16 +118,20 @@ pub(super) fn backup(report: &backup::Report, words: &str) -> String {
     if report.excluded > 0 {
         line!(out, "  {} object(s) left out by --exclude", HumanCount(report.excluded));
     }
-    if !report.left_out.is_empty() {
-        line!(out, "  left out because they kept changing (--may-change):");
-        some_paths(&mut out, &report.left_out);
-    }
+    left_out(&mut out, "  ", &report.left_out);
     match report.quiet {
         Some(true) => line!(out, "  a closing look found nothing changed meanwhile"),
         Some(false) => line!(out, "  the source changed meanwhile: each file is whole, but not all are of one moment"),
         None => {}
     }
+    findings(&mut out, &report.findings);
     notes(&mut out, &report.notes);
+    if !report.findings.is_empty() {
+        line!(
+            out,
+            "the snapshot is complete and relies on none of that; follow the runbook before you trust older ones"
+        );
+    }
     line!(out, "head: {}", report.head);
     line!(out, "verify it:  {words} verify");
     line!(out, "restore it: {words} restore {} /a/new/directory", report.snapshot);
@@ -152,12 +159,21 @@ pub(super) fn snapshots(report: &snapshots::Report) -> String {
             HumanBytes(snapshot.counts.bytes),
             shown(&snapshot.source)
         );
+        left_out(&mut out, "          ", &snapshot.left_out);
     }
     line!(out, "head: {}", report.head);
     line!(out, "freshness: {}", freshness(&report.freshness));
     findings(&mut out, &report.findings);
     notes(&mut out, &report.notes);
     out
+}
+
+/// Says what a snapshot lacks, at the margin of what is said of it.
+fn left_out(out: &mut String, margin: &str, paths: &[EntryPath]) {
+    if !paths.is_empty() {
+        line!(out, "{margin}lacks {} file(s) that kept changing and were left out, as allowed:", paths.len());
+        some_paths(out, paths);
+    }
 }
 
 fn freshness(freshness: &Freshness) -> String {
@@ -239,6 +255,10 @@ pub(super) fn verify(report: &verify::Report, words: &str) -> String {
     for what in &report.not_checked {
         line!(out, "  not checked: {what}");
     }
+    for (number, paths) in &report.left_out {
+        line!(out, "  snapshot {number}, as it was made:");
+        left_out(&mut out, "    ", paths);
+    }
     findings(&mut out, &report.findings);
     notes(&mut out, &report.notes);
     line!(out, "head: {}", report.head);
@@ -275,6 +295,7 @@ pub(super) fn restore(report: &restore::Report) -> String {
         report.compared_from,
         report.seconds
     );
+    left_out(&mut out, "  the snapshot ", &report.left_out);
     line!(out, "  not restored by this version: owner, extended attributes, hard links as such");
     line!(out, "  freshness: {}", freshness(&report.freshness));
     notes(&mut out, &report.notes);
@@ -309,6 +330,7 @@ pub(super) fn status(report: &status::Report) -> String {
             source.newest,
             source.time.rfc3339()
         );
+        left_out(&mut out, "    ", &source.left_out);
     }
     for warning in &report.shared_devices {
         line!(out, "  warning: {warning}");
@@ -454,6 +476,13 @@ pub(super) fn difference(difference: &diff::Difference) -> String {
     if let Some(detail) = &difference.detail {
         line!(out, "    CORRUPT: {detail}");
     }
+    out
+}
+
+/// What `cat` says besides the content.
+pub(super) fn cat(report: &cat::Report) -> String {
+    let mut out = String::new();
+    notes(&mut out, &report.notes);
     out
 }
 

@@ -114,7 +114,7 @@ pub(super) fn init(report: &init::Report) -> String {
 pub(super) fn backup(report: &backup::Report, made: Option<&init::Report>) -> String {
     let document = json!({
         "schema": "devvault.backup/1",
-        "ok": true,
+        "ok": report.findings.is_empty(),
         "snapshot": report.snapshot,
         "vault": report.vault,
         "source": bytes(report.source.as_os_str().as_encoded_bytes()),
@@ -128,6 +128,8 @@ pub(super) fn backup(report: &backup::Report, made: Option<&init::Report>) -> St
         "head": report.head,
         "seconds": seconds(report.seconds),
         "milliseconds": milliseconds(report.seconds),
+        "findings": findings(&report.findings),
+        "exit": report.exit(),
         "made": made.map(|made| json!({"vault": shown_path(&made.path), "key": shown_path(&made.key)})),
         "notes": report.notes,
     });
@@ -143,6 +145,7 @@ pub(super) fn snapshots(report: &snapshots::Report) -> String {
             "host": line.host,
             "source": bytes(&line.source),
             "tags": line.tags,
+            "left_out": paths(&line.left_out),
         });
         if let (Value::Object(fields), Some(base64)) = (&mut document, source.base64) {
             fields.insert("source_b64".into(), base64.into());
@@ -161,7 +164,10 @@ pub(super) fn snapshots(report: &snapshots::Report) -> String {
 }
 
 pub(super) fn verify(report: &verify::Report) -> String {
-    let snapshot = |(number, verdict): &(u64, verify::Verdict)| json!({"snapshot": number, "verdict": verdict.name()});
+    let snapshot = |(number, verdict): &(u64, verify::Verdict)| {
+        let left_out = report.left_out.get(number).map_or(&[][..], Vec::as_slice);
+        json!({"snapshot": number, "verdict": verdict.name(), "left_out": paths(left_out)})
+    };
     text(&json!({
         "schema": "devvault.verify/1",
         "vault": report.vault,
@@ -194,6 +200,7 @@ pub(super) fn restore(report: &restore::Report) -> String {
         "destination": shown_path(&report.destination),
         "freshness": report.freshness.to_string(),
         "verified": report.verified,
+        "left_out": paths(&report.left_out),
         "compared_from": report.compared_from,
         "seconds": seconds(report.seconds),
         "milliseconds": milliseconds(report.seconds),
@@ -210,6 +217,7 @@ pub(super) fn status(report: &status::Report) -> String {
             "snapshots": line.snapshots,
             "newest": line.newest,
             "time": line.time.rfc3339(),
+            "left_out": paths(&line.left_out),
         })
     };
     text(&json!({

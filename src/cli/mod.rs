@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use clap::Parser;
 use clap::error::ErrorKind;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shown_path};
 use crate::format::config::Parameters;
 use crate::fsys;
 use crate::host::Host;
@@ -138,6 +138,8 @@ impl Session {
     }
 
     fn backup(&self, options: &args::Backup) -> Result<u8> {
+        // Before a vault is made for it: a mistyped source leaves nothing behind.
+        backup::check_source(&self.host, &options.source)?;
         let (mut access, made) = self.vault_for_backup()?;
         access.expect_head = options.expect_head;
         let chosen = backup::Options {
@@ -155,8 +157,16 @@ impl Session {
         }
         let report = backup::run(&access, &options.source, &chosen, &self.watch);
         self.watch.end();
-        let report = report?;
-        self.done(json::backup(&report, made.as_ref()), || human::backup(&report, &self.words(&access.vault)))
+        let report = report.map_err(|error| match &made {
+            Some(made) => error.written_before(&format!(
+                "the vault {} and its key {} were made",
+                shown_path(&made.path),
+                shown_path(&made.key)
+            )),
+            None => error,
+        })?;
+        self.show(json::backup(&report, made.as_ref()), || human::backup(&report, &self.words(&access.vault)))?;
+        Ok(report.exit())
     }
 
     /// Returns the vault to back up into. The default one is made only where this host knows no vault at all: a job
@@ -229,8 +239,10 @@ impl Session {
             usage(ErrorKind::ArgumentConflict, "`cat` prints the content itself: --json has no place there");
         }
         let mut out = io::stdout().lock();
-        cat::run(&self.access()?, place, &self.watch, |piece| out.write_all(piece).map_err(closed))?;
+        let report = cat::run(&self.access()?, place, &self.watch, |piece| out.write_all(piece).map_err(closed))?;
         out.flush().map_err(closed)?;
+        // The content alone stands on stdout.
+        eprint!("{}", human::cat(&report));
         Ok(0)
     }
 

@@ -26,6 +26,8 @@ pub struct Report {
     pub bytes: u64,
     /// How the chain stands to what this host has seen.
     pub freshness: Freshness,
+    /// What should be said besides, in words.
+    pub notes: Vec<String>,
 }
 
 /// Hands on a file's content piece by piece, in order; after a failure nothing more.
@@ -61,7 +63,8 @@ pub fn run(
         _ => error
             .written(|| format!("{bytes} of {} bytes of the content, each verified; nothing after them", file.size)),
     })?;
-    Ok(Report { snapshot: number, path: entry.path, bytes, freshness: reading.vault.freshness })
+    let notes = reading.remarks(access);
+    Ok(Report { snapshot: number, path: entry.path, bytes, freshness: reading.vault.freshness, notes })
 }
 
 fn what_it_is(kind: &Kind) -> String {
@@ -94,19 +97,42 @@ fn hand_on(
                 .paths(vec![entry.path.clone()]),
         )
     };
-    let mut under_way: VecDeque<Task<Result<Vec<u8>, Finding>>> = VecDeque::new();
-    let mut rest = reading.reader.chunks(file).map_err(named)?.into_iter();
-    loop {
-        while under_way.len() <= reading.pool.threads()
-            && let Some(chunk) = rest.next()
-        {
-            let reader = Arc::clone(&reading.reader);
-            under_way.push_back(reading.pool.spawn(move || reader.chunk(chunk)));
-        }
+    let mut under_way: VecDeque<Piece> = VecDeque::new();
+    let mut first = |under_way: &mut VecDeque<Piece>| -> Result<(), Stop> {
         let Some(task) = under_way.pop_front() else { return Ok(()) };
         if progress.interrupted() {
-            return Err(Error::Interrupted(None));
+            return Err(Stop::Other(Error::Interrupted(None)));
         }
-        take(&task.wait().map_err(named)?)?;
+        take(&task.wait()?).map_err(Stop::Other)
+    };
+    let ended = reading.reader.each_chunk(file, |chunk| {
+        let reader = Arc::clone(&reading.reader);
+        under_way.push_back(reading.pool.spawn(move || reader.chunk(chunk)));
+        if under_way.len() > reading.pool.threads() { first(&mut under_way) } else { Ok(()) }
+    });
+    let ended = ended.and_then(|()| {
+        while !under_way.is_empty() {
+            first(&mut under_way)?;
+        }
+        Ok(())
+    });
+    ended.map_err(|stop| match stop {
+        Stop::Vault(finding) => named(finding),
+        Stop::Other(error) => error,
+    })
+}
+
+/// A chunk that is being read.
+type Piece = Task<Result<Vec<u8>, Finding>>;
+
+/// Why handing on ended early.
+enum Stop {
+    Vault(Finding),
+    Other(Error),
+}
+
+impl From<Finding> for Stop {
+    fn from(finding: Finding) -> Self {
+        Self::Vault(finding)
     }
 }

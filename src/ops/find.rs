@@ -151,8 +151,7 @@ pub fn run(
     })?;
     let reading = Reading::open(access)?;
     let vault = &reading.vault;
-    let mut report =
-        Report { freshness: Some(vault.freshness.clone()), notes: vault.notes.clone(), ..Report::default() };
+    let mut report = Report { freshness: Some(vault.freshness.clone()), ..Report::default() };
     let mut wanted = Vec::new();
     for place in places {
         let (number, snapshot) = reading.select(&place.snapshot)?;
@@ -174,6 +173,7 @@ pub fn run(
             Search { reader: &reading.reader, patterns: &patterns, options, series: &series, report: &mut report };
         search.run(progress, &mut take)?;
     }
+    report.notes = reading.remarks(access);
     Ok(report)
 }
 

@@ -12,6 +12,7 @@ use crate::progress::Progress;
 use crate::refusal::Code;
 use crate::store::Lock;
 use crate::vault::catalog::{Catalog, UseIndex};
+use crate::vault::doubts::{self, Intact};
 use crate::vault::gate::{self, Access, Vault};
 use crate::vault::read::{Entries, Reader};
 use crate::vault::{Finding, layout, read_error};
@@ -45,6 +46,24 @@ impl Reading {
     /// As [`select::select`].
     pub(super) fn select(&self, selector: &Selector) -> Result<(u64, &Snapshot)> {
         select::select(&self.vault, selector)
+    }
+
+    /// Returns what should be said besides, in words, and keeps packs that failed a read in mind for later backups.
+    pub(super) fn remarks(&self, access: &Access) -> Vec<String> {
+        let mut notes = self.vault.notes.clone();
+        if self.reader.index_was_wrong() {
+            notes.push("the index was wrong about where content lies; `devvault index rebuild` makes it anew".into());
+        }
+        let failed = self.reader.failed_packs();
+        let kept = doubts::remember(&access.host, &self.vault.macs, &failed, Intact::Only(&[]), access.clock.now());
+        if let Err(error) = kept {
+            notes.push(format!("packs that failed a read were not remembered for later backups: {error}"));
+        }
+        for finding in failed.values() {
+            let what = format!("{}: {}; {}", finding.subject, finding.code.title(), finding.detail);
+            notes.push(format!("{what}; run `devvault verify`"));
+        }
+        notes
     }
 
     /// Returns the entries of a snapshot at and below a path.

@@ -13,7 +13,7 @@ use crate::clock::{Clock, Time};
 use crate::crypto::Digest;
 use crate::error::{Error, Result};
 use crate::format::entry::{ChunkRef, Chunks, Entry, FileContent, Kind};
-use crate::fsys::walk::{Found, is_gone};
+use crate::fsys::walk::{Found, is_gone, is_other_kind};
 use crate::fsys::{self, Dir, ObjectKind, Stat};
 use crate::limits;
 use crate::path::EntryPath;
@@ -207,6 +207,7 @@ fn attempts<E>(
             Ok(whole) => return Ok(Read::Whole(whole)),
             Err(Attempt::Changed(what)) => reason = what,
             Err(Attempt::Io(error)) if is_gone(dir, name, &error) => return Ok(Read::Gone),
+            Err(Attempt::Io(error)) if is_other_kind(&error) => reason = format!("it was replaced meanwhile: {error}"),
             Err(Attempt::Io(error)) => return Ok(Read::Failed(error.to_string())),
             Err(Attempt::Other(error)) => return Err(error),
         }
@@ -226,7 +227,11 @@ fn read_once<E>(
     if before.kind != ObjectKind::File {
         return Err(Attempt::Changed("it is no longer a regular file".into()));
     }
-    let outcome = read(&mut file, before.size);
+    let outcome = match read(&mut file, before.size) {
+        // What is wrong elsewhere is not made good by reading the file again.
+        Err(Attempt::Other(error)) => return Err(Attempt::Other(error)),
+        other => other,
+    };
     let after = fsys::stat_file(&file)?;
     if (before.size, before.mtime, before.ctime) != (after.size, after.mtime, after.ctime) {
         return Err(Attempt::Changed("size or times changed while it was read".into()));
@@ -324,6 +329,42 @@ mod tests {
         };
         assert!(read(stat.mtime));
         assert!(!read(Time { seconds: stat.mtime.seconds + 60, nanos: 0 }));
+    }
+
+    #[test]
+    fn a_failing_vault_is_told_also_where_the_file_changed_meanwhile() {
+        let root = tempfile::tempdir().expect("a directory");
+        let path = root.path().join("f");
+        std::fs::write(&path, b"some content").expect("writable");
+        let dir = Arc::new(Dir::open(root.path()).expect("readable"));
+        let stat = dir.stat_at(b"f").expect("there");
+        let found = Found { path: EntryPath::parse(b"f").expect("valid"), stat, dir, target: Vec::new() };
+        let mut asked = 0;
+        let read = read_large(&found, SIZES, &FixedClock(Time::default()), |_, _| {
+            asked += 1;
+            std::fs::write(&path, format!("{asked} and more than before")).expect("writable");
+            Err(Error::environment("write to the vault", io::Error::other("failed")))
+        });
+        assert!(matches!(read, Err(Error::Environment { .. })) && asked == 1);
+    }
+
+    #[test]
+    fn a_file_that_becomes_a_link_keeps_changing() {
+        let root = tempfile::tempdir().expect("a directory");
+        std::fs::create_dir(root.path().join("f")).expect("writable");
+        let dir = Dir::open(root.path()).expect("readable");
+        let read = attempts(&dir, b"f", &FixedClock(Time::default()), |_, _| {
+            Ok::<_, Attempt<std::convert::Infallible>>((0, Vec::new()))
+        });
+        assert!(matches!(read, Ok(Read::Changing(_) | Read::Failed(_))));
+        #[cfg(unix)]
+        {
+            std::os::unix::fs::symlink("f", root.path().join("l")).expect("writable");
+            let read = attempts(&dir, b"l", &FixedClock(Time::default()), |_, _| {
+                Ok::<_, Attempt<std::convert::Infallible>>((0, Vec::new()))
+            });
+            assert!(matches!(read, Ok(Read::Changing(_))));
+        }
     }
 
     #[test]

@@ -15,6 +15,10 @@ use crate::pool::{Pool, Task};
 const BATCH_BYTES: u64 = 1 << 20;
 /// How many files are read in one job.
 const BATCH_FILES: usize = 256;
+/// How many objects wait for each other in one batch, read or not.
+const BATCH_ITEMS: usize = 4 * BATCH_FILES;
+/// How many batches wait to be taken before the walk waits for them.
+const SLOTS_MAX: usize = 64;
 /// How many directories one job may keep open.
 const BATCH_DIRECTORIES: usize = 32;
 /// A longer file is read by itself, as a stream.
@@ -59,11 +63,11 @@ impl<'a> Queue<'a> {
         Self { pool, slots: VecDeque::new(), open: Vec::new(), jobs: 0, bytes: 0, directories: 0, last_directory: None }
     }
 
-    pub(super) fn push_entry(&mut self, entry: Entry, unchanged: bool) {
+    pub(super) fn push_entry(&mut self, entry: Entry, unchanged: bool, sizes: [u32; 3], clock: &Arc<dyn Clock>) {
         self.open.push(Item::Entry(entry, unchanged));
-        if self.jobs == 0 && self.open.len() >= 4 * BATCH_FILES {
-            let items = std::mem::take(&mut self.open);
-            self.slots.push_back(Slot::Ready(Results { items, data: Vec::new() }));
+        // Also where a few of them wait for a file between them: memory does not grow with the tree.
+        if self.open.len() >= BATCH_ITEMS {
+            self.flush(sizes, clock);
         }
     }
 
@@ -80,7 +84,11 @@ impl<'a> Queue<'a> {
         self.jobs += 1;
         self.bytes += found.stat.size;
         self.open.push(Item::Job(ReadJob::new(found)));
-        if self.bytes >= BATCH_BYTES || self.jobs >= BATCH_FILES || self.directories >= BATCH_DIRECTORIES {
+        if self.bytes >= BATCH_BYTES
+            || self.jobs >= BATCH_FILES
+            || self.directories >= BATCH_DIRECTORIES
+            || self.open.len() >= BATCH_ITEMS
+        {
             self.flush(sizes, clock);
         }
     }
@@ -117,7 +125,11 @@ impl<'a> Queue<'a> {
         let reading = self.slots.iter().filter(|slot| matches!(slot, Slot::Reading(_))).count();
         match self.slots.front() {
             Some(Slot::Ready(_)) => self.next(),
-            Some(Slot::Reading(task)) if task.is_done() || reading > self.pool.threads() + 4 => self.next(),
+            Some(Slot::Reading(task))
+                if task.is_done() || reading > self.pool.threads() + 4 || self.slots.len() > SLOTS_MAX =>
+            {
+                self.next()
+            }
             _ => None,
         }
     }
@@ -128,5 +140,45 @@ impl<'a> Queue<'a> {
             Slot::Ready(results) => results,
             Slot::Reading(task) => task.wait(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::format::entry::Kind;
+    use crate::fsys::walk::{Decision, Event, walk};
+
+    #[test]
+    fn entries_behind_one_file_to_read_do_not_pile_up() {
+        let root = tempfile::tempdir().expect("a directory");
+        std::fs::write(root.path().join("a"), b"to read").expect("writable");
+        let mut found = None;
+        let take = |event| {
+            if let Event::Found(object) = event {
+                found = Some(object);
+            }
+            std::ops::ControlFlow::Continue(())
+        };
+        walk(Dir::open(root.path()).expect("readable"), |_, _| Decision::Take, take).expect("readable");
+        let (pool, clock) = (Pool::with_threads(1), Arc::new(SystemClock) as Arc<dyn Clock>);
+        let mut queue = Queue::new(&pool);
+        queue.push_read(found.expect("one file"), [64, 256, 1024], &clock);
+        let mut taken = 0;
+        for number in 0..100_000u32 {
+            let path = EntryPath::parse(format!("b{number:06}").as_bytes()).expect("valid");
+            let entry = Entry { path, kind: Kind::Directory, mode: None, mtime: None };
+            queue.push_entry(entry, false, [64, 256, 1024], &clock);
+            while let Some(results) = queue.ready() {
+                taken += results.items.len();
+            }
+            assert!(queue.open.len() <= BATCH_ITEMS && queue.slots.len() <= SLOTS_MAX + 1);
+        }
+        queue.flush([64, 256, 1024], &clock);
+        while let Some(results) = queue.next() {
+            taken += results.items.len();
+        }
+        assert_eq!(taken, 100_001);
     }
 }

@@ -19,6 +19,7 @@ use crate::limits;
 use crate::path::EntryPath;
 use crate::progress::Progress;
 use crate::refusal::{Code, Refusal};
+use crate::vault::Finding;
 use crate::vault::listing::ListingWriter;
 use crate::vault::read::Reader;
 use crate::vault::write::{Draft, reference};
@@ -76,20 +77,23 @@ impl Taker<'_> {
     /// Decides what to do with an object: an entry at once, or a job.
     pub(super) fn look_at(&mut self, found: Found, queue: &mut Queue<'_>) -> Result<()> {
         let before = self.prior.at(&found.path);
+        self.distrust_failed();
         let (mode, mtime) = (found.stat.mode, Some(found.stat.mtime));
         let entry = |kind| Entry { path: found.path.clone(), kind, mode, mtime };
         match found.stat.kind {
-            ObjectKind::Directory => queue.push_entry(entry(Kind::Directory), false),
+            ObjectKind::Directory => queue.push_entry(entry(Kind::Directory), false, self.sizes, &self.clock),
             ObjectKind::Symlink if found.target.is_empty() || found.target.len() > limits::TARGET_BYTES_MAX => {
                 self.problems.unsupported.push((found.path, "a link target that is empty or too long".into()));
             }
             // Permission bits of a link mean nothing anywhere that keeps them.
             ObjectKind::Symlink => {
                 let link = Kind::Symlink(found.target.clone());
-                queue.push_entry(Entry { mode: None, ..entry(link) }, false);
+                queue.push_entry(Entry { mode: None, ..entry(link) }, false, self.sizes, &self.clock);
             }
             ObjectKind::File => match before.filter(|before| file::is_unchanged(before, &found.stat)) {
-                Some(before) if self.still_holds(&before) => queue.push_entry(Entry { mode, ..before }, true),
+                Some(before) if self.still_holds(&before) => {
+                    queue.push_entry(Entry { mode, ..before }, true, self.sizes, &self.clock);
+                }
                 _ => queue.push_read(found, self.sizes, &self.clock),
             },
             other => self.problems.unsupported.push((found.path, format!("a {}", other.name()))),
@@ -103,9 +107,28 @@ impl Taker<'_> {
         match &file.chunks {
             Chunks::Direct(chunks) => chunks.iter().all(|chunk| self.draft.holds(*chunk)),
             Chunks::Listed(lists) => {
-                lists.iter().all(|list| self.draft.holds(list.object()))
-                    && self.reader.chunks(file).is_ok_and(|chunks| chunks.iter().all(|chunk| self.draft.holds(*chunk)))
+                if !lists.iter().all(|list| self.draft.holds(list.object())) {
+                    return false;
+                }
+                let mut held = true;
+                let read = self.reader.each_chunk(file, |chunk| {
+                    held = held && self.draft.holds(chunk);
+                    Ok::<_, Finding>(())
+                });
+                held &= read.is_ok();
+                self.distrust_failed();
+                held
             }
+        }
+    }
+
+    /// What failed a read of this run is relied on no more, also where another pack had the chunk.
+    fn distrust_failed(&mut self) {
+        if !self.reader.has_failed() {
+            return;
+        }
+        for (pack, finding) in self.reader.failed_packs() {
+            self.draft.older().distrust(finding, &pack);
         }
     }
 

@@ -8,12 +8,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{Change, Difference};
 use crate::crypto::Digest;
-use crate::format::entry::{ChunkRef, Entry};
+use crate::format::entry::Entry;
 use crate::fsys::walk::is_gone;
 use crate::fsys::{self, Dir, ObjectKind, Stat};
 use crate::limits;
 use crate::ops::change::{Aspect, State};
 use crate::path::EntryPath;
+use crate::vault::Finding;
+use crate::vault::read::Reader;
 
 /// Something to compare, or compared already.
 pub(super) enum Work {
@@ -31,13 +33,35 @@ pub(super) enum Outcome {
     Differs(Box<Difference>),
     /// It cannot be told, and why.
     Unknown(EntryPath, String),
+    /// The vault does not tell what the file should hold.
+    Broken(Finding),
+}
+
+/// Why reading a file ended early.
+enum Stop {
+    /// Its content differs.
+    Differs,
+    Io(io::Error),
+    Vault(Finding),
+}
+
+impl From<Finding> for Stop {
+    fn from(finding: Finding) -> Self {
+        Self::Vault(finding)
+    }
+}
+
+impl From<io::Error> for Stop {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
 }
 
 /// A file of the same length as its entry.
 pub(super) struct Check {
     pub(super) path: EntryPath,
     pub(super) entry: Entry,
-    pub(super) chunks: Vec<ChunkRef>,
+    pub(super) reader: Arc<Reader>,
     pub(super) dir: Arc<Dir>,
     pub(super) name: Vec<u8>,
 }
@@ -79,58 +103,66 @@ impl Check {
             }
             match self.once(buffer, bytes, stop) {
                 Ok(Some(outcome)) => return outcome,
-                Ok(None) => {}
-                Err(error) if is_gone(&self.dir, &self.name, &error) => {
+                Ok(None) | Err(Stop::Differs) => {}
+                Err(Stop::Vault(mut finding)) => {
+                    finding.paths.push(self.entry.path);
+                    return Outcome::Broken(finding);
+                }
+                Err(Stop::Io(error)) if is_gone(&self.dir, &self.name, &error) => {
                     let before = Some(State::of(&self.entry));
                     return differs(self.path, Change::Removed, Vec::new(), before, None);
                 }
-                Err(error) => return Outcome::Unknown(self.path, error.to_string()),
+                Err(Stop::Io(error)) => return Outcome::Unknown(self.path, error.to_string()),
             }
         }
         Outcome::Unknown(self.path, "it keeps changing while it is read".into())
     }
 
     /// Returns nothing where the file changed while it was read.
-    fn once(&self, buffer: &mut Vec<u8>, bytes: &mut u64, stop: &AtomicBool) -> io::Result<Option<Outcome>> {
+    fn once(&self, buffer: &mut Vec<u8>, bytes: &mut u64, stop: &AtomicBool) -> Result<Option<Outcome>, Stop> {
         let mut file = self.dir.open_file(&self.name)?;
         let stat = fsys::stat_file(&file)?;
         if stat.kind != ObjectKind::File {
             return Ok(None);
         }
-        let same = stat.size == State::of(&self.entry).bytes.unwrap_or_default()
-            && holds(&mut file, &self.chunks, buffer, bytes, stop)?;
+        let same = match self.holds(&mut file, &stat, buffer, bytes, stop) {
+            Ok(()) => true,
+            Err(Stop::Differs) => false,
+            Err(other) => return Err(other),
+        };
         let after = fsys::stat_file(&file)?;
         if (stat.size, stat.mtime, stat.ctime) != (after.size, after.mtime, after.ctime) {
             return Ok(None);
         }
         Ok(Some(judge(&self.path, &self.entry, &stat, same)))
     }
-}
 
-/// Returns whether a file consists of these chunks; ends early where it does not.
-fn holds(
-    file: &mut File,
-    chunks: &[ChunkRef],
-    buffer: &mut Vec<u8>,
-    bytes: &mut u64,
-    stop: &AtomicBool,
-) -> io::Result<bool> {
-    for chunk in chunks {
-        if stop.load(Ordering::Relaxed) {
-            return Err(io::Error::from(io::ErrorKind::Interrupted));
-        }
-        buffer.resize(chunk.length() as usize, 0);
-        match file.read_exact(buffer) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
-            Err(error) => return Err(error),
-        }
-        *bytes += u64::from(chunk.length());
-        if Digest::of(buffer) != chunk.id() {
-            return Ok(false);
-        }
+    /// Compares the file with the chunks of its entry, up to the first that differs.
+    fn holds(
+        &self,
+        file: &mut File,
+        stat: &Stat,
+        buffer: &mut Vec<u8>,
+        bytes: &mut u64,
+        stop: &AtomicBool,
+    ) -> Result<(), Stop> {
+        let Some(content) = self.entry.file().filter(|content| content.size == stat.size) else {
+            return Err(Stop::Differs);
+        };
+        self.reader.each_chunk(content, |chunk| {
+            if stop.load(Ordering::Relaxed) {
+                return Err(Stop::Io(io::ErrorKind::Interrupted.into()));
+            }
+            buffer.resize(chunk.length() as usize, 0);
+            match file.read_exact(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(Stop::Differs),
+                read => read?,
+            }
+            *bytes += u64::from(chunk.length());
+            if Digest::of(buffer) == chunk.id() { Ok(()) } else { Err(Stop::Differs) }
+        })?;
+        if file.read(&mut [0])? == 0 { Ok(()) } else { Err(Stop::Differs) }
     }
-    Ok(file.read(&mut [0])? == 0)
 }
 
 /// Says what became of a file. Content that differs while length and modification time do not was changed by something
@@ -191,7 +223,7 @@ fn differs(
 mod tests {
     use super::*;
     use crate::clock::Time;
-    use crate::format::entry::{Chunks, FileContent, Kind};
+    use crate::format::entry::{ChunkRef, Chunks, FileContent, Kind};
     use crate::fsys::ObjectId;
 
     fn at(seconds: i64) -> Time {
@@ -229,7 +261,7 @@ mod tests {
                 let aspects: Vec<&str> = difference.aspects.iter().map(|aspect| aspect.name()).collect();
                 format!("{} {}", difference.change.name(), aspects.join(" "))
             }
-            Outcome::Unknown(..) => "unknown".to_owned(),
+            Outcome::Unknown(..) | Outcome::Broken(_) => "unknown".to_owned(),
         };
         assert_eq!(judged(&stat(3, 10, 20, 7), true), "same");
         assert_eq!(judged(&stat(3, 10, 99, 8), true), "same", "a faithful copy is the same");

@@ -1,21 +1,16 @@
 //! The side of a comparison that is a directory or a file of this machine, found through directory handles.
 
 use std::fs;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crossbeam_channel::{Receiver, bounded};
-
 use super::merge::At;
 use crate::error::{Error, Result, refuse, shown_path};
-use crate::fsys::walk::{Decision, Event, walk};
+use crate::fsys::ahead::WalkAhead;
+use crate::fsys::walk::{Decision, Event};
 use crate::fsys::{Dir, Stat};
 use crate::path::EntryPath;
 use crate::refusal::{Code, Refusal};
-
-/// How many objects the walk sends at once.
-const WALK_BATCH: usize = 64;
 
 /// An object of the directory.
 pub(super) struct Seen {
@@ -49,8 +44,9 @@ impl At for Seen {
 /// Objects in path order.
 pub(super) struct Objects {
     pub(super) real: PathBuf,
-    events: Receiver<Vec<Result<Event>>>,
-    current: std::vec::IntoIter<Result<Event>>,
+    // None when it has ended.
+    walk: Option<WalkAhead>,
+    current: std::vec::IntoIter<Event>,
     // A single file is one object.
     single: Option<Seen>,
     last: Option<EntryPath>,
@@ -71,13 +67,12 @@ impl Objects {
                 .into()
         };
         let real = fs::canonicalize(path).map_err(missing)?;
-        let (sender, events) = bounded(4);
         let mut objects =
-            Self { events, current: Vec::new().into_iter(), single: None, last: None, beside: Vec::new(), real };
+            Self { walk: None, current: Vec::new().into_iter(), single: None, last: None, beside: Vec::new(), real };
         let metadata = fs::symlink_metadata(&objects.real).map_err(missing)?;
         if metadata.is_dir() {
             let root = Dir::open(&objects.real).map_err(missing)?;
-            std::thread::spawn(move || walk_into(root, &sender));
+            objects.walk = Some(WalkAhead::start(root, |_, _| Decision::Take));
             return Ok(objects);
         }
         let parent = objects.real.parent().zip(objects.real.file_name());
@@ -104,28 +99,6 @@ impl Objects {
     }
 }
 
-/// Walks ahead on a thread of its own; ends when nobody listens any more.
-fn walk_into(root: Dir, sender: &crossbeam_channel::Sender<Vec<Result<Event>>>) {
-    let mut batch = Vec::with_capacity(WALK_BATCH);
-    let walked = walk(
-        root,
-        |_, _| Decision::Take,
-        |event| {
-            batch.push(Ok(event));
-            if batch.len() == WALK_BATCH
-                && sender.send(std::mem::replace(&mut batch, Vec::with_capacity(WALK_BATCH))).is_err()
-            {
-                return ControlFlow::Break(());
-            }
-            ControlFlow::Continue(())
-        },
-    );
-    if let Err(error) = walked {
-        batch.push(Err(Error::environment("walk the directory to its end", error)));
-    }
-    let _ = sender.send(batch);
-}
-
 impl Iterator for &mut Objects {
     type Item = Result<Seen>;
 
@@ -135,13 +108,18 @@ impl Iterator for &mut Objects {
         }
         loop {
             let Some(event) = self.current.next() else {
-                self.current = self.events.recv().ok()?.into_iter();
-                continue;
+                let walk = self.walk.as_mut()?;
+                if let Some(events) = walk.next() {
+                    self.current = events.into_iter();
+                    continue;
+                }
+                // What was not walked to its end must not look as if there were no more.
+                let ended = walk.finish();
+                self.walk = None;
+                let what = || format!("walk {} to its end", shown_path(&self.real));
+                return ended.err().map(|error| Err(Error::environment(what(), error)));
             };
-            let seen = match event {
-                Ok(event) => Objects::seen(event),
-                Err(error) => return Some(Err(error)),
-            };
+            let seen = Objects::seen(event);
             if self.last.as_ref().is_some_and(|last| seen.path <= *last) {
                 // A name that has no path: told by its directory, which has been seen already.
                 if let What::Failed(reason) = seen.what {

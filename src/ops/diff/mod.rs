@@ -187,10 +187,7 @@ pub fn run(
         }
     };
     let source = SourceName::of(snapshot);
-    let mut notes = reading.vault.notes.clone();
-    if reading.reader.index_was_wrong() {
-        notes.push("the index was wrong about where a listing lies; `devvault index rebuild` makes it anew".into());
-    }
+    let notes = reading.remarks(access);
     Ok(Report {
         snapshot: number,
         source,
@@ -222,6 +219,7 @@ impl Output<'_> {
                 unknown.push((path, reason));
                 Ok(())
             }
+            Outcome::Broken(finding) => Err(finding.into()),
         }
     }
 
@@ -331,7 +329,7 @@ fn with_directory(
             }
             Pair::Both(entry, Seen { what: What::Object { stat, dir, name, target }, .. }) => {
                 let seen = State::seen(&stat, &target);
-                both(reading, entry, &seen, output.options.quick, dir, name)?
+                both(reading, entry, &seen, output.options.quick, dir, name)
             }
             Pair::Right(Seen { path, what: What::Failed(reason) })
             | Pair::Both(_, Seen { path, what: What::Failed(reason) }) => {
@@ -374,25 +372,14 @@ fn one_sided(path: EntryPath, change: Change, state: State) -> Work {
 }
 
 /// Compares an entry with an object as far as that needs no reading.
-fn both(
-    reading: &Reading,
-    entry: Entry,
-    seen: &State,
-    quick: bool,
-    dir: Arc<crate::fsys::Dir>,
-    name: Vec<u8>,
-) -> Result<Work> {
+fn both(reading: &Reading, entry: Entry, seen: &State, quick: bool, dir: Arc<crate::fsys::Dir>, name: Vec<u8>) -> Work {
     let before = State::of(&entry);
     let aspects = before.differs(seen);
-    if let Some(file) = entry.file()
-        && !quick
-        && !aspects.contains(&Aspect::Kind)
-        && !aspects.contains(&Aspect::Content)
-    {
-        let chunks = reading.reader.chunks(file)?;
-        return Ok(Work::Check(Box::new(Check { path: entry.path.clone(), entry, chunks, dir, name })));
+    if entry.file().is_some() && !quick && !aspects.contains(&Aspect::Kind) && !aspects.contains(&Aspect::Content) {
+        let reader = Arc::clone(&reading.reader);
+        return Work::Check(Box::new(Check { path: entry.path.clone(), entry, reader, dir, name }));
     }
-    Ok(Work::Decided(match aspects[..] {
+    Work::Decided(match aspects[..] {
         [] => Outcome::Same,
         _ => Outcome::Differs(Box::new(Difference {
             path: entry.path,
@@ -402,7 +389,7 @@ fn both(
             after: Some(seen.clone()),
             detail: None,
         })),
-    }))
+    })
 }
 
 /// Work in path order, whose files are read ahead on the pool.

@@ -27,6 +27,7 @@ use crate::pool::Pool;
 use crate::progress::{Phase, Progress};
 use crate::refusal::{Code, Family, Refusal};
 use crate::vault::catalog::{Catalog, UseIndex};
+use crate::vault::doubts::{self, Intact};
 use crate::vault::gate::{self, Access, Vault};
 use crate::vault::read::Reader;
 use crate::vault::witness::Freshness;
@@ -58,6 +59,8 @@ pub struct Report {
     pub verified: bool,
     /// Where the comparison read from: `page cache` or `medium`.
     pub compared_from: &'static str,
+    /// What the snapshot lacks there since it was made: files that kept changing and were left out, as allowed.
+    pub left_out: Vec<EntryPath>,
     /// Seconds from start to end.
     pub seconds: f64,
     /// What should be said besides, in words.
@@ -102,6 +105,7 @@ pub fn run(
         other => other?,
     };
     let part = Part { reader: &reader, pool: &pool, snapshot, selection: &selection.path };
+    let left_out = snapshot.left_out.iter().filter(|path| path.is_within(&selection.path)).cloned().collect();
 
     let staging = target.stage()?;
     let written = part
@@ -109,6 +113,15 @@ pub fn run(
         .and_then(|()| staging.sync(progress))
         .and_then(|()| part.compare(&target, &staging, options, counts, progress))
         .and_then(|()| target.publish(&staging));
+    let failed = reader.failed_packs();
+    let (macs, now) = (&vault.macs, access.clock.now());
+    if let Err(error) = doubts::remember(&access.host, macs, &failed, Intact::Only(&[]), now) {
+        notes.push(format!("packs that failed a read were not remembered for later backups: {error}"));
+    }
+    for finding in failed.values() {
+        let what = format!("{}: {}; {}", finding.subject, finding.code.title(), finding.detail);
+        notes.push(format!("{what}; another pack had what this restore needs; run `devvault verify`"));
+    }
     written.map_err(|error| {
         error.written(|| {
             format!(
@@ -143,6 +156,7 @@ pub fn run(
         freshness: vault.freshness,
         verified: true,
         compared_from: if options.from_medium { "medium" } else { "page cache" },
+        left_out,
         seconds: begun.elapsed().as_secs_f64(),
         notes,
     })

@@ -129,15 +129,15 @@ impl ListCheck {
                 Kind::File(file) => {
                     self.counts.files += 1;
                     self.counts.bytes = self.counts.bytes.saturating_add(file.size);
-                    match reader.chunks(file) {
-                        Ok(chunks) => {
-                            let lack = chunks.into_iter().find_map(|chunk| proof.lack(chunk));
-                            self.lacks.extend(lack.map(|lack| (entry.path.clone(), lack)));
-                        }
-                        Err(mut finding) => {
-                            finding.paths.push(entry.path.clone());
-                            self.findings.push(finding);
-                        }
+                    let mut lack = None;
+                    let read = reader.each_chunk(file, |chunk| {
+                        lack = lack.take().or_else(|| proof.lack(chunk));
+                        Ok::<_, Finding>(())
+                    });
+                    self.lacks.extend(lack.map(|lack| (entry.path.clone(), lack)));
+                    if let Err(mut finding) = read {
+                        finding.paths.push(entry.path.clone());
+                        self.findings.push(finding);
                     }
                 }
             }
