@@ -21,5 +21,6 @@ mod query;
 mod refusals;
 mod reliance;
 mod restore;
+mod selection;
 mod source;
 mod support;

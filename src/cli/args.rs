@@ -129,6 +129,9 @@ Examples:
 
     /// Restore a snapshot, or a part of it, into an absent or empty directory
     ///
+    /// Of a part, only what it needs is read: it can be restored from a snapshot that is damaged elsewhere, if every byte of
+    /// it verifies. The result says what was not restored, and says nothing good of the rest.
+    ///
     /// Writes beside the destination first, reads everything back and compares it, and puts it in place in one step. It
     /// never writes into a directory that holds anything, and there is no flag that would.
     Restore(Restore),
@@ -257,6 +260,12 @@ pub(super) struct Restore {
     /// An absent or empty directory
     #[arg(value_name = "DEST")]
     pub(super) destination: PathBuf,
+    /// Restore only what matches, in gitignore syntax relative to what is restored, and all below it (repeatable)
+    #[arg(long, value_name = "GLOB", value_parser = pattern)]
+    pub(super) include: Vec<String>,
+    /// Do not restore what matches, nor what lies below it; goes before --include (repeatable)
+    #[arg(long, value_name = "GLOB", value_parser = pattern)]
+    pub(super) exclude: Vec<String>,
     /// Compare with what the medium holds rather than the system's memory
     #[arg(long)]
     pub(super) from_medium: bool,

@@ -295,6 +295,23 @@ pub(super) fn restore(report: &restore::Report) -> String {
         report.compared_from,
         report.seconds
     );
+    if report.not_chosen.entries() > 0 {
+        line!(out, "  not restored, because the patterns do not choose it: {}", counted(&report.not_chosen));
+    }
+    if report.partial {
+        line!(out, "  this is a part of the snapshot; of the rest nothing was read and nothing is said");
+    }
+    if !report.damage_elsewhere.is_empty() {
+        line!(
+            out,
+            "  the snapshot is DAMAGED elsewhere: {} pack(s) that it relies on are missing or not vouched for:",
+            report.damage_elsewhere.len()
+        );
+        for pack in report.damage_elsewhere.iter().take(limits::SHOWN_PATHS_MAX) {
+            line!(out, "    {pack}");
+        }
+        line!(out, "    nothing that was restored needs them; run `devvault verify`");
+    }
     left_out(&mut out, "  the snapshot ", &report.left_out);
     line!(out, "  not restored by this version: owner, extended attributes, hard links as such");
     line!(out, "  freshness: {}", freshness(&report.freshness));

@@ -277,8 +277,12 @@ impl Session {
     fn restore(&self, options: &args::Restore) -> Result<u8> {
         let mut access = self.access()?;
         access.expect_head = options.expect_head;
-        let chosen = restore::Options { from_medium: options.from_medium };
-        let report = restore::run(&access, &options.place, &options.destination, chosen, &self.watch);
+        let chosen = restore::Options {
+            from_medium: options.from_medium,
+            include: options.include.clone(),
+            exclude: options.exclude.clone(),
+        };
+        let report = restore::run(&access, &options.place, &options.destination, &chosen, &self.watch);
         self.watch.end();
         let report = report?;
         self.done(json::restore(&report), || human::restore(&report))

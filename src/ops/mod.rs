@@ -11,6 +11,7 @@ pub mod key;
 pub mod ls;
 mod reading;
 pub mod restore;
+mod rules;
 pub mod select;
 pub mod snapshots;
 pub mod status;

@@ -6,10 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use ignore::gitignore::Gitignore;
-
 use super::Options;
-use super::file;
 use super::queue::Queue;
 use super::take::Taker;
 use crate::error::{Error, Result, refuse, shown_path};
@@ -17,6 +14,7 @@ use crate::fsys::ahead::WalkAhead;
 use crate::fsys::walk::{Decision, Event, walk};
 use crate::fsys::{Dir, ObjectId, ObjectKind, Stat};
 use crate::host::Host;
+use crate::ops::rules::Rules;
 use crate::path::EntryPath;
 use crate::pool::Pool;
 use crate::progress::Progress;
@@ -26,8 +24,8 @@ use crate::vault::gate::{Access, Vault};
 /// The directory that is backed up.
 pub(super) struct Source {
     pub(super) path: PathBuf,
-    exclude: Gitignore,
-    may_change: Gitignore,
+    exclude: Rules,
+    may_change: Rules,
 }
 
 impl Source {
@@ -41,7 +39,7 @@ impl Source {
         if !fs::metadata(&real).map_err(missing)?.is_dir() {
             return refuse(Code::SourceMissing, format!("{} is not a directory", shown_path(path)));
         }
-        let (exclude, may_change) = (file::patterns(&options.exclude)?, file::patterns(&options.may_change)?);
+        let (exclude, may_change) = (Rules::given(&options.exclude)?, Rules::given(&options.may_change)?);
         Ok(Self { exclude, may_change, path: real })
     }
 
@@ -91,7 +89,7 @@ impl Source {
         pool: &Pool,
         taker: &mut Taker<'_>,
     ) -> Result<Option<bool>> {
-        let rules = Arc::new(Rules::new(self, access, vault));
+        let rules = Arc::new(Guide::new(self, access, vault));
         let deciding = Arc::clone(&rules);
         let mut walk = WalkAhead::start(self.open_root()?, move |path, stat| deciding.decide(path, stat));
         let mut queue = Queue::new(pool);
@@ -125,7 +123,7 @@ impl Source {
         Ok(Some(self.look_again(&rules, taker.progress)?.is_same(&look)))
     }
 
-    fn take_event(&self, event: Event, rules: &Rules, queue: &mut Queue<'_>, taker: &mut Taker<'_>) -> Result<()> {
+    fn take_event(&self, event: Event, rules: &Guide, queue: &mut Queue<'_>, taker: &mut Taker<'_>) -> Result<()> {
         match event {
             Event::Found(found) => {
                 if let Some(reason) = rules.overlap(&found.stat) {
@@ -143,7 +141,7 @@ impl Source {
     }
 
     /// Walks the source once more, reading no content.
-    fn look_again(&self, rules: &Rules, progress: &dyn Progress) -> Result<Look> {
+    fn look_again(&self, rules: &Guide, progress: &dyn Progress) -> Result<Look> {
         let mut look = Look::default();
         let decide = |path: &EntryPath, stat: &Stat| rules.judge(path, stat).1;
         let mut interrupted = false;
@@ -202,15 +200,15 @@ enum Reason {
 }
 
 /// What is left out of a source, and why.
-struct Rules {
-    exclude: Gitignore,
+struct Guide {
+    exclude: Rules,
     vault: Option<ObjectId>,
     own: Vec<ObjectId>,
     excluded: AtomicU64,
     seen: std::sync::Mutex<Vec<EntryPath>>,
 }
 
-impl Rules {
+impl Guide {
     fn new(source: &Source, access: &Access, vault: &Vault) -> Self {
         let id = |path: &Path| Dir::open(path).and_then(|dir| dir.stat()).ok().map(|stat| stat.id);
         let mut own: Vec<ObjectId> = access.host.own_directories().into_iter().filter_map(id).collect();
@@ -244,7 +242,7 @@ impl Rules {
         if self.own.contains(&stat.id) {
             return (Reason::Own, Decision::Skip);
         }
-        if file::matches(&self.exclude, path, stat.kind == ObjectKind::Directory) {
+        if self.exclude.matches(path, stat.kind == ObjectKind::Directory) {
             return (Reason::Excluded, Decision::Skip);
         }
         (Reason::None, Decision::Take)
