@@ -21,6 +21,7 @@ mod query;
 mod refusals;
 mod reliance;
 mod restore;
+mod rolling;
 mod selection;
 mod source;
 mod support;

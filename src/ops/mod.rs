@@ -10,6 +10,7 @@ pub mod init;
 pub mod key;
 pub mod ls;
 mod reading;
+pub mod receipt;
 pub mod restore;
 mod rules;
 pub mod select;
