@@ -88,6 +88,16 @@ impl Host {
         self.state.join("witness").join(format!("{vault}.json"))
     }
 
+    /// Returns where this host keeps its journal.
+    pub fn journal_directory(&self) -> PathBuf {
+        self.state.join("journal")
+    }
+
+    /// Returns where this host keeps evidence.
+    pub fn evidence_directory(&self) -> PathBuf {
+        self.state.join("evidence")
+    }
+
     /// Returns where this host remembers what it read of a vault, a file for each place of it.
     pub fn reads_directory(&self, vault: Id) -> PathBuf {
         self.state.join("reads").join(vault.to_string())

@@ -79,3 +79,9 @@ pub const WITNESS_HEADS_MAX: usize = 1_024;
 pub const SHOWN_PATHS_MAX: usize = 10;
 /// Free bytes that must remain on the vault's medium beyond what is about to be written.
 pub const SPACE_RESERVE_BYTES: u64 = 64 << 20;
+/// Longest line of the journal, in bytes, line feed included.
+pub const JOURNAL_LINE_BYTES_MAX: u64 = 256 << 10;
+/// Longest text in an entry of the journal, in bytes; what is longer is cut and says so.
+pub const JOURNAL_TEXT_BYTES_MAX: usize = 2_000;
+/// How many findings, paths or other items an entry of the journal or a file of evidence names at most.
+pub const EVIDENCE_ITEMS_MAX: usize = 50;

@@ -396,7 +396,7 @@ def decode_snapshot(body):
             "tags",
             "unchanged_by",
         ),
-        ("quiet",) + byte_keys("source"),
+        ("journal", "quiet") + byte_keys("source"),
     )
     counts = body["counts"]
     fields(counts, ("bytes", "directories", "files", "symlinks"))
@@ -407,6 +407,10 @@ def decode_snapshot(body):
     for value in array(body["excluded"]):
         text(value)
     decode_host(body["host"])
+    if "journal" in body:
+        fields(body["journal"], ("digest", "number"))
+        digest_text(body["journal"]["digest"])
+        integer(body["journal"]["number"], 1, JSON_INTEGER_MAX)
     for value in array(body["left_out"]):
         fields(value, (), byte_keys("path"))
         check_path(byte_field(value, "path"))

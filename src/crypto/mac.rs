@@ -43,6 +43,7 @@ domains! {
     Witness = "witness", "A host's witness of one vault.";
     Reads = "reads", "What a host remembers of reading packs.";
     Receipt = "receipt", "A receipt of a verification or a drill.";
+    Evidence = "evidence", "The manifest of a bundle of evidence.";
 }
 
 /// Makes and checks authentication tags for one vault.

@@ -19,6 +19,7 @@ use std::time::Instant;
 use self::prior::Prior;
 use self::source::Source;
 use self::take::{Problems, Taker};
+use super::audit::{self, Told};
 use super::rules::Rules;
 use crate::clock::Time;
 use crate::crypto::{Digest, Id};
@@ -26,11 +27,12 @@ use crate::error::{Error, Result, refuse, shown_path};
 use crate::format::PROGRAM;
 use crate::format::index::IndexedPack;
 use crate::format::listing::PartRef;
-use crate::format::record::{Counts, Host, Packs, Snapshot};
+use crate::format::record::{Counts, Head, Host, Packs, Snapshot};
+use crate::incident::journal::{Journal, bounded};
 use crate::path::EntryPath;
 use crate::pool::Pool;
 use crate::progress::{Phase, Progress};
-use crate::refusal::{Code, Family, Refusal};
+use crate::refusal::{Code, Family, Kept, Refusal};
 use crate::vault::catalog::{self, Catalog, NotRebuilt, UseIndex};
 use crate::vault::chain::Chain;
 use crate::vault::gate::{self, Access, Vault, WriteLock};
@@ -92,6 +94,8 @@ pub struct Report {
     pub findings: Vec<Finding>,
     /// What should be said about the run, in words.
     pub notes: Vec<String>,
+    /// What was kept on this host about what was found.
+    pub kept: Kept,
 }
 
 impl Report {
@@ -127,6 +131,34 @@ const ATTEMPTS_MAX: usize = 16;
 /// devvault's own directories; what opening for writing refuses; DV401 to DV403 where the vault's medium refuses; DV109
 /// where what was written reads back differently, or a pack after another fails.
 pub fn run(access: &Access, source: &Path, options: &Options, progress: &dyn Progress) -> Result<Report> {
+    audit::watch(access, "backup", || take_snapshot(access, source, options, progress))
+}
+
+impl Told for Report {
+    fn told(&self) -> serde_json::Value {
+        serde_json::json!({
+            "snapshot": self.snapshot,
+            "head": self.head,
+            "source": bounded(&shown_path(&self.source)),
+            "files": self.counts.files,
+            "bytes": self.counts.bytes.to_string(),
+            "bytes_stored": self.bytes_stored.to_string(),
+            "files_unchanged": self.files_unchanged,
+            "left_out": self.left_out.len(),
+        })
+    }
+
+    fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
+
+    fn keep(&mut self, mut kept: Kept) {
+        self.notes.append(&mut kept.notes);
+        self.kept = kept;
+    }
+}
+
+fn take_snapshot(access: &Access, source: &Path, options: &Options, progress: &dyn Progress) -> Result<Report> {
     let begun = Instant::now();
     progress.phase(Phase::Opening, None, None);
     let source = Source::open(source, options)?;
@@ -215,6 +247,7 @@ impl Run<'_> {
             ended: self.access.clock.now(),
             excluded: options.exclude.clone(),
             host: self.host.clone(),
+            journal: journal_head(self.access, &mut report.notes),
             left_out: report.left_out.clone(),
             lists: taken.lists,
             packs: Packs::Direct(Vec::new()),
@@ -337,6 +370,14 @@ fn keep_index(vault: &Vault, packs: &[IndexedPack], ignored: bool, notes: &mut V
     } else if let Err(error) = index::add(&*vault.store, &vault.macs, packs) {
         notes.push(format!("the index was not written: {error}"));
     }
+}
+
+/// Returns what anchors this host's journal in the manifest; without a sound journal nothing does.
+fn journal_head(access: &Access, notes: &mut Vec<String>) -> Option<Head> {
+    Journal::of(&access.host).head().unwrap_or_else(|error| {
+        notes.push(format!("the snapshot does not name this host's journal: {error}"));
+        None
+    })
 }
 
 /// Advances the witness to the chain with the new snapshot in it.

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use self::blame::Blame;
 use self::proof::{ListCheck, Proof};
 pub use self::rolling::Budget;
+use super::audit::{self, Told};
 use super::select::Selector;
 use crate::clock::Time;
 use crate::crypto::{Digest, Id};
@@ -24,7 +25,7 @@ use crate::format::record::Head;
 use crate::path::EntryPath;
 use crate::pool::{Pool, Task};
 use crate::progress::{Phase, Progress};
-use crate::refusal::Code;
+use crate::refusal::{Code, Kept};
 use crate::vault::catalog::{Catalog, UseIndex};
 use crate::vault::chain::Chain;
 use crate::vault::gate::{self, Access, Found};
@@ -151,6 +152,38 @@ pub struct Report {
     pub not_checked: Vec<String>,
     /// What should be said besides, in words.
     pub notes: Vec<String>,
+    /// What was kept on this host about what was found.
+    pub kept: Kept,
+    // No snapshot was named: the vault as a whole was meant.
+    whole: bool,
+}
+
+impl Told for Report {
+    fn told(&self) -> serde_json::Value {
+        let numbers = self.snapshots.iter().map(|(number, _)| number).take(crate::limits::EVIDENCE_ITEMS_MAX);
+        serde_json::json!({
+            "level": self.level.name(),
+            "whole": self.whole,
+            "verdict": self.verdict.name(),
+            "snapshots": numbers.collect::<Vec<_>>(),
+            "snapshot_count": self.snapshots.len(),
+            "head": self.head.to_string(),
+            "freshness": self.freshness.to_string(),
+            "packs_read": self.read.packs,
+            "bytes_read": self.read.bytes_stored.to_string(),
+            "not_checked": self.not_checked.len(),
+            "finding_count": self.findings.len(),
+        })
+    }
+
+    fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
+
+    fn keep(&mut self, mut kept: Kept) {
+        self.notes.append(&mut kept.notes);
+        self.kept = kept;
+    }
 }
 
 impl Report {
@@ -169,6 +202,10 @@ impl Report {
 /// DV301 to DV307 and DV406 where vault or key are not there, DV404 during a removal, DV111 where there is nothing to
 /// verify, DV112 or DV113 where a named snapshot does not exist. Damage is no error but a finding.
 pub fn run(access: &Access, selectors: &[Selector], level: Level, progress: &dyn Progress) -> Result<Report> {
+    audit::watch(access, "verify", || look(access, selectors, level, progress))
+}
+
+fn look(access: &Access, selectors: &[Selector], level: Level, progress: &dyn Progress) -> Result<Report> {
     progress.phase(Phase::Opening, None, None);
     let found = gate::find(access)?;
     let _lock = gate::read_lock(&*found.store)?;
@@ -510,6 +547,8 @@ impl<'a> Verifier<'a> {
             coverage,
             not_checked: self.not_checked,
             notes: self.notes,
+            kept: Kept::default(),
+            whole: self.whole,
         }
     }
 }
