@@ -179,10 +179,10 @@ codes! {
         "change nothing; run `devvault verify` to learn which snapshots are affected";
     JournalBroken = 319, "this host's journal is cut, edited or reordered",
         "keep the state directory as evidence; then begin a new journal: `devvault journal restart --reason WHY`";
-    ReceiptForged = 320, "the receipt is not genuine",
-        "do not rely on it; verify the vault anew, and ask where the file came from";
-    EvidenceDamaged = 321, "a bundle of evidence is not what was packed",
+    EvidenceDamaged = 320, "a bundle of evidence is not what was packed",
         "keep the bundle; look for another copy of it, or capture the evidence again";
+    ReceiptForged = 321, "the receipt is not genuine",
+        "do not rely on it; verify the vault anew, and ask where the file came from";
 
     ProbeFailed = 401, "the vault's medium fails a write",
         "check that the medium is writable and healthy";

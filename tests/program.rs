@@ -282,7 +282,8 @@ fn usage_errors_exit_with_two_and_help_with_zero() {
         &["verify", "newest"],
         &["nonsense"],
         &["backup", "--exclude", "[z-a]", "x"],
-        &["backup", "--may-change", "{a", "x"],
+        &["backup", "--may-change", "[a", "x"],
+        &["backup", "--exclude", "#x", "x"],
         &["restore", "1:../x", "y"],
         &["backup", "--expect-head", "1", "x"],
     ] {

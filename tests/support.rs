@@ -107,13 +107,6 @@ impl Home {
         files.find(|path| path.extension().is_some_and(|extension| extension == "json")).unwrap()
     }
 
-    /// Throws away what this host journaled and kept, for tests that do thousands of things.
-    pub fn forget_audit(&self) {
-        for directory in [self.host().journal_directory(), self.host().evidence_directory()] {
-            let _ = fs::remove_dir_all(directory);
-        }
-    }
-
     /// Returns the only file in which this host remembers what it read of the vault.
     pub fn reads(&self) -> PathBuf {
         let files = walkdir::WalkDir::new(self.path("state/reads")).into_iter().map(|entry| entry.unwrap().into_path());
@@ -121,6 +114,13 @@ impl Home {
             files.filter(|path| path.extension().is_some_and(|extension| extension == "json")).collect();
         assert_eq!(files.len(), 1);
         files[0].clone()
+    }
+
+    /// Throws away what this host journaled and kept, for tests that do thousands of things.
+    pub fn forget_audit(&self) {
+        for directory in [self.host().journal_directory(), self.host().evidence_directory()] {
+            let _ = fs::remove_dir_all(directory);
+        }
     }
 
     /// Writes files below the source; a name that ends in `/` is a directory, content that begins with `->` a link.
@@ -155,7 +155,7 @@ impl Home {
             &self.access(),
             &place.parse().unwrap(),
             &self.path(destination),
-            restore::Options::default(),
+            &restore::Options::default(),
             &Silent,
         )
     }

@@ -5,10 +5,12 @@ use std::fmt::Write as _;
 use indicatif::{HumanBytes, HumanCount};
 
 use crate::error::{Error, shown_path};
-use crate::format::entry::{Entry, Kind};
+use crate::format::entry::Entry;
 use crate::format::record::Counts;
 use crate::limits;
-use crate::ops::{backup, index, init, key, receipt, restore, snapshots, status, verify};
+use crate::ops::change::{Aspect, State};
+use crate::ops::select::SourceName;
+use crate::ops::{backup, cat, diff, find, index, init, key, receipt, restore, snapshots, status, verify};
 use crate::path::{EntryPath, shown};
 use crate::refusal::Kept;
 use crate::vault::Finding;
@@ -219,13 +221,8 @@ pub(super) fn findings(out: &mut String, findings: &[Finding]) {
 }
 
 pub(super) fn ls_entry(entry: &Entry) -> String {
-    let mode = entry.mode.map_or_else(|| "----".into(), |mode| format!("{mode:04o}"));
-    let time = entry.mtime.map(|time| time.rfc3339()).unwrap_or_default();
-    match &entry.kind {
-        Kind::Directory => format!("{mode} {:>12} {time} {}/\n", "-", entry.path),
-        Kind::File(file) => format!("{mode} {:>12} {time} {}\n", file.size, entry.path),
-        Kind::Symlink(target) => format!("{mode} {:>12} {time} {} -> {}\n", "-", entry.path, shown(target)),
-    }
+    let state = State::of(entry);
+    format!("{} {}\n", columns(&state), named(&entry.path, &state))
 }
 
 pub(super) fn verify(report: &verify::Report, words: &str) -> String {
@@ -331,6 +328,23 @@ pub(super) fn restore(report: &restore::Report) -> String {
         report.compared_from,
         report.seconds
     );
+    if report.not_chosen.entries() > 0 {
+        line!(out, "  not restored, because the patterns do not choose it: {}", counted(&report.not_chosen));
+    }
+    if report.partial {
+        line!(out, "  this is a part of the snapshot; of the rest nothing was read and nothing is said");
+    }
+    if !report.damage_elsewhere.is_empty() {
+        line!(
+            out,
+            "  the snapshot is DAMAGED elsewhere: {} pack(s) that it relies on are missing or not vouched for:",
+            report.damage_elsewhere.len()
+        );
+        for pack in report.damage_elsewhere.iter().take(limits::SHOWN_PATHS_MAX) {
+            line!(out, "    {pack}");
+        }
+        line!(out, "    nothing that was restored needs them; run `devvault verify`");
+    }
     left_out(&mut out, "  the snapshot ", &report.left_out);
     line!(out, "  not restored by this version: owner, extended attributes, hard links as such");
     line!(out, "  freshness: {}", freshness(&report.freshness));
@@ -371,11 +385,9 @@ pub(super) fn status(report: &status::Report) -> String {
     for warning in &report.shared_devices {
         line!(out, "  warning: {warning}");
     }
-    for name in &report.incomplete {
-        line!(out, "  never finalized: snapshots/{name}; no snapshot, stays as it is");
-    }
-    for name in &report.foreign {
-        line!(out, "  does not belong to the vault: {name}");
+    super::incident::orphans_listed(&mut out, &report.orphans, report.now);
+    for attention in &report.attention {
+        line!(out, "attention: {}", attention.text);
     }
     findings(&mut out, &report.findings);
     kept(&mut out, &report.kept);
@@ -466,5 +478,160 @@ pub(super) fn key_check(report: &key::CheckReport) -> String {
     line!(out, "  freshness: {}", freshness(&report.freshness));
     notes(&mut out, &report.key.notes);
     line!(out, "head: {}", report.head);
+    out
+}
+
+/// The columns that describe a state: mode, length, time.
+fn columns(state: &State) -> String {
+    let mode = state.mode.map_or_else(|| "----".into(), |mode| format!("{mode:04o}"));
+    let bytes = state.bytes.map_or_else(|| "-".into(), |bytes| bytes.to_string());
+    let time = state.mtime.map(|time| time.rfc3339()).unwrap_or_default();
+    format!("{mode} {bytes:>12} {time}")
+}
+
+/// A path with what shows its kind: `/` after a directory, ` -> TARGET` after a link.
+fn named(path: &EntryPath, state: &State) -> String {
+    match (&state.target, state.kind) {
+        (Some(target), _) => format!("{path} -> {}", shown(target)),
+        (None, "directory") => format!("{path}/"),
+        (None, "file") => path.to_string(),
+        (None, kind) => format!("{path} ({kind})"),
+    }
+}
+
+/// Names snapshots in a few words, exactly where they are few.
+fn numbers(snapshots: &[u64]) -> String {
+    let (Some(first), Some(last)) = (snapshots.first(), snapshots.last()) else { return String::new() };
+    let count = snapshots.len() as u64;
+    if count == 1 {
+        first.to_string()
+    } else if last - first + 1 == count {
+        format!("{first}-{last}")
+    } else if count <= 3 {
+        snapshots.iter().map(u64::to_string).collect::<Vec<_>>().join(",")
+    } else {
+        format!("{first}..{last} ({count})")
+    }
+}
+
+fn source_name(source: &SourceName) -> String {
+    format!("{} on {}", shown(&source.path), shown(source.host.as_bytes()))
+}
+
+/// Begins what `find` says of a source.
+pub(super) fn find_source(source: &SourceName) -> String {
+    format!("{}:\n", source_name(source))
+}
+
+pub(super) fn version(version: &find::Version<'_>) -> String {
+    let state = State::of(version.entry);
+    format!("{:>10}  {} {}\n", numbers(version.snapshots), columns(&state), named(&version.entry.path, &state))
+}
+
+pub(super) fn find_end(report: &find::Report) -> String {
+    let mut out = String::new();
+    line!(
+        out,
+        "{} version(s) of {} path(s) in {} snapshot(s)",
+        HumanCount(report.versions),
+        HumanCount(report.paths),
+        HumanCount(report.snapshots.len() as u64)
+    );
+    findings(&mut out, &report.findings);
+    if !report.findings.is_empty() {
+        line!(out, "not everything could be looked through: what was found is right, what was not found may be there");
+    }
+    notes(&mut out, &report.notes);
+    out
+}
+
+pub(super) fn difference(difference: &diff::Difference) -> String {
+    let (sign, state) = match difference.change {
+        diff::Change::Added => ('+', &difference.after),
+        diff::Change::Removed => ('-', &difference.before),
+        diff::Change::Changed => ('~', &difference.after),
+        diff::Change::Corrupt => ('!', &difference.after),
+    };
+    let mut out = format!("{sign} ");
+    let _ = match state {
+        Some(state) => write!(out, "{}", named(&difference.path, state)),
+        None => write!(out, "{}", difference.path),
+    };
+    if let (Some(before), Some(after)) = (&difference.before, &difference.after) {
+        let told: Vec<String> = difference.aspects.iter().map(|aspect| aspect_of(*aspect, before, after)).collect();
+        let _ = write!(out, "  ({})", told.join(", "));
+    }
+    out.push('\n');
+    if let Some(detail) = &difference.detail {
+        line!(out, "    CORRUPT: {detail}");
+    }
+    out
+}
+
+/// What `cat` says besides the content.
+pub(super) fn cat(report: &cat::Report) -> String {
+    let mut out = String::new();
+    notes(&mut out, &report.notes);
+    out
+}
+
+/// Says from what to what something changed.
+fn aspect_of(aspect: Aspect, before: &State, after: &State) -> String {
+    let name = aspect.name();
+    // Only as exact as it takes to tell the two apart.
+    let seconds = |state: &State| state.mtime.map(|time| time.seconds);
+    let time = |state: &State| match state.mtime {
+        Some(time) if seconds(before) == seconds(after) => time.rfc3339_exact(),
+        Some(time) => time.rfc3339(),
+        None => String::new(),
+    };
+    match aspect {
+        Aspect::Kind => format!("{name}: {} to {}", before.kind, after.kind),
+        Aspect::Content => match (before.bytes, after.bytes) {
+            (Some(before), Some(after)) if before != after => format!("{name}: {before} to {after} bytes"),
+            _ => name.to_owned(),
+        },
+        Aspect::Target => format!("{name}: from {}", shown(before.target.as_deref().unwrap_or_default())),
+        Aspect::Mode => {
+            format!("{name}: {:04o} to {:04o}", before.mode.unwrap_or_default(), after.mode.unwrap_or_default())
+        }
+        Aspect::Mtime => format!("{name}: {} to {}", time(before), time(after)),
+    }
+}
+
+pub(super) fn diff_end(report: &diff::Report, words: &str) -> String {
+    let mut out = String::new();
+    let snapshot = |number: u64, source: &SourceName| format!("snapshot {number} of {}", source_name(source));
+    let against = match &report.against {
+        diff::Against::Snapshot(number, source) => snapshot(*number, source),
+        diff::Against::Directory(real) => shown_path(real),
+    };
+    let tally = &report.tally;
+    line!(
+        out,
+        "{} and {against}: {} added, {} removed, {} changed, {} corrupt; {} the same",
+        snapshot(report.snapshot, &report.source),
+        HumanCount(tally.added),
+        HumanCount(tally.removed),
+        HumanCount(tally.changed),
+        HumanCount(tally.corrupt),
+        HumanCount(tally.same)
+    );
+    match (&report.against, report.content_compared) {
+        (diff::Against::Snapshot(..), _) => {
+            line!(out, "  contents were compared by their hashes, not read; `verify` reads them")
+        }
+        (diff::Against::Directory(_), true) => {
+            line!(out, "  {} of the directory were read and compared", HumanBytes(report.bytes_read));
+        }
+        (diff::Against::Directory(_), false) => {
+            line!(out, "  contents were not read: a file of the same length may differ all the same");
+        }
+    }
+    if tally.corrupt > 0 {
+        line!(out, "  change nothing in the directory yet; restore these files elsewhere and look at both:");
+        line!(out, "    {words} restore {}:PATH /a/new/directory", report.snapshot);
+    }
+    notes(&mut out, &report.notes);
     out
 }

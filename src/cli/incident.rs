@@ -17,9 +17,12 @@ use crate::ops::select::Place;
 use crate::ops::{branch, evidence, incident, incomplete, journal, lost, salvage};
 use crate::path::shown;
 
-/// Collects lines; writing into a string cannot fail.
+/// Collects lines; whatever a name from disk holds, one line stays one line.
 macro_rules! line {
-    ($out:expr, $($arg:tt)*) => {{ let _ = writeln!($out, $($arg)*); }};
+    ($out:expr, $($arg:tt)*) => {{
+        $out.push_str(&crate::path::printable(&format!($($arg)*)));
+        $out.push('\n');
+    }};
 }
 
 #[derive(Debug, Subcommand)]
@@ -479,7 +482,11 @@ impl Session {
             }
             Incompletes::Tag { name, label, until } => {
                 let report = incomplete::tag(&access, name, label, *until)?;
-                let text = || format!("{} stays until {}: status brings it back then\n", report.name, until.rfc3339());
+                let text = || {
+                    let mut out = String::new();
+                    line!(out, "{} stays until {}: status brings it back then", report.name, until.rfc3339());
+                    out
+                };
                 self.done(incomplete_json("tag", &report), text)
             }
         }

@@ -1,13 +1,13 @@
 //! Reports as JSON documents that programs rely on. A field never changes its meaning within a schema's number.
 
-use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::error::{Error, shown_path};
-use crate::format::entry::{Entry, Kind};
+use crate::format::entry::Entry;
 use crate::format::json::TextOrBase64;
 use crate::format::record::Counts;
-use crate::ops::{backup, index, init, key, ls, receipt, restore, snapshots, status, verify};
+use crate::ops::change::{Aspect, State};
+use crate::ops::{backup, diff, find, index, init, key, ls, receipt, restore, snapshots, status, verify};
 use crate::path::{EntryPath, shown};
 use crate::vault::Finding;
 
@@ -222,6 +222,9 @@ pub(super) fn restore(report: &restore::Report) -> String {
         "destination": shown_path(&report.destination),
         "freshness": report.freshness.to_string(),
         "verified": report.verified,
+        "partial": report.partial,
+        "not_chosen": with_counts(json!({}), &report.not_chosen),
+        "damage_elsewhere": report.damage_elsewhere,
         "left_out": paths(&report.left_out),
         "compared_from": report.compared_from,
         "seconds": seconds(report.seconds),
@@ -256,8 +259,10 @@ pub(super) fn status(report: &status::Report) -> String {
         "key": shown_path(&report.key),
         "key_exported": report.key_exported.map(|time| time.rfc3339()),
         "shared_devices": report.shared_devices,
-        "incomplete": report.incomplete,
-        "foreign": report.foreign,
+        "incomplete": report.orphans.incomplete.iter().map(|one| &one.name).collect::<Vec<_>>(),
+        "foreign": report.orphans.foreign,
+        "orphans": super::incident::orphans_json(&report.orphans, report.now),
+        "attention": report.attention.iter().map(|one| json!({"kind": one.kind, "text": one.text})).collect::<Vec<_>>(),
         "findings": findings(&report.findings),
         "evidence": report.kept.evidence,
         "incident": report.kept.incident,
@@ -325,55 +330,113 @@ pub(super) fn runbook(code: Option<&str>, section: &str) -> String {
     text(&json!({"schema": "devvault.runbook/1", "ok": true, "code": code, "text": section}))
 }
 
-/// Begins the document of `ls`, which is written as it is read.
-pub(super) const LS_BEGIN: &str = "{\"schema\":\"devvault.ls/1\",\"entries\":[";
-
-#[derive(Serialize)]
-struct LsEntry {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    path: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    path_b64: Option<String>,
-    kind: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    mode: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    time: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    bytes: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    target: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    target_b64: Option<String>,
-}
-
-pub(super) fn ls_entry(entry: &Entry, first: bool) -> String {
-    let path = TextOrBase64::of(entry.path.as_bytes());
-    let (kind, bytes, target) = match &entry.kind {
-        Kind::Directory => ("directory", None, None),
-        Kind::File(file) => ("file", Some(file.size), None),
-        Kind::Symlink(target) => ("symlink", None, Some(TextOrBase64::of(target))),
+/// What two fields tell of bytes: text where they are UTF-8, else base64.
+fn put_bytes(fields: &mut Map<String, Value>, name: &str, bytes: &[u8]) {
+    let form = TextOrBase64::of(bytes);
+    match form.text {
+        Some(text) => fields.insert(name.to_owned(), text.into()),
+        None => fields.insert(format!("{name}_b64"), form.base64.into()),
     };
-    let (target, target_b64) = target.map_or((None, None), |target| (target.text, target.base64));
-    let line = LsEntry {
-        path: path.text,
-        path_b64: path.base64,
-        kind,
-        mode: entry.mode.map(|mode| format!("{mode:04o}")),
-        time: entry.mtime.map(|time| time.rfc3339()),
-        bytes,
-        target,
-        target_b64,
-    };
-    let line = serde_json::to_string(&line).unwrap_or_default();
-    if first { line } else { format!(",{line}") }
 }
 
-pub(super) fn ls_end(report: &ls::Report) -> String {
-    format!("],\"ok\":true,\"snapshot\":{},\"freshness\":\"{}\"}}\n", report.snapshot, report.freshness)
+fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(fields) => fields,
+        _ => Map::new(),
+    }
 }
 
-/// Ends the document of a listing that broke off: `ok` is false and the refusal stands in it.
-pub(super) fn ls_broken(error: &Error) -> String {
-    format!("],\"ok\":false,\"error\":{}}}\n", self::error(error))
+/// One state of a path: `kind`, and what is known of it.
+fn state(state: &State) -> Map<String, Value> {
+    let mut fields = object(json!({"kind": state.kind}));
+    let known = [
+        ("mode", state.mode.map(|mode| Value::from(format!("{mode:04o}")))),
+        ("time", state.mtime.map(|time| time.rfc3339_exact().into())),
+        ("bytes", state.bytes.map(Value::from)),
+    ];
+    fields.extend(known.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
+    if let Some(target) = &state.target {
+        put_bytes(&mut fields, "target", target);
+    }
+    fields
+}
+
+fn aspects(aspects: &[Aspect]) -> Vec<&'static str> {
+    aspects.iter().map(|aspect| aspect.name()).collect()
+}
+
+/// An entry of `ls`.
+pub(super) fn entry(entry: &Entry) -> Value {
+    let mut fields = state(&State::of(entry));
+    put_bytes(&mut fields, "path", entry.path.as_bytes());
+    fields.into()
+}
+
+pub(super) fn ls_end(report: &ls::Report) -> Value {
+    json!({"snapshot": report.snapshot, "freshness": report.freshness.to_string()})
+}
+
+/// A version of `find`.
+pub(super) fn version(version: &find::Version<'_>) -> Value {
+    let mut fields = state(&State::of(version.entry));
+    put_bytes(&mut fields, "path", version.entry.path.as_bytes());
+    put_bytes(&mut fields, "source", &version.source.path);
+    fields.insert("host".into(), version.source.host.clone().into());
+    fields.insert("snapshots".into(), version.snapshots.into());
+    fields.insert("differs".into(), aspects(version.differs).into());
+    fields.into()
+}
+
+pub(super) fn find_end(report: &find::Report) -> Value {
+    json!({
+        "snapshots": report.snapshots,
+        "versions": report.versions,
+        "paths": report.paths,
+        "freshness": report.freshness.as_ref().map(ToString::to_string),
+        "findings": findings(&report.findings),
+        "notes": report.notes,
+    })
+}
+
+/// A difference of `diff`.
+pub(super) fn difference(difference: &diff::Difference) -> Value {
+    let mut fields = object(json!({"change": difference.change.name(), "differs": aspects(&difference.aspects)}));
+    put_bytes(&mut fields, "path", difference.path.as_bytes());
+    for (name, known) in [("before", &difference.before), ("after", &difference.after)] {
+        if let Some(known) = known {
+            fields.insert(name.to_owned(), state(known).into());
+        }
+    }
+    if let Some(detail) = &difference.detail {
+        fields.insert("detail".into(), detail.clone().into());
+    }
+    fields.into()
+}
+
+pub(super) fn diff_end(report: &diff::Report) -> Value {
+    let mut fields = object(json!({
+        "snapshot": report.snapshot,
+        "host": report.source.host,
+        "added": report.tally.added,
+        "removed": report.tally.removed,
+        "changed": report.tally.changed,
+        "corrupt": report.tally.corrupt,
+        "same": report.tally.same,
+        "content_compared": report.content_compared,
+        "bytes_read": report.bytes_read,
+        "freshness": report.freshness.to_string(),
+        "notes": report.notes,
+    }));
+    put_bytes(&mut fields, "source", &report.source.path);
+    let mut against = Map::new();
+    match &report.against {
+        diff::Against::Snapshot(number, source) => {
+            against.insert("snapshot".into(), (*number).into());
+            against.insert("host".into(), source.host.clone().into());
+            put_bytes(&mut against, "source", &source.path);
+        }
+        diff::Against::Directory(real) => put_bytes(&mut against, "directory", real.as_os_str().as_encoded_bytes()),
+    }
+    fields.insert("against".into(), against.into());
+    fields.into()
 }

@@ -6,25 +6,30 @@ mod incident;
 mod json;
 mod progress;
 mod runbook;
+mod stream;
 
 use std::ffi::OsString;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Parser;
+use clap::error::ErrorKind;
 
 use crate::clock::SystemClock;
 use crate::error::{Error, Result, shown_path};
 use crate::format::config::Parameters;
 use crate::fsys;
 use crate::host::Host;
-use crate::ops::{audit, backup, index, init, key, ls, receipt, restore, snapshots, status, verify};
+use crate::ops::select::Place;
+use crate::ops::{audit, backup, cat, diff, find, index, init, key, ls, receipt, restore, snapshots, status, verify};
+use crate::refusal::Family;
 use crate::vault::gate::Access;
-use args::{Args, Command, IncludedKey, IndexCommand, ReceiptCommand};
+use args::{Args, Command, FindKind, IncludedKey, IndexCommand, ReceiptCommand, Show};
 use progress::Watch;
+use stream::{Stream, closed};
 
 pub use runbook::TEXT as RUNBOOK;
 
@@ -46,12 +51,17 @@ pub fn main() -> ExitCode {
         Ok(exit) => ExitCode::from(exit),
         Err(error) => {
             let printed = if json { print(&json::error(&error)) } else { Ok(()) };
-            if !json || printed.is_err() {
+            if (!json || printed.is_err()) && !stdout_is_gone(&error) {
                 eprint!("{}", human::error(&error));
             }
             ExitCode::from(error.exit())
         }
     }
+}
+
+/// Returns whether whoever read the results has gone away, as `head` does; nobody has to be told.
+fn stdout_is_gone(error: &Error) -> bool {
+    matches!(error, Error::Environment { source, .. } if source.kind() == io::ErrorKind::BrokenPipe)
 }
 
 /// Returns the command line's definition, for completions and manual pages.
@@ -67,7 +77,12 @@ struct Session {
 
 impl Session {
     fn new(args: Args, interrupted: Arc<AtomicBool>) -> Result<Self> {
-        let watch = Watch::new(args.progress, args.json, interrupted);
+        // A bar between lines that are printed as they are found would tear them.
+        let streams =
+            matches!(args.command, Command::Ls { .. } | Command::Find(_) | Command::Cat { .. } | Command::Diff(_));
+        let torn = streams && (io::stdout().is_terminal() || !matches!(args.command, Command::Diff(_)));
+        let show = if torn && args.progress == Show::Auto { Show::None } else { args.progress };
+        let watch = Watch::new(show, args.json, interrupted);
         Ok(Self { host: Host::from_environment()?, args, watch })
     }
 
@@ -90,11 +105,18 @@ impl Session {
                 Ok(exit)
             }
             Command::Ls { place } => self.ls(place),
+            Command::Find(options) => self.find(options),
+            Command::Cat { place } => self.cat(place),
+            Command::Diff(options) => self.diff(options),
             Command::Verify(options) => self.verify(options),
             Command::Restore(options) => self.restore(options),
-            Command::Status => {
+            Command::Status { check } => {
                 let report = status::run(&self.access()?)?;
-                let exit = worst(&report.findings);
+                let unseen = *check && !report.attention.is_empty();
+                let exit = match worst(&report.findings) {
+                    0 if unseen => Family::Policy.exit(),
+                    worst => worst,
+                };
                 self.show(json::status(&report), || human::status(&report))?;
                 Ok(exit)
             }
@@ -179,36 +201,87 @@ impl Session {
         Ok((access, Some(report)))
     }
 
-    fn ls(&self, place: &crate::ops::select::Place) -> Result<u8> {
-        let mut out = BufWriter::new(io::stdout().lock());
-        let closed = |error: io::Error| Error::environment("print", error);
-        let mut first = true;
-        if self.args.json {
-            out.write_all(json::LS_BEGIN.as_bytes()).map_err(closed)?;
-        }
+    fn ls(&self, place: &Place) -> Result<u8> {
+        let mut stream = Stream::new(self.args.json, "devvault.ls/1", "entries");
         let report = ls::run(&self.access()?, place, &self.watch, |entry| {
-            let line =
-                if self.args.json { json::ls_entry(entry, std::mem::take(&mut first)) } else { human::ls_entry(entry) };
-            out.write_all(line.as_bytes()).map_err(closed)
+            stream.item(|| json::entry(entry), || human::ls_entry(entry))
         });
-        let report = match report {
-            // A document that has begun must still end as one.
-            Err(error) if self.args.json && !first => {
-                out.write_all(json::ls_broken(&error).as_bytes()).and_then(|()| out.flush()).map_err(closed)?;
-                return Ok(error.exit());
-            }
-            Err(error) if self.args.json => {
-                // Nothing has reached the output yet.
-                drop(out.into_parts());
-                return Err(error);
-            }
-            other => other?,
-        };
-        if self.args.json {
-            out.write_all(json::ls_end(&report).as_bytes()).map_err(closed)?;
+        match report {
+            Ok(report) => stream.end(|| json::ls_end(&report), String::new).map(|()| 0),
+            Err(error) => stream.broken(error),
         }
+    }
+
+    fn find(&self, options: &args::Find) -> Result<u8> {
+        let (places, patterns) = find::Options::split_words(&options.words);
+        for pattern in &patterns {
+            if let Err(reason) = find::check_pattern(pattern) {
+                usage(ErrorKind::ValueValidation, &reason);
+            }
+        }
+        let kind = |kind: &FindKind| match kind {
+            FindKind::File => "file".to_owned(),
+            FindKind::Directory => "directory".to_owned(),
+            FindKind::Symlink => "symlink".to_owned(),
+        };
+        let chosen = find::Options {
+            patterns,
+            ignore_case: options.ignore_case,
+            newest: options.newest,
+            changed: options.changed,
+            kinds: options.kind.iter().map(kind).collect(),
+            sizes: options.size.clone(),
+        };
+        let mut stream = Stream::new(self.args.json, "devvault.find/1", "matches");
+        let mut source = None;
+        let report = find::run(&self.access()?, &places, &chosen, &self.watch, |version| {
+            let is_new = source.as_ref() != Some(version.source);
+            let text = || {
+                let head = if is_new { human::find_source(version.source) } else { String::new() };
+                head + &human::version(version)
+            };
+            stream.item(|| json::version(version), text)?;
+            if is_new {
+                source = Some(version.source.clone());
+            }
+            Ok(())
+        });
+        match report {
+            Ok(report) => {
+                stream.end(|| json::find_end(&report), || human::find_end(&report))?;
+                Ok(worst(&report.findings))
+            }
+            Err(error) => stream.broken(error),
+        }
+    }
+
+    fn cat(&self, place: &Place) -> Result<u8> {
+        if self.args.json {
+            usage(ErrorKind::ArgumentConflict, "`cat` prints the content itself: --json has no place there");
+        }
+        let mut out = io::stdout().lock();
+        let report = cat::run(&self.access()?, place, &self.watch, |piece| out.write_all(piece).map_err(closed))?;
         out.flush().map_err(closed)?;
+        // The content alone stands on stdout.
+        eprint!("{}", human::cat(&report));
         Ok(0)
+    }
+
+    fn diff(&self, options: &args::Diff) -> Result<u8> {
+        let access = self.access()?;
+        let chosen = diff::Options { quick: options.quick, content_only: options.content_only };
+        let mut stream = Stream::new(self.args.json, "devvault.diff/1", "differences");
+        let report = diff::run(&access, &options.left, &options.right, chosen, &self.watch, &mut |difference| {
+            stream.item(|| json::difference(difference), || human::difference(difference))
+        });
+        self.watch.end();
+        match report {
+            Ok(report) => {
+                let text = || human::diff_end(&report, &self.words(&access.vault));
+                stream.end(|| json::diff_end(&report), text).map(|()| 0)
+            }
+            Err(error) => stream.broken(error),
+        }
     }
 
     fn verify(&self, options: &args::Verify) -> Result<u8> {
@@ -242,8 +315,12 @@ impl Session {
     fn restore(&self, options: &args::Restore) -> Result<u8> {
         let mut access = self.access()?;
         access.expect_head = options.expect_head;
-        let chosen = restore::Options { from_medium: options.from_medium };
-        let report = restore::run(&access, &options.place, &options.destination, chosen, &self.watch);
+        let chosen = restore::Options {
+            from_medium: options.from_medium,
+            include: options.include.clone(),
+            exclude: options.exclude.clone(),
+        };
+        let report = restore::run(&access, &options.place, &options.destination, &chosen, &self.watch);
         self.watch.end();
         let report = report?;
         self.done(json::restore(&report), || human::restore(&report))
@@ -303,6 +380,11 @@ impl Session {
 fn program() -> String {
     let program = std::env::args_os().next().unwrap_or_else(|| OsString::from("devvault"));
     quoted(&program.to_string_lossy())
+}
+
+/// Ends the program as it ends where the command line cannot be understood.
+fn usage(kind: ErrorKind, message: &str) -> ! {
+    command().error(kind, message).exit()
 }
 
 /// Returns the exit status that findings mean: that of the lowest family, 0 where there is none.

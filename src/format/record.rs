@@ -116,6 +116,16 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// Returns what these hold beyond others, which are part of them.
+    pub fn minus(&self, part: &Self) -> Self {
+        Self {
+            bytes: self.bytes.saturating_sub(part.bytes),
+            directories: self.directories.saturating_sub(part.directories),
+            files: self.files.saturating_sub(part.files),
+            symlinks: self.symlinks.saturating_sub(part.symlinks),
+        }
+    }
+
     /// Returns the number of entries.
     pub fn entries(&self) -> u64 {
         self.directories + self.files + self.symlinks

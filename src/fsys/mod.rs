@@ -19,6 +19,7 @@ pub use windows::{
     sync_filesystem, write_ahead, write_private,
 };
 
+pub mod ahead;
 pub mod replace;
 pub mod walk;
 

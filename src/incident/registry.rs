@@ -127,6 +127,7 @@ pub fn opens(code: Code) -> bool {
         Code::WitnessMissing,
         Code::JournalBroken,
         Code::EvidenceDamaged,
+        Code::ReceiptForged,
     ];
     leaves_evidence(code) && !harmless.contains(&code)
 }

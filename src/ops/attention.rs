@@ -52,7 +52,8 @@ fn push(all: &mut Vec<Attention>, kind: &'static str, text: String) {
 fn incidents(known: &Known<'_>, all: &mut Vec<Attention>) {
     for incident in registry::replay(known.entries) {
         let here = incident.place == known.place && incident.vault.is_none_or(|vault| vault == known.vault);
-        let elsewhere = if here { String::new() } else { format!(" (about {})", crate::path::shown(incident.place.as_bytes())) };
+        let elsewhere =
+            if here { String::new() } else { format!(" (about {})", crate::path::shown(incident.place.as_bytes())) };
         if incident.closed.is_none() {
             let text = format!(
                 "incident {} is open since {}{elsewhere}: devvault incident show {}",
@@ -113,14 +114,19 @@ fn orphans(known: &Known<'_>, all: &mut Vec<Attention>) {
         push(all, "temporary", format!("a test of the medium left {} file(s)", orphans.temporary.len()));
     }
     if orphans.stale_lock.is_some() {
-        push(all, "lock", "lock.holder is stale: a writer ended without cleaning up; the next backup replaces it".into());
+        push(
+            all,
+            "lock",
+            "lock.holder is stale: a writer ended without cleaning up; the next backup replaces it".into(),
+        );
     }
 }
 
 fn ages(known: &Known<'_>, all: &mut Vec<Attention>) {
     let own = |entry: &&Entry| entry.vault == Some(known.vault) && entry.place.as_deref() == Some(known.place);
     let days = |time: Time| known.now.seconds.saturating_sub(time.seconds) / 86_400;
-    let verified = known.entries.iter().rev().filter(own).find(|entry| proves_everything(entry)).map(|entry| entry.time);
+    let verified =
+        known.entries.iter().rev().filter(own).find(|entry| proves_everything(entry)).map(|entry| entry.time);
     let limit = known.settings.verify_days.unwrap_or(VERIFY_DAYS);
     match verified {
         None => push(all, "unverified", "this host never verified the whole vault here: devvault verify".into()),
@@ -142,6 +148,8 @@ fn ages(known: &Known<'_>, all: &mut Vec<Attention>) {
 /// Returns whether a verification found nothing and everything was read, in one run or over the last days.
 fn proves_everything(entry: &Entry) -> bool {
     let everything = registry::is_full_verification(entry)
-        || entry.act == "verify" && entry.data.get("everything_recently") == Some(&serde_json::Value::Bool(true));
+        || entry.act == "verify"
+            && entry.text("level") == "sample"
+            && ["whole", "everything_recently"].iter().all(|name| entry.data.get(*name) == Some(&true.into()));
     everything && entry.text("verdict") == "valid"
 }

@@ -67,6 +67,8 @@ pub struct Report {
     pub shared_devices: Vec<String>,
     /// What lies in the vault and belongs to no snapshot.
     pub orphans: Orphans,
+    /// When this was looked at.
+    pub now: Time,
     /// What a person has to see to.
     pub attention: Vec<Attention>,
     /// What is wrong with records, footers and this host's witness; content was not read.
@@ -160,6 +162,7 @@ fn look(access: &Access) -> Result<Report> {
         key: vault.key.path.clone(),
         sources,
         orphans,
+        now: access.clock.now(),
         attention,
         findings,
         notes,

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -325,7 +326,7 @@ impl Reader {
         Entries {
             reader: Arc::clone(self),
             pool,
-            lists: relevant(lists, within),
+            lists: &lists[relevant(lists, within)],
             within: within.clone(),
             naming: VecDeque::new(),
             groups: VecDeque::new(),
@@ -352,11 +353,11 @@ impl Reader {
     }
 }
 
-/// Returns the parts that may hold entries at or below a path: parts ascend, each reaching to the next one's first.
-fn relevant<'a>(parts: &'a [PartRef], within: &EntryPath) -> &'a [PartRef] {
+/// Returns which parts may hold entries at or below a path: parts ascend, each reaching to the next one's first.
+pub fn relevant(parts: &[PartRef], within: &EntryPath) -> Range<usize> {
     let start = parts.partition_point(|part| part.first <= *within).saturating_sub(1);
     let beyond = parts[start..].iter().skip(1).position(|part| part.first > *within && !part.first.is_within(within));
-    &parts[start..beyond.map_or(parts.len(), |count| start + 1 + count)]
+    start..beyond.map_or(parts.len(), |count| start + 1 + count)
 }
 
 /// Entries that follow each other, in path order.
@@ -381,7 +382,7 @@ const GROUP_BYTES_MAX: u64 = 4 << 20;
 fn groups(list: Digest, segments: &[PartRef], within: &EntryPath) -> VecDeque<Group> {
     let mut groups: VecDeque<Group> = VecDeque::new();
     let mut bytes = u64::MAX;
-    let wanted = relevant(segments, within);
+    let wanted = &segments[relevant(segments, within)];
     for segment in wanted {
         bytes = bytes.saturating_add(u64::from(segment.object.length()));
         if bytes > GROUP_BYTES_MAX {

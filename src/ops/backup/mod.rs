@@ -20,6 +20,7 @@ use self::prior::Prior;
 use self::source::Source;
 use self::take::{Problems, Taker};
 use super::audit::{self, Told};
+use super::rules::Rules;
 use crate::clock::Time;
 use crate::crypto::{Digest, Id};
 use crate::error::{Error, Result, refuse, shown_path};
@@ -104,12 +105,12 @@ impl Report {
     }
 }
 
-/// Checks a pattern of [`Options::exclude`] or [`Options::may_change`].
+/// Checks a pattern of [`Options::exclude`], [`Options::may_change`], or of the options of a restore.
 ///
 /// # Errors
 /// It is no valid pattern in gitignore syntax.
 pub fn check_pattern(pattern: &str) -> Result<()> {
-    file::patterns(&[pattern.to_owned()]).map(|_| ())
+    Rules::given(&[pattern.to_owned()]).map(|_| ())
 }
 
 /// Checks that a source could be backed up, as far as that needs no vault.

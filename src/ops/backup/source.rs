@@ -5,33 +5,27 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread::JoinHandle;
-
-use crossbeam_channel::{Receiver, bounded};
-use ignore::gitignore::Gitignore;
 
 use super::Options;
-use super::file;
 use super::queue::Queue;
 use super::take::Taker;
 use crate::error::{Error, Result, refuse, shown_path};
+use crate::fsys::ahead::WalkAhead;
 use crate::fsys::walk::{Decision, Event, walk};
 use crate::fsys::{Dir, ObjectId, ObjectKind, Stat};
 use crate::host::Host;
+use crate::ops::rules::Rules;
 use crate::path::EntryPath;
 use crate::pool::Pool;
 use crate::progress::Progress;
 use crate::refusal::{Code, Refusal};
 use crate::vault::gate::{Access, Vault};
 
-/// How many events the walk sends at once.
-const WALK_BATCH: usize = 64;
-
 /// The directory that is backed up.
 pub(super) struct Source {
     pub(super) path: PathBuf,
-    exclude: Gitignore,
-    may_change: Gitignore,
+    exclude: Rules,
+    may_change: Rules,
 }
 
 impl Source {
@@ -45,7 +39,7 @@ impl Source {
         if !fs::metadata(&real).map_err(missing)?.is_dir() {
             return refuse(Code::SourceMissing, format!("{} is not a directory", shown_path(path)));
         }
-        let (exclude, may_change) = (file::patterns(&options.exclude)?, file::patterns(&options.may_change)?);
+        let (exclude, may_change) = (Rules::given(&options.exclude)?, Rules::given(&options.may_change)?);
         Ok(Self { exclude, may_change, path: real })
     }
 
@@ -95,7 +89,7 @@ impl Source {
         pool: &Pool,
         taker: &mut Taker<'_>,
     ) -> Result<Option<bool>> {
-        let rules = Arc::new(Rules::new(self, access, vault));
+        let rules = Arc::new(Guide::new(self, access, vault));
         let deciding = Arc::clone(&rules);
         let mut walk = WalkAhead::start(self.open_root()?, move |path, stat| deciding.decide(path, stat));
         let mut queue = Queue::new(pool);
@@ -129,7 +123,7 @@ impl Source {
         Ok(Some(self.look_again(&rules, taker.progress)?.is_same(&look)))
     }
 
-    fn take_event(&self, event: Event, rules: &Rules, queue: &mut Queue<'_>, taker: &mut Taker<'_>) -> Result<()> {
+    fn take_event(&self, event: Event, rules: &Guide, queue: &mut Queue<'_>, taker: &mut Taker<'_>) -> Result<()> {
         match event {
             Event::Found(found) => {
                 if let Some(reason) = rules.overlap(&found.stat) {
@@ -147,7 +141,7 @@ impl Source {
     }
 
     /// Walks the source once more, reading no content.
-    fn look_again(&self, rules: &Rules, progress: &dyn Progress) -> Result<Look> {
+    fn look_again(&self, rules: &Guide, progress: &dyn Progress) -> Result<Look> {
         let mut look = Look::default();
         let decide = |path: &EntryPath, stat: &Stat| rules.judge(path, stat).1;
         let mut interrupted = false;
@@ -196,57 +190,6 @@ impl Look {
     }
 }
 
-/// A walk on a thread of its own. It has ended well only where [`finish`](Self::finish) says so.
-struct WalkAhead {
-    events: Option<Receiver<Vec<Event>>>,
-    thread: Option<JoinHandle<std::io::Result<()>>>,
-}
-
-impl WalkAhead {
-    fn start(root: Dir, decide: impl FnMut(&EntryPath, &Stat) -> Decision + Send + 'static) -> Self {
-        let (sender, events) = bounded(4);
-        let thread = std::thread::spawn(move || {
-            let mut batch = Vec::with_capacity(WALK_BATCH);
-            let walked = walk(root, decide, |event| {
-                batch.push(event);
-                if batch.len() == WALK_BATCH
-                    && sender.send(std::mem::replace(&mut batch, Vec::with_capacity(WALK_BATCH))).is_err()
-                {
-                    return ControlFlow::Break(());
-                }
-                ControlFlow::Continue(())
-            });
-            // Whoever does not receive it has ended the walk.
-            let _ = sender.send(batch);
-            walked
-        });
-        Self { events: Some(events), thread: Some(thread) }
-    }
-
-    fn next(&self) -> Option<Vec<Event>> {
-        self.events.as_ref()?.recv().ok()
-    }
-
-    /// Waits for the end of the walk; a panic in it goes on here, so that a part of a tree never passes for all of it.
-    fn finish(&mut self) -> std::io::Result<()> {
-        self.events = None;
-        match self.thread.take().map(JoinHandle::join) {
-            Some(Ok(walked)) => walked,
-            Some(Err(panic)) => std::panic::resume_unwind(panic),
-            None => Ok(()),
-        }
-    }
-}
-
-impl Drop for WalkAhead {
-    fn drop(&mut self) {
-        self.events = None;
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
 /// Why an object is left out.
 enum Reason {
     None,
@@ -257,15 +200,15 @@ enum Reason {
 }
 
 /// What is left out of a source, and why.
-struct Rules {
-    exclude: Gitignore,
+struct Guide {
+    exclude: Rules,
     vault: Option<ObjectId>,
     own: Vec<ObjectId>,
     excluded: AtomicU64,
     seen: std::sync::Mutex<Vec<EntryPath>>,
 }
 
-impl Rules {
+impl Guide {
     fn new(source: &Source, access: &Access, vault: &Vault) -> Self {
         let id = |path: &Path| Dir::open(path).and_then(|dir| dir.stat()).ok().map(|stat| stat.id);
         let mut own: Vec<ObjectId> = access.host.own_directories().into_iter().filter_map(id).collect();
@@ -299,7 +242,7 @@ impl Rules {
         if self.own.contains(&stat.id) {
             return (Reason::Own, Decision::Skip);
         }
-        if file::matches(&self.exclude, path, stat.kind == ObjectKind::Directory) {
+        if self.exclude.matches(path, stat.kind == ObjectKind::Directory) {
             return (Reason::Excluded, Decision::Skip);
         }
         (Reason::None, Decision::Take)
@@ -314,25 +257,5 @@ impl Rules {
         seen.sort();
         seen.dedup();
         seen
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_walk_that_breaks_off_never_passes_for_a_whole_one() {
-        let root = tempfile::tempdir().expect("a directory");
-        fs::write(root.path().join("a"), b"").expect("writable");
-        fs::write(root.path().join("b"), b"").expect("writable");
-        let decide = |path: &EntryPath, _: &Stat| {
-            assert!(path.name() != b"b", "on purpose");
-            Decision::Take
-        };
-        let mut walk = WalkAhead::start(Dir::open(root.path()).expect("readable"), decide);
-        while walk.next().is_some() {}
-        let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| walk.finish()));
-        assert!(ended.is_err());
     }
 }

@@ -3,8 +3,6 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use ignore::gitignore::Gitignore;
-
 use super::Report;
 use super::file::{self, Read};
 use super::prior::Prior;
@@ -16,6 +14,7 @@ use crate::format::pack::BlockKind;
 use crate::fsys::ObjectKind;
 use crate::fsys::walk::Found;
 use crate::limits;
+use crate::ops::rules::Rules;
 use crate::path::EntryPath;
 use crate::progress::Progress;
 use crate::refusal::{Code, Refusal};
@@ -132,7 +131,7 @@ impl Taker<'_> {
         }
     }
 
-    pub(super) fn take_results(&mut self, results: Results, may_change: &Gitignore) -> Result<()> {
+    pub(super) fn take_results(&mut self, results: Results, may_change: &Rules) -> Result<()> {
         let Results { items, data } = results;
         for item in items {
             match item {
@@ -145,7 +144,7 @@ impl Taker<'_> {
         Ok(())
     }
 
-    fn take_read(&mut self, path: EntryPath, read: Read, data: &[u8], may_change: &Gitignore) -> Result<()> {
+    fn take_read(&mut self, path: EntryPath, read: Read, data: &[u8], may_change: &Rules) -> Result<()> {
         match read {
             Read::Whole(whole) => {
                 for (chunk, range) in &whole.chunks {
@@ -163,9 +162,9 @@ impl Taker<'_> {
         }
     }
 
-    fn file_problem(&mut self, path: EntryPath, read: Read, may_change: &Gitignore) {
+    fn file_problem(&mut self, path: EntryPath, read: Read, may_change: &Rules) {
         match read {
-            Read::Changing(_) if file::matches(may_change, &path, false) => self.problems.left_out.push(path),
+            Read::Changing(_) if may_change.matches(&path, false) => self.problems.left_out.push(path),
             Read::Changing(reason) => self.problems.changing.push((path, reason)),
             Read::Failed(reason) => self.problems.unreadable.push((path, reason)),
             Read::Whole(_) | Read::Gone => {}
@@ -173,7 +172,7 @@ impl Taker<'_> {
     }
 
     /// Reads a large file as a stream; its chunks go into the draft as they come.
-    fn take_large(&mut self, found: &Found, may_change: &Gitignore) -> Result<()> {
+    fn take_large(&mut self, found: &Found, may_change: &Rules) -> Result<()> {
         let (draft, progress) = (&mut *self.draft, self.progress);
         let mut advanced = 0;
         let read = file::read_large(found, self.sizes, &*self.clock, |chunk, bytes| {

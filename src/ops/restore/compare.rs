@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 
-use super::Options;
 use crate::crypto::Digest;
 use crate::error::{Error, Result};
 use crate::format::entry::{ChunkRef, Entry, Kind};
@@ -33,7 +32,7 @@ struct Check {
 pub(super) struct Comparer<'a> {
     reader: &'a Arc<Reader>,
     pool: &'a Pool,
-    options: Options,
+    from_medium: bool,
     progress: &'a dyn Progress,
     differences: BTreeMap<EntryPath, String>,
     open: Vec<Check>,
@@ -48,11 +47,11 @@ type Compared = (u64, u64, Vec<(EntryPath, String)>);
 const DIFFERENCES_MAX: usize = 1_000;
 
 impl<'a> Comparer<'a> {
-    pub(super) fn new(reader: &'a Arc<Reader>, pool: &'a Pool, options: Options, progress: &'a dyn Progress) -> Self {
+    pub(super) fn new(reader: &'a Arc<Reader>, pool: &'a Pool, from_medium: bool, progress: &'a dyn Progress) -> Self {
         Self {
             reader,
             pool,
-            options,
+            from_medium,
             progress,
             differences: BTreeMap::new(),
             open: Vec::new(),
@@ -147,7 +146,7 @@ impl<'a> Comparer<'a> {
     fn flush(&mut self) {
         let checks = std::mem::take(&mut self.open);
         self.bytes = 0;
-        let from_medium = self.options.from_medium;
+        let from_medium = self.from_medium;
         self.under_way.push_back(self.pool.spawn(move || {
             let mut buffer = Vec::new();
             let (mut bytes, mut differences) = (0, Vec::new());

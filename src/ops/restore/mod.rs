@@ -4,23 +4,27 @@
 //! with the authenticated listing, and made durable, before one rename puts it in place. Until then the destination is
 //! untouched; on failure the staging directory stays as evidence and is named.
 
+mod choice;
 mod compare;
 mod target;
 mod tree;
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+use self::choice::Choice;
 use self::compare::Comparer;
 use self::target::{Staging, Target, unfit_name};
 use self::tree::TreeWriter;
 use super::audit::{self, Told};
+use super::reading::{check_counts, count};
 use super::select::{self, Place as Selection};
-use crate::crypto::Id;
+use crate::crypto::{Digest, Id};
 use crate::error::{Error, Result, refuse, shown_path};
-use crate::format::entry::{ChunkRef, Entry, Kind};
+use crate::format::entry::{ChunkRef, Entry};
 use crate::format::record::{Counts, Snapshot};
 use crate::fsys::walk::{Decision, walk};
 use crate::incident::journal::bounded;
@@ -36,10 +40,14 @@ use crate::vault::witness::Freshness;
 use crate::vault::{Finding, layout, read_error};
 
 /// What the caller may choose.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Options {
     /// Drop restored files from memory before they are read back, so that the comparison reads the medium.
     pub from_medium: bool,
+    /// Patterns in gitignore syntax, relative to what is restored, of what is restored; everything where there is none.
+    pub include: Vec<String>,
+    /// Patterns of what is not restored, with all that lies below it; these go before the others.
+    pub exclude: Vec<String>,
 }
 
 /// What `restore` did.
@@ -55,6 +63,12 @@ pub struct Report {
     pub destination: PathBuf,
     /// How much was restored.
     pub counts: Counts,
+    /// How much of that part was not restored, because patterns did not choose it.
+    pub not_chosen: Counts,
+    /// Whether less than the whole snapshot was restored; then nothing is said of the rest of it.
+    pub partial: bool,
+    /// Packs that the snapshot relies on and that are missing or not vouched for; nothing that was restored needs them.
+    pub damage_elsewhere: Vec<String>,
     /// How the chain stands to what this host has seen.
     pub freshness: Freshness,
     /// Whether what was written was read back and compared; always true in a report.
@@ -97,7 +111,7 @@ pub fn run(
     access: &Access,
     selection: &Selection,
     destination: &Path,
-    options: Options,
+    options: &Options,
     progress: &dyn Progress,
 ) -> Result<Report> {
     audit::watch(access, "restore", || put_back(access, selection, destination, options, progress))
@@ -107,11 +121,12 @@ fn put_back(
     access: &Access,
     selection: &Selection,
     destination: &Path,
-    options: Options,
+    options: &Options,
     progress: &dyn Progress,
 ) -> Result<Report> {
     let begun = Instant::now();
     progress.phase(Phase::Opening, None, None);
+    let choice = Choice::new(&options.include, &options.exclude)?;
     let mut vault = gate::open(access)?;
     let _lock = gate::read_lock(&*vault.store)?;
     let (number, snapshot) = select::select(&vault, &selection.snapshot)?;
@@ -122,9 +137,10 @@ fn put_back(
     let index = &reader.catalog().index;
     notes.extend(index.ignored.iter().map(|reason| format!("the index was not used completely: {reason}")));
     let indexed = index.packs_indexed > 0;
-    let look =
-        |reader: &Arc<Reader>| Part { reader, pool: &pool, snapshot, selection: &selection.path }.preflight(&target);
-    let counts = match look(&reader) {
+    let look = |reader: &Arc<Reader>| {
+        Part { reader, pool: &pool, snapshot, selection: &selection.path, choice: &choice }.preflight(&target)
+    };
+    let (counts, all) = match look(&reader) {
         Err(error) if indexed && error.code().is_some_and(|code| code.family() == Family::SnapshotIntegrity) => {
             // The index may be what is wrong: the packs themselves decide.
             reader = Arc::new(open_reader(&vault, UseIndex::No)?);
@@ -134,7 +150,9 @@ fn put_back(
         }
         other => other?,
     };
-    let part = Part { reader: &reader, pool: &pool, snapshot, selection: &selection.path };
+    let part = Part { reader: &reader, pool: &pool, snapshot, selection: &selection.path, choice: &choice };
+    let partial = !selection.path.is_root() || all != counts;
+    let damage_elsewhere = if partial { not_vouched_for(&reader, snapshot) } else { Vec::new() };
     let left_out = snapshot.left_out.iter().filter(|path| path.is_within(&selection.path)).cloned().collect();
 
     let staging = target.stage()?;
@@ -174,7 +192,7 @@ fn put_back(
         );
     }
     if !vault.chain.findings.is_empty() {
-        notes.push("the chain has findings elsewhere; this snapshot authenticates and was restored completely; run `devvault verify`".into());
+        notes.push("the chain has findings elsewhere; this snapshot authenticates, and all that was to be restored was; run `devvault verify`".into());
     }
     let vault_id = vault.config.vault;
     let path = selection.path.clone();
@@ -186,6 +204,9 @@ fn put_back(
         path,
         destination: target.path.clone(),
         counts,
+        not_chosen: all.minus(&counts),
+        partial,
+        damage_elsewhere,
         freshness: vault.freshness,
         verified: true,
         compared_from: if options.from_medium { "medium" } else { "page cache" },
@@ -204,17 +225,50 @@ fn open_reader(vault: &Vault, use_index: UseIndex) -> Result<Reader> {
     Ok(Reader::new(Arc::clone(&vault.store), Arc::clone(&vault.macs), Arc::new(catalog)))
 }
 
+/// Returns the packs that a snapshot relies on and that are not there, or whose footers are not authentic.
+fn not_vouched_for(reader: &Reader, snapshot: &Snapshot) -> Vec<String> {
+    let known: BTreeSet<(Digest, u64)> = reader.catalog().packs().iter().map(|pack| (pack.name, pack.length)).collect();
+    let packs = match reader.packs(snapshot) {
+        Ok(packs) => packs,
+        // What is wrong with the list of packs is a damage elsewhere too.
+        Err(finding) => return vec![finding.subject],
+    };
+    let missing = packs.iter().filter(|pack| !known.contains(&(pack.0, pack.1)));
+    missing.map(|pack| layout::pack_path(&pack.0)).collect()
+}
+
 /// A part of a snapshot.
 struct Part<'a> {
     reader: &'a Arc<Reader>,
     pool: &'a Pool,
     snapshot: &'a Snapshot,
     selection: &'a EntryPath,
+    choice: &'a Choice,
+}
+
+/// What a part holds, chosen or not.
+struct Looked {
+    all: Counts,
+    nothing_chosen: bool,
 }
 
 impl Part<'_> {
-    /// Hands on every entry of the part in path order, each with its path below the destination.
-    fn each(&self, mut take: impl FnMut(Entry) -> Result<()>) -> Result<()> {
+    /// Hands on every entry that is chosen in path order, each with its path below the destination.
+    fn each(&self, mut take: impl FnMut(Entry) -> Result<()>) -> Result<Looked> {
+        let mut chooser = self.choice.begin();
+        let mut all = Counts::default();
+        self.each_of_all(|entry| {
+            count(&mut all, &entry);
+            if self.choice.is_everything() {
+                return take(entry);
+            }
+            let path = entry.path.clone();
+            chooser.take(entry, &path).into_iter().try_for_each(&mut take)
+        })?;
+        Ok(Looked { all, nothing_chosen: !self.choice.is_everything() && chooser.chosen == 0 })
+    }
+
+    fn each_of_all(&self, mut take: impl FnMut(Entry) -> Result<()>) -> Result<()> {
         let mut single = None;
         for batch in self.reader.entries_within(self.pool, &self.snapshot.lists, self.selection) {
             for entry in batch?.entries {
@@ -224,7 +278,7 @@ impl Part<'_> {
                 }
                 let path = match single {
                     Some(true) => EntryPath::root().join(self.selection.name()),
-                    _ => EntryPath::parse(below(&entry.path, self.selection)),
+                    _ => EntryPath::parse(entry.path.below(self.selection)),
                 };
                 let path = path
                     .map_err(|error| Error::from(Finding::new(Code::ListingUnsafe, entry.path.to_string(), error)))?;
@@ -236,36 +290,35 @@ impl Part<'_> {
 
     /// Refuses before the first byte what could not be completed: content that is missing, names that the target
     /// cannot hold, too little room.
-    fn preflight(&self, target: &Target) -> Result<Counts> {
+    fn preflight(&self, target: &Target) -> Result<(Counts, Counts)> {
         let mut counts = Counts::default();
         let mut unfit: Vec<(EntryPath, String)> = Vec::new();
         let mut missing: Option<(ChunkRef, Vec<EntryPath>)> = None;
-        self.each(|entry| {
+        let looked = self.each(|entry| {
             if let Some(reason) = unfit_name(entry.path.name()) {
                 unfit.push((entry.path.clone(), reason));
             }
-            match &entry.kind {
-                Kind::Directory => counts.directories += 1,
-                Kind::Symlink(_) => counts.symlinks += 1,
-                Kind::File(file) => {
-                    counts.files += 1;
-                    counts.bytes = counts.bytes.saturating_add(file.size);
-                    for chunk in self.reader.chunks(file)? {
-                        if !self.reader.catalog().holds(chunk) {
-                            missing.get_or_insert_with(|| (chunk, Vec::new())).1.push(entry.path.clone());
-                            break;
-                        }
+            count(&mut counts, &entry);
+            if let Some(file) = entry.file() {
+                for chunk in self.reader.chunks(file)? {
+                    if !self.reader.catalog().holds(chunk) {
+                        missing.get_or_insert_with(|| (chunk, Vec::new())).1.push(entry.path.clone());
+                        break;
                     }
                 }
             }
             Ok(())
         })?;
-        if counts.entries() == 0 {
+        if looked.all.entries() == 0 {
             return refuse(Code::SelectionEmpty, format!("the snapshot holds no {}", self.selection));
         }
-        if self.selection.is_root() && counts != self.snapshot.counts {
-            let detail = format!("its entries are {counts:?}, its manifest says {:?}", self.snapshot.counts);
-            return Err(Finding::new(Code::ListingUnsafe, "the snapshot", detail).into());
+        if self.selection.is_root() {
+            check_counts(&looked.all, &self.snapshot.counts)?;
+        }
+        if looked.nothing_chosen {
+            return Err(Refusal::new(Code::SelectionEmpty, "the snapshot holds nothing that the patterns choose")
+                .next("look what it holds: `devvault find SNAP PATTERN`")
+                .into());
         }
         if let Some((chunk, paths)) = missing {
             let message = format!("content of {} file(s) is missing from the vault", paths.len());
@@ -293,7 +346,7 @@ impl Part<'_> {
                 format!("{} has {available} bytes free, about {needed} are needed", shown_path(&target.parent_path));
             return refuse(Code::DestinationSpace, message);
         }
-        Ok(counts)
+        Ok((counts, looked.all))
     }
 
     /// Writes everything: directories and files first, then links, metadata of directories last.
@@ -309,7 +362,7 @@ impl Part<'_> {
         &self,
         target: &Target,
         staging: &Staging,
-        options: Options,
+        options: &Options,
         counts: Counts,
         progress: &dyn Progress,
     ) -> Result<()> {
@@ -333,29 +386,11 @@ impl Part<'_> {
                 |event| if sender.send(event).is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) },
             )
         });
-        let mut comparer = Comparer::new(self.reader, self.pool, options, progress);
-        let compared = self.each(|entry| comparer.take(entry, &events)).and_then(|()| comparer.finish(&events));
+        let mut comparer = Comparer::new(self.reader, self.pool, options.from_medium, progress);
+        let compared = self.each(|entry| comparer.take(entry, &events)).and_then(|_| comparer.finish(&events));
         drop(events);
         let walked = walker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         compared?;
         walked.map_err(|error| Error::environment(format!("walk {}", shown_path(&staging.path)), error))
-    }
-}
-
-fn below<'a>(path: &'a EntryPath, selection: &EntryPath) -> &'a [u8] {
-    let rest = &path.as_bytes()[selection.as_bytes().len()..];
-    rest.strip_prefix(b"/").unwrap_or(rest)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_below_a_selection_lose_its_prefix() {
-        let path = |text: &str| EntryPath::parse(text.as_bytes()).expect("valid");
-        assert_eq!(below(&path("a/b/c"), &path("a/b")), b"c");
-        assert_eq!(below(&path("a"), &path("a")), b"");
-        assert_eq!(below(&path("a/b"), &EntryPath::root()), b"a/b");
     }
 }

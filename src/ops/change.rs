@@ -1,0 +1,151 @@
+//! What can differ between two states of one path, whether a listing or a file system tells of them.
+
+use crate::clock::Time;
+use crate::format::entry::{Entry, Kind};
+use crate::fsys::{self, Stat};
+
+/// Something in which two states of a path differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Aspect {
+    /// What it is; nothing else is compared then.
+    Kind,
+    /// The bytes of a file.
+    Content,
+    /// Where a symbolic link leads.
+    Target,
+    /// Permission bits.
+    Mode,
+    /// When its content was last modified.
+    Mtime,
+}
+
+impl Aspect {
+    /// Returns the aspect's name for people and for JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kind => "kind",
+            Self::Content => "content",
+            Self::Target => "target",
+            Self::Mode => "mode",
+            Self::Mtime => "mtime",
+        }
+    }
+
+    /// Returns whether this is about what the object holds rather than about what is noted of it.
+    pub fn is_content(self) -> bool {
+        matches!(self, Self::Kind | Self::Content | Self::Target)
+    }
+}
+
+/// One state of a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct State {
+    /// What it is, in one word.
+    pub kind: &'static str,
+    /// Length in bytes, of a regular file.
+    pub bytes: Option<u64>,
+    /// Permission bits, where they are known and mean anything.
+    pub mode: Option<u32>,
+    /// When its content was last modified.
+    pub mtime: Option<Time>,
+    /// The target, of a symbolic link.
+    pub target: Option<Vec<u8>>,
+}
+
+impl State {
+    /// Returns what an entry says.
+    pub fn of(entry: &Entry) -> Self {
+        let (kind, bytes, target) = match &entry.kind {
+            Kind::Directory => ("directory", None, None),
+            Kind::File(file) => ("file", Some(file.size), None),
+            Kind::Symlink(target) => ("symlink", None, Some(target.clone())),
+        };
+        Self { kind, bytes, mode: entry.mode, mtime: entry.mtime, target }
+    }
+
+    /// Returns what a file system says.
+    pub fn seen(stat: &Stat, target: &[u8]) -> Self {
+        use fsys::ObjectKind;
+        let kind = match stat.kind {
+            ObjectKind::Directory => "directory",
+            ObjectKind::File => "file",
+            ObjectKind::Symlink => "symlink",
+            other => other.name(),
+        };
+        let is_link = stat.kind == ObjectKind::Symlink;
+        Self {
+            kind,
+            bytes: (stat.kind == ObjectKind::File).then_some(stat.size),
+            // Permission bits of a link mean nothing anywhere that keeps them.
+            mode: if is_link { None } else { stat.mode },
+            mtime: Some(stat.mtime),
+            target: is_link.then(|| target.to_vec()),
+        }
+    }
+
+    /// Returns in what two states differ, ascending. Content is compared by length alone; who knows more adds it.
+    pub fn differs(&self, other: &Self) -> Vec<Aspect> {
+        if self.kind != other.kind {
+            return vec![Aspect::Kind];
+        }
+        let both =
+            |mine: Option<u32>, theirs: Option<u32>| mine.zip(theirs).is_some_and(|(mine, theirs)| mine != theirs);
+        let later = self.mtime.zip(other.mtime).is_some_and(|(mine, theirs)| !fsys::same_time(mine, theirs));
+        let found = [
+            (self.bytes != other.bytes, Aspect::Content),
+            (self.target != other.target, Aspect::Target),
+            (both(self.mode, other.mode), Aspect::Mode),
+            (later, Aspect::Mtime),
+        ];
+        found.into_iter().filter(|(differs, _)| *differs).map(|(_, aspect)| aspect).collect()
+    }
+}
+
+/// Returns in what two entries differ, ascending, where equal contents are cut alike and named alike.
+pub(super) fn between(before: &Entry, after: &Entry) -> Vec<Aspect> {
+    let mut aspects = State::of(before).differs(&State::of(after));
+    if let (Some(before), Some(after)) = (before.file(), after.file())
+        && before.size == after.size
+        && before.chunks != after.chunks
+    {
+        aspects.insert(0, Aspect::Content);
+    }
+    aspects
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::Digest;
+    use crate::format::entry::{ChunkRef, Chunks, FileContent};
+    use crate::path::EntryPath;
+
+    fn file(content: u8, size: u32, mode: u32, seconds: i64) -> Entry {
+        let chunks = Chunks::Direct(vec![ChunkRef(Digest([content; 32]), size)]);
+        let content = FileContent { size: size.into(), chunks, ctime: None, ino: None, racy: false };
+        Entry {
+            path: EntryPath::parse(b"f").expect("valid"),
+            kind: Kind::File(content),
+            mode: Some(mode),
+            mtime: Some(Time { seconds, nanos: 0 }),
+        }
+    }
+
+    #[test]
+    fn every_aspect_is_told_apart() {
+        let one = file(1, 3, 0o644, 5);
+        assert_eq!(between(&one, &one), []);
+        assert_eq!(between(&one, &file(2, 3, 0o644, 5)), [Aspect::Content]);
+        assert_eq!(between(&one, &file(2, 4, 0o644, 5)), [Aspect::Content]);
+        assert_eq!(between(&one, &file(1, 3, 0o600, 6)), [Aspect::Mode, Aspect::Mtime]);
+        let link = |target: &[u8]| Entry { kind: Kind::Symlink(target.to_vec()), mode: None, ..one.clone() };
+        assert_eq!(between(&one, &link(b"x")), [Aspect::Kind]);
+        assert_eq!(between(&link(b"y"), &link(b"x")), [Aspect::Target]);
+    }
+
+    #[test]
+    fn what_is_not_known_does_not_differ() {
+        let one = file(1, 3, 0o644, 5);
+        assert_eq!(between(&one, &Entry { mode: None, mtime: None, ..one.clone() }), []);
+    }
+}
