@@ -7,6 +7,7 @@
 
 mod backup;
 mod chain;
+mod excluding;
 mod faults;
 mod floors;
 mod format;

@@ -3,7 +3,7 @@
 use crate::clock::Time;
 use crate::crypto::Id;
 use crate::error::Result;
-use crate::format::record::{Counts, Head};
+use crate::format::record::{Counts, Exclusion, Head};
 use crate::path::EntryPath;
 use crate::vault::Finding;
 use crate::vault::gate::{self, Access};
@@ -22,6 +22,8 @@ pub struct Line {
     pub source: Vec<u8>,
     /// How much it holds.
     pub counts: Counts,
+    /// The rules that left something out of it, and those of the command.
+    pub exclusions: Vec<Exclusion>,
     /// Labels.
     pub tags: Vec<String>,
     /// Files that kept changing and were left out, as allowed.
@@ -58,6 +60,7 @@ pub fn run(access: &Access) -> Result<Report> {
         host: snapshot.host.name.clone(),
         source: snapshot.source.clone(),
         counts: snapshot.counts,
+        exclusions: snapshot.excluded.clone(),
         tags: snapshot.tags.clone(),
         left_out: snapshot.left_out.clone(),
     });
