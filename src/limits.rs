@@ -39,6 +39,8 @@ pub const SEGMENT_LIST_MAX: usize = 4_096;
 pub const MANIFEST_LISTS_MAX: usize = 1 << 18;
 /// Longest segment, segment list, chunk list or pack list, in bytes: it is stored as a chunk.
 pub const OBJECT_BYTES_MAX: u32 = CHUNK_BYTES_MAX;
+/// Most rules of exclusion that a manifest names; rules beyond are counted together.
+pub const MANIFEST_EXCLUSIONS_MAX: usize = 1 << 16;
 /// Most packs that a manifest names directly; more go through pack lists.
 pub const MANIFEST_PACKS_MAX: usize = 1_024;
 /// Most packs in one pack-list object.
@@ -62,6 +64,8 @@ pub const INDEX_BYTES_MAX: u64 = 4 << 30;
 /// How many index files may stand side by side before a writer merges them.
 pub const INDEX_FILES_MAX: usize = 8;
 
+/// Longest file of rules (`.devvaultignore`, `.gitignore`, `--exclude-from`), in bytes.
+pub const RULES_BYTES_MAX: u64 = 1 << 20;
 /// How often a file that changes while it is read is read again.
 pub const READ_ATTEMPTS: u32 = 4;
 /// How often a writer takes the next number when another writer took it first.

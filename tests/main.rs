@@ -9,6 +9,7 @@ mod backup;
 mod break_glass;
 mod chain;
 mod evidence;
+mod excluding;
 mod faults;
 mod floors;
 mod format;

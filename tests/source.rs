@@ -28,7 +28,7 @@ fn a_source_that_contains_the_vault_is_refused_unless_the_vault_is_left_out() {
     assert_refused(Code::SourceOverlaps, run(&Options::default()));
     let left_out = Options { exclude: vec!["/vault/".into()], ..Options::default() };
     let report = run(&left_out).unwrap();
-    assert_eq!(report.excluded, 1);
+    assert_eq!(report.excluded(), 1);
     assert!(
         report.notes.iter().any(|note| note.contains("config") && note.contains("devvault itself")),
         "{:?}",
@@ -100,7 +100,7 @@ fn pipes_and_sockets_are_refused_with_the_complete_list() {
     assert_eq!(paths, ["pipe", "socket"]);
     assert_eq!(fs::read_dir(home.vault().join("snapshots")).unwrap().count(), 1, "no draft stays");
     let exclude = vec!["/pipe".into(), "/socket".into()];
-    assert_eq!(home.try_backup(&Options { exclude, ..Options::default() }).unwrap().excluded, 2);
+    assert_eq!(home.try_backup(&Options { exclude, ..Options::default() }).unwrap().excluded(), 2);
 }
 
 #[cfg(target_os = "linux")]
@@ -260,7 +260,7 @@ fn a_closing_look_tells_whether_anything_changed() {
     assert_eq!(report.quiet, Some(false));
     assert_eq!(home.backup().quiet, None);
     let report = home.try_backup(&Options { exclude: vec!["z-new".into()], ..options }).unwrap();
-    assert_eq!((report.quiet, report.excluded), (Some(true), 1), "what is left out is counted once");
+    assert_eq!((report.quiet, report.excluded()), (Some(true), 1), "what is left out is counted once");
 }
 
 #[test]
@@ -291,7 +291,7 @@ fn excluded_parts_are_not_taken_and_are_counted() {
     home.write_source(&[("keep.c", ""), ("drop.o", ""), ("target/x", ""), ("sub/target/y", ""), ("sub/drop.o", "")]);
     let exclude = vec!["*.o".into(), "/target/".into()];
     let report = home.try_backup(&Options { exclude, ..Options::default() }).unwrap();
-    assert_eq!((report.counts.files, report.excluded), (2, 3));
+    assert_eq!((report.counts.files, report.excluded()), (2, 3));
     home.restore("1", "restored").unwrap();
     assert!(home.path("restored/sub/target/y").exists() && !home.path("restored/target").exists());
 }

@@ -6,7 +6,8 @@ use indicatif::{HumanBytes, HumanCount};
 
 use crate::error::{Error, shown_path};
 use crate::format::entry::Entry;
-use crate::format::record::Counts;
+use crate::format::record::{Counts, ExcludedBy, Exclusion};
+use crate::fsys::ObjectKind;
 use crate::limits;
 use crate::ops::change::{Aspect, State};
 use crate::ops::select::SourceName;
@@ -129,9 +130,7 @@ pub(super) fn backup(report: &backup::Report, words: &str) -> String {
             report.oldest_read.map(|time| format!(", the oldest last read {}", time.rfc3339())).unwrap_or_default();
         line!(out, "  relies on {} pack(s) written before{read}", HumanCount(report.older_packs));
     }
-    if report.excluded > 0 {
-        line!(out, "  {} object(s) left out by --exclude", HumanCount(report.excluded));
-    }
+    exclusions(&mut out, "  ", &report.exclusions);
     left_out(&mut out, "  ", &report.left_out);
     match report.quiet {
         Some(true) => line!(out, "  a closing look found nothing changed meanwhile"),
@@ -174,6 +173,7 @@ pub(super) fn snapshots(report: &snapshots::Report) -> String {
             HumanBytes(snapshot.counts.bytes),
             shown(&snapshot.source)
         );
+        exclusions(&mut out, "          ", &snapshot.exclusions);
         left_out(&mut out, "          ", &snapshot.left_out);
     }
     line!(out, "head: {}", report.head);
@@ -635,5 +635,66 @@ pub(super) fn diff_end(report: &diff::Report, words: &str) -> String {
         line!(out, "    {words} restore {}:PATH /a/new/directory", report.snapshot);
     }
     notes(&mut out, &report.notes);
+    out
+}
+
+/// Names a rule in a few words: where it stands and what it reads.
+fn rule(by: ExcludedBy, from: Option<&[u8]>, line: Option<u64>, rule: &str) -> String {
+    let from = from.map(shown);
+    let rule = shown(rule.as_bytes());
+    match (by, from, line) {
+        (ExcludedBy::Command, ..) => format!("--exclude {rule}"),
+        (ExcludedBy::ExcludeFrom | ExcludedBy::Gitignore | ExcludedBy::Devvaultignore, Some(from), Some(line)) => {
+            format!("{from}:{line}: {rule}")
+        }
+        (ExcludedBy::Caches, Some(from), _) => format!("content of the cache {from}"),
+        (ExcludedBy::OneFileSystem, Some(from), _) => format!("another file system: {from}"),
+        (ExcludedBy::Own, Some(from), _) => format!("devvault's own: {from}"),
+        (by, ..) => by.name().to_owned(),
+    }
+}
+
+/// Says what rules left out of a snapshot, the most first.
+fn exclusions(out: &mut String, margin: &str, exclusions: &[Exclusion]) {
+    let objects = backup::excluded(exclusions);
+    if objects == 0 {
+        return;
+    }
+    let mut by_objects: Vec<&Exclusion> =
+        exclusions.iter().filter(|one| one.objects > 0 && one.by != ExcludedBy::Own).collect();
+    by_objects.sort_by_key(|one| std::cmp::Reverse(one.objects));
+    line!(out, "{margin}{} object(s) left out by {} rule(s):", HumanCount(objects), by_objects.len());
+    for one in by_objects.iter().take(limits::SHOWN_PATHS_MAX) {
+        let rule = rule(one.by, one.from.as_deref(), one.line, &one.rule);
+        line!(out, "{margin}  {:>7}  {rule}", HumanCount(one.objects).to_string());
+    }
+    if by_objects.len() > limits::SHOWN_PATHS_MAX {
+        line!(out, "{margin}  … and {} more; --json names all", by_objects.len() - limits::SHOWN_PATHS_MAX);
+    }
+}
+
+pub(super) fn planned(planned: &backup::Planned) -> String {
+    let mark = |kind: ObjectKind| match kind {
+        ObjectKind::Directory => "/",
+        ObjectKind::Symlink => "@",
+        _ => "",
+    };
+    let mut out = String::new();
+    match planned {
+        backup::Planned::Taken { path, kind, .. } => line!(out, "+ {path}{}", mark(*kind)),
+        backup::Planned::Left(left) => {
+            let why = rule(left.why.by, left.why.from.as_deref(), left.why.line, &left.why.rule);
+            let what = if left.content_only { "/*" } else { mark(left.kind) };
+            line!(out, "- {}{what}  ({why})", left.path);
+        }
+    }
+    out
+}
+
+pub(super) fn plan_end(report: &backup::Plan) -> String {
+    let mut out = String::new();
+    line!(out, "a backup of {} would take {}", shown_path(&report.source), counted(&report.counts));
+    exclusions(&mut out, "  ", &report.exclusions);
+    line!(out, "  nothing was written; contents were not read, so that one that cannot be read was not noticed");
     out
 }

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::error::{Error, shown_path};
 use crate::format::entry::Entry;
 use crate::format::json::TextOrBase64;
-use crate::format::record::Counts;
+use crate::format::record::{Counts, Exclusion};
 use crate::ops::change::{Aspect, State};
 use crate::ops::{backup, diff, find, index, init, key, ls, receipt, restore, snapshots, status, verify};
 use crate::path::{EntryPath, shown};
@@ -123,7 +123,8 @@ pub(super) fn backup(report: &backup::Report, made: Option<&init::Report>) -> St
         "source": bytes(report.source.as_os_str().as_encoded_bytes()),
         "bytes_stored": report.bytes_stored,
         "files_unchanged": report.files_unchanged,
-        "excluded": report.excluded,
+        "excluded": report.excluded(),
+        "exclusions": exclusions(&report.exclusions),
         "left_out": paths(&report.left_out),
         "quiet": report.quiet,
         "older_packs": report.older_packs,
@@ -150,6 +151,8 @@ pub(super) fn snapshots(report: &snapshots::Report) -> String {
             "host": line.host,
             "source": bytes(&line.source),
             "tags": line.tags,
+            "excluded": backup::excluded(&line.exclusions),
+            "exclusions": exclusions(&line.exclusions),
             "left_out": paths(&line.left_out),
         });
         if let (Value::Object(fields), Some(base64)) = (&mut document, source.base64) {
@@ -436,5 +439,59 @@ pub(super) fn diff_end(report: &diff::Report) -> Value {
         diff::Against::Directory(real) => put_bytes(&mut against, "directory", real.as_os_str().as_encoded_bytes()),
     }
     fields.insert("against".into(), against.into());
+    fields.into()
+}
+
+/// Where a rule stands, and what it reads.
+fn rule(fields: &mut Map<String, Value>, by: &str, from: Option<&[u8]>, line: Option<u64>, rule: &str) {
+    fields.insert("by".into(), by.into());
+    fields.insert("rule".into(), rule.into());
+    if let Some(from) = from {
+        put_bytes(fields, "from", from);
+    }
+    if let Some(line) = line {
+        fields.insert("line".into(), line.into());
+    }
+}
+
+fn exclusions(exclusions: &[Exclusion]) -> Vec<Value> {
+    let one = |one: &Exclusion| {
+        let mut fields = object(json!({"objects": one.objects}));
+        rule(&mut fields, one.by.name(), one.from.as_deref(), one.line, &one.rule);
+        fields.into()
+    };
+    exclusions.iter().map(one).collect()
+}
+
+/// An object of `backup --dry-run`.
+pub(super) fn planned(planned: &backup::Planned) -> Value {
+    let mut fields = Map::new();
+    match planned {
+        backup::Planned::Taken { path, kind, bytes } => {
+            fields.insert("take".into(), true.into());
+            fields.insert("kind".into(), kind.name().into());
+            put_bytes(&mut fields, "path", path.as_bytes());
+            if let Some(bytes) = bytes {
+                fields.insert("bytes".into(), (*bytes).into());
+            }
+        }
+        backup::Planned::Left(left) => {
+            fields.insert("take".into(), false.into());
+            fields.insert("kind".into(), left.kind.name().into());
+            fields.insert("content_only".into(), left.content_only.into());
+            fields.insert("objects".into(), left.objects.into());
+            put_bytes(&mut fields, "path", left.path.as_bytes());
+            let why = &left.why;
+            rule(&mut fields, why.by.name(), why.from.as_deref(), why.line, &why.rule);
+        }
+    }
+    fields.into()
+}
+
+pub(super) fn plan_end(report: &backup::Plan) -> Value {
+    let mut fields = object(with_counts(json!({}), &report.counts));
+    put_bytes(&mut fields, "source", report.source.as_os_str().as_encoded_bytes());
+    fields.insert("excluded".into(), report.excluded().into());
+    fields.insert("exclusions".into(), exclusions(&report.exclusions).into());
     fields.into()
 }

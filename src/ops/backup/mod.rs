@@ -5,8 +5,10 @@
 //! depend on the number of threads.
 
 mod file;
+mod plan;
 mod prior;
 mod queue;
+mod sieve;
 mod source;
 mod take;
 
@@ -16,7 +18,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+pub use self::plan::{Planned, Report as Plan, plan};
 use self::prior::Prior;
+pub use self::sieve::{Left, Why};
 use self::source::Source;
 use self::take::{Problems, Taker};
 use super::audit::{self, Told};
@@ -27,7 +31,7 @@ use crate::error::{Error, Result, refuse, shown_path};
 use crate::format::PROGRAM;
 use crate::format::index::IndexedPack;
 use crate::format::listing::PartRef;
-use crate::format::record::{Counts, Head, Host, Packs, Snapshot};
+use crate::format::record::{Counts, ExcludedBy, Exclusion, Head, Host, Packs, Snapshot};
 use crate::incident::journal::{Journal, bounded};
 use crate::path::EntryPath;
 use crate::pool::Pool;
@@ -49,6 +53,14 @@ use crate::vault::{Finding, layout, read_error, witness};
 pub struct Options {
     /// Patterns in gitignore syntax, relative to the source, of what is left out.
     pub exclude: Vec<String>,
+    /// Files of such patterns, a line each; [`exclude`](Self::exclude) goes before them.
+    pub exclude_from: Vec<PathBuf>,
+    /// Take directories that a `CACHEDIR.TAG` marks without their content.
+    pub exclude_caches: bool,
+    /// Take directories on which another file system is mounted without their content.
+    pub one_file_system: bool,
+    /// Leave out what the `.gitignore` files of the source do, as git does. `.devvaultignore` files always count.
+    pub gitignore: bool,
     /// Patterns of files that may be left out when they keep changing.
     pub may_change: Vec<String>,
     /// Read every file, also those that look unchanged.
@@ -76,8 +88,8 @@ pub struct Report {
     pub bytes_stored: u64,
     /// Files that were not read, because they had not changed.
     pub files_unchanged: u64,
-    /// Objects that the rules left out; what lies below an excluded directory is not counted.
-    pub excluded: u64,
+    /// The rules that left something out, and those of the command; what lies below an excluded directory is not counted.
+    pub exclusions: Vec<Exclusion>,
     /// Files that kept changing and were left out, as allowed.
     pub left_out: Vec<EntryPath>,
     /// The new head of the chain.
@@ -99,10 +111,20 @@ pub struct Report {
 }
 
 impl Report {
+    /// Returns how many objects the rules left out; what lies below an excluded directory is not counted.
+    pub fn excluded(&self) -> u64 {
+        excluded(&self.exclusions)
+    }
+
     /// Returns the process exit status: 0 only where nothing is wrong with the vault, else that of the lowest family.
     pub fn exit(&self) -> u8 {
         self.findings.iter().map(|finding| finding.code.family().exit()).min().unwrap_or(0)
     }
+}
+
+/// Returns how many objects rules left out, devvault's own not counted.
+pub fn excluded(exclusions: &[Exclusion]) -> u64 {
+    exclusions.iter().filter(|one| one.by != ExcludedBy::Own).map(|one| one.objects).sum()
 }
 
 /// Checks a pattern of [`Options::exclude`], [`Options::may_change`], or of the options of a restore.
@@ -246,7 +268,7 @@ impl Run<'_> {
         let snapshot = Snapshot {
             counts: report.counts,
             ended: self.access.clock.now(),
-            excluded: options.exclude.clone(),
+            excluded: report.exclusions.clone(),
             host: self.host.clone(),
             journal: journal_head(self.access, &mut report.notes),
             left_out: report.left_out.clone(),

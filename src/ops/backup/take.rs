@@ -7,6 +7,7 @@ use super::Report;
 use super::file::{self, Read};
 use super::prior::Prior;
 use super::queue::{Item, Queue, Results};
+use super::sieve::BadRules;
 use crate::clock::Clock;
 use crate::error::{Error, Result, refuse, shown_path};
 use crate::format::entry::{ChunkRef, Chunks, Entry, FileContent, Kind, ListRef, encode_chunk_list};
@@ -29,16 +30,24 @@ pub(super) struct Problems {
     pub(super) unreadable: Vec<(EntryPath, String)>,
     pub(super) changing: Vec<(EntryPath, String)>,
     pub(super) unsupported: Vec<(EntryPath, String)>,
+    pub(super) rules: Vec<(EntryPath, String)>,
     pub(super) left_out: Vec<EntryPath>,
 }
 
 impl Problems {
+    /// Takes what a walk could not look at.
+    pub(super) fn failed(&mut self, path: EntryPath, error: &std::io::Error) {
+        let list = if BadRules::is(error) { &mut self.rules } else { &mut self.unreadable };
+        list.push((path, error.to_string()));
+    }
+
     /// Refuses if there is any, with the complete lists; the code is that of the first kind that occurs.
     pub(super) fn refuse(&self, source: &Path) -> Result<()> {
         let kinds = [
             (Code::SourceUnreadable, &self.unreadable, "cannot be read"),
             (Code::SourceChanging, &self.changing, "keep changing while they are read"),
             (Code::SourceUnsupported, &self.unsupported, "are of a kind that a vault cannot keep yet"),
+            (Code::SourceRules, &self.rules, "are files of rules that cannot be used"),
         ];
         let Some((code, ..)) = kinds.iter().find(|(_, list, _)| !list.is_empty()) else { return Ok(()) };
         let counted: Vec<String> = kinds
