@@ -92,6 +92,18 @@ impl PlusSymlink for Counts {
 }
 
 #[test]
+fn a_part_whose_own_entry_is_missing_is_refused() {
+    let home = Home::with_snapshot();
+    let above = [entry_line("", ""), entry_line("a", "")].concat().into_bytes();
+    let below = empty("a/b/c").into_bytes();
+    // Who reads only what may lie below `a/b` reads nothing of the first list.
+    Forger::new(&home).publish_lists(2, &[&[("", 2, above)], &[("a/b/c", 1, below)]], counts(2, 1, 0));
+    assert_refused(Code::ListingUnsafe, home.restore("2:a/b", "restored"));
+    assert!(!home.path("restored").exists());
+    assert_refused_alone(&home, Code::ListingUnsafe);
+}
+
+#[test]
 fn content_that_no_pack_holds_is_refused() {
     let home = Home::with_snapshot();
     let text = [entry_line("", ""), file("a", reference(b"never stored"))].concat();

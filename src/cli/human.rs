@@ -279,6 +279,15 @@ pub(super) fn restore(report: &restore::Report) -> String {
         report.seconds
     );
     line!(out, "  not restored by this version: owner, extended attributes, hard links as such");
+    for shortfall in &report.not_restored {
+        line!(
+            out,
+            "  not restored: {} of {} object(s): {}",
+            shortfall.class,
+            HumanCount(shortfall.count),
+            shortfall.reason
+        );
+    }
     line!(out, "  freshness: {}", freshness(&report.freshness));
     notes(&mut out, &report.notes);
     out

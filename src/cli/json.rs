@@ -184,6 +184,10 @@ pub(super) fn verify(report: &verify::Report) -> String {
     }))
 }
 
+fn shortfall(shortfall: &restore::Shortfall) -> Value {
+    json!({"class": shortfall.class, "count": shortfall.count, "reason": shortfall.reason})
+}
+
 pub(super) fn restore(report: &restore::Report) -> String {
     let document = json!({
         "schema": "devvault.restore/1",
@@ -195,6 +199,7 @@ pub(super) fn restore(report: &restore::Report) -> String {
         "freshness": report.freshness.to_string(),
         "verified": report.verified,
         "compared_from": report.compared_from,
+        "not_restored": report.not_restored.iter().map(shortfall).collect::<Vec<_>>(),
         "seconds": seconds(report.seconds),
         "milliseconds": milliseconds(report.seconds),
         "notes": report.notes,

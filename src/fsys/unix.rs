@@ -343,7 +343,14 @@ pub fn sync_filesystem(directory: &Dir) -> io::Result<bool> {
 /// Asks the system to forget what it holds of a file in memory, so that the next read comes from the medium.
 /// Returns whether it can be asked.
 pub fn drop_cached(file: &File) -> bool {
-    #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    {
+        // Of these, memory is the medium: they take the advice and forget nothing.
+        const IN_MEMORY: [u32; 3] = [0x0102_1994, 0x8584_58f6, 0x9584_58f6];
+        fs::fadvise(file, 0, None, fs::Advice::DontNeed).is_ok()
+            && fs::fstatfs(file).is_ok_and(|stat| !IN_MEMORY.contains(&(stat.f_type as u32)))
+    }
+    #[cfg(target_os = "freebsd")]
     {
         fs::fadvise(file, 0, None, fs::Advice::DontNeed).is_ok()
     }

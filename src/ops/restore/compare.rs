@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
 
-use super::Options;
+use super::{Options, mode};
 use crate::crypto::Digest;
 use crate::error::{Error, Result};
 use crate::format::entry::{ChunkRef, Entry, Kind};
@@ -39,10 +39,17 @@ pub(super) struct Comparer<'a> {
     open: Vec<Check>,
     bytes: u64,
     under_way: VecDeque<Task<Compared>>,
+    from_memory: u64,
 }
 
-/// Files and bytes read back, and what differs.
-type Compared = (u64, u64, Vec<(EntryPath, String)>);
+/// What one job read back.
+#[derive(Default)]
+struct Compared {
+    files: u64,
+    bytes: u64,
+    from_memory: u64,
+    differences: Vec<(EntryPath, String)>,
+}
 
 /// How many differences are worth collecting before the restore is refused.
 const DIFFERENCES_MAX: usize = 1_000;
@@ -58,6 +65,7 @@ impl<'a> Comparer<'a> {
             open: Vec::new(),
             bytes: 0,
             under_way: VecDeque::new(),
+            from_memory: 0,
         }
     }
 
@@ -110,13 +118,10 @@ impl<'a> Comparer<'a> {
             self.differs(entry.path, format!("it is a {}", found.stat.kind.name()));
             return Ok(());
         }
-        let default =
-            if kind == ObjectKind::Directory { fsys::DIRECTORY_MODE_DEFAULT } else { fsys::FILE_MODE_DEFAULT };
-        if let Some(mode) = found.stat.mode
-            && kind != ObjectKind::Symlink
-            && mode != entry.mode.unwrap_or(default)
+        if let (Some(meant), Some(found)) = (mode::while_compared(&entry), found.stat.mode)
+            && meant != found
         {
-            self.differs(entry.path.clone(), format!("its mode is {mode:o}"));
+            self.differs(entry.path.clone(), format!("its mode is {found:o}, not {meant:o}"));
         }
         if let Some(mtime) = entry.mtime
             && !fsys::same_time(mtime, found.stat.mtime)
@@ -150,28 +155,30 @@ impl<'a> Comparer<'a> {
         let from_medium = self.options.from_medium;
         self.under_way.push_back(self.pool.spawn(move || {
             let mut buffer = Vec::new();
-            let (mut bytes, mut differences) = (0, Vec::new());
-            let files = checks.len() as u64;
+            let mut compared = Compared { files: checks.len() as u64, ..Compared::default() };
             for check in checks {
-                bytes += check.size;
-                if let Err(what) = compare_content(&check, from_medium, &mut buffer) {
-                    differences.push((check.path, what));
+                compared.bytes += check.size;
+                match compare_content(&check, from_medium, &mut buffer) {
+                    Ok(dropped) => compared.from_memory += u64::from(!dropped && check.size > 0),
+                    Err(what) => compared.differences.push((check.path, what)),
                 }
             }
-            (files, bytes, differences)
+            compared
         }));
     }
 
     fn take_compared(&mut self) {
         let Some(task) = self.under_way.pop_front() else { return };
-        let (files, bytes, differences) = task.wait();
-        self.progress.advance(files, bytes);
-        for (path, what) in differences {
+        let compared = task.wait();
+        self.progress.advance(compared.files, compared.bytes);
+        self.from_memory += compared.from_memory;
+        for (path, what) in compared.differences {
             self.differs(path, what);
         }
     }
 
-    pub(super) fn finish(mut self, events: &crossbeam_channel::Receiver<Event>) -> Result<()> {
+    /// Returns how many files may have been read from memory, and not from the medium.
+    pub(super) fn finish(mut self, events: &crossbeam_channel::Receiver<Event>) -> Result<u64> {
         for event in events {
             match event {
                 Event::Found(found) if found.path.is_root() => {}
@@ -180,7 +187,8 @@ impl<'a> Comparer<'a> {
             }
         }
         self.flush();
-        self.refuse()
+        self.refuse()?;
+        Ok(self.from_memory)
     }
 
     fn refuse(&mut self) -> Result<()> {
@@ -202,13 +210,11 @@ impl<'a> Comparer<'a> {
     }
 }
 
-/// Reads a restored file and hashes it chunk by chunk.
-fn compare_content(check: &Check, from_medium: bool, buffer: &mut Vec<u8>) -> Result<(), String> {
+/// Reads a restored file and hashes it chunk by chunk; returns whether it was dropped from memory before.
+fn compare_content(check: &Check, from_medium: bool, buffer: &mut Vec<u8>) -> Result<bool, String> {
     use io::Read;
     let mut file = check.dir.open_file(check.path.name()).map_err(|error| error.to_string())?;
-    if from_medium {
-        fsys::drop_cached(&file);
-    }
+    let dropped = from_medium && fsys::drop_cached(&file);
     for chunk in &check.chunks {
         buffer.resize(chunk.length() as usize, 0);
         file.read_exact(buffer).map_err(|error| error.to_string())?;
@@ -217,7 +223,7 @@ fn compare_content(check: &Check, from_medium: bool, buffer: &mut Vec<u8>) -> Re
         }
     }
     match file.read(&mut [0]) {
-        Ok(0) => Ok(()),
+        Ok(0) => Ok(dropped),
         Ok(_) => Err("it is longer than it should be".into()),
         Err(error) => Err(error.to_string()),
     }

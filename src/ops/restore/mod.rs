@@ -5,6 +5,7 @@
 //! untouched; on failure the staging directory stays as evidence and is named.
 
 mod compare;
+mod mode;
 mod target;
 mod tree;
 
@@ -14,6 +15,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use self::compare::Comparer;
+use self::mode::Seals;
 use self::target::{Staging, Target, unfit_name};
 use self::tree::TreeWriter;
 use super::select::{self, Place as Selection};
@@ -21,6 +23,7 @@ use crate::crypto::Id;
 use crate::error::{Error, Result, refuse, shown_path};
 use crate::format::entry::{ChunkRef, Entry, Kind};
 use crate::format::record::{Counts, Snapshot};
+use crate::fsys::Dir;
 use crate::fsys::walk::{Decision, walk};
 use crate::path::EntryPath;
 use crate::pool::Pool;
@@ -58,10 +61,23 @@ pub struct Report {
     pub verified: bool,
     /// Where the comparison read from: `page cache` or `medium`.
     pub compared_from: &'static str,
+    /// What the snapshot holds and the restored objects lack, by class.
+    pub not_restored: Vec<Shortfall>,
     /// Seconds from start to end.
     pub seconds: f64,
     /// What should be said besides, in words.
     pub notes: Vec<String>,
+}
+
+/// Metadata of one class that was not restored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shortfall {
+    /// The class.
+    pub class: &'static str,
+    /// How many objects lack it.
+    pub count: u64,
+    /// Why.
+    pub reason: String,
 }
 
 /// Restores a snapshot or a part of it.
@@ -91,25 +107,30 @@ pub fn run(
     let indexed = index.packs_indexed > 0;
     let look =
         |reader: &Arc<Reader>| Part { reader, pool: &pool, snapshot, selection: &selection.path }.preflight(&target);
-    let counts = match look(&reader) {
+    let plan = match look(&reader) {
         Err(error) if indexed && error.code().is_some_and(|code| code.family() == Family::SnapshotIntegrity) => {
             // The index may be what is wrong: the packs themselves decide.
             reader = Arc::new(open_reader(&vault, UseIndex::No)?);
-            let counts = look(&reader)?;
+            let plan = look(&reader)?;
             notes.push(INDEX_WRONG.into());
-            counts
+            plan
         }
         other => other?,
     };
     let part = Part { reader: &reader, pool: &pool, snapshot, selection: &selection.path };
 
     let staging = target.stage()?;
-    let written = part
-        .write(&staging, counts, progress)
-        .and_then(|()| staging.sync(progress))
-        .and_then(|()| part.compare(&target, &staging, options, counts, progress))
-        .and_then(|()| target.publish(&staging));
-    written.map_err(|error| {
+    let counts = plan.counts;
+    let restored = part.write(&staging, counts, progress).and_then(|seals| {
+        staging.sync(progress)?;
+        let from_memory = part.compare(&target, &staging, options, counts, progress)?;
+        if seals.apply(&staging.root)? {
+            staging.sync(progress)?;
+        }
+        target.publish(&staging, Dir::sync)?;
+        Ok(from_memory)
+    });
+    let from_memory = restored.map_err(|error| {
         error.written(|| {
             format!(
                 "{} holds what was written so far and stays as evidence; {} is untouched",
@@ -121,6 +142,9 @@ pub fn run(
 
     if reader.index_was_wrong() {
         notes.push(INDEX_WRONG.into());
+    }
+    if options.from_medium && from_memory > 0 {
+        notes.push(format!("the system could not be made to forget {from_memory} file(s); those were compared with what it holds in memory"));
     }
     if target.existed {
         notes.push(
@@ -142,7 +166,8 @@ pub fn run(
         counts,
         freshness: vault.freshness,
         verified: true,
-        compared_from: if options.from_medium { "medium" } else { "page cache" },
+        compared_from: if options.from_medium && from_memory == 0 { "medium" } else { "page cache" },
+        not_restored: plan.not_restored(),
         seconds: begun.elapsed().as_secs_f64(),
         notes,
     })
@@ -155,6 +180,21 @@ fn open_reader(vault: &Vault, use_index: UseIndex) -> Result<Reader> {
     let catalog = Catalog::load(&*vault.store, &vault.macs, use_index)
         .map_err(|error| read_error(&*vault.store, layout::PACKS, &error))?;
     Ok(Reader::new(Arc::clone(&vault.store), Arc::clone(&vault.macs), Arc::new(catalog)))
+}
+
+/// What a restore is going to write.
+#[derive(Default)]
+struct Plan {
+    counts: Counts,
+    set_id: u64,
+}
+
+impl Plan {
+    fn not_restored(&self) -> Vec<Shortfall> {
+        let reason = "set-user-id and set-group-id bits are set only where owner and group are restored";
+        let set_id = Shortfall { class: "set-id", count: self.set_id, reason: reason.into() };
+        [set_id].into_iter().filter(|shortfall| shortfall.count > 0).collect()
+    }
 }
 
 /// A part of a snapshot.
@@ -172,6 +212,10 @@ impl Part<'_> {
         for batch in self.reader.entries_within(self.pool, &self.snapshot.lists, self.selection) {
             for entry in batch?.entries {
                 if single.is_none() {
+                    if entry.path != *self.selection {
+                        let detail = "entries lie below it, but it is no entry itself";
+                        return Err(Finding::new(Code::ListingUnsafe, self.selection.to_string(), detail).into());
+                    }
                     // What is not a directory is restored under its own name.
                     single = Some(!entry.is_directory());
                 }
@@ -189,14 +233,15 @@ impl Part<'_> {
 
     /// Refuses before the first byte what could not be completed: content that is missing, names that the target
     /// cannot hold, too little room.
-    fn preflight(&self, target: &Target) -> Result<Counts> {
-        let mut counts = Counts::default();
+    fn preflight(&self, target: &Target) -> Result<Plan> {
+        let Plan { mut counts, mut set_id } = Plan::default();
         let mut unfit: Vec<(EntryPath, String)> = Vec::new();
         let mut missing: Option<(ChunkRef, Vec<EntryPath>)> = None;
         self.each(|entry| {
             if let Some(reason) = unfit_name(entry.path.name()) {
                 unfit.push((entry.path.clone(), reason));
             }
+            set_id += u64::from(mode::loses_bits(&entry));
             match &entry.kind {
                 Kind::Directory => counts.directories += 1,
                 Kind::Symlink(_) => counts.symlinks += 1,
@@ -246,18 +291,26 @@ impl Part<'_> {
                 format!("{} has {available} bytes free, about {needed} are needed", shown_path(&target.parent_path));
             return refuse(Code::DestinationSpace, message);
         }
-        Ok(counts)
+        Ok(Plan { counts, set_id })
     }
 
     /// Writes everything: directories and files first, then links, metadata of directories last.
-    fn write(&self, staging: &Staging, counts: Counts, progress: &dyn Progress) -> Result<()> {
+    ///
+    /// Returns the modes that remain to be set after the comparison.
+    fn write(&self, staging: &Staging, counts: Counts, progress: &dyn Progress) -> Result<Seals> {
         progress.phase(Phase::Restoring, Some(counts.files), Some(counts.bytes));
         let mut writer = TreeWriter::new(staging, Arc::clone(self.reader), self.pool.clone(), progress);
-        self.each(|entry| writer.take(entry))?;
-        writer.finish()
+        let mut seals = Seals::default();
+        self.each(|entry| {
+            seals.take(&entry);
+            writer.take(entry)
+        })?;
+        writer.finish()?;
+        Ok(seals)
     }
 
-    /// Reads everything back through directory handles and holds it against the listing.
+    /// Reads everything back through directory handles and holds it against the listing. Returns how many files may have
+    /// been read from memory.
     fn compare(
         &self,
         target: &Target,
@@ -265,7 +318,7 @@ impl Part<'_> {
         options: Options,
         counts: Counts,
         progress: &dyn Progress,
-    ) -> Result<()> {
+    ) -> Result<u64> {
         progress.phase(Phase::Comparing, Some(counts.files), Some(counts.bytes));
         let root = target
             .parent
@@ -290,8 +343,9 @@ impl Part<'_> {
         let compared = self.each(|entry| comparer.take(entry, &events)).and_then(|()| comparer.finish(&events));
         drop(events);
         let walked = walker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        compared?;
-        walked.map_err(|error| Error::environment(format!("walk {}", shown_path(&staging.path)), error))
+        let from_memory = compared?;
+        walked.map_err(|error| Error::environment(format!("walk {}", shown_path(&staging.path)), error))?;
+        Ok(from_memory)
     }
 }
 

@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::sync::Arc;
 
+use super::mode;
 use super::target::Staging;
 use crate::clock::Time;
 use crate::crypto::Digest;
@@ -27,17 +28,17 @@ const WINDOW_CHUNKS: usize = 400_000;
 const OPEN_DIRECTORIES_MAX: usize = 32;
 
 /// Opens directories below a root, keeping the most recent ones open.
-struct Directories {
+pub(super) struct Directories {
     root: Arc<Dir>,
     recent: VecDeque<(EntryPath, Arc<Dir>)>,
 }
 
 impl Directories {
-    fn new(root: Arc<Dir>) -> Self {
+    pub(super) fn new(root: Arc<Dir>) -> Self {
         Self { root, recent: VecDeque::new() }
     }
 
-    fn get(&mut self, path: &EntryPath) -> io::Result<Arc<Dir>> {
+    pub(super) fn get(&mut self, path: &EntryPath) -> io::Result<Arc<Dir>> {
         if path.is_root() {
             return Ok(Arc::clone(&self.root));
         }
@@ -114,6 +115,7 @@ impl<'a> TreeWriter<'a> {
     }
 
     pub(super) fn take(&mut self, entry: Entry) -> Result<()> {
+        let mode = mode::while_compared(&entry);
         match &entry.kind {
             Kind::Directory => {
                 if !entry.path.is_root() {
@@ -123,7 +125,7 @@ impl<'a> TreeWriter<'a> {
                         .and_then(|dir| dir.create_dir(entry.path.name()))
                         .map_err(|error| failed(&entry.path, "create the directory", error))?;
                 }
-                self.metadata.push((entry.path, entry.mode, entry.mtime));
+                self.metadata.push((entry.path, mode, entry.mtime));
             }
             Kind::Symlink(target) => self.links.push((entry.path, target.clone(), entry.mtime)),
             Kind::File(file) => {
@@ -146,13 +148,7 @@ impl<'a> TreeWriter<'a> {
                 }
                 let chunks = u32::try_from(chunks.len())
                     .map_err(|error| failed(&entry.path, "plan", io::Error::other(error)))?;
-                self.files.push(Planned {
-                    path: entry.path,
-                    mode: entry.mode,
-                    mtime: entry.mtime,
-                    size: file.size,
-                    chunks,
-                });
+                self.files.push(Planned { path: entry.path, mode, mtime: entry.mtime, size: file.size, chunks });
             }
         }
         if self.files.len() >= WINDOW_ENTRIES || self.aims.len() >= WINDOW_CHUNKS {
@@ -318,7 +314,7 @@ fn write_piece(directories: &mut Directories, file: &Planned, offset: u64, bytes
     open.write_all(bytes)
 }
 
-fn failed(path: &EntryPath, what: &str, error: io::Error) -> Error {
+pub(super) fn failed(path: &EntryPath, what: &str, error: io::Error) -> Error {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             Refusal::new(Code::DestinationSpace, format!("the target is full at {path}")).cause(error).into()
