@@ -213,6 +213,16 @@ impl Reader {
         Ok(chunks)
     }
 
+    /// Returns every chunk that an entry needs: of its content, and of long values of its attributes.
+    ///
+    /// # Errors
+    /// As [`chunks`](Self::chunks).
+    pub fn needs(&self, entry: &Entry) -> Result<Vec<ChunkRef>, Finding> {
+        let mut needs = entry.file().map(|file| self.chunks(file)).transpose()?.unwrap_or_default();
+        needs.extend(entry.attribute_chunks());
+        Ok(needs)
+    }
+
     /// Returns the packs that a snapshot says it relies on.
     ///
     /// # Errors

@@ -558,8 +558,7 @@ fn check_held(reader: &Arc<Reader>, snapshot: &Snapshot, trusted: &HashSet<Diges
 }
 
 fn require_chunks(reader: &Reader, entry: &Entry) -> Result<(), Finding> {
-    let Some(file) = entry.file() else { return Ok(()) };
-    for chunk in reader.chunks(file)? {
+    for chunk in reader.needs(entry)? {
         if !reader.catalog().holds(chunk) {
             let mut finding = Finding::new(Code::ChunkMissing, format!("chunk {}", chunk.id()), "no pack holds it");
             finding.paths.push(entry.path.clone());

@@ -346,11 +346,10 @@ impl<'a> Verifier<'a> {
                 for segment in reader.segment_list(list).unwrap_or_default() {
                     need(segment.object);
                     for entry in reader.segment(&segment).unwrap_or_default() {
-                        let Some(file) = entry.file() else { continue };
-                        if let crate::format::entry::Chunks::Listed(lists) = &file.chunks {
+                        if let Some(crate::format::entry::Chunks::Listed(lists)) = entry.file().map(|file| &file.chunks) {
                             lists.iter().for_each(|list| need(list.object()));
                         }
-                        reader.chunks(file).unwrap_or_default().into_iter().for_each(&mut need);
+                        reader.needs(&entry).unwrap_or_default().into_iter().for_each(&mut need);
                     }
                 }
             }

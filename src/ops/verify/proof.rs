@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use super::{Level, unstable};
 use crate::error::Result;
-use crate::format::entry::{ChunkRef, Entry, Kind};
+use crate::crypto::Digest;
+use crate::format::entry::{ChunkRef, Entry};
+use crate::format::links;
 use crate::format::listing::PartRef;
 use crate::format::record::Counts;
 use crate::path::EntryPath;
@@ -61,13 +63,22 @@ pub(super) struct ListCheck {
     pub(super) first: Option<Entry>,
     pub(super) last: Option<(EntryPath, bool)>,
     pub(super) lacks: Vec<(EntryPath, Lack)>,
+    // Of objects with several names: each name, the first one if it is a further one, and what must agree.
+    pub(super) names: Vec<(EntryPath, Option<EntryPath>, Digest)>,
     pub(super) findings: Vec<Finding>,
 }
 
 impl ListCheck {
     pub(super) fn new(reader: &Reader, proof: &Proof, list: &PartRef) -> Self {
         let mut check =
-            Self { counts: Counts::default(), first: None, last: None, lacks: Vec::new(), findings: Vec::new() };
+            Self {
+                counts: Counts::default(),
+                first: None,
+                last: None,
+                lacks: Vec::new(),
+                names: Vec::new(),
+                findings: Vec::new(),
+            };
         check.require(proof, list.object, &list.first);
         match check.steadily(proof, list.object, || reader.segment_list(list)) {
             Ok(segments) => {
@@ -123,22 +134,18 @@ impl ListCheck {
             self.findings.push(finding);
         }
         for entry in &entries {
-            match &entry.kind {
-                Kind::Directory => self.counts.directories += 1,
-                Kind::Symlink(_) => self.counts.symlinks += 1,
-                Kind::File(file) => {
-                    self.counts.files += 1;
-                    self.counts.bytes = self.counts.bytes.saturating_add(file.size);
-                    match reader.chunks(file) {
-                        Ok(chunks) => {
-                            let lack = chunks.into_iter().find_map(|chunk| proof.lack(chunk));
-                            self.lacks.extend(lack.map(|lack| (entry.path.clone(), lack)));
-                        }
-                        Err(mut finding) => {
-                            finding.paths.push(entry.path.clone());
-                            self.findings.push(finding);
-                        }
-                    }
+            self.counts.add(entry);
+            if entry.links.is_some() {
+                self.names.push((entry.path.clone(), entry.hardlink.clone(), links::body(entry)));
+            }
+            match reader.needs(entry) {
+                Ok(chunks) => {
+                    let lack = chunks.into_iter().find_map(|chunk| proof.lack(chunk));
+                    self.lacks.extend(lack.map(|lack| (entry.path.clone(), lack)));
+                }
+                Err(mut finding) => {
+                    finding.paths.push(entry.path.clone());
+                    self.findings.push(finding);
                 }
             }
         }
