@@ -54,6 +54,21 @@ impl Error {
         self
     }
 
+    /// Says what had been written before all that, beside what is said already.
+    #[must_use]
+    pub fn written_before(mut self, text: &str) -> Self {
+        let place = match &mut self {
+            Self::Refused(refusal) => &mut refusal.written,
+            Self::Interrupted(place) => place,
+            Self::Environment { written, .. } => written,
+        };
+        *place = Some(match place.take() {
+            Some(written) => Written::from(format!("{text}; {}", written.text)),
+            None => Written::from(text),
+        });
+        self
+    }
+
     /// Returns what had been written, if that was said.
     pub fn what_was_written(&self) -> Option<&Written> {
         match self {

@@ -88,6 +88,11 @@ impl Host {
         self.state.join("witness").join(format!("{vault}.json"))
     }
 
+    /// Returns where this host remembers which packs of a vault failed a read.
+    pub fn doubts_path(&self, vault: Id) -> PathBuf {
+        self.state.join("doubts").join(format!("{vault}.json"))
+    }
+
     /// Returns whether this host knows any vault: by a key, a witness, or its settings.
     ///
     /// # Errors
@@ -153,16 +158,12 @@ impl Host {
         Ok(Some(record::Host { id: identity.id, name: host_name() }))
     }
 
-    /// Creates one of the host's directories, for its owner alone where the platform has modes.
+    /// Creates one of the host's directories and makes its name durable, for its owner alone where the platform has modes.
     ///
     /// # Errors
     /// DV410 where it cannot be created.
     pub fn make_directory(&self, path: &Path) -> Result<()> {
-        let mut builder = fs::DirBuilder::new();
-        builder.recursive(true);
-        #[cfg(unix)]
-        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-        builder.create(path).map_err(|error| unwritable(path, &error).into())
+        replace::create_directories(path, true).map(|_| ()).map_err(|error| unwritable(path, &error).into())
     }
 
     /// Returns a vault that the environment does not name: that of the settings, else the default one if it exists.

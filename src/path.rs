@@ -199,6 +199,19 @@ pub fn shown(bytes: &[u8]) -> String {
     out
 }
 
+/// Returns text of this program in a form that is safe to show whatever was quoted in it; what is escaped already stays.
+pub fn printable(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() || is_deceptive(character) {
+            out.extend(character.escape_default());
+        } else {
+            out.push(character);
+        }
+    }
+    out
+}
+
 /// Characters that are invisible or change the direction of what follows.
 fn is_deceptive(character: char) -> bool {
     matches!(character,
@@ -249,6 +262,8 @@ mod tests {
         assert_eq!(shown(b"plain \xc3\xa9"), "plain é");
         assert_eq!(shown(b"\x1b[2Jx\xff\n"), "\\u{1b}[2Jx\\xff\\n");
         assert_eq!(shown("a\u{202e}b".as_bytes()), "a\\u{202e}b");
+        assert_eq!(printable(&shown(b"a\\\n")), shown(b"a\\\n"), "nothing is escaped twice");
+        assert_eq!(printable("x\nVALID\u{1b}[2J\u{202e}"), "x\\nVALID\\u{1b}[2J\\u{202e}");
     }
 
     #[test]

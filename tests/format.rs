@@ -517,7 +517,7 @@ fn the_examples_of_the_specification_are_real() {
         shown += bytes.len();
     }
     assert_eq!(shown, 739 - 6 - 385);
-    let index = index::encode(&macs, &[IndexedPack { name: Digest::of(&pack), length: 739, footer }]);
+    let index = index::encode(&macs, &[IndexedPack::new(Digest::of(&pack), 739, footer)]);
     assert_eq!(index.len(), 360);
     let tag = Digest(index[328..].try_into().unwrap());
     assert!(FORMAT.contains(&format!("360 bytes long and its tag is `{tag}`")));

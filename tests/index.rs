@@ -171,7 +171,7 @@ fn entries(home: &Home, macs: &Macs) -> Vec<IndexedPack> {
     let entry = |path: &Path| {
         let bytes = fs::read(path).unwrap();
         let name = path.file_stem().unwrap().to_str().unwrap().parse().unwrap();
-        IndexedPack { name, length: bytes.len() as u64, footer: Footer::decode(&bytes, macs).unwrap() }
+        IndexedPack::new(name, bytes.len() as u64, Footer::decode(&bytes, macs).unwrap())
     };
     packs(&home.vault()).iter().map(|path| entry(path)).collect()
 }

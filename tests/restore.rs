@@ -117,13 +117,13 @@ fn restore_refuses_a_mount_point_and_a_full_target() {
 #[test]
 fn the_medium_is_named_only_where_memory_was_dropped() {
     let home = Home::with_snapshot();
-    let options = devvault::ops::restore::Options { from_medium: true };
+    let options = devvault::ops::restore::Options { from_medium: true, ..Default::default() };
     let run = |destination: &Path| {
         devvault::ops::restore::run(
             &home.access(),
             &"1".parse().unwrap(),
             destination,
-            options,
+            &options,
             &devvault::progress::Silent,
         )
     };

@@ -144,7 +144,7 @@ impl Home {
             &self.access(),
             &place.parse().unwrap(),
             &self.path(destination),
-            restore::Options::default(),
+            &restore::Options::default(),
             &Silent,
         )
     }

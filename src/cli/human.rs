@@ -1,6 +1,6 @@
 //! Reports for people: what is, what it means, what to do next.
 
-use std::fmt::Write;
+use std::fmt::Write as _;
 
 use indicatif::{HumanBytes, HumanCount};
 
@@ -13,9 +13,12 @@ use crate::path::{EntryPath, shown};
 use crate::vault::Finding;
 use crate::vault::witness::Freshness;
 
-/// Collects lines; writing into a string cannot fail.
+/// Collects lines. The one place where text becomes a line for a terminal: whatever was quoted in it, it stays one.
 macro_rules! line {
-    ($out:expr, $($arg:tt)*) => {{ let _ = writeln!($out, $($arg)*); }};
+    ($out:expr, $($arg:tt)*) => {{
+        $out.push_str(&crate::path::printable(&format!($($arg)*)));
+        $out.push('\n');
+    }};
 }
 
 fn counted(counts: &Counts) -> String {
@@ -27,6 +30,12 @@ fn counted(counts: &Counts) -> String {
     );
     if counts.symlinks > 0 {
         let _ = write!(text, ", {} links", HumanCount(counts.symlinks));
+    }
+    if counts.specials > 0 {
+        let _ = write!(text, ", {} special files", HumanCount(counts.specials));
+    }
+    if counts.hardlinks > 0 {
+        let _ = write!(text, "; {} names are further ones of the same object", HumanCount(counts.hardlinks));
     }
     text
 }
@@ -113,16 +122,20 @@ pub(super) fn backup(report: &backup::Report, words: &str) -> String {
     if report.excluded > 0 {
         line!(out, "  {} object(s) left out by --exclude", HumanCount(report.excluded));
     }
-    if !report.left_out.is_empty() {
-        line!(out, "  left out because they kept changing (--may-change):");
-        some_paths(&mut out, &report.left_out);
-    }
+    left_out(&mut out, "  ", &report.left_out);
     match report.quiet {
         Some(true) => line!(out, "  a closing look found nothing changed meanwhile"),
         Some(false) => line!(out, "  the source changed meanwhile: each file is whole, but not all are of one moment"),
         None => {}
     }
+    findings(&mut out, &report.findings);
     notes(&mut out, &report.notes);
+    if !report.findings.is_empty() {
+        line!(
+            out,
+            "the snapshot is complete and relies on none of that; follow the runbook before you trust older ones"
+        );
+    }
     line!(out, "head: {}", report.head);
     line!(out, "verify it:  {words} verify");
     line!(out, "restore it: {words} restore {} /a/new/directory", report.snapshot);
@@ -150,12 +163,21 @@ pub(super) fn snapshots(report: &snapshots::Report) -> String {
             HumanBytes(snapshot.counts.bytes),
             shown(&snapshot.source)
         );
+        left_out(&mut out, "          ", &snapshot.left_out);
     }
     line!(out, "head: {}", report.head);
     line!(out, "freshness: {}", freshness(&report.freshness));
     findings(&mut out, &report.findings);
     notes(&mut out, &report.notes);
     out
+}
+
+/// Says what a snapshot lacks, at the margin of what is said of it.
+fn left_out(out: &mut String, margin: &str, paths: &[EntryPath]) {
+    if !paths.is_empty() {
+        line!(out, "{margin}lacks {} file(s) that kept changing and were left out, as allowed:", paths.len());
+        some_paths(out, paths);
+    }
 }
 
 fn freshness(freshness: &Freshness) -> String {
@@ -189,11 +211,24 @@ fn findings(out: &mut String, findings: &[Finding]) {
 pub(super) fn ls_entry(entry: &Entry) -> String {
     let mode = entry.mode.map_or_else(|| "----".into(), |mode| format!("{mode:04o}"));
     let time = entry.mtime.map(|time| time.rfc3339()).unwrap_or_default();
-    match &entry.kind {
-        Kind::Directory => format!("{mode} {:>12} {time} {}/\n", "-", entry.path),
-        Kind::File(file) => format!("{mode} {:>12} {time} {}\n", file.size, entry.path),
-        Kind::Symlink(target) => format!("{mode} {:>12} {time} {} -> {}\n", "-", entry.path, shown(target)),
-    }
+    let (size, mark) = match &entry.kind {
+        Kind::Directory => ("-".into(), "/".into()),
+        Kind::File(file) => (file.size.to_string(), String::new()),
+        Kind::Symlink(target) => ("-".into(), format!(" -> {}", shown(target))),
+        Kind::Junction(target) => ("-".into(), format!(" (junction) -> {}", shown(target))),
+        Kind::Fifo => ("-".into(), " (named pipe)".into()),
+        Kind::Socket => ("-".into(), " (socket)".into()),
+        Kind::Block(major, minor) => (format!("{major},{minor}"), " (block device)".into()),
+        Kind::Character(major, minor) => (format!("{major},{minor}"), " (character device)".into()),
+    };
+    let owner = entry.owner.as_ref().map_or_else(String::new, |owner| {
+        let name = |name: &Option<String>, number: u32| {
+            name.as_ref().map_or_else(|| number.to_string(), |name| shown(name.as_bytes()))
+        };
+        format!("{}:{} ", name(&owner.user, owner.uid), name(&owner.group, owner.gid))
+    });
+    let same = entry.hardlink.as_ref().map_or_else(String::new, |first| format!(" (same object as {first})"));
+    format!("{mode} {owner:<14}{size:>12} {time} {}{mark}{same}\n", entry.path)
 }
 
 pub(super) fn verify(report: &verify::Report, words: &str) -> String {
@@ -242,6 +277,10 @@ pub(super) fn verify(report: &verify::Report, words: &str) -> String {
     for what in &report.not_checked {
         line!(out, "  not checked: {what}");
     }
+    for (number, paths) in &report.left_out {
+        line!(out, "  snapshot {number}, as it was made:");
+        left_out(&mut out, "    ", paths);
+    }
     findings(&mut out, &report.findings);
     notes(&mut out, &report.notes);
     line!(out, "head: {}", report.head);
@@ -274,11 +313,11 @@ pub(super) fn restore(report: &restore::Report) -> String {
     );
     line!(
         out,
-        "  everything was read back from the {} and compared: content, kind, mode, times, targets, names; {:.1} s",
+        "  everything was read back from the {} and compared: content, kinds, metadata, targets, names; {:.1} s",
         report.compared_from,
         report.seconds
     );
-    line!(out, "  not restored by this version: owner, extended attributes, hard links as such");
+    left_out(&mut out, "  the snapshot ", &report.left_out);
     for shortfall in &report.not_restored {
         line!(
             out,
@@ -287,6 +326,10 @@ pub(super) fn restore(report: &restore::Report) -> String {
             HumanCount(shortfall.count),
             shortfall.reason
         );
+    }
+    for shortfall in &report.coarser {
+        let count = HumanCount(shortfall.count);
+        line!(out, "  less exact: {} of {count} object(s): {}", shortfall.class, shortfall.reason);
     }
     line!(out, "  freshness: {}", freshness(&report.freshness));
     notes(&mut out, &report.notes);
@@ -321,6 +364,7 @@ pub(super) fn status(report: &status::Report) -> String {
             source.newest,
             source.time.rfc3339()
         );
+        left_out(&mut out, "    ", &source.left_out);
     }
     for warning in &report.shared_devices {
         line!(out, "  warning: {warning}");

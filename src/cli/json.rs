@@ -4,7 +4,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::error::{Error, shown_path};
-use crate::format::entry::{Entry, Kind};
+use crate::format::attribute::Attribute;
+use crate::format::entry::{Entry, FileContent, Kind};
 use crate::format::json::TextOrBase64;
 use crate::format::record::Counts;
 use crate::ops::{backup, index, init, key, ls, restore, snapshots, status, verify};
@@ -43,6 +44,8 @@ fn with_counts(mut document: Value, counts: &Counts) -> Value {
         fields.insert("files".into(), counts.files.into());
         fields.insert("directories".into(), counts.directories.into());
         fields.insert("symlinks".into(), counts.symlinks.into());
+        fields.insert("specials".into(), counts.specials.into());
+        fields.insert("hardlinks".into(), counts.hardlinks.into());
         fields.insert("bytes".into(), counts.bytes.into());
     }
     document
@@ -114,7 +117,7 @@ pub(super) fn init(report: &init::Report) -> String {
 pub(super) fn backup(report: &backup::Report, made: Option<&init::Report>) -> String {
     let document = json!({
         "schema": "devvault.backup/1",
-        "ok": true,
+        "ok": report.findings.is_empty(),
         "snapshot": report.snapshot,
         "vault": report.vault,
         "source": bytes(report.source.as_os_str().as_encoded_bytes()),
@@ -128,6 +131,8 @@ pub(super) fn backup(report: &backup::Report, made: Option<&init::Report>) -> St
         "head": report.head,
         "seconds": seconds(report.seconds),
         "milliseconds": milliseconds(report.seconds),
+        "findings": findings(&report.findings),
+        "exit": report.exit(),
         "made": made.map(|made| json!({"vault": shown_path(&made.path), "key": shown_path(&made.key)})),
         "notes": report.notes,
     });
@@ -143,6 +148,7 @@ pub(super) fn snapshots(report: &snapshots::Report) -> String {
             "host": line.host,
             "source": bytes(&line.source),
             "tags": line.tags,
+            "left_out": paths(&line.left_out),
         });
         if let (Value::Object(fields), Some(base64)) = (&mut document, source.base64) {
             fields.insert("source_b64".into(), base64.into());
@@ -161,7 +167,10 @@ pub(super) fn snapshots(report: &snapshots::Report) -> String {
 }
 
 pub(super) fn verify(report: &verify::Report) -> String {
-    let snapshot = |(number, verdict): &(u64, verify::Verdict)| json!({"snapshot": number, "verdict": verdict.name()});
+    let snapshot = |(number, verdict): &(u64, verify::Verdict)| {
+        let left_out = report.left_out.get(number).map_or(&[][..], Vec::as_slice);
+        json!({"snapshot": number, "verdict": verdict.name(), "left_out": paths(left_out)})
+    };
     text(&json!({
         "schema": "devvault.verify/1",
         "vault": report.vault,
@@ -198,8 +207,10 @@ pub(super) fn restore(report: &restore::Report) -> String {
         "destination": shown_path(&report.destination),
         "freshness": report.freshness.to_string(),
         "verified": report.verified,
+        "left_out": paths(&report.left_out),
         "compared_from": report.compared_from,
         "not_restored": report.not_restored.iter().map(shortfall).collect::<Vec<_>>(),
+        "coarser": report.coarser.iter().map(shortfall).collect::<Vec<_>>(),
         "seconds": seconds(report.seconds),
         "milliseconds": milliseconds(report.seconds),
         "notes": report.notes,
@@ -215,6 +226,7 @@ pub(super) fn status(report: &status::Report) -> String {
             "snapshots": line.snapshots,
             "newest": line.newest,
             "time": line.time.rfc3339(),
+            "left_out": paths(&line.left_out),
         })
     };
     text(&json!({
@@ -284,7 +296,7 @@ pub(super) fn runbook(code: Option<&str>, section: &str) -> String {
 /// Begins the document of `ls`, which is written as it is read.
 pub(super) const LS_BEGIN: &str = "{\"schema\":\"devvault.ls/1\",\"entries\":[";
 
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 struct LsEntry {
     #[serde(skip_serializing_if = "Option::is_none")]
     path: Option<String>,
@@ -296,28 +308,86 @@ struct LsEntry {
     #[serde(skip_serializing_if = "Option::is_none")]
     time: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    created: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    uid: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gid: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     bytes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bytes_in_holes: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device: Option<(u32, u32)>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    flags: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attributes: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    links: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hardlink: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hardlink_b64: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    xattrs: Vec<LsAttribute>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    streams: Vec<LsAttribute>,
     #[serde(skip_serializing_if = "Option::is_none")]
     target: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     target_b64: Option<String>,
 }
 
+#[derive(Serialize)]
+struct LsAttribute {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name_b64: Option<String>,
+    bytes: u64,
+}
+
+fn ls_attribute(attribute: &Attribute) -> LsAttribute {
+    let name = TextOrBase64::of(&attribute.name);
+    LsAttribute { name: name.text, name_b64: name.base64, bytes: attribute.value.length() }
+}
+
 pub(super) fn ls_entry(entry: &Entry, first: bool) -> String {
+    let text_or =
+        |bytes: Option<&[u8]>| bytes.map(TextOrBase64::of).map_or((None, None), |bytes| (bytes.text, bytes.base64));
     let path = TextOrBase64::of(entry.path.as_bytes());
-    let (kind, bytes, target) = match &entry.kind {
-        Kind::Directory => ("directory", None, None),
-        Kind::File(file) => ("file", Some(file.size), None),
-        Kind::Symlink(target) => ("symlink", None, Some(TextOrBase64::of(target))),
-    };
-    let (target, target_b64) = target.map_or((None, None), |target| (target.text, target.base64));
+    let (target, target_b64) = text_or(entry.kind.target());
+    let (hardlink, hardlink_b64) = text_or(entry.hardlink.as_ref().map(EntryPath::as_bytes));
+    let owner = entry.owner.as_ref();
     let line = LsEntry {
         path: path.text,
         path_b64: path.base64,
-        kind,
+        kind: entry.kind.name(),
         mode: entry.mode.map(|mode| format!("{mode:04o}")),
         time: entry.mtime.map(|time| time.rfc3339()),
-        bytes,
+        created: entry.created.map(|time| time.rfc3339()),
+        uid: owner.map(|owner| owner.uid),
+        gid: owner.map(|owner| owner.gid),
+        user: owner.and_then(|owner| owner.user.clone()),
+        group: owner.and_then(|owner| owner.group.clone()),
+        bytes: entry.file().map(|file| file.size),
+        bytes_in_holes: entry.file().map(FileContent::hole_bytes).filter(|&bytes| bytes > 0),
+        device: match &entry.kind {
+            Kind::Block(major, minor) | Kind::Character(major, minor) => Some((*major, *minor)),
+            _ => None,
+        },
+        flags: entry.flags,
+        attributes: entry.attributes,
+        links: entry.links,
+        hardlink,
+        hardlink_b64,
+        xattrs: entry.xattrs.iter().map(ls_attribute).collect(),
+        streams: entry.streams.iter().map(ls_attribute).collect(),
         target,
         target_b64,
     };

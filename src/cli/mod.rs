@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Parser;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shown_path};
 use crate::format::config::Parameters;
 use crate::fsys;
 use crate::host::Host;
@@ -121,6 +121,8 @@ impl Session {
     }
 
     fn backup(&self, options: &args::Backup) -> Result<u8> {
+        // Before a vault is made for it: a mistyped source leaves nothing behind.
+        backup::check_source(&self.host, &options.source)?;
         let (mut access, made) = self.vault_for_backup()?;
         access.expect_head = options.expect_head;
         let chosen = backup::Options {
@@ -138,8 +140,16 @@ impl Session {
         }
         let report = backup::run(&access, &options.source, &chosen, &self.watch);
         self.watch.end();
-        let report = report?;
-        self.done(json::backup(&report, made.as_ref()), || human::backup(&report, &self.words(&access.vault)))
+        let report = report.map_err(|error| match &made {
+            Some(made) => error.written_before(&format!(
+                "the vault {} and its key {} were made",
+                shown_path(&made.path),
+                shown_path(&made.key)
+            )),
+            None => error,
+        })?;
+        self.show(json::backup(&report, made.as_ref()), || human::backup(&report, &self.words(&access.vault)))?;
+        Ok(report.exit())
     }
 
     /// Returns the vault to back up into. The default one is made only where this host knows no vault at all: a job
@@ -199,8 +209,12 @@ impl Session {
     fn restore(&self, options: &args::Restore) -> Result<u8> {
         let mut access = self.access()?;
         access.expect_head = options.expect_head;
-        let chosen = restore::Options { from_medium: options.from_medium };
-        let report = restore::run(&access, &options.place, &options.destination, chosen, &self.watch);
+        let chosen = restore::Options {
+            from_medium: options.from_medium,
+            without: options.without.clone(),
+            numeric_owner: options.numeric_owner,
+        };
+        let report = restore::run(&access, &options.place, &options.destination, &chosen, &self.watch);
         self.watch.end();
         let report = report?;
         self.done(json::restore(&report), || human::restore(&report))

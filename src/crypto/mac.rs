@@ -41,6 +41,7 @@ domains! {
     Footer = "footer", "The table of a pack's footer.";
     Index = "index", "An index file.";
     Witness = "witness", "A host's witness of one vault.";
+    Doubts = "doubts", "A host's list of packs that failed a read.";
 }
 
 /// Makes and checks authentication tags for one vault.
@@ -83,6 +84,22 @@ impl Macs {
     /// Returns the tag of `bytes`.
     pub fn tag(&self, domain: Domain, number: u64, bytes: &[u8]) -> [u8; MAC_BYTES] {
         self.state(domain, number, bytes).finalize().into_bytes().into()
+    }
+
+    /// Returns whether `tag` is the tag of bytes that come in pieces, `read` handing on each until it returns nothing.
+    ///
+    /// # Errors
+    /// Whatever `read` returns.
+    pub fn verifies_stream<E>(
+        &self,
+        domain: Domain,
+        number: u64,
+        tag: &[u8],
+        mut read: impl FnMut(&mut dyn FnMut(&[u8])) -> Result<(), E>,
+    ) -> Result<bool, E> {
+        let mut state = self.state(domain, number, &[]);
+        read(&mut |piece| state.update(piece))?;
+        Ok(state.verify_slice(tag).is_ok())
     }
 
     /// Returns whether `tag` is the tag of `bytes`, in time that does not depend on where they differ.

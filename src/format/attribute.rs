@@ -102,8 +102,9 @@ impl Attribute {
         }
         let value = match (raw.value, raw.chunks) {
             (Some(text), None) => {
-                let bytes =
-                    BASE64.decode(text.as_bytes()).map_err(|error| Malformed(format!("an attribute's value: {error}")))?;
+                let bytes = BASE64
+                    .decode(text.as_bytes())
+                    .map_err(|error| Malformed(format!("an attribute's value: {error}")))?;
                 Value::Inline(bytes)
             }
             (None, Some(chunks)) => Value::Chunks(chunks),

@@ -411,7 +411,8 @@ impl Raw {
 
     fn take_owner(&mut self) -> Result<Option<Owner>, Malformed> {
         let sound = |name: &Option<String>| {
-            name.as_ref().is_none_or(|name| !name.is_empty() && name.len() <= limits::OWNER_BYTES_MAX && !name.contains('\0'))
+            name.as_ref()
+                .is_none_or(|name| !name.is_empty() && name.len() <= limits::OWNER_BYTES_MAX && !name.contains('\0'))
         };
         match (self.uid, self.gid) {
             (None, None) if self.user.is_none() && self.group.is_none() => Ok(None),

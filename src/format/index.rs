@@ -19,6 +19,15 @@ pub struct IndexedPack {
     pub length: u64,
     /// Its footer.
     pub footer: Footer,
+    /// The digest of the footer's table.
+    pub table: Digest,
+}
+
+impl IndexedPack {
+    /// Lists a pack with a footer.
+    pub fn new(name: Digest, length: u64, footer: Footer) -> Self {
+        Self { table: Digest::of(&footer.encode_table()), name, length, footer }
+    }
 }
 
 /// Encodes an index file.
@@ -64,11 +73,12 @@ pub fn decode(macs: &Macs, bytes: &[u8]) -> Result<Vec<IndexedPack>, Malformed> 
         if u64::from(table_bytes) > TABLE_BYTES_MAX {
             return Err(Malformed::new("a table is too long"));
         }
-        let footer = Footer::decode_table(input.take(table_bytes as usize)?)?;
+        let table = input.take(table_bytes as usize)?;
+        let footer = Footer::decode_table(table)?;
         if footer.vault != macs.vault() || footer.pack_bytes() != length {
             return Err(Malformed::new("a pack's table contradicts its length or vault"));
         }
-        packs.push(IndexedPack { name, length, footer });
+        packs.push(IndexedPack { name, length, footer, table: Digest::of(table) });
     }
     if !input.0.is_empty() {
         return Err(Malformed::new("bytes after the last pack"));
@@ -85,7 +95,7 @@ mod tests {
     fn no_bit_of_an_index_can_change_unnoticed() {
         let macs = Macs::new(&Secret::from_bytes([3; 32]), Id([4; 16]));
         let footer = Footer::new(Id([4; 16]), Id([5; 16]));
-        let packs = [IndexedPack { name: Digest([6; 32]), length: footer.pack_bytes(), footer }];
+        let packs = [IndexedPack::new(Digest([6; 32]), footer.pack_bytes(), footer)];
         let bytes = encode(&macs, &packs);
         assert_eq!(decode(&macs, &bytes).expect("intact"), packs);
         for at in 0..bytes.len() * 8 {

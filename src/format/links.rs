@@ -92,7 +92,10 @@ mod tests {
     fn names_of_one_object_must_agree_and_begin_with_the_first() {
         let mut links = Links::default();
         assert!(links.take(&entry("a", None), true).expect("first").is_none());
-        assert_eq!(links.take(&entry("b", Some("a")), true).expect("second").map(ToString::to_string), Some("a".into()));
+        assert_eq!(
+            links.take(&entry("b", Some("a")), true).expect("second").map(ToString::to_string),
+            Some("a".into())
+        );
         let other = Entry { mode: Some(0), ..entry("c", Some("a")) };
         assert!(links.take(&other, true).is_err(), "they differ");
         assert!(links.take(&entry("d", Some("c")), true).is_err(), "c is no first name");

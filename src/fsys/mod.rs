@@ -8,9 +8,9 @@
 mod unix;
 #[cfg(unix)]
 pub use unix::{
-    Dir, Object, drop_cached, group_name, group_number, holes, is_private, is_root, open_plain, raise_descriptor_limit,
-    rename_no_replace, stat_file, sync_directory, sync_filesystem, takes_size, user_name, user_number, write_ahead,
-    write_private,
+    Dir, Object, allow_holes, drop_cached, group_name, group_number, holes, is_private, is_root, open_plain,
+    raise_descriptor_limit, rename_no_replace, stat_file, sync_directory, sync_filesystem, takes_size, user_name,
+    user_number, write_ahead, write_private,
 };
 #[cfg(windows)]
 mod windows;
@@ -20,6 +20,7 @@ pub use windows::{
     sync_filesystem, write_ahead, write_private,
 };
 
+pub mod extents;
 pub mod replace;
 pub mod walk;
 

@@ -1,5 +1,6 @@
-//! Small host-side files (witness, configuration, index): written whole or not at all.
+//! Small host-side files (witness, configuration): written whole or not at all, in directories that last.
 
+use std::fs;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
@@ -16,6 +17,34 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     super::sync_directory(parent)
 }
 
+/// Creates a directory and those above it that are missing, each name made durable, on Unix for their owner alone if
+/// `private`. Returns whether anything was created.
+///
+/// # Errors
+/// The file system refuses; directories that were made by then stay.
+pub fn create_directories(path: &Path, private: bool) -> io::Result<bool> {
+    let mut missing: Vec<&Path> =
+        path.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists()).collect();
+    let made = !missing.is_empty();
+    while let Some(path) = missing.pop() {
+        let builder = &mut fs::DirBuilder::new();
+        #[cfg(unix)]
+        if private {
+            std::os::unix::fs::DirBuilderExt::mode(builder, 0o700);
+        }
+        #[cfg(not(unix))]
+        let _ = private;
+        match builder.create(path) {
+            // Another process was faster.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
+            other => other?,
+        }
+        let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        super::sync_directory(above)?;
+    }
+    Ok(made)
+}
+
 /// Reads a whole file of at most `bytes_max` bytes.
 ///
 /// # Errors
@@ -28,11 +57,26 @@ pub fn read(path: &Path, bytes_max: u64) -> io::Result<Vec<u8>> {
 ///
 /// # Errors
 /// The file is longer, or cannot be read.
-pub fn read_open(file: std::fs::File, bytes_max: u64) -> io::Result<Vec<u8>> {
+pub fn read_open(file: fs::File, bytes_max: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     file.take(bytes_max + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > bytes_max {
         return Err(io::Error::new(io::ErrorKind::InvalidData, format!("longer than {bytes_max} bytes")));
     }
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn missing_directories_are_made_once() {
+        let root = tempfile::tempdir().expect("a directory");
+        let path = root.path().join("a/b/c");
+        assert!(create_directories(&path, true).expect("writable"));
+        assert!(!create_directories(&path, true).expect("there"));
+        fs::write(root.path().join("file"), b"").expect("writable");
+        assert!(create_directories(&root.path().join("file/x"), false).is_err());
+    }
 }

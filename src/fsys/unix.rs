@@ -8,7 +8,7 @@ mod sparse;
 
 pub use self::object::Object;
 pub use self::owners::{group_name, group_number, is_root, user_name, user_number};
-pub use self::sparse::{holes, takes_size};
+pub use self::sparse::{allow_holes, holes, takes_size};
 
 use std::ffi::OsStr;
 use std::fs::File;

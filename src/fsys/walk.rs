@@ -22,7 +22,7 @@ pub struct Found {
     pub stat: Stat,
     /// The directory that holds it; for the root and other directories, the directory itself.
     pub dir: Arc<Dir>,
-    /// The target, of a symbolic link.
+    /// The target, of a symbolic link or junction.
     pub target: Vec<u8>,
 }
 
@@ -97,6 +97,9 @@ pub fn walk(
     Ok(())
 }
 
+/// How often a name is looked at again whose object was replaced by one of another kind meanwhile.
+const LOOKS_MAX: usize = 4;
+
 /// Looks at one name; a directory that is to be walked goes onto the stack.
 fn visit(
     dir: &Arc<Dir>,
@@ -105,23 +108,17 @@ fn visit(
     decide: &mut impl FnMut(&EntryPath, &Stat) -> Decision,
     stack: &mut Vec<Frame>,
 ) -> Option<Event> {
-    let stat = match dir.stat_at(name) {
-        Ok(stat) => stat,
-        Err(error) => return failed_unless_gone(dir, name, path, error),
-    };
-    if decide(&path, &stat) == Decision::Skip {
-        return None;
+    let mut looked = look(dir, name, &path, decide);
+    for _ in 1..LOOKS_MAX {
+        match &looked {
+            Err(error) if is_other_kind(error) => looked = look(dir, name, &path, decide),
+            _ => break,
+        }
     }
-    match stat.kind {
-        ObjectKind::Directory => {
-            let opened = dir.open_dir(name).and_then(|child| {
-                let stat = child.stat()?;
-                Ok((sorted_names(&child)?, stat, Arc::new(child)))
-            });
-            let (names, stat, child) = match opened {
-                Ok(opened) => opened,
-                Err(error) => return failed_unless_gone(dir, name, path, error),
-            };
+    match looked {
+        Ok(Looked::Skipped) => None,
+        Ok(Looked::Object(stat, target)) => Some(Event::Found(Found { path, stat, dir: Arc::clone(dir), target })),
+        Ok(Looked::Directory(child, stat, names)) => {
             if stack.len() >= OPEN_MAX {
                 let depth = stack.len() - OPEN_MAX;
                 stack[depth].dir = None;
@@ -129,12 +126,56 @@ fn visit(
             stack.push(Frame { path: path.clone(), id: stat.id, dir: Some(Arc::clone(&child)), names });
             Some(Event::Found(Found { path, stat, dir: child, target: Vec::new() }))
         }
-        ObjectKind::Symlink => match dir.read_link(name) {
-            Ok(target) => Some(Event::Found(Found { path, stat, dir: Arc::clone(dir), target })),
-            Err(error) => failed_unless_gone(dir, name, path, error),
-        },
-        _ => Some(Event::Found(Found { path, stat, dir: Arc::clone(dir), target: Vec::new() })),
+        Err(error) => failed_unless_gone(dir, name, path, error),
     }
+}
+
+/// What a name stands for.
+enum Looked {
+    Skipped,
+    Object(Stat, Vec<u8>),
+    Directory(Arc<Dir>, Stat, Vec<Vec<u8>>),
+}
+
+fn look(
+    dir: &Dir,
+    name: &[u8],
+    path: &EntryPath,
+    decide: &mut impl FnMut(&EntryPath, &Stat) -> Decision,
+) -> io::Result<Looked> {
+    let stat = dir.stat_at(name)?;
+    if decide(path, &stat) == Decision::Skip {
+        return Ok(Looked::Skipped);
+    }
+    Ok(match stat.kind {
+        ObjectKind::Directory => {
+            let child = dir.open_dir(name)?;
+            let stat = child.stat()?;
+            let names = sorted_names(&child)?;
+            Looked::Directory(Arc::new(child), stat, names)
+        }
+        ObjectKind::Symlink | ObjectKind::Junction => Looked::Object(stat, dir.read_link(name)?),
+        _ => Looked::Object(stat, Vec::new()),
+    })
+}
+
+/// Returns whether `error` says that a name stands for another kind of object than it did a moment ago.
+pub fn is_other_kind(error: &io::Error) -> bool {
+    // ELOOP and ENOTDIR from opening without following links, EINVAL from reading a link; `open_file` calls what is no
+    // regular file invalid data.
+    matches!(error.kind(), io::ErrorKind::NotADirectory | io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData)
+        || is_loop(error)
+}
+
+#[cfg(unix)]
+fn is_loop(error: &io::Error) -> bool {
+    // The standard library has no stable name for it.
+    error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
+}
+
+#[cfg(not(unix))]
+fn is_loop(_: &io::Error) -> bool {
+    false
 }
 
 /// Opens the directory above `done` again if the walk had closed it.

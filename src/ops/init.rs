@@ -9,7 +9,7 @@ use crate::crypto::{Domain, Id, Macs, Secret};
 use crate::error::{Error, Result, refuse, shown_path};
 use crate::format::config::{Config, Parameters};
 use crate::format::keyfile::KeyFile;
-use crate::fsys;
+use crate::fsys::{self, replace};
 use crate::refusal::{Code, Refusal};
 use crate::store::{LocalStore, Store};
 use crate::vault::chain::{Chain, encode_mac_file};
@@ -68,7 +68,17 @@ pub fn run(access: &Access, parameters: Parameters) -> Result<Report> {
     })?;
     let chain = Chain::read(&store, &macs, Some(crate::crypto::Digest::of(&config)))
         .map_err(|error| crate::vault::read_error(&store, layout::SNAPSHOTS, &error))?;
-    witness::advance(&access.host, &macs, &chain, false, now)?;
+    witness::advance(&access.host, &macs, &chain, false, now).map_err(|error| {
+        error.written(|| {
+            format!(
+                "vault {vault} in {} and its key {} were made; this host has no witness of it yet: the first backup \
+                needs --expect-head {}",
+                shown_path(&path),
+                shown_path(&key_path),
+                chain.head()
+            )
+        })
+    })?;
     let store: Arc<dyn Store> = Arc::new(store);
     Ok(Report {
         vault,
@@ -94,8 +104,7 @@ fn prepare(path: &Path) -> Result<(PathBuf, bool)> {
             }
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            fs::create_dir_all(path).map_err(|error| forbidden(path, &error))?;
-            made = true;
+            made = replace::create_directories(path, false).map_err(|error| forbidden(path, &error))?;
         }
         Err(error) => return Err(forbidden(path, &error)),
     }

@@ -4,6 +4,7 @@ use crate::clock::Time;
 use crate::crypto::Id;
 use crate::error::Result;
 use crate::format::record::{Counts, Head};
+use crate::path::EntryPath;
 use crate::vault::Finding;
 use crate::vault::gate::{self, Access};
 use crate::vault::witness::Freshness;
@@ -23,6 +24,8 @@ pub struct Line {
     pub counts: Counts,
     /// Labels.
     pub tags: Vec<String>,
+    /// Files that kept changing and were left out, as allowed.
+    pub left_out: Vec<EntryPath>,
 }
 
 /// What a vault holds.
@@ -36,7 +39,7 @@ pub struct Report {
     pub freshness: Freshness,
     /// Every authentic snapshot, ascending.
     pub snapshots: Vec<Line>,
-    /// What is wrong with the chain or this host's witness; the listing is complete only without it.
+    /// What is wrong with the chain, its freshness or this host's witness; the listing is complete only without it.
     pub findings: Vec<Finding>,
     /// What should be said besides.
     pub notes: Vec<String>,
@@ -56,8 +59,10 @@ pub fn run(access: &Access) -> Result<Report> {
         source: snapshot.source.clone(),
         counts: snapshot.counts,
         tags: snapshot.tags.clone(),
+        left_out: snapshot.left_out.clone(),
     });
-    let findings = vault.chain.findings.iter().cloned().chain(vault.doubt).collect();
+    let stale = vault.freshness.finding(&vault.store.describe());
+    let findings = vault.chain.findings.iter().cloned().chain(vault.doubt).chain(stale).collect();
     Ok(Report {
         vault: vault.config.vault,
         head: vault.chain.head(),

@@ -8,6 +8,7 @@ use crate::crypto::Id;
 use crate::error::Result;
 use crate::format::record::Head;
 use crate::fsys::Dir;
+use crate::path::EntryPath;
 use crate::vault::Finding;
 use crate::vault::catalog::{Catalog, UseIndex};
 use crate::vault::gate::{self, Access};
@@ -27,6 +28,8 @@ pub struct SourceLine {
     pub newest: u64,
     /// When the newest was complete.
     pub time: Time,
+    /// What the newest lacks: files that kept changing and were left out, as allowed.
+    pub left_out: Vec<EntryPath>,
 }
 
 /// How a vault stands.
@@ -82,6 +85,7 @@ pub fn run(access: &Access) -> Result<Report> {
             Some(line) => {
                 line.snapshots += 1;
                 (line.newest, line.time) = (number, snapshot.ended);
+                line.left_out.clone_from(&snapshot.left_out);
             }
             None => sources.push(SourceLine {
                 host: snapshot.host.name.clone(),
@@ -89,6 +93,7 @@ pub fn run(access: &Access) -> Result<Report> {
                 snapshots: 1,
                 newest: number,
                 time: snapshot.ended,
+                left_out: snapshot.left_out.clone(),
             }),
         }
     }
@@ -108,9 +113,7 @@ pub fn run(access: &Access) -> Result<Report> {
     );
     let mut findings = vault.chain.findings.clone();
     findings.extend(vault.doubt.iter().cloned());
-    findings.extend(vault.freshness.refusal(&vault.store.describe()).map(|refusal| {
-        Finding::new(refusal.code, "the chain", format!("{}; {}", refusal.message, refusal.causes.join("; ")))
-    }));
+    findings.extend(vault.freshness.finding(&vault.store.describe()));
     findings.extend(catalog.findings.iter().cloned());
     Ok(Report {
         vault: vault.config.vault,

@@ -23,6 +23,8 @@ pub struct Pack {
     pub name: Digest,
     /// The length of its file.
     pub length: u64,
+    /// The digest of the footer's table that the index gives it; absent where its own footer was read.
+    pub table: Option<Digest>,
 }
 
 /// A block of a pack, without the list of its chunks.
@@ -119,10 +121,10 @@ impl Catalog {
                     continue;
                 }
             };
-            let footer = match indexed.remove(&name) {
+            let (footer, table) = match indexed.remove(&name) {
                 Some(known) if known.length == length => {
                     catalog.index.packs_indexed += 1;
-                    known.footer
+                    (known.footer, Some(known.table))
                 }
                 other => {
                     if other.is_some() {
@@ -131,7 +133,7 @@ impl Catalog {
                     match read_footer(store, macs, &path) {
                         Ok(footer) => {
                             catalog.index.packs_read += 1;
-                            footer
+                            (footer, None)
                         }
                         Err(finding) => {
                             catalog.findings.push(finding);
@@ -140,7 +142,7 @@ impl Catalog {
                     }
                 }
             };
-            catalog.add(Pack { name, length }, &footer);
+            catalog.add(Pack { name, length, table }, &footer);
         }
         if !indexed.is_empty() {
             catalog.index.ignored.push(format!("it lists {} pack(s) that are not there", indexed.len()));
@@ -205,7 +207,7 @@ impl Catalog {
     /// Adds packs that were just written and checked.
     pub fn extend(&mut self, packs: &[IndexedPack]) {
         for pack in packs {
-            self.add(Pack { name: pack.name, length: pack.length }, &pack.footer);
+            self.add(Pack { name: pack.name, length: pack.length, table: None }, &pack.footer);
         }
         self.places.sort_unstable();
     }
@@ -327,7 +329,7 @@ pub fn rebuild_index(store: &dyn Store, macs: &Macs) -> Result<Rebuilt, NotRebui
     let mut packs = Vec::new();
     for pack in catalog.packs() {
         match read_footer(store, macs, &layout::pack_path(&pack.name)) {
-            Ok(footer) => packs.push(IndexedPack { name: pack.name, length: pack.length, footer }),
+            Ok(footer) => packs.push(IndexedPack::new(pack.name, pack.length, footer)),
             Err(finding) => findings.push(finding),
         }
     }

@@ -54,6 +54,79 @@ enum Read {
     Nothing,
 }
 
+/// A record as it lies in its directory, not authenticated yet.
+struct StoredRecord {
+    kind: RecordKind,
+    bytes: Vec<u8>,
+    tag: Option<[u8; MAC_BYTES]>,
+    // A name that does not belong there, escaped.
+    extra: Option<String>,
+}
+
+/// Why a directory gives no record.
+enum Unread {
+    /// The directory is not there.
+    Gone,
+    /// What is wrong with it.
+    Found(Code, String),
+}
+
+impl StoredRecord {
+    fn read(store: &dyn Store, directory: &str) -> Result<Self, Unread> {
+        let names = match store.list(directory) {
+            Ok(names) => names,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Unread::Gone),
+            Err(error) => return Err(Unread::Found(Code::VaultUnreadable, error.to_string())),
+        };
+        let kinds: Vec<RecordKind> = RecordKind::ALL
+            .into_iter()
+            .filter(|kind| names.iter().any(|listed| listed.name == layout::record_file(*kind)))
+            .collect();
+        let [kind] = kinds[..] else {
+            let detail = if kinds.is_empty() { "it holds no record" } else { "it holds more than one record" };
+            return Err(Unread::Found(Code::RecordIncomplete, detail.into()));
+        };
+        let (file, mac_file) = (layout::record_file(kind), layout::record_mac_file(kind));
+        let extra = names.iter().find(|listed| listed.name != file && listed.name != mac_file);
+        let extra = extra.map(|extra| crate::path::shown(extra.name.as_bytes()));
+        if names.iter().all(|listed| listed.name != mac_file) {
+            return Err(Unread::Found(Code::RecordIncomplete, format!("{mac_file} is missing")));
+        }
+        let read = |name: &str, bytes_max| {
+            store
+                .read(&format!("{directory}/{name}"), bytes_max)
+                .map_err(|error| Unread::Found(Code::VaultUnreadable, format!("{name}: {error}")))
+        };
+        let bytes = read(&file, limits::RECORD_BYTES_MAX)?;
+        let tag = decode_mac_file(&read(&mac_file, limits::MAC_FILE_BYTES)?);
+        Ok(Self { kind, bytes, tag, extra })
+    }
+}
+
+/// Reads a record that is about to be published from the medium, as every reader will: its directory holds exactly the
+/// record and its tag, and they authenticate under the number that they are to have. Returns the record's bytes.
+///
+/// # Errors
+/// Whatever a reader of the chain would find; DV107 for a name that does not belong there.
+pub(super) fn read_draft(store: &dyn Store, macs: &Macs, directory: &str, number: u64) -> Result<Vec<u8>, Finding> {
+    for listed in store.list(directory).unwrap_or_default() {
+        // Asked, not relied on: a medium that cannot be asked is read all the same.
+        let _ = store.open(&format!("{directory}/{}", listed.name)).map(|file| file.drop_cached());
+    }
+    let stored = StoredRecord::read(store, directory).map_err(|unread| match unread {
+        Unread::Gone => Finding::new(Code::RecordMissing, directory, "the directory is not there"),
+        Unread::Found(code, detail) => Finding::new(code, directory, detail),
+    })?;
+    if let Some(extra) = stored.extra {
+        let detail = format!("it holds {extra}, which does not belong there");
+        return Err(Finding::new(Code::RecordIncomplete, directory, detail));
+    }
+    match stored.tag {
+        Some(tag) if macs.verifies(stored.kind.domain(), number, &stored.bytes, &tag) => Ok(stored.bytes),
+        _ => Err(Finding::new(Code::RecordForged, directory, "its HMAC does not match")),
+    }
+}
+
 impl Chain {
     /// Reads the whole chain. Where something is wrong it is read a second time: what another process finished
     /// meanwhile is no finding, and what reads differently now is reported as unstable.
@@ -137,44 +210,18 @@ impl Chain {
     }
 
     fn authenticate(&mut self, store: &dyn Store, macs: &Macs, number: u64, highest: u64) -> Read {
-        let directory = layout::record_directory(number);
-        let names = match store.list(&directory) {
-            Ok(names) => names,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Read::Nothing,
-            Err(error) => {
-                self.find(Code::VaultUnreadable, number, error);
+        let stored = match StoredRecord::read(store, &layout::record_directory(number)) {
+            Ok(stored) => stored,
+            Err(Unread::Gone) => return Read::Nothing,
+            Err(Unread::Found(code, detail)) => {
+                self.find(code, number, detail);
                 return Read::Nothing;
             }
         };
-        let kinds: Vec<RecordKind> = RecordKind::ALL
-            .into_iter()
-            .filter(|kind| names.iter().any(|listed| listed.name == layout::record_file(*kind)))
-            .collect();
-        let [kind] = kinds[..] else {
-            let detail = if kinds.is_empty() { "it holds no record" } else { "it holds more than one record" };
-            self.find(Code::RecordIncomplete, number, detail);
-            return Read::Nothing;
-        };
-        let (file, mac_file) = (layout::record_file(kind), layout::record_mac_file(kind));
-        if let Some(extra) = names.iter().find(|listed| listed.name != file && listed.name != mac_file) {
-            let name = crate::path::shown(extra.name.as_bytes());
-            self.find(Code::RecordIncomplete, number, format!("it holds {name}, which does not belong there"));
+        if let Some(extra) = &stored.extra {
+            self.find(Code::RecordIncomplete, number, format!("it holds {extra}, which does not belong there"));
         }
-        if names.iter().all(|listed| listed.name != mac_file) {
-            self.find(Code::RecordIncomplete, number, format!("{mac_file} is missing"));
-            return Read::Nothing;
-        }
-        let read = |name: &str, bytes_max| {
-            store.read(&format!("{directory}/{name}"), bytes_max).map_err(|error| format!("{name}: {error}"))
-        };
-        let (bytes, tag) = match (read(&file, limits::RECORD_BYTES_MAX), read(&mac_file, limits::MAC_FILE_BYTES)) {
-            (Ok(bytes), Ok(tag)) => (bytes, tag),
-            (Err(error), _) | (_, Err(error)) => {
-                self.find(Code::VaultUnreadable, number, error);
-                return Read::Nothing;
-            }
-        };
-        let tag = decode_mac_file(&tag);
+        let StoredRecord { kind, bytes, tag, .. } = stored;
         if let Some(tag) = tag
             && macs.verifies(kind.domain(), number, &bytes, &tag)
         {

@@ -6,10 +6,10 @@ use std::collections::HashMap;
 use std::io;
 
 use super::{layout, sweep};
-use crate::crypto::{Digest, Id, Macs, random};
+use crate::crypto::{Digest, Domain, Id, MAC_BYTES, Macs, random};
 use crate::format::index::{self, IndexedPack};
 use crate::limits;
-use crate::store::{Listed, NameKind, Store};
+use crate::store::{Listed, NameKind, Store, StoredFile};
 
 /// Begins the name of an index file that is being written.
 const DRAFT_PREFIX: &str = ".new-";
@@ -40,16 +40,49 @@ pub(super) fn read(store: &dyn Store, macs: &Macs, state: &mut IndexState) -> Ha
     for file in files.into_iter().filter(|file| index_id(&file.name).is_some()) {
         state.files += 1;
         let path = format!("{}/{}", layout::INDEX, file.name);
-        let decoded = store
-            .read(&path, limits::INDEX_BYTES_MAX)
-            .map_err(|error| error.to_string())
-            .and_then(|bytes| index::decode(macs, &bytes).map_err(|error| error.to_string()));
-        match decoded {
+        match read_file(store, macs, &path) {
             Ok(listed) => packs.extend(listed.into_iter().map(|pack| (pack.name, pack))),
             Err(reason) => state.ignored.push(format!("{path}: {reason}")),
         }
     }
     packs
+}
+
+/// A longer index file is authenticated piece by piece before it is read into memory as a whole.
+const UNPROVEN_BYTES_MAX: u64 = 16 << 20;
+
+/// Reads one index file. What is not authentic costs little memory, however long it is.
+fn read_file(store: &dyn Store, macs: &Macs, path: &str) -> Result<Vec<IndexedPack>, String> {
+    let said = |error: io::Error| error.to_string();
+    let file = store.open(path).map_err(said)?;
+    let length = file.length();
+    if length > limits::INDEX_BYTES_MAX {
+        return Err(format!("longer than {} bytes", limits::INDEX_BYTES_MAX));
+    }
+    if length > UNPROVEN_BYTES_MAX && !is_authentic(&*file, macs).map_err(said)? {
+        return Err("it is not authentic".into());
+    }
+    let mut bytes = vec![0; usize::try_from(length).map_err(|error| error.to_string())?];
+    file.read_at(&mut bytes, 0).map_err(said)?;
+    index::decode(macs, &bytes).map_err(|error| error.to_string())
+}
+
+/// Authenticates a long index file without holding it in memory.
+fn is_authentic(file: &dyn StoredFile, macs: &Macs) -> io::Result<bool> {
+    let body = file.length() - MAC_BYTES as u64;
+    let mut tag = [0; MAC_BYTES];
+    file.read_at(&mut tag, body)?;
+    macs.verifies_stream(Domain::Index, 0, &tag, |take| {
+        let mut buffer = vec![0; 1 << 20];
+        let mut at = 0;
+        while at < body {
+            let piece = &mut buffer[..(body - at).min(1 << 20) as usize];
+            file.read_at(piece, at)?;
+            take(piece);
+            at += piece.len() as u64;
+        }
+        Ok(())
+    })
 }
 
 /// Returns the id that an index file's name stands for.
@@ -72,9 +105,8 @@ pub fn add(store: &dyn Store, macs: &Macs, packs: &[IndexedPack]) -> io::Result<
     }
     let mut all = packs.to_vec();
     for name in &files {
-        let bytes = store.read(&format!("{}/{name}", layout::INDEX), limits::INDEX_BYTES_MAX).unwrap_or_default();
         // A file that does not authenticate is worth nothing: its packs' footers are read again.
-        all.extend(index::decode(macs, &bytes).unwrap_or_default());
+        all.extend(read_file(store, macs, &format!("{}/{name}", layout::INDEX)).unwrap_or_default());
     }
     all.sort_by_key(|pack| pack.name);
     all.dedup_by_key(|pack| pack.name);

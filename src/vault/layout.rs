@@ -68,6 +68,12 @@ pub fn pack_name(directory: &str, file: &str) -> Option<Digest> {
     (directory == format!("{:02x}", name.0[0])).then_some(name)
 }
 
+/// Returns the pack that a path in the vault names, if it is one of a pack.
+pub fn pack_named(path: &str) -> Option<Digest> {
+    let (directory, file) = path.strip_prefix(PACKS)?.strip_prefix('/')?.split_once('/')?;
+    pack_name(directory, file)
+}
+
 /// Returns where an index file lies.
 pub fn index_path(id: Id) -> String {
     format!("{INDEX}/{id}.idx")
@@ -86,6 +92,8 @@ mod tests {
         let name = Digest([0xab; 32]);
         assert_eq!(pack_path(&name), format!("packs/ab/{name}.pack"));
         assert_eq!(pack_name("ab", &format!("{name}.pack")), Some(name));
+        assert_eq!(pack_named(&pack_path(&name)), Some(name));
+        assert_eq!(pack_named(&format!("packs/aa/{name}.pack")), None);
         assert_eq!(pack_name("aa", &format!("{name}.pack")), None);
         assert_eq!(pack_name("ab", &format!("{}.pack", name.to_string().to_uppercase())), None);
     }

@@ -5,12 +5,15 @@
 
 pub mod catalog;
 pub mod chain;
+pub mod doubts;
 pub mod gate;
 pub mod index;
 pub mod key;
 pub mod layout;
 pub mod listing;
 pub mod read;
+pub mod reliance;
+mod sealed;
 pub mod sweep;
 pub mod witness;
 pub mod write;

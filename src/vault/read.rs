@@ -1,7 +1,8 @@
 //! The one reader: finalize, verify and restore all read through it. No byte leaves it before its hash matched.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use super::catalog::{Catalog, Place, UseIndex};
@@ -32,6 +33,9 @@ pub struct Reader {
     files: Mutex<Recent<u32, Arc<dyn StoredFile>>>,
     blocks: Mutex<Recent<u32, Arc<Vec<u8>>>>,
     decoders: Mutex<Vec<Decoder>>,
+    failed: Mutex<BTreeMap<Digest, Finding>>,
+    // Whether `failed` holds anything: asked for every object of a source.
+    any_failed: AtomicBool,
 }
 
 impl Reader {
@@ -45,7 +49,32 @@ impl Reader {
             files: Mutex::new(Recent::new(OPEN_PACKS_MAX)),
             blocks: Mutex::new(Recent::new(CACHED_BLOCKS_MAX)),
             decoders: Mutex::default(),
+            failed: Mutex::default(),
+            any_failed: AtomicBool::new(false),
         }
+    }
+
+    /// Returns the packs that failed a read so far, each with what was found first; also where another pack had the
+    /// chunk.
+    pub fn failed_packs(&self) -> BTreeMap<Digest, Finding> {
+        let mut failed = lock(&self.failed).clone();
+        if let Some(Some(second)) = self.second.get() {
+            failed.extend(second.failed_packs());
+        }
+        failed
+    }
+
+    /// Returns whether any pack failed a read so far.
+    pub fn has_failed(&self) -> bool {
+        self.any_failed.load(Ordering::Relaxed)
+            || self.second.get().is_some_and(|second| second.as_ref().is_some_and(|second| second.has_failed()))
+    }
+
+    fn fail(&self, block: u32, finding: Finding) -> Finding {
+        self.any_failed.store(true, Ordering::Relaxed);
+        let name = self.catalog.packs()[self.catalog.block(block).pack as usize].name;
+        lock(&self.failed).entry(name).or_insert_with(|| finding.clone());
+        finding
     }
 
     /// Returns the catalog by which this reader finds chunks.
@@ -112,7 +141,8 @@ impl Reader {
             Some(bytes) if Digest::of(bytes) == place.id => Ok(bytes),
             _ => {
                 let pack = self.pack_path(place.block);
-                Err(Finding::new(Code::ChunkDamaged, pack, format!("chunk {} does not match its hash", place.id)))
+                let detail = format!("chunk {} does not match its hash", place.id);
+                Err(self.fail(place.block, Finding::new(Code::ChunkDamaged, pack, detail)))
             }
         }
     }
@@ -139,6 +169,10 @@ impl Reader {
     /// # Errors
     /// As [`block`](Self::block).
     pub fn load_block(&self, index: u32) -> Result<Vec<u8>, Finding> {
+        self.read_block(index).map_err(|finding| self.fail(index, finding))
+    }
+
+    fn read_block(&self, index: u32) -> Result<Vec<u8>, Finding> {
         let block = self.catalog.block(index);
         let unreadable = |error: io::Error| Finding::new(Code::VaultUnreadable, self.pack_path(index), error);
         let file = self.file(block.pack).map_err(unreadable)?;
@@ -189,16 +223,20 @@ impl Reader {
         decode(&bytes).map_err(|error| Finding::new(Code::ListingUnsafe, subject(), error))
     }
 
-    /// Returns every chunk of a file's content, in order.
+    /// Hands on every chunk of a file's content, in order, one chunk list at a time.
     ///
     /// # Errors
-    /// DV104 or DV105 where a chunk list is missing or damaged, DV108 where it contradicts the entry.
-    pub fn chunks(&self, file: &FileContent) -> Result<Vec<ChunkRef>, Finding> {
+    /// DV104 or DV105 where a chunk list is missing or damaged, DV108 where it contradicts the entry; whatever `take`
+    /// returns.
+    pub fn each_chunk<E: From<Finding>>(
+        &self,
+        file: &FileContent,
+        mut take: impl FnMut(ChunkRef) -> Result<(), E>,
+    ) -> Result<(), E> {
         let lists = match &file.chunks {
-            Chunks::Direct(chunks) => return Ok(chunks.clone()),
+            Chunks::Direct(chunks) => return chunks.iter().copied().try_for_each(take),
             Chunks::Listed(lists) => lists,
         };
-        let mut chunks = Vec::new();
         for list in lists {
             let subject = || format!("the chunk list {}", list.object().id());
             let bytes = self.chunk(list.object()).map_err(|finding| as_listing(finding, subject()))?;
@@ -206,21 +244,39 @@ impl Reader {
                 decode_chunk_list(&bytes).map_err(|error| Finding::new(Code::ListingUnsafe, subject(), error))?;
             let sum: u64 = listed.iter().map(|chunk| u64::from(chunk.length())).sum();
             if sum != list.content_bytes() {
-                return Err(Finding::new(Code::ListingUnsafe, subject(), "its chunks do not add up to its length"));
+                return Err(
+                    Finding::new(Code::ListingUnsafe, subject(), "its chunks do not add up to its length").into()
+                );
             }
-            chunks.extend(listed);
+            listed.into_iter().try_for_each(&mut take)?;
         }
+        Ok(())
+    }
+
+    /// Returns every chunk of a file's content, in order.
+    ///
+    /// # Errors
+    /// As [`each_chunk`](Self::each_chunk).
+    pub fn chunks(&self, file: &FileContent) -> Result<Vec<ChunkRef>, Finding> {
+        let mut chunks = Vec::new();
+        self.each_chunk(file, |chunk| {
+            chunks.push(chunk);
+            Ok::<_, Finding>(())
+        })?;
         Ok(chunks)
     }
 
-    /// Returns every chunk that an entry needs: of its content, and of long values of its attributes.
+    /// Hands on every chunk that an entry needs: of long values of its attributes, and of its content.
     ///
     /// # Errors
-    /// As [`chunks`](Self::chunks).
-    pub fn needs(&self, entry: &Entry) -> Result<Vec<ChunkRef>, Finding> {
-        let mut needs = entry.file().map(|file| self.chunks(file)).transpose()?.unwrap_or_default();
-        needs.extend(entry.attribute_chunks());
-        Ok(needs)
+    /// As [`each_chunk`](Self::each_chunk).
+    pub fn each_needed<E: From<Finding>>(
+        &self,
+        entry: &Entry,
+        mut take: impl FnMut(ChunkRef) -> Result<(), E>,
+    ) -> Result<(), E> {
+        entry.attribute_chunks().try_for_each(&mut take)?;
+        entry.file().map_or(Ok(()), |file| self.each_chunk(file, take))
     }
 
     /// Returns the packs that a snapshot says it relies on.
@@ -263,20 +319,22 @@ impl Reader {
             pool,
             lists: relevant(lists, within),
             within: within.clone(),
+            naming: VecDeque::new(),
+            groups: VecDeque::new(),
             ahead: VecDeque::new(),
             last: None,
         }
     }
 
-    fn list_entries(&self, list: &PartRef, within: &EntryPath) -> Result<Batch, Finding> {
-        let mut batch = Batch { list: list.object.id(), segments: Vec::new(), entries: Vec::new() };
-        let segments = self.segment_list(list)?;
-        for segment in relevant(&segments, within) {
+    /// Returns the entries of some segments that follow each other.
+    fn read_group(&self, group: &Group, within: &EntryPath) -> Result<Batch, Finding> {
+        let mut batch = Batch { parts: group.list.into_iter().collect(), entries: Vec::new() };
+        for segment in &group.segments {
             let more = self.segment(segment)?;
             if let Some((last, first)) = batch.entries.last().zip(more.first()) {
                 check_seam(Some((&last.path, last.is_directory())), first)?;
             }
-            batch.segments.push(segment.object.id());
+            batch.parts.push(segment.object.id());
             batch.entries.extend(more);
         }
         if !within.is_root() {
@@ -293,39 +351,102 @@ fn relevant<'a>(parts: &'a [PartRef], within: &EntryPath) -> &'a [PartRef] {
     &parts[start..beyond.map_or(parts.len(), |count| start + 1 + count)]
 }
 
-/// Entries of one segment list, in path order.
+/// Entries that follow each other, in path order.
 #[derive(Debug)]
 pub struct Batch {
-    /// The id of the list.
-    pub list: Digest,
-    /// The ids of the segments that were read.
-    pub segments: Vec<Digest>,
+    /// The ids of the segments that were read, and of a list once all of it was.
+    pub parts: Vec<Digest>,
     /// The entries.
     pub entries: Vec<Entry>,
 }
 
-/// Yields the entries of a snapshot, a segment list at a time, checked for order across parts.
+/// Segments that are read in one job.
+struct Group {
+    segments: Vec<PartRef>,
+    // The id of their list, with its last segments.
+    list: Option<Digest>,
+}
+
+/// Most bytes of segments that are read in one job; one segment alone may be longer.
+const GROUP_BYTES_MAX: u64 = 4 << 20;
+
+fn groups(list: Digest, segments: &[PartRef], within: &EntryPath) -> VecDeque<Group> {
+    let mut groups: VecDeque<Group> = VecDeque::new();
+    let mut bytes = u64::MAX;
+    let wanted = relevant(segments, within);
+    for segment in wanted {
+        bytes = bytes.saturating_add(u64::from(segment.object.length()));
+        if bytes > GROUP_BYTES_MAX {
+            groups.push_back(Group { segments: Vec::new(), list: None });
+            bytes = u64::from(segment.object.length());
+        }
+        groups.back_mut().expect("just made sure").segments.push(segment.clone());
+    }
+    if let Some(last) = groups.back_mut()
+        && wanted.len() == segments.len()
+    {
+        last.list = Some(list);
+    }
+    groups
+}
+
+/// A job under way, or what went wrong before it could begin.
+enum Ahead {
+    Reading(Task<Result<Batch, Finding>>),
+    Failed(Finding),
+}
+
+/// Yields the entries of a snapshot, some segments at a time, checked for order across parts.
 pub struct Entries<'a> {
     reader: Arc<Reader>,
     pool: &'a Pool,
     lists: &'a [PartRef],
     within: EntryPath,
-    ahead: VecDeque<Task<Result<Batch, Finding>>>,
+    naming: VecDeque<(Digest, Task<Result<Vec<PartRef>, Finding>>)>,
+    groups: VecDeque<Group>,
+    ahead: VecDeque<Ahead>,
     last: Option<(EntryPath, bool)>,
+}
+
+impl Entries<'_> {
+    /// Keeps some lists and some groups of segments under way.
+    fn read_ahead(&mut self) {
+        let count_max = 2 + self.pool.threads();
+        loop {
+            while self.naming.len() < 2
+                && let Some((list, rest)) = self.lists.split_first()
+            {
+                self.lists = rest;
+                let (reader, list, id) = (Arc::clone(&self.reader), list.clone(), list.object.id());
+                self.naming.push_back((id, self.pool.spawn(move || reader.segment_list(&list))));
+            }
+            while self.ahead.len() < count_max
+                && let Some(group) = self.groups.pop_front()
+            {
+                let (reader, within) = (Arc::clone(&self.reader), self.within.clone());
+                self.ahead.push_back(Ahead::Reading(self.pool.spawn(move || reader.read_group(&group, &within))));
+            }
+            if self.ahead.len() >= count_max {
+                return;
+            }
+            let Some((list, segments)) = self.naming.pop_front() else { return };
+            match segments.wait() {
+                Ok(segments) => self.groups = groups(list, &segments, &self.within),
+                Err(finding) => self.ahead.push_back(Ahead::Failed(finding)),
+            }
+        }
+    }
 }
 
 impl Iterator for Entries<'_> {
     type Item = Result<Batch, Finding>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        while self.ahead.len() < 2 + self.pool.threads()
-            && let Some((list, rest)) = self.lists.split_first()
-        {
-            self.lists = rest;
-            let (reader, list, within) = (Arc::clone(&self.reader), list.clone(), self.within.clone());
-            self.ahead.push_back(self.pool.spawn(move || reader.list_entries(&list, &within)));
-        }
-        let batch = self.ahead.pop_front()?.wait();
+        self.read_ahead();
+        let batch = match self.ahead.pop_front()? {
+            Ahead::Reading(task) => task.wait(),
+            Ahead::Failed(finding) => Err(finding),
+        };
         Some(batch.and_then(|batch| {
             let Some((first, last)) = batch.entries.first().zip(batch.entries.last()) else { return Ok(batch) };
             // A part of a listing begins where it begins; only the whole one begins with the source.
@@ -377,6 +498,8 @@ pub struct PackCheck {
     pub findings: Vec<Finding>,
     /// The digest of all bytes.
     pub name: Option<Digest>,
+    /// The digest of its footer's table.
+    pub table: Option<Digest>,
 }
 
 /// One block, decoded and hashed elsewhere.
@@ -398,7 +521,8 @@ pub fn check_pack(
     let unreadable = |error: io::Error| Finding::new(Code::VaultUnreadable, path, error);
     let file = store.open(path).map_err(unreadable)?;
     let length = footer.pack_bytes();
-    let mut check = PackCheck { bytes_stored: length, ..PackCheck::default() };
+    let table = Some(Digest::of(&footer.encode_table()));
+    let mut check = PackCheck { bytes_stored: length, table, ..PackCheck::default() };
     let mut hasher = blake3::Hasher::new();
     let mut head = [0; HEADER_BYTES as usize];
     let mut whole = true;

@@ -3,19 +3,17 @@
 //! Invariants: the newest head that was seen must occur in the chain; a longer chain is an extension; the witness only
 //! ever moves forward. It is locked while it changes, replaced atomically, and authenticated by the vault's key.
 
-use std::fs::File;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::chain::{Chain, decode_mac_file, encode_mac_file};
+use super::Finding;
+use super::chain::Chain;
+use super::sealed;
 use crate::clock::Time;
 use crate::crypto::{Domain, Id, Macs};
 use crate::error::{Error, Result, shown_path};
-use crate::format::json;
 use crate::format::record::Head;
-use crate::fsys::replace;
 use crate::host::Host;
 use crate::limits;
 use crate::refusal::{Code, Refusal};
@@ -79,48 +77,36 @@ impl Freshness {
     }
 }
 
+impl Freshness {
+    /// Returns the finding that a chain behind the witness means for whoever only looks.
+    pub fn finding(&self, place: &str) -> Option<Finding> {
+        let refusal = self.refusal(place)?;
+        let detail = format!("{}; {}", refusal.message, refusal.causes.join("; "));
+        Some(Finding::new(refusal.code, "the chain", detail))
+    }
+}
+
 /// Reads the witness of a vault; nothing where this host has none.
 ///
 /// # Errors
 /// DV315 where it is there but unreadable, damaged, not authentic or another vault's.
 pub fn read(host: &Host, macs: &Macs) -> Result<Option<Witness>> {
     let path = host.witness_path(macs.vault());
-    let bytes = match replace::read(&path, limits::CONFIG_BYTES_MAX * 16) {
-        // A file where its directory should be holds no witness either; verify and restore go on without.
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            return Ok(None);
-        }
-        other => other.map_err(|error| unreadable(&path, error))?,
-    };
-    decode(&bytes, macs).map(Some).map_err(|reason| unreadable(&path, reason).into())
+    let witness = sealed::read(&path, macs, Domain::Witness)
+        .and_then(|witness| witness.map(|found| check(found, macs)).transpose());
+    witness.map_err(|reason| unreadable(&path, reason).into())
 }
 
 fn unreadable(path: &Path, reason: impl std::fmt::Display) -> Refusal {
     Refusal::new(Code::WitnessUnreadable, format!("the witness {} cannot be trusted", shown_path(path))).cause(reason)
 }
 
-fn decode(bytes: &[u8], macs: &Macs) -> std::result::Result<Witness, String> {
-    let split = bytes.len().checked_sub(limits::MAC_FILE_BYTES as usize).ok_or("it is cut")?;
-    let (line, tag) = bytes.split_at(split);
-    let tag = decode_mac_file(tag).ok_or("its last line is no HMAC")?;
-    if !macs.verifies(Domain::Witness, 0, line, &tag) {
-        return Err("its HMAC does not match".into());
-    }
-    let witness: Witness =
-        json::decode(line.strip_suffix(b"\n").ok_or("it is cut")?).map_err(|error| error.to_string())?;
+fn check(witness: Witness, macs: &Macs) -> std::result::Result<Witness, String> {
     let ascending = witness.heads.windows(2).all(|pair| pair[0].number < pair[1].number);
     if witness.vault != macs.vault() || witness.heads.is_empty() || !ascending {
         return Err("it contradicts itself".into());
     }
     Ok(witness)
-}
-
-fn encode(witness: &Witness, macs: &Macs) -> Vec<u8> {
-    let mut bytes = json::encode(witness);
-    bytes.push(b'\n');
-    let tag = macs.tag(Domain::Witness, 0, &bytes);
-    bytes.extend_from_slice(&encode_mac_file(tag));
-    bytes
 }
 
 /// Returns how a chain stands to a witness.
@@ -151,9 +137,7 @@ pub fn freshness(witness: Option<&Witness>, chain: &Chain) -> Freshness {
 /// DV410 where the state directory cannot be written; DV315 where the witness there cannot be trusted.
 pub fn advance(host: &Host, macs: &Macs, chain: &Chain, vouched: bool, now: Time) -> Result<()> {
     let path = host.witness_path(macs.vault());
-    let parent = path.parent().expect("a witness lies in a directory");
-    host.make_directory(parent)?;
-    let _lock = lock(&path.with_extension("lock"))?;
+    let _lock = sealed::lock(host, &path)?;
     let known = match read(host, macs) {
         Err(_) if vouched => {
             set_aside(&path)?;
@@ -175,10 +159,7 @@ pub fn advance(host: &Host, macs: &Macs, chain: &Chain, vouched: bool, now: Time
     // The newest are kept: older ones only make "behind N" exact.
     heads.drain(..heads.len().saturating_sub(limits::WITNESS_HEADS_MAX));
     let witness = Witness { heads, seen: now, vault: macs.vault() };
-    replace::replace(&path, &encode(&witness, macs)).map_err(|error| {
-        Refusal::new(Code::StateUnwritable, format!("{} cannot be written", shown_path(&path))).cause(error)
-    })?;
-    Ok(())
+    sealed::write(&path, macs, Domain::Witness, &witness)
 }
 
 /// Keeps a witness that cannot be trusted, under a name that no reader takes for one.
@@ -186,14 +167,6 @@ fn set_aside(path: &Path) -> Result<()> {
     let id = Id::random().map_err(|error| Error::environment("draw random bytes", error))?;
     crate::fsys::rename_no_replace(path, &path.with_extension(format!("untrusted-{id}"))).map_err(|error| {
         Refusal::new(Code::StateUnwritable, format!("{} cannot be set aside", shown_path(path))).cause(error).into()
-    })
-}
-
-fn lock(path: &PathBuf) -> Result<File> {
-    let file = File::options().create(true).truncate(false).write(true).open(path);
-    let locked = file.and_then(|file| fs2::FileExt::lock_exclusive(&file).map(|()| file));
-    locked.map_err(|error| {
-        Error::from(Refusal::new(Code::StateUnwritable, format!("{} cannot be locked", shown_path(path))).cause(error))
     })
 }
 
@@ -212,15 +185,17 @@ mod tests {
 
     #[test]
     fn no_bit_of_a_witness_can_change_unnoticed() {
-        let bytes = encode(&witness(), &macs());
-        assert_eq!(decode(&bytes, &macs()), Ok(witness()));
+        let decode = |bytes: &[u8]| sealed::decode::<Witness>(bytes, &macs(), Domain::Witness);
+        let bytes = sealed::encode(&witness(), &macs(), Domain::Witness);
+        assert_eq!(decode(&bytes), Ok(witness()));
+        assert!(sealed::decode::<Witness>(&bytes, &macs(), Domain::Doubts).is_err(), "another kind of thing");
         for at in 0..bytes.len() * 8 {
             let mut changed = bytes.clone();
             changed[at / 8] ^= 1 << (at % 8);
-            assert!(decode(&changed, &macs()).is_err(), "bit {at}");
+            assert!(decode(&changed).is_err(), "bit {at}");
         }
         for length in 0..bytes.len() {
-            assert!(decode(&bytes[..length], &macs()).is_err());
+            assert!(decode(&bytes[..length]).is_err());
         }
     }
 

@@ -4,17 +4,17 @@
 //! only where an authentic footer places it in a pack of exactly its length; every failed sync is an error; a draft is
 //! never promoted by another process.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{HashSet, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use serde::Serialize;
 
-use super::catalog::Catalog;
-use super::chain::{Chain, encode_mac_file};
+use super::chain::{Chain, encode_mac_file, read_draft};
 use super::gate::{Vault, WriteLock};
 use super::read::{Reader, check_pack};
+use super::reliance::Reliance;
 use super::{Finding, layout, sweep, write_error};
 use crate::clock::Time;
 use crate::crypto::{Digest, Id, Macs, random};
@@ -24,7 +24,7 @@ use crate::format::entry::{ChunkRef, Entry};
 use crate::format::index::IndexedPack;
 use crate::format::json;
 use crate::format::pack::{BlockInfo, BlockKind, Encoder, Encoding, Footer, header};
-use crate::format::record::{Body, Head, PackUse, Packs, Record, RecordKind, Snapshot};
+use crate::format::record::{Body, Head, PackUse, Packs, Record, Snapshot};
 use crate::limits;
 use crate::pool::{Pool, Task};
 use crate::refusal::{Code, Refusal, Written};
@@ -59,10 +59,11 @@ pub struct Draft {
     config: Config,
     pool: Pool,
     name: String,
-    catalog: Arc<Catalog>,
-    // Chunks that this draft stores or has taken from older packs.
+    older: Reliance,
+    // Chunks that this draft stores.
     new: HashSet<Digest>,
-    used_packs: Vec<bool>,
+    // Set for good by the first write that fails: what was promised before it may not be there.
+    broken: bool,
     data: BlockBuilder,
     listing: BlockBuilder,
     encoding: VecDeque<Task<io::Result<EncodedBlock>>>,
@@ -112,7 +113,7 @@ impl Draft {
     ///
     /// # Errors
     /// The medium refuses.
-    pub fn begin(vault: &Vault, _lock: &WriteLock, catalog: Arc<Catalog>, pool: Pool, origin: &Origin) -> Result<Self> {
+    pub fn begin(vault: &Vault, _lock: &WriteLock, older: Reliance, pool: Pool, origin: &Origin) -> Result<Self> {
         let store = Arc::clone(&vault.store);
         let id = Id(random().map_err(|error| Error::environment("draw random bytes", error))?);
         let name = format!("{}{id}", layout::INCOMPLETE_PREFIX);
@@ -128,8 +129,8 @@ impl Draft {
             pool,
             name,
             new: HashSet::new(),
-            used_packs: vec![false; catalog.packs().len()],
-            catalog,
+            broken: false,
+            older,
             data: BlockBuilder::default(),
             listing: BlockBuilder::default(),
             encoding: VecDeque::new(),
@@ -148,27 +149,39 @@ impl Draft {
 
     /// Notes that the snapshot needs a chunk; returns whether it is held already.
     pub fn holds(&mut self, chunk: ChunkRef) -> bool {
-        if self.new.contains(&chunk.id()) {
-            return true;
-        }
-        match self.catalog.places(chunk).next() {
-            Some(place) => {
-                self.used_packs[self.catalog.block(place.block).pack as usize] = true;
-                true
-            }
-            None => false,
-        }
+        self.new.contains(&chunk.id()) || self.older.holds(chunk)
+    }
+
+    /// Returns what the draft relies on of what was written before.
+    pub fn older(&mut self) -> &mut Reliance {
+        &mut self.older
     }
 
     /// Stores a chunk unless it is held already; returns whether it was new.
     ///
     /// # Errors
-    /// The medium refuses, or what was written reads back differently.
+    /// The medium refuses, or what was written reads back differently; the draft can then only be given up.
     pub fn put(&mut self, kind: BlockKind, chunk: ChunkRef, bytes: &[u8]) -> Result<bool> {
         debug_assert_eq!(chunk.length() as usize, bytes.len());
         if self.holds(chunk) {
             return Ok(false);
         }
+        self.unless_broken(|draft| draft.store_chunk(kind, chunk, bytes))?;
+        Ok(true)
+    }
+
+    /// Does something that writes; after one failure nothing is written any more.
+    fn unless_broken<T>(&mut self, write: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+        if self.broken {
+            let message = format!("{} cannot be completed: a write failed before", self.directory());
+            return Err(Refusal::new(Code::ProbeFailed, message).into());
+        }
+        let written = write(self);
+        self.broken = written.is_err();
+        written
+    }
+
+    fn store_chunk(&mut self, kind: BlockKind, chunk: ChunkRef, bytes: &[u8]) -> Result<()> {
         self.new.insert(chunk.id());
         let target = self.config.parameters.block_bytes as usize;
         if self.builder(kind).is_full_with(bytes.len(), target) {
@@ -180,7 +193,7 @@ impl Draft {
         if builder.plain.len() >= target {
             self.close_block(kind)?;
         }
-        Ok(true)
+        Ok(())
     }
 
     fn builder(&mut self, kind: BlockKind) -> &mut BlockBuilder {
@@ -271,6 +284,10 @@ impl Draft {
 
     /// Writes out everything that was put: afterwards all of it is durable, read back, and in its place.
     fn flush(&mut self) -> Result<()> {
+        self.unless_broken(Self::write_out)
+    }
+
+    fn write_out(&mut self) -> Result<()> {
         self.close_block(BlockKind::Data)?;
         self.close_block(BlockKind::Listing)?;
         while !self.encoding.is_empty() {
@@ -284,20 +301,16 @@ impl Draft {
     }
 
     /// Returns the packs that the snapshot relies on, with when each was last read completely.
-    fn pack_uses(&self, read: &BTreeMap<Digest, Time>, now: Time) -> Vec<PackUse> {
-        let older = self.catalog.packs().iter().zip(&self.used_packs).filter(|(_, used)| **used);
-        let mut uses: Vec<PackUse> = older
-            .map(|(pack, _)| PackUse(pack.name, pack.length, read.get(&pack.name).copied().unwrap_or_default()))
-            .chain(self.sealed.iter().map(|pack| PackUse(pack.name, pack.length, now)))
-            .collect();
+    fn pack_uses(&self, now: Time) -> Vec<PackUse> {
+        let own = self.sealed.iter().map(|pack| PackUse(pack.name, pack.length, now));
+        let mut uses: Vec<PackUse> = self.older.relied_on().chain(own).collect();
         uses.sort_unstable_by_key(|pack| pack.0);
         uses
     }
 
     /// Publishes the snapshot: the one commit point.
     ///
-    /// `snapshot` comes with everything but its packs; `read` says when older packs were last read completely;
-    /// `trusted` names segment lists and segments that this run has read and checked already.
+    /// `snapshot` comes with everything but its packs; `trusted` names segment lists and segments that this run has read and checked already.
     ///
     /// # Errors
     /// The medium refuses; what was written reads back differently or is incomplete (DV109, evidence stays); DV408
@@ -307,10 +320,9 @@ impl Draft {
         snapshot: Snapshot,
         chain: &Chain,
         config: Digest,
-        read: &BTreeMap<Digest, Time>,
         trusted: &HashSet<Digest>,
     ) -> Result<Finalized> {
-        match self.publish_next(snapshot, chain, config, read, trusted) {
+        match self.publish_next(snapshot, chain, config, trusted) {
             // No doubt about the vault: what is left would only take more of the room that is missing.
             Err(error) if error.code() == Some(Code::NoSpace) => Err(error.written(|| self.abandon())),
             other => other,
@@ -322,12 +334,11 @@ impl Draft {
         mut snapshot: Snapshot,
         chain: &Chain,
         config: Digest,
-        read: &BTreeMap<Digest, Time>,
         trusted: &HashSet<Digest>,
     ) -> Result<Finalized> {
         self.flush()?;
-        snapshot.packs = self.packs_field(self.pack_uses(read, snapshot.ended))?;
-        let mut catalog = Arc::unwrap_or_clone(std::mem::take(&mut self.catalog));
+        snapshot.packs = self.packs_field(self.pack_uses(snapshot.ended))?;
+        let mut catalog = self.older.vouched_catalog();
         catalog.extend(&self.sealed);
         let reader = Arc::new(Reader::new(Arc::clone(&self.store), Arc::clone(&self.macs), Arc::new(catalog)));
         let mut head = chain.head();
@@ -344,8 +355,8 @@ impl Draft {
                 vault: self.macs.vault(),
             };
             let bytes = self.write_record(&record)?;
-            self.check_record(&record, &bytes, &reader, trusted)?;
-            if self.publish(number)? {
+            self.check_needed(&record, &reader, trusted)?;
+            if self.publish(number, &bytes)? {
                 let packs: u64 = self.sealed.iter().map(|pack| pack.length).sum();
                 return Ok(Finalized {
                     head: Head { digest: Digest::of(&bytes), number },
@@ -395,42 +406,33 @@ impl Draft {
         Ok(bytes)
     }
 
-    /// Reads the record back as any reader would, and checks that everything it needs is held.
-    fn check_record(
-        &self,
-        record: &Record,
-        bytes: &[u8],
-        reader: &Arc<Reader>,
-        trusted: &HashSet<Digest>,
-    ) -> Result<()> {
-        let differs = |finding: Finding| -> Error {
-            Refusal::new(Code::ReadBackDiffers, "the new snapshot does not read back as it was written")
-                .cause(format!("{}: {}: {}", finding.code, finding.subject, finding.detail))
-                .written(format!("{} stays as evidence; no snapshot was published", self.directory()))
-                .into()
-        };
-        let path = format!("{}/{}", self.directory(), layout::record_file(RecordKind::Snapshot));
-        let back = self
-            .store
-            .open(&path)
-            .map(|file| file.drop_cached())
-            .and_then(|_| self.store.read(&path, limits::RECORD_BYTES_MAX))
-            .map_err(|error| differs(Finding::new(Code::VaultUnreadable, &*path, error)))?;
-        let again = Record::decode(&back, RecordKind::Snapshot);
-        if back != bytes || !matches!(again, Ok(again) if again == *record) {
-            return Err(differs(Finding::new(Code::RecordDamaged, path, "the manifest differs")));
-        }
+    /// Checks that everything the record needs is held.
+    fn check_needed(&self, record: &Record, reader: &Arc<Reader>, trusted: &HashSet<Digest>) -> Result<()> {
         let Body::Snapshot(snapshot) = &record.body else { return Ok(()) };
-        check_held(reader, snapshot, trusted).map_err(differs)
+        check_held(reader, snapshot, trusted).map_err(|finding| self.differs(&finding))
     }
 
-    /// Renames the draft to its number; returns whether the number was free.
-    fn publish(&self, number: u64) -> Result<bool> {
+    fn differs(&self, finding: &Finding) -> Error {
+        Refusal::new(Code::ReadBackDiffers, "the new snapshot does not read back as it was written")
+            .cause(format!("{}: {}: {}", finding.code, finding.subject, finding.detail))
+            .paths(finding.paths.clone())
+            .written(format!("{} stays as evidence; no snapshot was published", self.directory()))
+            .into()
+    }
+
+    /// Renames the draft to its number, once it reads back from the medium as every reader will read it; returns whether
+    /// the number was free.
+    fn publish(&self, number: u64, bytes: &[u8]) -> Result<bool> {
         let (from, to) = (self.directory(), layout::record_directory(number));
         let failed = |name: &str, error: &io::Error| write_error(&*self.store, name, error);
         sweep::clear_from_draft(&*self.store, &self.name, &[layout::ORIGIN])
             .and_then(|()| self.store.sync_directory(&from))
             .map_err(|error| failed(&from, &error))?;
+        // After the last change to it: what is published is what was read.
+        let back = read_draft(&*self.store, &self.macs, &from, number).map_err(|finding| self.differs(&finding))?;
+        if back != bytes {
+            return Err(self.differs(&Finding::new(Code::RecordDamaged, from, "the manifest differs")));
+        }
         match self.store.rename_new(&from, &to) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
@@ -443,13 +445,20 @@ impl Draft {
         Ok(true)
     }
 
-    /// Gives the draft up for a reason outside the vault and removes its directory. Returns what stays.
-    pub fn abandon(mut self) -> Written {
+    /// Waits for packs that are being sealed: nothing is written any more afterwards.
+    fn settle(&mut self) {
         self.pack = None;
         self.encoding.clear();
-        while !self.sealing.is_empty() {
-            let _ = self.take_sealed();
+        while let Some(thread) = self.sealing.pop_front() {
+            if let Ok(Ok(sealed)) = thread.join() {
+                self.sealed.push(sealed);
+            }
         }
+    }
+
+    /// Gives the draft up for a reason outside the vault and removes its directory. Returns what stays.
+    pub fn abandon(mut self) -> Written {
+        self.settle();
         let stored: u64 = self.sealed.iter().map(|pack| pack.length).sum();
         let packs = match self.sealed.len() {
             0 => "nothing stays in the vault".to_owned(),
@@ -461,6 +470,13 @@ impl Draft {
                 format!("no snapshot was made; {} could not be removed ({error}); {packs}", self.directory()).into()
             }
         }
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        // The lock is held by who began the draft: no thread of it may write after that one has returned.
+        self.settle();
     }
 }
 
@@ -515,7 +531,7 @@ impl OpenPack {
             .and_then(|()| store.sync_directory(&directory))
             .and_then(|()| store.sync_directory(layout::PACKS))
             .map_err(|error| write_error(store, &path, &error))?;
-        Ok(IndexedPack { name, length, footer: self.footer })
+        Ok(IndexedPack::new(name, length, self.footer))
     }
 }
 
@@ -558,14 +574,14 @@ fn check_held(reader: &Arc<Reader>, snapshot: &Snapshot, trusted: &HashSet<Diges
 }
 
 fn require_chunks(reader: &Reader, entry: &Entry) -> Result<(), Finding> {
-    for chunk in reader.needs(entry)? {
-        if !reader.catalog().holds(chunk) {
-            let mut finding = Finding::new(Code::ChunkMissing, format!("chunk {}", chunk.id()), "no pack holds it");
-            finding.paths.push(entry.path.clone());
-            return Err(finding);
+    reader.each_needed(entry, |chunk| {
+        if reader.catalog().holds(chunk) {
+            return Ok(());
         }
-    }
-    Ok(())
+        let mut finding = Finding::new(Code::ChunkMissing, format!("chunk {}", chunk.id()), "no pack holds it");
+        finding.paths.push(entry.path.clone());
+        Err(finding)
+    })
 }
 
 /// Returns the reference to an object that is these bytes.

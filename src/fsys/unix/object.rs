@@ -61,10 +61,11 @@ impl<'a> Object<'a> {
     /// The system or the file system refuses.
     pub fn set_owner(self, uid: Option<u32>, gid: Option<u32>) -> io::Result<()> {
         let (uid, gid) = (uid.map(Uid::from_raw), gid.map(Gid::from_raw));
-        Ok(match self.handle() {
-            Handle::Open(open) => fs::fchown(open, uid, gid)?,
-            Handle::At(dir, name) => fs::chownat(dir, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?,
-        })
+        match self.handle() {
+            Handle::Open(open) => fs::fchown(open, uid, gid),
+            Handle::At(dir, name) => fs::chownat(dir, name, uid, gid, AtFlags::SYMLINK_NOFOLLOW),
+        }
+        .map_err(Into::into)
     }
 
     /// Sets the permission bits; of a link there are none to set.
@@ -91,10 +92,11 @@ impl<'a> Object<'a> {
         let _ = created;
         let Some(mtime) = mtime else { return Ok(()) };
         let stamps: Timestamps = stamps(mtime)?;
-        Ok(match self.handle() {
-            Handle::Open(open) => fs::futimens(open, &stamps)?,
-            Handle::At(dir, name) => fs::utimensat(dir, name, &stamps, AtFlags::SYMLINK_NOFOLLOW)?,
-        })
+        match self.handle() {
+            Handle::Open(open) => fs::futimens(open, &stamps),
+            Handle::At(dir, name) => fs::utimensat(dir, name, &stamps, AtFlags::SYMLINK_NOFOLLOW),
+        }
+        .map_err(Into::into)
     }
 
     /// Sets the flags of macOS, or the attributes of Windows; elsewhere there are none.
@@ -130,6 +132,22 @@ impl<'a> Object<'a> {
         Ok(Vec::new())
     }
 
+    /// Returns the alternate streams; only Windows has them.
+    ///
+    /// # Errors
+    /// None here.
+    pub fn streams(self) -> io::Result<Vec<Xattr>> {
+        Ok(Vec::new())
+    }
+
+    /// Sets an alternate stream.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::Unsupported`]: only Windows has them.
+    pub fn set_stream(self, _name: &[u8], _value: &[u8]) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// Sets an extended attribute.
     ///
     /// # Errors
@@ -138,13 +156,14 @@ impl<'a> Object<'a> {
         #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
         {
             let name = OsStr::from_bytes(name);
-            Ok(match self.place()? {
-                Place::Open(open) => fs::fsetxattr(open, name, value, fs::XattrFlags::empty())?,
+            match self.place()? {
+                Place::Open(open) => fs::fsetxattr(open, name, value, fs::XattrFlags::empty()),
                 #[cfg(not(target_vendor = "apple"))]
-                Place::Path(path) => fs::lsetxattr(path, name, value, fs::XattrFlags::empty())?,
+                Place::Path(path) => fs::lsetxattr(path, name, value, fs::XattrFlags::empty()),
                 #[cfg(target_vendor = "apple")]
-                Place::Opened(open) => fs::fsetxattr(open, name, value, fs::XattrFlags::empty())?,
-            })
+                Place::Opened(open) => fs::fsetxattr(open, name, value, fs::XattrFlags::empty()),
+            }
+            .map_err(Into::into)
         }
         #[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
         {
@@ -161,13 +180,14 @@ impl<'a> Object<'a> {
         #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
         {
             let name = OsStr::from_bytes(name);
-            Ok(match self.place()? {
-                Place::Open(open) => fs::fremovexattr(open, name)?,
+            match self.place()? {
+                Place::Open(open) => fs::fremovexattr(open, name),
                 #[cfg(not(target_vendor = "apple"))]
-                Place::Path(path) => fs::lremovexattr(path, name)?,
+                Place::Path(path) => fs::lremovexattr(path, name),
                 #[cfg(target_vendor = "apple")]
-                Place::Opened(open) => fs::fremovexattr(open, name)?,
-            })
+                Place::Opened(open) => fs::fremovexattr(open, name),
+            }
+            .map_err(Into::into)
         }
         #[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
         {
@@ -178,13 +198,13 @@ impl<'a> Object<'a> {
 
     #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
     fn place(self) -> io::Result<Place<'a>> {
-        Ok(match self.handle() {
-            Handle::Open(open) => Place::Open(open),
+        match self.handle() {
+            Handle::Open(open) => Ok(Place::Open(open)),
             #[cfg(not(target_vendor = "apple"))]
-            Handle::At(dir, name) => Place::Path(path_at(dir, name)),
+            Handle::At(dir, name) => Ok(Place::Path(path_at(dir, name))),
             #[cfg(target_vendor = "apple")]
-            Handle::At(dir, name) => Place::Opened(super::apple::open_itself(dir, name)?),
-        })
+            Handle::At(dir, name) => Ok(Place::Opened(super::apple::open_itself(dir, name)?)),
+        }
     }
 }
 

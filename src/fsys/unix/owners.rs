@@ -4,12 +4,12 @@ use nix::unistd::{Gid, Group, Uid, User};
 
 /// Returns the name of a user, if this system knows one that is text.
 pub fn user_name(uid: u32) -> Option<String> {
-    User::from_uid(Uid::from_raw(uid)).ok().flatten().map(|user| user.name).filter(is_sound)
+    User::from_uid(Uid::from_raw(uid)).ok().flatten().map(|user| user.name).filter(|name| is_sound(name))
 }
 
 /// Returns the name of a group, if this system knows one that is text.
 pub fn group_name(gid: u32) -> Option<String> {
-    Group::from_gid(Gid::from_raw(gid)).ok().flatten().map(|group| group.name).filter(is_sound)
+    Group::from_gid(Gid::from_raw(gid)).ok().flatten().map(|group| group.name).filter(|name| is_sound(name))
 }
 
 /// Returns the number of a user of this system.
@@ -28,6 +28,6 @@ pub fn is_root() -> bool {
 }
 
 /// A name that was no UTF-8 has become another one on the way.
-fn is_sound(name: &String) -> bool {
+fn is_sound(name: &str) -> bool {
     !name.is_empty() && name.len() <= crate::limits::OWNER_BYTES_MAX && !name.contains('\u{fffd}')
 }

@@ -5,9 +5,12 @@
 //! depend on the number of threads.
 
 mod file;
+mod names;
+mod owners;
 mod prior;
 mod queue;
 mod source;
+mod sparse;
 mod take;
 
 use std::collections::{BTreeMap, HashSet};
@@ -16,6 +19,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+use self::names::Names;
+use self::owners::Owners;
 use self::prior::Prior;
 use self::source::Source;
 use self::take::{Problems, Taker};
@@ -24,18 +29,22 @@ use crate::crypto::{Digest, Id};
 use crate::error::{Error, Result, refuse, shown_path};
 use crate::format::PROGRAM;
 use crate::format::index::IndexedPack;
-use crate::format::record::{Counts, Packs, Snapshot};
+use crate::format::listing::PartRef;
+use crate::format::record::{Counts, Host, Packs, Snapshot};
 use crate::path::EntryPath;
 use crate::pool::Pool;
 use crate::progress::{Phase, Progress};
-use crate::refusal::{Code, Family};
+use crate::refusal::{Code, Family, Refusal};
 use crate::vault::catalog::{self, Catalog, NotRebuilt, UseIndex};
-use crate::vault::gate::{self, Access, Vault};
+use crate::vault::chain::Chain;
+use crate::vault::doubts::{self, Intact};
+use crate::vault::gate::{self, Access, Vault, WriteLock};
 use crate::vault::index;
 use crate::vault::listing::ListingWriter;
 use crate::vault::read::{Reader, check_pack};
-use crate::vault::write::{Draft, Origin, probe, require_space};
-use crate::vault::{layout, read_error, witness};
+use crate::vault::reliance::{Look, Reliance};
+use crate::vault::write::{Draft, Finalized, Origin, probe, require_space};
+use crate::vault::{Finding, layout, read_error, witness};
 
 /// What the caller may choose.
 #[derive(Debug, Clone, Default)]
@@ -83,8 +92,17 @@ pub struct Report {
     pub quiet: Option<bool>,
     /// Seconds from start to commit.
     pub seconds: f64,
+    /// What is wrong with the vault elsewhere, ascending by code: the snapshot is complete and does not rely on it.
+    pub findings: Vec<Finding>,
     /// What should be said about the run, in words.
     pub notes: Vec<String>,
+}
+
+impl Report {
+    /// Returns the process exit status: 0 only where nothing is wrong with the vault, else that of the lowest family.
+    pub fn exit(&self) -> u8 {
+        self.findings.iter().map(|finding| finding.code.family().exit()).min().unwrap_or(0)
+    }
 }
 
 /// Checks a pattern of [`Options::exclude`] or [`Options::may_change`].
@@ -95,120 +113,217 @@ pub fn check_pattern(pattern: &str) -> Result<()> {
     file::patterns(&[pattern.to_owned()]).map(|_| ())
 }
 
-/// Takes a snapshot of `source`.
+/// Checks that a source could be backed up, as far as that needs no vault.
 ///
 /// # Errors
-/// DV8xx where the source cannot be read completely (all such files are named), is empty, or overlaps the vault; what
-/// opening for writing refuses; DV401 to DV403 where the vault's medium refuses; DV109 where what was written reads
-/// back differently.
+/// DV803 where it is not there or not a directory, DV804 where it lies in one of devvault's own directories.
+pub fn check_source(host: &crate::host::Host, source: &Path) -> Result<()> {
+    Source::open(source, &Options::default())?.refuse_own_directories(host)
+}
+
+/// How often a run starts over because a pack failed that it had relied on.
+const ATTEMPTS_MAX: usize = 16;
+
+/// Takes a snapshot of `source`. Damage elsewhere in the vault is no error but a finding of the report.
+///
+/// # Errors
+/// DV8xx where the source cannot be read completely (all such files are named), is empty, or overlaps the vault or
+/// devvault's own directories; what opening for writing refuses; DV401 to DV403 where the vault's medium refuses; DV109
+/// where what was written reads back differently, or a pack after another fails.
 pub fn run(access: &Access, source: &Path, options: &Options, progress: &dyn Progress) -> Result<Report> {
     let begun = Instant::now();
     progress.phase(Phase::Opening, None, None);
     let source = Source::open(source, options)?;
-    let (mut vault, lock) = gate::open_for_writing(access)?;
+    source.refuse_own_directories(&access.host)?;
+    let (vault, lock) = gate::open_for_writing(access)?;
     source.refuse_inside_vault(&vault)?;
     probe(&*vault.store)?;
     require_space(&*vault.store, vault.config.parameters.pack_bytes)?;
-    let host = access.host.identity()?;
-    let pool = Pool::new();
-    let mut notes = vault.notes.clone();
-    let catalog = Catalog::load(&*vault.store, &vault.macs, UseIndex::Yes)
-        .map_err(|error| read_error(&*vault.store, layout::PACKS, &error))?;
-    note_index(&catalog, &mut notes);
-    let index_ignored = !catalog.index.ignored.is_empty();
-    let (catalog, read) = vouched_packs(&vault, catalog, &pool, access.clock.now(), &mut notes)?;
-    let prior = vault
-        .chain
-        .snapshots()
-        .rev()
-        .find(|(_, snapshot)| snapshot.host.id == host.id && snapshot.source == source.bytes());
-    let started = access.clock.now();
-    let origin = Origin {
-        boot: boot_id(),
-        host: host.id,
-        host_name: host.name.clone(),
-        pid: std::process::id(),
-        source: shown_path(&source.path),
-        started,
-    };
-    let mut draft = Draft::begin(&vault, &lock, Arc::clone(&catalog), pool.clone(), &origin)?;
-    let directory = draft.directory();
-
-    let reader = Arc::new(Reader::new(Arc::clone(&vault.store), Arc::clone(&vault.macs), catalog));
-    let mut taker = Taker {
-        draft: &mut draft,
-        reader: Arc::clone(&reader),
-        writer: ListingWriter::new(&vault.config.parameters),
-        prior: Prior::new(prior.map(|(_, snapshot)| reader.entries(&pool, &snapshot.lists)), options.reread),
-        clock: Arc::clone(&access.clock),
-        progress,
-        report: Report { notes, ..Report::default() },
-        problems: Problems::default(),
-        sizes: vault.config.parameters.chunk_sizes(),
-    };
-    progress.phase(
-        Phase::Storing,
-        prior.map(|(_, snapshot)| snapshot.counts.files),
-        prior.map(|(_, snapshot)| snapshot.counts.bytes),
-    );
-    let taken = source.take(access, &vault, options, &pool, &mut taker);
-    let was_empty = prior.is_none_or(|(_, snapshot)| snapshot.counts.entries() <= 1);
-    let taken = taken.and_then(|quiet| {
-        taker.problems.refuse(&source.path)?;
-        if taker.report.counts.entries() <= 1 && !was_empty && !options.allow_empty {
-            return refuse(Code::SourceEmpty, format!("{} is empty now and was not before", shown_path(&source.path)));
+    let run = Run { host: access.host.identity()?, pool: Pool::new(), access, vault, lock, source, options, progress };
+    let mut doubts = doubts::read(&access.host, &run.vault.macs);
+    let mut failed = BTreeMap::new();
+    for _ in 0..ATTEMPTS_MAX {
+        let ended = run.attempt(&mut doubts, &mut failed);
+        let note = run.remember_failed(&mut failed);
+        match ended? {
+            Ended::Published(mut report) => {
+                report.notes.extend(note);
+                report.findings.sort_by(|a, b| (a.code, &a.subject).cmp(&(b.code, &b.subject)));
+                report.seconds = begun.elapsed().as_secs_f64();
+                return Ok(*report);
+            }
+            Ended::StartOver => {}
         }
-        Ok(quiet)
-    });
-    let Taker { writer, prior, mut report, problems, .. } = taker;
-    let trusted = prior.finish(&mut report.notes);
-    drop(reader);
-    let lists = taken.and_then(|quiet| {
-        report.quiet = quiet;
-        writer.finish(&mut draft)
-    });
-    let lists = match lists {
-        Ok(lists) => lists,
-        Err(error) if ends_outside_the_vault(&error) => return Err(error.written(|| draft.abandon())),
-        Err(error) => return Err(error.written(|| format!("{directory} stays as evidence; no snapshot was made"))),
-    };
-
-    progress.phase(Phase::Finalizing, None, None);
-    let snapshot = Snapshot {
-        counts: report.counts,
-        ended: access.clock.now(),
-        excluded: options.exclude.clone(),
-        host,
-        left_out: problems.left_out.clone(),
-        lists,
-        packs: Packs::Direct(Vec::new()),
-        program: PROGRAM.to_owned(),
-        quiet: report.quiet,
-        source: source.bytes().to_vec(),
-        started,
-        tags: options.tags.clone(),
-        unchanged_by: if options.reread { Vec::new() } else { file::unchanged_by() },
-    };
-    let finalized = draft
-        .finalize(snapshot, &vault.chain, vault.config_digest, &read, &trusted)
-        .map_err(|error| error.written(|| format!("{directory} stays as evidence; no snapshot was made")))?;
-
-    report.snapshot = finalized.head.number;
-    report.vault = Some(vault.config.vault);
-    report.source = source.path.clone();
-    report.bytes_stored = finalized.bytes_stored;
-    report.left_out = problems.left_out;
-    report.head = finalized.head.to_string();
-    if let Packs::Direct(packs) = &finalized.snapshot.packs {
-        let own: HashSet<Digest> = finalized.packs.iter().map(|pack| pack.name).collect();
-        let older = packs.iter().filter(|pack| !own.contains(&pack.0));
-        report.older_packs = older.clone().count() as u64;
-        report.oldest_read = older.map(|pack| pack.2).min();
     }
-    keep_index(&vault, &finalized.packs, index_ignored, &mut report.notes);
-    remember(access, &mut vault, &mut report.notes);
-    report.seconds = begun.elapsed().as_secs_f64();
-    Ok(report)
+    let message = format!("{ATTEMPTS_MAX} packs failed one after another while they were relied on");
+    refuse(Code::ReadBackDiffers, message)
+}
+
+/// What an attempt came to.
+enum Ended {
+    Published(Box<Report>),
+    /// A pack failed that chunks had been left out for; it is in doubt now.
+    StartOver,
+}
+
+/// What every attempt needs.
+struct Run<'a> {
+    access: &'a Access,
+    vault: Vault,
+    lock: WriteLock,
+    source: Source,
+    options: &'a Options,
+    progress: &'a dyn Progress,
+    host: Host,
+    pool: Pool,
+}
+
+impl Run<'_> {
+    /// Takes the snapshot. Packs that fail meanwhile go into `failed` and into `doubts`.
+    fn attempt(&self, doubts: &mut doubts::Known, failed: &mut BTreeMap<Digest, Finding>) -> Result<Ended> {
+        let (vault, options) = (&self.vault, self.options);
+        let mut report = Report { notes: vault.notes.clone(), ..Report::default() };
+        let catalog = Catalog::load(&*vault.store, &vault.macs, UseIndex::Yes)
+            .map_err(|error| read_error(&*vault.store, layout::PACKS, &error))?;
+        note_index(&catalog, &mut report.notes);
+        let index_ignored = !catalog.index.ignored.is_empty();
+        let older = self.older_packs(catalog, doubts, &mut report)?;
+        let catalog = Arc::clone(older.catalog());
+        let prior = vault
+            .chain
+            .snapshots()
+            .rev()
+            .find(|(_, snapshot)| snapshot.host.id == self.host.id && snapshot.source == self.source.bytes());
+        let started = self.access.clock.now();
+        let mut draft = Draft::begin(vault, &self.lock, older, self.pool.clone(), &self.origin(started))?;
+        let directory = draft.directory();
+        let stays = || format!("{directory} stays as evidence; no snapshot was made");
+
+        let taken = self.take(&mut draft, catalog, prior, report);
+        for finding in draft.older().findings() {
+            // The path of a pack is the subject of what is wrong with it.
+            if let Some(name) = layout::pack_named(&finding.subject) {
+                failed.insert(name, finding.clone());
+                doubts.packs.insert(name, finding.clone());
+            }
+        }
+        let (taken, mut report) = match taken {
+            Ok(taken) => taken,
+            Err(error) if ends_outside_the_vault(&error) => return Err(error.written(|| draft.abandon())),
+            Err(error) => return Err(error.written(stays)),
+        };
+        if draft.older().must_start_over() {
+            draft.abandon();
+            return Ok(Ended::StartOver);
+        }
+        report.findings.extend_from_slice(draft.older().findings());
+        report.notes.extend_from_slice(draft.older().notes());
+
+        self.progress.phase(Phase::Finalizing, None, None);
+        let snapshot = Snapshot {
+            counts: report.counts,
+            ended: self.access.clock.now(),
+            excluded: options.exclude.clone(),
+            host: self.host.clone(),
+            left_out: report.left_out.clone(),
+            lists: taken.lists,
+            packs: Packs::Direct(Vec::new()),
+            program: PROGRAM.to_owned(),
+            quiet: report.quiet,
+            source: self.source.bytes().to_vec(),
+            started,
+            tags: options.tags.clone(),
+            unchanged_by: if options.reread { Vec::new() } else { file::unchanged_by() },
+        };
+        let finalized = draft
+            .finalize(snapshot, &vault.chain, vault.config_digest, &taken.trusted)
+            .map_err(|error| error.written(stays))?;
+
+        self.fill(&mut report, &finalized);
+        keep_index(vault, &finalized.packs, index_ignored, &mut report.notes);
+        remember(self.access, vault, finalized.head.number, &mut report)?;
+        Ok(Ended::Published(Box::new(report)))
+    }
+
+    /// Walks the source and stores what is new.
+    fn take(
+        &self,
+        draft: &mut Draft,
+        catalog: Arc<Catalog>,
+        prior: Option<(u64, &Snapshot)>,
+        report: Report,
+    ) -> Result<(Taken, Report)> {
+        let (vault, options) = (&self.vault, self.options);
+        let reader = Arc::new(Reader::new(Arc::clone(&vault.store), Arc::clone(&vault.macs), catalog));
+        let entries = prior.map(|(number, snapshot)| (number, reader.entries(&self.pool, &snapshot.lists)));
+        let mut taker = Taker {
+            draft,
+            reader: Arc::clone(&reader),
+            writer: ListingWriter::new(&vault.config.parameters),
+            prior: Prior::new(entries, options.reread),
+            clock: Arc::clone(&self.access.clock),
+            progress: self.progress,
+            report,
+            problems: Problems::default(),
+            sizes: vault.config.parameters.chunk_sizes(),
+            names: Names::default(),
+            owners: Owners::default(),
+        };
+        let before = prior.map(|(_, snapshot)| snapshot.counts);
+        self.progress.phase(Phase::Storing, before.map(|counts| counts.files), before.map(|counts| counts.bytes));
+        let quiet = self.source.take(self.access, vault, options, &self.pool, &mut taker)?;
+        taker.problems.refuse(&self.source.path)?;
+        let was_empty = before.is_none_or(|counts| counts.entries() <= 1);
+        if taker.report.counts.entries() <= 1 && !was_empty && !options.allow_empty {
+            let message = format!("{} is empty now and was not before", shown_path(&self.source.path));
+            return refuse(Code::SourceEmpty, message);
+        }
+        let Taker { draft, writer, prior, mut report, problems, .. } = taker;
+        let trusted = prior.finish(&mut report.findings);
+        report.quiet = quiet;
+        report.left_out = problems.left_out;
+        Ok((Taken { lists: writer.finish(draft)?, trusted }, report))
+    }
+
+    /// Says what was published.
+    fn fill(&self, report: &mut Report, finalized: &Finalized) {
+        report.snapshot = finalized.head.number;
+        report.vault = Some(self.vault.config.vault);
+        report.source.clone_from(&self.source.path);
+        report.bytes_stored = finalized.bytes_stored;
+        report.head = finalized.head.to_string();
+        if let Packs::Direct(packs) = &finalized.snapshot.packs {
+            let own: HashSet<Digest> = finalized.packs.iter().map(|pack| pack.name).collect();
+            let older = packs.iter().filter(|pack| !own.contains(&pack.0));
+            report.older_packs = older.clone().count() as u64;
+            report.oldest_read = older.map(|pack| pack.2).min();
+        }
+    }
+
+    fn origin(&self, started: Time) -> Origin {
+        Origin {
+            boot: boot_id(),
+            host: self.host.id,
+            host_name: self.host.name.clone(),
+            pid: std::process::id(),
+            source: shown_path(&self.source.path),
+            started,
+        }
+    }
+
+    /// Keeps packs that failed in mind for later runs. Returns what stood against it, in words.
+    fn remember_failed(&self, failed: &mut BTreeMap<Digest, Finding>) -> Option<String> {
+        let (host, now) = (&self.access.host, self.access.clock.now());
+        let failed = std::mem::take(failed);
+        let kept = doubts::remember(host, &self.vault.macs, &failed, Intact::Only(&[]), now);
+        kept.err().map(|error| format!("packs that failed a read were not remembered for later runs: {error}"))
+    }
+}
+
+/// A source whose entries are all in the draft.
+struct Taken {
+    lists: Vec<PartRef>,
+    trusted: HashSet<Digest>,
 }
 
 /// Adds the new packs to the index, or makes it anew where it was not sound. It is a cache: a failure is a note.
@@ -227,21 +342,36 @@ fn keep_index(vault: &Vault, packs: &[IndexedPack], ignored: bool, notes: &mut V
 }
 
 /// Advances the witness to the chain with the new snapshot in it.
-fn remember(access: &Access, vault: &mut Vault, notes: &mut Vec<String>) {
-    let chain = crate::vault::chain::Chain::read(&*vault.store, &vault.macs, Some(vault.config_digest));
-    let advanced =
-        chain.map_err(|error| Error::environment("read the chain again", error)).and_then(|chain| {
-            match chain.findings.first() {
-                Some(finding) => Err(finding.clone().into()),
-                None => {
-                    let vouched = access.expect_head.is_some();
-                    witness::advance(&access.host, &vault.macs, &chain, vouched, access.clock.now())
-                }
-            }
-        });
-    if let Err(error) = advanced {
-        notes.push(format!("the snapshot is finalized, but the witness was not advanced: {error}"));
+///
+/// # Errors
+/// DV109 where the snapshot that was just published does not authenticate.
+fn remember(access: &Access, vault: &Vault, number: u64, report: &mut Report) -> Result<()> {
+    let chain = match Chain::read(&*vault.store, &vault.macs, Some(vault.config_digest)) {
+        Ok(chain) => chain,
+        Err(error) => {
+            let error = read_error(&*vault.store, layout::SNAPSHOTS, &error);
+            let published = format!("{} was published, but could not be read again", layout::record_directory(number));
+            return Err(error.written(published).into());
+        }
+    };
+    let own = chain.findings.iter().find(|finding| finding.snapshots.contains(&number));
+    if own.is_some() || chain.snapshot(number).is_none() {
+        let refusal =
+            Refusal::new(Code::ReadBackDiffers, format!("snapshot {number} does not read back after it was published"))
+                .written(format!("{} was published; do not rely on it", layout::record_directory(number)));
+        let cause = own.map(|finding| format!("{}: {}: {}", finding.code, finding.subject, finding.detail));
+        return Err(refusal.cause(cause.unwrap_or_else(|| "it is not there any more".into())).into());
     }
+    if !chain.findings.is_empty() {
+        report.findings.extend(chain.findings);
+        report.notes.push("the snapshot is finalized, but the witness was not advanced: the chain has findings".into());
+        return Ok(());
+    }
+    let vouched = access.expect_head.is_some();
+    if let Err(error) = witness::advance(&access.host, &vault.macs, &chain, vouched, access.clock.now()) {
+        report.notes.push(format!("the snapshot is finalized, but the witness was not advanced: {error}"));
+    }
+    Ok(())
 }
 
 /// Returns whether a run ends for a reason that leaves no doubt about the vault, so that its staging may go.
@@ -259,58 +389,76 @@ fn note_index(catalog: &Catalog, notes: &mut Vec<String>) {
     }
 }
 
-/// Returns when each pack was last read completely, as manifests say.
-///
-/// A pack that no manifest names is what an earlier run left. It is read completely now, or none of it is used: its
-/// footer alone does not tell that its read-back ever ended.
-fn vouched_packs(
-    vault: &Vault,
-    catalog: Catalog,
-    pool: &Pool,
-    now: Time,
-    notes: &mut Vec<String>,
-) -> Result<(Arc<Catalog>, BTreeMap<Digest, Time>)> {
-    let mut read: BTreeMap<Digest, Time> = BTreeMap::new();
-    let reader = Reader::new(Arc::clone(&vault.store), Arc::clone(&vault.macs), Arc::new(catalog));
-    for (_, snapshot) in vault.chain.snapshots() {
-        for pack in reader.packs(snapshot).unwrap_or_default() {
-            let latest = read.entry(pack.0).or_insert(pack.2);
-            *latest = (*latest).max(pack.2);
-        }
-    }
-    let mut catalog = Arc::unwrap_or_clone(reader.into_catalog());
-    for finding in std::mem::take(&mut catalog.findings) {
-        notes.push(format!(
-            "{}: {} ({}); none of it is relied on",
-            finding.subject,
-            finding.code.title(),
-            finding.detail
-        ));
-    }
-    let unknown: Vec<Digest> =
-        catalog.packs().iter().map(|pack| pack.name).filter(|name| !read.contains_key(name)).collect();
-    for name in unknown {
-        let path = layout::pack_path(&name);
-        let check = check_pack(&*vault.store, &vault.macs, &path, pool, &mut |_| {});
-        let durable = || {
-            vault
-                .store
-                .sync_directory(&layout::pack_directory(&name))
-                .and_then(|()| vault.store.sync_directory(layout::PACKS))
-        };
-        match check {
-            Ok(check) if check.findings.is_empty() && check.name == Some(name) => {
-                durable().map_err(|error| crate::vault::write_error(&*vault.store, &path, &error))?;
-                notes.push(format!("{path} was left by an earlier run; it was read completely and is used"));
-                read.insert(name, now);
+impl Run<'_> {
+    /// Returns what may be relied on: not what failed a read on this host before, nor what cannot be vouched for.
+    ///
+    /// A pack that no manifest names is what an earlier run left. It is read completely now, or none of it is used: its
+    /// footer alone does not tell that its read-back ever ended.
+    fn older_packs(&self, catalog: Catalog, doubts: &doubts::Known, report: &mut Report) -> Result<Reliance> {
+        let vault = &self.vault;
+        let mut read: BTreeMap<Digest, Time> = BTreeMap::new();
+        let reader = Reader::new(Arc::clone(&vault.store), Arc::clone(&vault.macs), Arc::new(catalog));
+        for (_, snapshot) in vault.chain.snapshots() {
+            for pack in reader.packs(snapshot).unwrap_or_default() {
+                let latest = read.entry(pack.0).or_insert(pack.2);
+                *latest = (*latest).max(pack.2);
             }
-            _ => {
-                notes.push(format!("{path} was left by an earlier run and is damaged; none of it is used"));
+        }
+        let mut catalog = Arc::unwrap_or_clone(reader.into_catalog());
+        report.findings.append(&mut catalog.findings);
+        let names: Vec<Digest> = catalog.packs().iter().map(|pack| pack.name).collect();
+        for name in names {
+            if let Some(finding) = doubts.packs.get(&name) {
+                report.findings.push(finding.clone());
                 catalog.distrust(&name);
+            } else if !read.contains_key(&name) {
+                self.take_over(name, &mut catalog, &mut read, report)?;
             }
         }
+        let mut look = if self.options.reread { Look::Whole } else { Look::Footer };
+        if let Some(reason) = &doubts.incomplete {
+            report.notes.push(format!("every pack is read before it is relied on: {reason}"));
+            look = Look::Whole;
+        }
+        let (store, macs) = (Arc::clone(&vault.store), Arc::clone(&vault.macs));
+        Ok(Reliance::new(store, macs, Arc::new(catalog), look, self.pool.clone(), self.access.clock.now(), read))
     }
-    Ok((Arc::new(catalog), read))
+
+    /// Reads a pack completely that an earlier run left, and makes it durable; or relies on none of it.
+    fn take_over(
+        &self,
+        name: Digest,
+        catalog: &mut Catalog,
+        read: &mut BTreeMap<Digest, Time>,
+        report: &mut Report,
+    ) -> Result<()> {
+        let store = &*self.vault.store;
+        let path = layout::pack_path(&name);
+        let finding = match check_pack(store, &self.vault.macs, &path, &self.pool, &mut |_| {}) {
+            Ok(check) if check.findings.is_empty() && check.name == Some(name) => None,
+            Ok(check) => Some(
+                check
+                    .findings
+                    .into_iter()
+                    .next()
+                    .unwrap_or_else(|| Finding::new(Code::PackDamaged, &*path, "its bytes give another name")),
+            ),
+            Err(finding) => Some(finding),
+        };
+        if let Some(finding) = finding {
+            report.notes.push(format!("{path} was left by an earlier run and is damaged; none of it is used"));
+            report.findings.push(finding);
+            catalog.distrust(&name);
+            return Ok(());
+        }
+        store
+            .sync_directory(&layout::pack_directory(&name))
+            .and_then(|()| store.sync_directory(layout::PACKS))
+            .map_err(|error| crate::vault::write_error(store, &path, &error))?;
+        report.notes.push(format!("{path} was left by an earlier run; it was read completely and is used"));
+        read.insert(name, self.access.clock.now());
+        Ok(())
+    }
 }
 
 fn boot_id() -> String {

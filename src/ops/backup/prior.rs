@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use crate::crypto::Digest;
 use crate::format::entry::Entry;
 use crate::path::EntryPath;
+use crate::vault::Finding;
 use crate::vault::read::Entries;
 
 /// Entries of the previous snapshot of the same source, in step with the walk.
@@ -14,13 +15,17 @@ pub(super) struct Prior<'a> {
     next: Option<Entry>,
     trusted: HashSet<Digest>,
     reread: bool,
-    note: Option<String>,
+    number: u64,
+    broken: Option<Finding>,
 }
 
 impl<'a> Prior<'a> {
-    pub(super) fn new(entries: Option<Entries<'a>>, reread: bool) -> Self {
-        let entries = if reread { None } else { entries };
-        Self { entries, current: Vec::new().into_iter(), next: None, trusted: HashSet::new(), reread, note: None }
+    /// Goes by the entries of the snapshot of that number; by nothing where everything is to be read again.
+    pub(super) fn new(entries: Option<(u64, Entries<'a>)>, reread: bool) -> Self {
+        let (number, entries) = entries.filter(|_| !reread).unzip();
+        let number = number.unwrap_or_default();
+        let current = Vec::new().into_iter();
+        Self { entries, current, next: None, trusted: HashSet::new(), reread, number, broken: None }
     }
 
     /// Returns the previous entry at a path; paths must ascend from call to call.
@@ -38,15 +43,12 @@ impl<'a> Prior<'a> {
                 Some(_) => return None,
                 None => match self.entries.as_mut()?.next() {
                     Some(Ok(batch)) => {
-                        self.trusted.insert(batch.list);
-                        self.trusted.extend(batch.segments);
+                        self.trusted.extend(batch.parts);
                         self.current = batch.entries.into_iter();
                     }
                     Some(Err(finding)) => {
-                        self.note = Some(format!(
-                            "the previous snapshot's list of files cannot be used from some point on ({}); files from there on were read again; run `devvault verify`",
-                            finding.code
-                        ));
+                        // From here on everything is read again.
+                        self.broken = Some(finding.snapshot(self.number));
                         self.entries = None;
                     }
                     None => self.entries = None,
@@ -55,8 +57,9 @@ impl<'a> Prior<'a> {
         }
     }
 
-    pub(super) fn finish(self, notes: &mut Vec<String>) -> HashSet<Digest> {
-        notes.extend(self.note);
+    /// Returns the parts of the listing that were read and are sound; what was wrong goes to the findings.
+    pub(super) fn finish(self, findings: &mut Vec<Finding>) -> HashSet<Digest> {
+        findings.extend(self.broken);
         self.trusted
     }
 }

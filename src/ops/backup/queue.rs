@@ -15,6 +15,10 @@ use crate::pool::{Pool, Task};
 const BATCH_BYTES: u64 = 1 << 20;
 /// How many files are read in one job.
 const BATCH_FILES: usize = 256;
+/// How many objects wait for each other in one batch, read or not.
+const BATCH_ITEMS: usize = 4 * BATCH_FILES;
+/// How many batches wait to be taken before the walk waits for them.
+const SLOTS_MAX: usize = 64;
 /// How many directories one job may keep open.
 const BATCH_DIRECTORIES: usize = 32;
 /// A longer file is read by itself, as a stream.
@@ -30,6 +34,8 @@ pub(super) enum Item {
     Read(EntryPath, Read),
     /// A file that is read by itself.
     Large(Found),
+    /// A further name of an object, and its first one.
+    Link(Found, EntryPath),
 }
 
 /// Items whose files have been read, and what was read.
@@ -59,11 +65,18 @@ impl<'a> Queue<'a> {
         Self { pool, slots: VecDeque::new(), open: Vec::new(), jobs: 0, bytes: 0, directories: 0, last_directory: None }
     }
 
-    pub(super) fn push_entry(&mut self, entry: Entry, unchanged: bool) {
+    pub(super) fn push_entry(&mut self, entry: Entry, unchanged: bool, sizes: [u32; 3], clock: &Arc<dyn Clock>) {
         self.open.push(Item::Entry(entry, unchanged));
-        if self.jobs == 0 && self.open.len() >= 4 * BATCH_FILES {
-            let items = std::mem::take(&mut self.open);
-            self.slots.push_back(Slot::Ready(Results { items, data: Vec::new() }));
+        // Also where a few of them wait for a file between them: memory does not grow with the tree.
+        if self.open.len() >= BATCH_ITEMS {
+            self.flush(sizes, clock);
+        }
+    }
+
+    pub(super) fn push_link(&mut self, found: Found, first: EntryPath, sizes: [u32; 3], clock: &Arc<dyn Clock>) {
+        self.open.push(Item::Link(found, first));
+        if self.open.len() >= BATCH_ITEMS {
+            self.flush(sizes, clock);
         }
     }
 
@@ -80,7 +93,11 @@ impl<'a> Queue<'a> {
         self.jobs += 1;
         self.bytes += found.stat.size;
         self.open.push(Item::Job(ReadJob::new(found)));
-        if self.bytes >= BATCH_BYTES || self.jobs >= BATCH_FILES || self.directories >= BATCH_DIRECTORIES {
+        if self.bytes >= BATCH_BYTES
+            || self.jobs >= BATCH_FILES
+            || self.directories >= BATCH_DIRECTORIES
+            || self.open.len() >= BATCH_ITEMS
+        {
             self.flush(sizes, clock);
         }
     }
@@ -117,7 +134,11 @@ impl<'a> Queue<'a> {
         let reading = self.slots.iter().filter(|slot| matches!(slot, Slot::Reading(_))).count();
         match self.slots.front() {
             Some(Slot::Ready(_)) => self.next(),
-            Some(Slot::Reading(task)) if task.is_done() || reading > self.pool.threads() + 4 => self.next(),
+            Some(Slot::Reading(task))
+                if task.is_done() || reading > self.pool.threads() + 4 || self.slots.len() > SLOTS_MAX =>
+            {
+                self.next()
+            }
             _ => None,
         }
     }

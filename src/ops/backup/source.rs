@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, bounded};
 use ignore::gitignore::Gitignore;
@@ -13,12 +14,13 @@ use super::Options;
 use super::file;
 use super::queue::Queue;
 use super::take::Taker;
-use crate::crypto::Digest;
 use crate::error::{Error, Result, refuse, shown_path};
 use crate::fsys::walk::{Decision, Event, walk};
 use crate::fsys::{Dir, ObjectId, ObjectKind, Stat};
+use crate::host::Host;
 use crate::path::EntryPath;
 use crate::pool::Pool;
+use crate::progress::Progress;
 use crate::refusal::{Code, Refusal};
 use crate::vault::gate::{Access, Vault};
 
@@ -51,13 +53,37 @@ impl Source {
         self.path.as_os_str().as_encoded_bytes()
     }
 
+    /// Refuses a source that is the vault or lies in it.
     pub(super) fn refuse_inside_vault(&self, vault: &Vault) -> Result<()> {
         match vault.store.local_path() {
-            Some(place) if self.path.starts_with(place) => {
+            Some(place) if self.lies_within(place) => {
                 refuse(Code::SourceOverlaps, format!("{} lies inside the vault", shown_path(&self.path)))
             }
             _ => Ok(()),
         }
+    }
+
+    /// Refuses a source that is one of devvault's own directories or lies in it: keys are never part of a vault.
+    pub(super) fn refuse_own_directories(&self, host: &Host) -> Result<()> {
+        for own in host.own_directories() {
+            if self.lies_within(own) {
+                let (path, own) = (shown_path(&self.path), shown_path(own));
+                return Err(Refusal::new(
+                    Code::SourceOverlaps,
+                    format!("{path} lies inside devvault's own directory {own}"),
+                )
+                .next("keep a copy of the key with `devvault key export`; back up other directories")
+                .into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns whether the source is a directory or lies in it, by whatever names.
+    fn lies_within(&self, place: &Path) -> bool {
+        let id = |path: &Path| Dir::open(path).and_then(|dir| dir.stat()).ok().map(|stat| stat.id);
+        let Some(place) = id(place) else { return false };
+        self.path.ancestors().any(|above| id(above) == Some(place))
     }
 
     /// Walks the source and takes everything in it. Returns what a closing look found, if one was asked for.
@@ -70,27 +96,20 @@ impl Source {
         taker: &mut Taker<'_>,
     ) -> Result<Option<bool>> {
         let rules = Arc::new(Rules::new(self, access, vault));
-        let digest = options.closing_look.then(|| self.look(&rules)).transpose()?;
-        let events = self.walk_ahead(&rules)?;
+        let mut walk = WalkAhead::start(self.open_root()?, &rules);
         let mut queue = Queue::new(pool);
-        for event in events.iter().flatten() {
-            if taker.progress.interrupted() {
-                return Err(Error::Interrupted(None));
-            }
-            match event {
-                Event::Found(found) => {
-                    if let Some(reason) = rules.overlap(&found.stat) {
-                        let message =
-                            format!("{} contains the vault ({reason}) at {}", shown_path(&self.path), found.path);
-                        return refuse(Code::SourceOverlaps, message);
-                    }
-                    taker.look_at(found, &mut queue)?;
+        let mut look = Look::default();
+        while let Some(events) = walk.next() {
+            for event in events {
+                if taker.progress.interrupted() {
+                    return Err(Error::Interrupted(None));
                 }
-                Event::Failed(path, error) => taker.problems.unreadable.push((path, error.to_string())),
+                look.see(&event);
+                self.take_event(event, &rules, &mut queue, taker)?;
             }
-            while let Some(result) = queue.ready() {
-                taker.take_results(result, &self.may_change)?;
-            }
+        }
+        if let Err(error) = walk.finish() {
+            taker.problems.unreadable.push((EntryPath::root(), error.to_string()));
         }
         queue.flush(taker.sizes, &taker.clock);
         while let Some(result) = queue.next() {
@@ -103,34 +122,41 @@ impl Source {
         for path in rules.protected_seen() {
             taker.report.notes.push(format!("{path} belongs to devvault itself and is not part of the snapshot"));
         }
-        let closing = match digest {
-            Some(first) => Some(self.look(&rules)? == first),
-            None => None,
-        };
-        Ok(closing)
+        if !options.closing_look {
+            return Ok(None);
+        }
+        Ok(Some(self.look_again(&rules, taker.progress)?.is_same(&look)))
     }
 
-    /// Returns a digest of everything that the file system says of the source.
-    fn look(&self, rules: &Rules) -> Result<Digest> {
-        let mut hasher = blake3::Hasher::new();
-        let root = self.open_root()?;
-        walk(
-            root,
-            |path, stat| rules.decide(path, stat),
-            |event| {
-                if let Event::Found(found) = event {
-                    hasher.update(found.path.as_bytes()).update(&[0]);
-                    hasher.update(
-                        format!("{:?}{:?}{:?}{:?}", found.stat.size, found.stat.mtime, found.stat.ctime, found.stat.id)
-                            .as_bytes(),
-                    );
-                    hasher.update(&found.target);
+    fn take_event(&self, event: Event, rules: &Rules, queue: &mut Queue<'_>, taker: &mut Taker<'_>) -> Result<()> {
+        match event {
+            Event::Found(found) => {
+                if let Some(reason) = rules.overlap(&found.stat) {
+                    let message = format!("{} contains the vault ({reason}) at {}", shown_path(&self.path), found.path);
+                    return refuse(Code::SourceOverlaps, message);
                 }
-                ControlFlow::Continue(())
-            },
-        )
+                taker.look_at(found, queue)?;
+            }
+            Event::Failed(path, error) => taker.problems.unreadable.push((path, error.to_string())),
+        }
+        while let Some(result) = queue.ready() {
+            taker.take_results(result, &self.may_change)?;
+        }
+        Ok(())
+    }
+
+    /// Walks the source once more, reading no content.
+    fn look_again(&self, rules: &Rules, progress: &dyn Progress) -> Result<Look> {
+        let mut look = Look::default();
+        let decide = |path: &EntryPath, stat: &Stat| rules.judge(path, stat).1;
+        let mut interrupted = false;
+        walk(self.open_root()?, decide, |event| {
+            look.see(&event);
+            interrupted = progress.interrupted();
+            if interrupted { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        })
         .map_err(|error| self.broken(error))?;
-        Ok(Digest(*hasher.finalize().as_bytes()))
+        if interrupted { Err(Error::Interrupted(None)) } else { Ok(look) }
     }
 
     fn open_root(&self) -> Result<Dir> {
@@ -140,12 +166,46 @@ impl Source {
     fn broken(&self, error: std::io::Error) -> Error {
         Refusal::new(Code::SourceUnreadable, format!("{} cannot be walked", shown_path(&self.path))).cause(error).into()
     }
+}
 
-    /// Starts the walk on a thread of its own.
-    fn walk_ahead(&self, rules: &Arc<Rules>) -> Result<Receiver<Vec<Event>>> {
-        let (sender, receiver) = bounded(4);
-        let (root, rules) = (self.open_root()?, Arc::clone(rules));
-        std::thread::spawn(move || {
+/// Everything that the file system says of a source, as one digest.
+#[derive(Default)]
+struct Look {
+    hasher: blake3::Hasher,
+    failed: bool,
+}
+
+impl Look {
+    fn see(&mut self, event: &Event) {
+        match event {
+            Event::Found(found) => {
+                let Stat { size, mtime, ctime, id, mode, .. } = found.stat;
+                // Reading a source changes nothing of a directory but its access time, which is not looked at.
+                self.hasher.update(found.path.as_bytes()).update(&[0]);
+                self.hasher.update(format!("{size:?}{mtime:?}{ctime:?}{id:?}{mode:?}").as_bytes());
+                self.hasher.update(&found.target);
+            }
+            Event::Failed(..) => self.failed = true,
+        }
+    }
+
+    /// Returns whether both looks saw everything, and the same.
+    fn is_same(&self, other: &Self) -> bool {
+        !self.failed && !other.failed && self.hasher.finalize() == other.hasher.finalize()
+    }
+}
+
+/// A walk on a thread of its own. It has ended well only where [`finish`](Self::finish) says so.
+struct WalkAhead {
+    events: Option<Receiver<Vec<Event>>>,
+    thread: Option<JoinHandle<std::io::Result<()>>>,
+}
+
+impl WalkAhead {
+    fn start(root: Dir, rules: &Arc<Rules>) -> Self {
+        let (sender, events) = bounded(4);
+        let rules = Arc::clone(rules);
+        let thread = std::thread::spawn(move || {
             let mut batch = Vec::with_capacity(WALK_BATCH);
             let walked = walk(
                 root,
@@ -160,13 +220,44 @@ impl Source {
                     ControlFlow::Continue(())
                 },
             );
-            if let Err(error) = walked {
-                batch.push(Event::Failed(EntryPath::root(), error));
-            }
+            // Whoever does not receive it has ended the walk.
             let _ = sender.send(batch);
+            walked
         });
-        Ok(receiver)
+        Self { events: Some(events), thread: Some(thread) }
     }
+
+    fn next(&self) -> Option<Vec<Event>> {
+        self.events.as_ref()?.recv().ok()
+    }
+
+    /// Waits for the end of the walk; a panic in it goes on here, so that a part of a tree never passes for all of it.
+    fn finish(&mut self) -> std::io::Result<()> {
+        self.events = None;
+        match self.thread.take().map(JoinHandle::join) {
+            Some(Ok(walked)) => walked,
+            Some(Err(panic)) => std::panic::resume_unwind(panic),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for WalkAhead {
+    fn drop(&mut self) {
+        self.events = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Why an object is left out.
+enum Reason {
+    None,
+    /// It is devvault's own.
+    Own,
+    /// A pattern matches it.
+    Excluded,
 }
 
 /// What is left out of a source, and why.
@@ -193,16 +284,29 @@ impl Rules {
         }
     }
 
+    /// Decides about an object and keeps count.
     fn decide(&self, path: &EntryPath, stat: &Stat) -> Decision {
+        let (reason, decision) = self.judge(path, stat);
+        match reason {
+            Reason::Own => {
+                self.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(path.clone());
+            }
+            Reason::Excluded => {
+                self.excluded.fetch_add(1, Ordering::Relaxed);
+            }
+            Reason::None => {}
+        }
+        decision
+    }
+
+    fn judge(&self, path: &EntryPath, stat: &Stat) -> (Reason, Decision) {
         if self.own.contains(&stat.id) {
-            self.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(path.clone());
-            return Decision::Skip;
+            return (Reason::Own, Decision::Skip);
         }
         if file::matches(&self.exclude, path, stat.kind == ObjectKind::Directory) {
-            self.excluded.fetch_add(1, Ordering::Relaxed);
-            return Decision::Skip;
+            return (Reason::Excluded, Decision::Skip);
         }
-        Decision::Take
+        (Reason::None, Decision::Take)
     }
 
     fn overlap(&self, stat: &Stat) -> Option<&'static str> {

@@ -4,8 +4,13 @@
 //! with the authenticated listing, and made durable, before one rename puts it in place. Until then the destination is
 //! untouched; on failure the staging directory stays as evidence and is named.
 
+mod class;
 mod compare;
-mod mode;
+mod inspect;
+mod keep;
+mod names;
+mod probe;
+mod seals;
 mod target;
 mod tree;
 
@@ -14,14 +19,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use self::compare::Comparer;
-use self::mode::Seals;
-use self::target::{Staging, Target, unfit_name};
+pub use self::class::Class;
+use self::compare::{Comparer, Outcome};
+use self::inspect::{Inspector, Plan};
+use self::probe::Probe;
+use self::seals::Seals;
+use self::target::{Staging, Target};
 use self::tree::TreeWriter;
 use super::select::{self, Place as Selection};
 use crate::crypto::Id;
 use crate::error::{Error, Result, refuse, shown_path};
-use crate::format::entry::{ChunkRef, Entry, Kind};
+use crate::format::entry::{ChunkRef, Entry};
+use crate::format::links::Links;
 use crate::format::record::{Counts, Snapshot};
 use crate::fsys::Dir;
 use crate::fsys::walk::{Decision, walk};
@@ -30,16 +39,21 @@ use crate::pool::Pool;
 use crate::progress::{Phase, Progress};
 use crate::refusal::{Code, Family, Refusal};
 use crate::vault::catalog::{Catalog, UseIndex};
+use crate::vault::doubts::{self, Intact};
 use crate::vault::gate::{self, Access, Vault};
 use crate::vault::read::Reader;
 use crate::vault::witness::Freshness;
 use crate::vault::{Finding, layout, read_error};
 
 /// What the caller may choose.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Options {
     /// Drop restored files from memory before they are read back, so that the comparison reads the medium.
     pub from_medium: bool,
+    /// Classes that are given up; the report counts what is lost by that.
+    pub without: Vec<Class>,
+    /// Give files to the recorded numbers of users and groups, whatever names these have here.
+    pub numeric_owner: bool,
 }
 
 /// What `restore` did.
@@ -63,18 +77,22 @@ pub struct Report {
     pub compared_from: &'static str,
     /// What the snapshot holds and the restored objects lack, by class.
     pub not_restored: Vec<Shortfall>,
+    /// What the target keeps less exactly than the snapshot, by class.
+    pub coarser: Vec<Shortfall>,
+    /// What the snapshot lacks there since it was made: files that kept changing and were left out, as allowed.
+    pub left_out: Vec<EntryPath>,
     /// Seconds from start to end.
     pub seconds: f64,
     /// What should be said besides, in words.
     pub notes: Vec<String>,
 }
 
-/// Metadata of one class that was not restored.
+/// Metadata of one class that was not restored, or not exactly.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shortfall {
     /// The class.
     pub class: &'static str,
-    /// How many objects lack it.
+    /// How many objects are concerned.
     pub count: u64,
     /// Why.
     pub reason: String,
@@ -90,7 +108,7 @@ pub fn run(
     access: &Access,
     selection: &Selection,
     destination: &Path,
-    options: Options,
+    options: &Options,
     progress: &dyn Progress,
 ) -> Result<Report> {
     let begun = Instant::now();
@@ -105,9 +123,10 @@ pub fn run(
     let index = &reader.catalog().index;
     notes.extend(index.ignored.iter().map(|reason| format!("the index was not used completely: {reason}")));
     let indexed = index.packs_indexed > 0;
-    let look =
-        |reader: &Arc<Reader>| Part { reader, pool: &pool, snapshot, selection: &selection.path }.preflight(&target);
-    let plan = match look(&reader) {
+    let look = |reader: &Arc<Reader>| {
+        Part { reader, pool: &pool, snapshot, selection: &selection.path }.preflight(&target, options)
+    };
+    let mut plan = match look(&reader) {
         Err(error) if indexed && error.code().is_some_and(|code| code.family() == Family::SnapshotIntegrity) => {
             // The index may be what is wrong: the packs themselves decide.
             reader = Arc::new(open_reader(&vault, UseIndex::No)?);
@@ -118,19 +137,28 @@ pub fn run(
         other => other?,
     };
     let part = Part { reader: &reader, pool: &pool, snapshot, selection: &selection.path };
+    let left_out = snapshot.left_out.iter().filter(|path| path.is_within(&selection.path)).cloned().collect();
 
     let staging = target.stage()?;
-    let counts = plan.counts;
-    let restored = part.write(&staging, counts, progress).and_then(|seals| {
+    let restored = part.write(&staging, &plan, progress).and_then(|seals| {
         staging.sync(progress)?;
-        let from_memory = part.compare(&target, &staging, options, counts, progress)?;
-        if seals.apply(&staging.root)? {
+        let outcome = part.compare(&target, &staging, options, &plan, progress)?;
+        if seals.apply(&plan.keep, &staging.root, &reader)? {
             staging.sync(progress)?;
         }
         target.publish(&staging, Dir::sync)?;
-        Ok(from_memory)
+        Ok(outcome)
     });
-    let from_memory = restored.map_err(|error| {
+    let failed = reader.failed_packs();
+    let (macs, now) = (&vault.macs, access.clock.now());
+    if let Err(error) = doubts::remember(&access.host, macs, &failed, Intact::Only(&[]), now) {
+        notes.push(format!("packs that failed a read were not remembered for later backups: {error}"));
+    }
+    for finding in failed.values() {
+        let what = format!("{}: {}; {}", finding.subject, finding.code.title(), finding.detail);
+        notes.push(format!("{what}; another pack had what this restore needs; run `devvault verify`"));
+    }
+    let outcome = restored.map_err(|error| {
         error.written(|| {
             format!(
                 "{} holds what was written so far and stays as evidence; {} is untouched",
@@ -143,6 +171,8 @@ pub fn run(
     if reader.index_was_wrong() {
         notes.push(INDEX_WRONG.into());
     }
+    let from_memory = outcome.from_memory;
+    plan.note_filled(outcome.filled);
     if options.from_medium && from_memory > 0 {
         notes.push(format!("the system could not be made to forget {from_memory} file(s); those were compared with what it holds in memory"));
     }
@@ -163,11 +193,13 @@ pub fn run(
         vault: vault_id,
         path,
         destination: target.path.clone(),
-        counts,
+        counts: plan.counts,
         freshness: vault.freshness,
         verified: true,
         compared_from: if options.from_medium && from_memory == 0 { "medium" } else { "page cache" },
-        not_restored: plan.not_restored(),
+        not_restored: plan.not_restored,
+        coarser: plan.coarser,
+        left_out,
         seconds: begun.elapsed().as_secs_f64(),
         notes,
     })
@@ -182,21 +214,6 @@ fn open_reader(vault: &Vault, use_index: UseIndex) -> Result<Reader> {
     Ok(Reader::new(Arc::clone(&vault.store), Arc::clone(&vault.macs), Arc::new(catalog)))
 }
 
-/// What a restore is going to write.
-#[derive(Default)]
-struct Plan {
-    counts: Counts,
-    set_id: u64,
-}
-
-impl Plan {
-    fn not_restored(&self) -> Vec<Shortfall> {
-        let reason = "set-user-id and set-group-id bits are set only where owner and group are restored";
-        let set_id = Shortfall { class: "set-id", count: self.set_id, reason: reason.into() };
-        [set_id].into_iter().filter(|shortfall| shortfall.count > 0).collect()
-    }
-}
-
 /// A part of a snapshot.
 struct Part<'a> {
     reader: &'a Arc<Reader>,
@@ -206,9 +223,11 @@ struct Part<'a> {
 }
 
 impl Part<'_> {
-    /// Hands on every entry of the part in path order, each with its path below the destination.
+    /// Hands on every entry of the part in path order, each with its path below the destination. A further name of an
+    /// object names the first one in the part, also below the destination.
     fn each(&self, mut take: impl FnMut(Entry) -> Result<()>) -> Result<()> {
         let mut single = None;
+        let mut links = Links::default();
         for batch in self.reader.entries_within(self.pool, &self.snapshot.lists, self.selection) {
             for entry in batch?.entries {
                 if single.is_none() {
@@ -219,44 +238,42 @@ impl Part<'_> {
                     // What is not a directory is restored under its own name.
                     single = Some(!entry.is_directory());
                 }
-                let path = match single {
-                    Some(true) => EntryPath::root().join(self.selection.name()),
-                    _ => EntryPath::parse(below(&entry.path, self.selection)),
+                let unsafe_listing = |error: &dyn std::fmt::Display| {
+                    Error::from(Finding::new(Code::ListingUnsafe, entry.path.to_string(), error))
                 };
-                let path = path
-                    .map_err(|error| Error::from(Finding::new(Code::ListingUnsafe, entry.path.to_string(), error)))?;
-                take(Entry { path, ..entry })?;
+                let below = |path: &EntryPath| match single {
+                    Some(true) => EntryPath::root().join(self.selection.name()),
+                    _ => EntryPath::parse(below(path, self.selection)),
+                };
+                let first =
+                    links.take(&entry, self.selection.is_root()).map_err(|error| unsafe_listing(&error))?.cloned();
+                let hardlink = first.map(|first| below(&first)).transpose().map_err(|error| unsafe_listing(&error))?;
+                let path = below(&entry.path).map_err(|error| unsafe_listing(&error))?;
+                take(Entry { path, hardlink, ..entry })?;
             }
         }
         Ok(())
     }
 
-    /// Refuses before the first byte what could not be completed: content that is missing, names that the target
-    /// cannot hold, too little room.
-    fn preflight(&self, target: &Target) -> Result<Plan> {
-        let Plan { mut counts, mut set_id } = Plan::default();
-        let mut unfit: Vec<(EntryPath, String)> = Vec::new();
+    /// Refuses before the first byte what could not be completed: content that is missing, what the target cannot
+    /// hold, too little room.
+    fn preflight(&self, target: &Target, options: &Options) -> Result<Plan> {
+        let mut counts = Counts::default();
         let mut missing: Option<(ChunkRef, Vec<EntryPath>)> = None;
+        let probe = Probe::new(target)?;
+        let mut inspector = Inspector::new(&probe, self.reader, options);
         self.each(|entry| {
-            if let Some(reason) = unfit_name(entry.path.name()) {
-                unfit.push((entry.path.clone(), reason));
-            }
-            set_id += u64::from(mode::loses_bits(&entry));
-            match &entry.kind {
-                Kind::Directory => counts.directories += 1,
-                Kind::Symlink(_) => counts.symlinks += 1,
-                Kind::File(file) => {
-                    counts.files += 1;
-                    counts.bytes = counts.bytes.saturating_add(file.size);
-                    for chunk in self.reader.chunks(file)? {
-                        if !self.reader.catalog().holds(chunk) {
-                            missing.get_or_insert_with(|| (chunk, Vec::new())).1.push(entry.path.clone());
-                            break;
-                        }
-                    }
+            counts.add(&entry);
+            let mut held = true;
+            self.reader.each_needed(&entry, |chunk| {
+                if held && !self.reader.catalog().holds(chunk) {
+                    held = false;
+                    missing.get_or_insert_with(|| (chunk, Vec::new())).1.push(entry.path.clone());
                 }
-            }
-            Ok(())
+                Ok::<_, Finding>(())
+            })?;
+            // What is missing is refused in the end; until then it is not asked for.
+            if held { inspector.take(&entry) } else { Ok(()) }
         })?;
         if counts.entries() == 0 {
             return refuse(Code::SelectionEmpty, format!("the snapshot holds no {}", self.selection));
@@ -272,54 +289,41 @@ impl Part<'_> {
                 .paths(paths)
                 .into());
         }
-        if !unfit.is_empty() {
-            let mut refusal = Refusal::new(
-                Code::TargetCannotRepresent,
-                format!("{} name(s) cannot exist on this system", unfit.len()),
-            );
-            for (path, reason) in unfit {
-                refusal.causes.push(format!("{path}: {reason}"));
-                refusal.paths.push(path);
-            }
-            return Err(refusal.into());
-        }
-        let available = fs2::available_space(&target.parent_path).unwrap_or(u64::MAX);
-        // A file takes whole blocks, and a name takes room too.
-        let needed = counts.bytes.saturating_add(counts.entries().saturating_mul(4096));
-        if available < needed {
-            let message =
-                format!("{} has {available} bytes free, about {needed} are needed", shown_path(&target.parent_path));
-            return refuse(Code::DestinationSpace, message);
-        }
-        Ok(Plan { counts, set_id })
+        inspector.finish(target)
     }
 
     /// Writes everything: directories and files first, then links, metadata of directories last.
     ///
-    /// Returns the modes that remain to be set after the comparison.
-    fn write(&self, staging: &Staging, counts: Counts, progress: &dyn Progress) -> Result<Seals> {
-        progress.phase(Phase::Restoring, Some(counts.files), Some(counts.bytes));
-        let mut writer = TreeWriter::new(staging, Arc::clone(self.reader), self.pool.clone(), progress);
+    /// Returns what remains to be sealed after the comparison.
+    fn write(&self, staging: &Staging, plan: &Plan, progress: &dyn Progress) -> Result<Seals> {
+        progress.phase(Phase::Restoring, Some(plan.counts.files), Some(plan.counts.bytes));
+        let keep = &plan.keep;
+        let mut writer =
+            TreeWriter::new(staging, Arc::clone(self.reader), Arc::clone(keep), self.pool.clone(), progress);
         let mut seals = Seals::default();
         self.each(|entry| {
-            seals.take(&entry);
+            if !keep.restores(&entry) {
+                return Ok(());
+            }
+            if keep.further_name(&entry).is_none() {
+                seals.take(keep, &entry);
+            }
             writer.take(entry)
         })?;
         writer.finish()?;
         Ok(seals)
     }
 
-    /// Reads everything back through directory handles and holds it against the listing. Returns how many files may have
-    /// been read from memory.
+    /// Reads everything back through directory handles and holds it against the listing.
     fn compare(
         &self,
         target: &Target,
         staging: &Staging,
-        options: Options,
-        counts: Counts,
+        options: &Options,
+        plan: &Plan,
         progress: &dyn Progress,
-    ) -> Result<u64> {
-        progress.phase(Phase::Comparing, Some(counts.files), Some(counts.bytes));
+    ) -> Result<Outcome> {
+        progress.phase(Phase::Comparing, Some(plan.counts.files), Some(plan.counts.bytes));
         let root = target
             .parent
             .open_dir(&staging.name)
@@ -339,13 +343,14 @@ impl Part<'_> {
                 |event| if sender.send(event).is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) },
             )
         });
-        let mut comparer = Comparer::new(self.reader, self.pool, options, progress);
-        let compared = self.each(|entry| comparer.take(entry, &events)).and_then(|()| comparer.finish(&events));
+        let mut comparer = Comparer::new(self.reader, Arc::clone(&plan.keep), self.pool, options.from_medium, progress);
+        let take = |entry: Entry| if plan.keep.restores(&entry) { comparer.take(entry, &events) } else { Ok(()) };
+        let compared = self.each(take).and_then(|()| comparer.finish(&events));
         drop(events);
         let walked = walker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        let from_memory = compared?;
+        let outcome = compared?;
         walked.map_err(|error| Error::environment(format!("walk {}", shown_path(&staging.path)), error))?;
-        Ok(from_memory)
+        Ok(outcome)
     }
 }
 

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::probe;
 use crate::crypto::Id;
 use crate::error::{Error, Result, refuse, shown_path};
 use crate::fsys::{self, Dir, ObjectKind};
@@ -89,7 +90,7 @@ impl Target {
         let name = format!(".{stem}.devvault-restoring-{}", &id[..12]).into_bytes();
         let path = self.parent_path.join(String::from_utf8_lossy(&name).as_ref());
         let made = self.parent.create_dir(&name).and_then(|()| self.parent.open_dir(&name));
-        let root = made.map_err(|error| {
+        let root = made.and_then(|root| probe::strip_inherited(&root).map(|()| root)).map_err(|error| {
             Refusal::new(
                 Code::DestinationParent,
                 format!("no directory can be made in {}", shown_path(&self.parent_path)),

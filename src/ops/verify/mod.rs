@@ -18,11 +18,13 @@ use crate::error::{Error, Result, refuse};
 use crate::format::entry::ChunkRef;
 use crate::format::listing::PartRef;
 use crate::format::record::Head;
+use crate::path::EntryPath;
 use crate::pool::{Pool, Task};
 use crate::progress::{Phase, Progress};
 use crate::refusal::Code;
 use crate::vault::catalog::{Catalog, UseIndex};
 use crate::vault::chain::Chain;
+use crate::vault::doubts::{self, Intact};
 use crate::vault::gate::{self, Access, Found};
 use crate::vault::read::{PackCheck, Reader, check_pack};
 use crate::vault::witness::Freshness;
@@ -105,6 +107,8 @@ pub struct Report {
     pub head: Head,
     /// Each snapshot that was looked at, ascending, with its own verdict.
     pub snapshots: Vec<(u64, Verdict)>,
+    /// What those snapshots lack since they were made: files that kept changing and were left out, as allowed.
+    pub left_out: BTreeMap<u64, Vec<EntryPath>>,
     /// Everything that is wrong, ascending by code.
     pub findings: Vec<Finding>,
     /// How much was read.
@@ -140,6 +144,7 @@ pub fn run(access: &Access, selectors: &[Selector], level: Level, progress: &dyn
     let use_index = if level == Level::Quick { UseIndex::Yes } else { UseIndex::No };
     let mut catalog = verifier.load_catalog(use_index)?;
     let found_in_packs = std::mem::take(&mut catalog.findings);
+    verifier.fail(&found_in_packs);
     let catalog = Arc::new(catalog);
     let reader = Arc::new(Reader::new(Arc::clone(&found.store), Arc::clone(&found.macs), Arc::clone(&catalog)));
     let mut findings = verifier.concerning(found_in_packs, &reader);
@@ -150,9 +155,12 @@ pub fn run(access: &Access, selectors: &[Selector], level: Level, progress: &dyn
         let needed = verifier.needed_packs(&reader)?;
         findings.extend(verifier.read_packs(&mut proof, needed.as_ref(), &pool, progress)?);
     }
+    verifier.fail(&findings);
     let proof = Arc::new(proof);
     let mut blame = Blame::new(&catalog, findings);
     verifier.check_snapshots(&reader, &proof, &pool, &mut blame, progress)?;
+    verifier.failed.extend(reader.failed_packs());
+    verifier.remember_failed(access);
     Ok(verifier.report(access, blame))
 }
 
@@ -169,6 +177,9 @@ struct Verifier<'a> {
     notes: Vec<String>,
     not_checked: Vec<String>,
     read: ReadTotals,
+    // Packs that failed a read of this run, and packs that were read completely.
+    failed: BTreeMap<Digest, Finding>,
+    complete: Vec<Digest>,
 }
 
 impl<'a> Verifier<'a> {
@@ -201,9 +212,7 @@ impl<'a> Verifier<'a> {
         };
         if !by_number {
             findings.extend(chain.findings.iter().cloned());
-            findings.extend(freshness.refusal(&found.store.describe()).map(|refusal| {
-                Finding::new(refusal.code, "the chain", format!("{}; {}", refusal.message, refusal.causes.join("; ")))
-            }));
+            findings.extend(freshness.finding(&found.store.describe()));
         }
         let mut verifier = Self {
             found,
@@ -216,6 +225,8 @@ impl<'a> Verifier<'a> {
             notes,
             not_checked: Vec::new(),
             read: ReadTotals::default(),
+            failed: BTreeMap::new(),
+            complete: Vec::new(),
         };
         verifier.choose(selectors)?;
         Ok(verifier)
@@ -346,10 +357,14 @@ impl<'a> Verifier<'a> {
                 for segment in reader.segment_list(list).unwrap_or_default() {
                     need(segment.object);
                     for entry in reader.segment(&segment).unwrap_or_default() {
-                        if let Some(crate::format::entry::Chunks::Listed(lists)) = entry.file().map(|file| &file.chunks) {
+                        if let Some(crate::format::entry::Chunks::Listed(lists)) = entry.file().map(|file| &file.chunks)
+                        {
                             lists.iter().for_each(|list| need(list.object()));
                         }
-                        reader.needs(&entry).unwrap_or_default().into_iter().for_each(&mut need);
+                        let _ = reader.each_needed(&entry, |chunk| {
+                            need(chunk);
+                            Ok::<_, Finding>(())
+                        });
                     }
                 }
             }
@@ -380,6 +395,7 @@ impl<'a> Verifier<'a> {
             let check = self.read_pack(&pack.name, pool, progress, &mut findings);
             progress.advance(1, 0);
             let Some(check) = check else { continue };
+            self.complete.push(pack.name);
             self.read.packs += 1;
             self.read.bytes_stored += check.bytes_stored;
             self.read.bytes += check.bytes;
@@ -389,6 +405,26 @@ impl<'a> Verifier<'a> {
             }
         }
         Ok(findings)
+    }
+
+    /// Keeps in mind which packs findings are about.
+    fn fail(&mut self, findings: &[Finding]) {
+        for finding in findings {
+            if let Some(name) = layout::pack_named(&finding.subject) {
+                self.failed.entry(name).or_insert_with(|| finding.clone());
+            }
+        }
+    }
+
+    /// Remembers for later backups which packs failed, and forgets those that did before and are intact.
+    fn remember_failed(&mut self, access: &Access) {
+        self.complete.retain(|name| !self.failed.contains_key(name));
+        let everything = self.whole && self.level == Level::Full;
+        let intact = if everything { Intact::AllOthers } else { Intact::Only(&self.complete) };
+        let (macs, now) = (&self.found.macs, access.clock.now());
+        if let Err(error) = doubts::remember(&access.host, macs, &self.failed, intact, now) {
+            self.notes.push(format!("packs that failed a read were not remembered for later backups: {error}"));
+        }
     }
 
     /// Reads one pack; a second time, from the medium, where the first finds something.
@@ -487,9 +523,23 @@ impl<'a> Verifier<'a> {
         Ok(())
     }
 
+    fn left_out(&self) -> BTreeMap<u64, Vec<EntryPath>> {
+        let snapshots = self.numbers.iter().filter_map(|&number| Some((number, self.chain.snapshot(number)?)));
+        snapshots
+            .filter(|(_, snapshot)| !snapshot.left_out.is_empty())
+            .map(|(number, snapshot)| (number, snapshot.left_out.clone()))
+            .collect()
+    }
+
     fn report(mut self, access: &Access, blame: Blame) -> Report {
-        let mut findings = self.findings;
+        let mut findings = std::mem::take(&mut self.findings);
         findings.extend(blame.finish());
+        if let Err(config) = &self.found.config {
+            // Nothing restores without it, however intact.
+            for finding in findings.iter_mut().filter(|finding| *finding == config) {
+                finding.snapshots.clone_from(&self.numbers);
+            }
+        }
         findings.sort_by(|a, b| (a.code, &a.subject).cmp(&(b.code, &b.subject)));
         let mut snapshots: BTreeMap<u64, Verdict> =
             self.numbers.iter().map(|&number| (number, Verdict::Valid)).collect();
@@ -526,6 +576,7 @@ impl<'a> Verifier<'a> {
             self.notes.push(format!("{}/{name} does not belong to the vault and was ignored", layout::SNAPSHOTS));
         }
         let verdict = Verdict::of(&findings);
+        let left_out = self.left_out();
         let sound = findings.iter().all(|finding| finding.code.family() != crate::refusal::Family::CryptoBoundary);
         if sound && self.chain.findings.is_empty() && !matches!(self.freshness, Freshness::Behind { .. }) {
             let (found, chain) = (self.found, &self.chain);
@@ -537,6 +588,7 @@ impl<'a> Verifier<'a> {
             level: self.level,
             freshness: self.freshness,
             head: self.chain.head(),
+            left_out,
             snapshots: snapshots.into_iter().collect(),
             findings,
             read: self.read,

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::{Level, unstable};
-use crate::error::Result;
 use crate::crypto::Digest;
+use crate::error::Result;
 use crate::format::entry::{ChunkRef, Entry};
 use crate::format::links;
 use crate::format::listing::PartRef;
@@ -70,15 +70,14 @@ pub(super) struct ListCheck {
 
 impl ListCheck {
     pub(super) fn new(reader: &Reader, proof: &Proof, list: &PartRef) -> Self {
-        let mut check =
-            Self {
-                counts: Counts::default(),
-                first: None,
-                last: None,
-                lacks: Vec::new(),
-                names: Vec::new(),
-                findings: Vec::new(),
-            };
+        let mut check = Self {
+            counts: Counts::default(),
+            first: None,
+            last: None,
+            lacks: Vec::new(),
+            names: Vec::new(),
+            findings: Vec::new(),
+        };
         check.require(proof, list.object, &list.first);
         match check.steadily(proof, list.object, || reader.segment_list(list)) {
             Ok(segments) => {
@@ -138,15 +137,15 @@ impl ListCheck {
             if entry.links.is_some() {
                 self.names.push((entry.path.clone(), entry.hardlink.clone(), links::body(entry)));
             }
-            match reader.needs(entry) {
-                Ok(chunks) => {
-                    let lack = chunks.into_iter().find_map(|chunk| proof.lack(chunk));
-                    self.lacks.extend(lack.map(|lack| (entry.path.clone(), lack)));
-                }
-                Err(mut finding) => {
-                    finding.paths.push(entry.path.clone());
-                    self.findings.push(finding);
-                }
+            let mut lack = None;
+            let read = reader.each_needed(entry, |chunk| {
+                lack = lack.take().or_else(|| proof.lack(chunk));
+                Ok::<_, Finding>(())
+            });
+            self.lacks.extend(lack.map(|lack| (entry.path.clone(), lack)));
+            if let Err(mut finding) = read {
+                finding.paths.push(entry.path.clone());
+                self.findings.push(finding);
             }
         }
         self.last = entries.last().map(|entry| (entry.path.clone(), entry.is_directory()));

@@ -1,0 +1,79 @@
+//! Sealed files: small files on the host, one line of canonical JSON each, authenticated by a vault's key.
+//!
+//! They are replaced atomically, under a lock, and nothing of them is parsed before its tag has verified.
+
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::chain::{decode_mac_file, encode_mac_file};
+use crate::crypto::{Domain, Macs};
+use crate::error::{Error, Result, shown_path};
+use crate::format::json;
+use crate::fsys::replace;
+use crate::host::Host;
+use crate::limits;
+use crate::refusal::{Code, Refusal};
+
+/// Reads a sealed file; nothing where there is none.
+///
+/// # Errors
+/// Why it cannot be trusted, in words.
+pub(super) fn read<T: DeserializeOwned + Serialize>(
+    path: &Path,
+    macs: &Macs,
+    domain: Domain,
+) -> Result<Option<T>, String> {
+    match replace::read(path, limits::STATE_BYTES_MAX) {
+        // A file where its directory should be holds nothing either; verify and restore go on without.
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
+        Err(error) => Err(error.to_string()),
+        Ok(bytes) => decode(&bytes, macs, domain).map(Some),
+    }
+}
+
+/// Replaces a sealed file; the caller holds its lock.
+///
+/// # Errors
+/// DV410 where the state directory cannot be written.
+pub(super) fn write<T: Serialize>(path: &Path, macs: &Macs, domain: Domain, value: &T) -> Result<()> {
+    replace::replace(path, &encode(value, macs, domain)).map_err(|error| {
+        Refusal::new(Code::StateUnwritable, format!("{} cannot be written", shown_path(path))).cause(error).into()
+    })
+}
+
+/// Locks a sealed file against other processes of this host, making its directory where it is missing.
+///
+/// # Errors
+/// DV410 where the state directory cannot be written.
+pub(super) fn lock(host: &Host, path: &Path) -> Result<File> {
+    let parent = path.parent().expect("a sealed file lies in a directory");
+    host.make_directory(parent)?;
+    let path = path.with_extension("lock");
+    let file = File::options().create(true).truncate(false).write(true).open(&path);
+    let locked = file.and_then(|file| fs2::FileExt::lock_exclusive(&file).map(|()| file));
+    locked.map_err(|error| {
+        Error::from(Refusal::new(Code::StateUnwritable, format!("{} cannot be locked", shown_path(&path))).cause(error))
+    })
+}
+
+pub(super) fn decode<T: DeserializeOwned + Serialize>(bytes: &[u8], macs: &Macs, domain: Domain) -> Result<T, String> {
+    let split = bytes.len().checked_sub(limits::MAC_FILE_BYTES as usize).ok_or("it is cut")?;
+    let (line, tag) = bytes.split_at(split);
+    let tag = decode_mac_file(tag).ok_or("its last line is no HMAC")?;
+    if !macs.verifies(domain, 0, line, &tag) {
+        return Err("its HMAC does not match".into());
+    }
+    json::decode(line.strip_suffix(b"\n").ok_or("it is cut")?).map_err(|error| error.to_string())
+}
+
+pub(super) fn encode<T: Serialize>(value: &T, macs: &Macs, domain: Domain) -> Vec<u8> {
+    let mut bytes = json::encode(value);
+    bytes.push(b'\n');
+    let tag = macs.tag(domain, 0, &bytes);
+    bytes.extend_from_slice(&encode_mac_file(tag));
+    bytes
+}
