@@ -213,7 +213,7 @@ codes! {
         "stop what writes to them and back up again, or allow it with `--may-change GLOB`";
     SourceMissing = 803, "the source does not exist or is not a directory",
         "check the path; mount the disk that it lies on";
-    SourceOverlaps = 804, "the source contains the vault or lies inside it",
+    SourceOverlaps = 804, "the source overlaps the vault or devvault's own directories",
         "keep the vault outside the source, or leave it out with `--exclude`";
     SourceEmpty = 805, "the source is empty now and was not before",
         "mount the disk that it lies on; if it is meant to be empty, use `--allow-empty`";

@@ -122,6 +122,20 @@ fn move_vault(home: &Home, from: &Path) {
 // What is gone
 
 #[test]
+fn an_older_copy_of_the_vault_is_no_clean_listing() {
+    let home = Home::with_snapshot();
+    copy_tree(&home.vault(), &home.path("older"));
+    home.backup();
+    fs::remove_dir_all(home.vault()).unwrap();
+    fs::rename(home.path("older"), home.vault()).unwrap();
+    for arguments in [&["snapshots"][..], &["status"]] {
+        let (exit, document) = home.json(arguments);
+        assert_eq!((exit, &document["findings"][0]["code"]), (13, &"DV313".into()), "{arguments:?}: {document}");
+        assert_eq!(document["freshness"], "behind 1");
+    }
+}
+
+#[test]
 fn a_deleted_newest_snapshot_is_a_rollback() {
     let (home, pictures) = three();
     remove(&home, 3);

@@ -187,6 +187,109 @@ fn a_manifest_that_reads_back_differently_is_never_published() {
 }
 
 #[test]
+fn a_tag_that_was_written_wrongly_is_never_published() {
+    for flipped in [0, 64] {
+        let home = Home::with_snapshot();
+        let access = faulty(&home, no_ask, move |what, name, bytes| {
+            if what == "write" && name.ends_with("manifest.hmac") {
+                bytes[flipped] ^= 1;
+            }
+        });
+        let refusal = assert_refused(Code::ReadBackDiffers, try_backup(&home, &access));
+        assert!(refusal.written.unwrap().text.contains(".incomplete-"), "the evidence is named");
+        assert_unharmed(&home);
+    }
+}
+
+#[test]
+fn a_name_that_appears_in_a_draft_is_never_published_with_it() {
+    let home = Home::with_snapshot();
+    let vault = home.vault();
+    let access = faulty(
+        &home,
+        move |what, name| {
+            if what == "remove" && name.ends_with("origin.json") {
+                std::fs::write(vault.join(name).with_file_name("stray"), "from elsewhere").unwrap();
+            }
+            Ok(())
+        },
+        no_spoil,
+    );
+    let refusal = assert_refused(Code::ReadBackDiffers, try_backup(&home, &access));
+    assert!(refusal.causes[0].contains("stray"), "{:?}", refusal.causes);
+    assert_unharmed(&home);
+}
+
+#[test]
+fn a_snapshot_that_is_damaged_as_it_is_published_does_not_end_as_done() {
+    for file in ["manifest.json", "manifest.hmac"] {
+        let home = Home::with_snapshot();
+        let vault = home.vault();
+        let access = faulty(
+            &home,
+            move |what, name| {
+                let path = vault.join("snapshots/00000002").join(file);
+                if what == "syncdir" && name == "snapshots" && path.exists() {
+                    let mut bytes = std::fs::read(&path).unwrap();
+                    bytes[10] ^= 1;
+                    std::fs::write(&path, bytes).unwrap();
+                }
+                Ok(())
+            },
+            no_spoil,
+        );
+        let refusal = assert_refused(Code::ReadBackDiffers, try_backup(&home, &access));
+        assert!(refusal.written.unwrap().text.contains("snapshots/00000002"), "what was published is named");
+    }
+}
+
+#[test]
+fn no_thread_of_a_failed_backup_still_writes_when_it_has_returned() {
+    let home = Home::with_snapshot();
+    std::fs::write(home.source().join("large"), noise(200_000, 1)).unwrap();
+    let returned = Arc::new(AtomicBool::new(false));
+    let (saw, late) = (Arc::clone(&returned), Arc::new(AtomicBool::new(false)));
+    let flag = Arc::clone(&late);
+    let count = Mutex::new(0);
+    let access = faulty(
+        &home,
+        move |what, name| {
+            if what == "syncdir" && name == "packs" {
+                // A pack takes its time to be sealed while the next one fails.
+                std::thread::sleep(std::time::Duration::from_millis(30));
+            }
+            flag.fetch_or(saw.load(Ordering::SeqCst), Ordering::SeqCst);
+            let mut count = count.lock().unwrap();
+            *count += usize::from(what == "write" && name.ends_with(".part"));
+            if *count > 12 { Err(failing()) } else { Ok(()) }
+        },
+        no_spoil,
+    );
+    assert!(try_backup(&home, &access).is_err());
+    returned.store(true, Ordering::SeqCst);
+    std::thread::sleep(std::time::Duration::from_millis(100));
+    assert!(!late.load(Ordering::SeqCst), "something was still done to the vault");
+}
+
+#[test]
+fn an_index_that_is_not_authentic_is_never_held_in_memory() {
+    let home = Home::with_snapshot();
+    let path = home.vault().join("index").join(format!("{}.idx", "3".repeat(32)));
+    std::fs::File::create(path).unwrap().set_len(100 << 20).unwrap();
+    let longest = Arc::new(Mutex::new(0));
+    let seen = Arc::clone(&longest);
+    let access = faulty(&home, no_ask, move |what, name, bytes| {
+        if what == "read" && name.ends_with(".idx") {
+            let mut longest = seen.lock().unwrap();
+            *longest = bytes.len().max(*longest);
+        }
+    });
+    let report = verify::run(&access, &[], Level::Quick, &Silent).unwrap();
+    assert!(report.notes.iter().any(|note| note.contains("not authentic")), "{:?}", report.notes);
+    assert!(*longest.lock().unwrap() <= 1 << 20, "{} bytes at once", longest.lock().unwrap());
+}
+
+#[test]
 fn every_failing_write_side_operation_refuses_and_harms_nothing() {
     // Counts the operations of one backup, then fails each of them in turn.
     let home = Home::with_snapshot();

@@ -101,6 +101,32 @@ fn the_first_backup_of_a_host_that_knows_no_vault_makes_the_default_one() {
 }
 
 #[test]
+fn a_first_backup_that_is_refused_says_what_it_made() {
+    let home = Home::new();
+    let output = home.program().args(["--json", "backup", "no-such-source"]).output().unwrap();
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&document["code"], &document["changed"]), (&"DV803".into(), &false.into()));
+    assert!(!home.path("data-home").exists() && !home.path("config/keys").exists(), "nothing was made for it");
+
+    // The default vault lies inside this source.
+    let output = home.program().args(["--json", "backup"]).arg(home.path("")).output().unwrap();
+    let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&document["code"], &document["changed"]), (&"DV804".into(), &true.into()), "{document}");
+    let written = document["written"].as_str().unwrap();
+    assert!(written.contains("vault") && written.contains(".key") && written.contains("were made"), "{written}");
+}
+
+#[test]
+fn an_init_that_cannot_keep_its_witness_says_what_it_made() {
+    let home = Home::new();
+    fs::write(home.path("state"), "a file where the directory should be").unwrap();
+    let refusal = assert_refused(Code::StateUnwritable, init::run(&home.access(), small()));
+    let written = refusal.written.unwrap().text;
+    assert!(written.contains("were made") && written.contains("--expect-head 0:"), "{written}");
+    assert!(home.vault().join("vault.json").exists());
+}
+
+#[test]
 fn a_job_that_lost_its_environment_starts_no_new_vault() {
     // The host knows a vault by its key, or by its witness, or by its settings.
     for kept in ["config/keys", "state/witness", "settings"] {

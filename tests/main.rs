@@ -5,8 +5,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
-mod support;
-
 mod backup;
 mod chain;
 mod faults;
@@ -20,5 +18,7 @@ mod keys;
 mod program;
 mod properties;
 mod refusals;
+mod reliance;
 mod restore;
 mod source;
+mod support;

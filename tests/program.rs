@@ -5,7 +5,10 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::support::{Home, SMALL_TREE, flip, packs, picture};
+use devvault::format::record::Body;
+use devvault::path::EntryPath;
+
+use crate::support::{Forger, Home, SMALL_TREE, flip, packs, picture};
 
 /// Runs a line that the program printed, in a shell, with the environment of a home.
 fn paste(home: &Home, line: &str) -> std::process::Output {
@@ -105,7 +108,7 @@ fn every_document_has_the_fields_that_programs_rely_on() {
         (&document["level"], &document["freshness"], &document["head"]),
         (&"full".into(), &"proven".into(), &head)
     );
-    assert_eq!(document["snapshots"], serde_json::json!([{"snapshot": 1, "verdict": "valid"}]));
+    assert_eq!(document["snapshots"], serde_json::json!([{"snapshot": 1, "verdict": "valid", "left_out": []}]));
     assert_eq!((&document["findings"], &document["not_checked"]), (&serde_json::json!([]), &serde_json::json!([])));
     assert_fields(
         &document["read"],
@@ -200,6 +203,60 @@ fn names_from_disk_cannot_command_a_terminal() {
     let (_, document) = home.json(&["ls", "1"]);
     let entries = document["entries"].as_array().unwrap();
     assert!(entries.iter().any(|entry| entry["path_b64"].is_string() && entry["path"].is_null()), "{document}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_name_in_the_vault_cannot_forge_a_line_of_output() {
+    let home = Home::with_snapshot();
+    for name in [".incomplete-x\nVALID (full verification", "zz\nVALID (forged"] {
+        fs::create_dir(home.vault().join("snapshots").join(name)).unwrap();
+    }
+    fs::write(home.vault().join("packs").join("q\nVALID"), "").unwrap();
+    fs::remove_file(home.vault().join("snapshots/00000001/manifest.hmac")).unwrap();
+    for arguments in [&["verify"][..], &["status"], &["snapshots"], &["restore", "1", "x"], &["index", "rebuild"]] {
+        let output = home.run(arguments);
+        for stream in [output.stdout, output.stderr] {
+            let text = String::from_utf8(stream).unwrap();
+            assert!(text.lines().all(|line| !line.starts_with("VALID")), "{arguments:?}: {text}");
+        }
+    }
+}
+
+#[test]
+fn files_that_were_left_out_are_named_by_every_report() {
+    let home = Home::with_snapshot();
+    let forger = Forger::new(&home);
+    let Body::Snapshot(mut snapshot) = forger.record(1).body else { panic!("no snapshot") };
+    snapshot.left_out = vec![EntryPath::parse(b"src/busy.log").unwrap()];
+    forger.put(2, Body::Snapshot(snapshot));
+    for arguments in [&["verify"][..], &["verify", "2"], &["snapshots"], &["status"], &["restore", "2", "restored"]] {
+        let (exit, document) = home.json(arguments);
+        assert!(exit == 0 && document.to_string().contains("src/busy.log"), "{arguments:?}: {document}");
+        fs::remove_dir_all(home.path("restored")).ok();
+        let output = home.run(arguments);
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.contains("lacks 1 file(s)") && text.contains("src/busy.log"), "{arguments:?}: {text}");
+        fs::remove_dir_all(home.path("restored")).ok();
+    }
+    let (_, document) = home.json(&["restore", "2:vacant", "restored"]);
+    assert_eq!(document["left_out"], serde_json::json!([]), "it lies elsewhere");
+}
+
+#[test]
+fn with_a_changed_configuration_no_snapshot_is_called_valid_or_restorable() {
+    let home = Home::with_snapshot();
+    let path = home.vault().join("vault.json");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replace("\"block_bytes\":4096", "\"block_bytes\":8192")).unwrap();
+    assert_ne!(fs::read_to_string(&path).unwrap(), text);
+    for arguments in [&["verify"][..], &["verify", "1"], &["verify", "--quick"]] {
+        let (exit, document) = home.json(arguments);
+        assert_eq!((exit, document["verdict"].as_str()), (13, Some("invalid")), "{arguments:?}: {document}");
+        assert_eq!(document["snapshots"][0]["verdict"], "invalid", "{arguments:?}");
+        let text = String::from_utf8(home.run(arguments).stdout).unwrap();
+        assert!(!text.contains("intact:") && !text.contains("valid, every byte"), "{text}");
+    }
 }
 
 #[test]

@@ -10,7 +10,7 @@ use devvault::progress::Silent;
 use devvault::refusal::Code;
 use devvault::vault::gate::Access;
 
-use crate::support::{Home, SMALL_TREE, assert_refused, noise, packs, picture};
+use crate::support::{Home, SMALL_TREE, assert_refused, names, noise, packs, picture};
 
 #[test]
 fn a_source_that_is_missing_or_a_file_is_refused() {
@@ -41,6 +41,25 @@ fn a_source_that_contains_the_vault_is_refused_unless_the_vault_is_left_out() {
     }
     let inside = backup::run(&home.access(), &home.vault().join("packs"), &Options::default(), &Silent);
     assert_refused(Code::SourceOverlaps, inside);
+}
+
+#[test]
+fn the_directories_of_devvault_itself_are_no_source() {
+    let home = Home::with_vault();
+    for own in ["config", "config/keys", "state", "state/witness"] {
+        let refusal = assert_refused(
+            Code::SourceOverlaps,
+            backup::run(&home.access(), &home.path(own), &Options::default(), &Silent),
+        );
+        assert!(refusal.message.contains("devvault's own"), "{}", refusal.message);
+    }
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink(home.path("config"), home.path("alias")).unwrap();
+        let refused = backup::run(&home.access(), &home.path("alias/keys"), &Options::default(), &Silent);
+        assert_refused(Code::SourceOverlaps, refused);
+    }
+    assert!(packs(&home.vault()).is_empty());
 }
 
 #[test]
@@ -211,6 +230,30 @@ fn a_closing_look_tells_whether_anything_changed() {
     let report = backup::run(&home.access(), &home.source(), &options, &change).unwrap();
     assert_eq!(report.quiet, Some(false));
     assert_eq!(home.backup().quiet, None);
+    let report = home.try_backup(&Options { exclude: vec!["z-new".into()], ..options }).unwrap();
+    assert_eq!((report.quiet, report.excluded), (Some(true), 1), "what is left out is counted once");
+}
+
+#[test]
+fn an_interruption_ends_a_closing_look() {
+    /// Interrupts once content has been stored.
+    struct Late(AtomicBool);
+    impl devvault::progress::Progress for Late {
+        fn advance(&self, files: u64, _: u64) {
+            if files > 0 {
+                self.0.store(true, Ordering::SeqCst);
+            }
+        }
+        fn interrupted(&self) -> bool {
+            self.0.load(Ordering::SeqCst)
+        }
+    }
+    let home = Home::with_vault();
+    home.write_source(&[("only", "one file")]);
+    let options = Options { closing_look: true, ..Options::default() };
+    let ended = backup::run(&home.access(), &home.source(), &options, &Late(AtomicBool::new(false)));
+    assert_eq!(ended.unwrap_err().exit(), 130);
+    assert!(names(&home.vault().join("snapshots")).is_empty());
 }
 
 #[test]

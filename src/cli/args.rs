@@ -130,7 +130,7 @@ pub(super) struct Backup {
     /// Allow files that match to be left out if they keep changing; manifest and reports name them (repeatable)
     #[arg(long, value_name = "GLOB", value_parser = pattern)]
     pub(super) may_change: Vec<String>,
-    /// Read every file, also those that look unchanged
+    /// Read every file, also those that look unchanged, and every older pack that the snapshot relies on
     #[arg(long)]
     pub(super) reread: bool,
     /// Accept a folder that is empty now and was not before

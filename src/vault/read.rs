@@ -5,7 +5,7 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use super::catalog::{Catalog, Place, UseIndex};
+use super::catalog::{Catalog, Pack, Place, UseIndex};
 use super::{Finding, layout};
 use crate::crypto::{Digest, Macs};
 use crate::format::Malformed;
@@ -70,11 +70,21 @@ impl Reader {
             || self.second.get().is_some_and(|second| second.as_ref().is_some_and(|second| second.has_failed()))
     }
 
+    /// Blames a pack for a failed read, unless the index was wrong about it.
     fn fail(&self, block: u32, finding: Finding) -> Finding {
-        self.any_failed.store(true, Ordering::Relaxed);
-        let name = self.catalog.packs()[self.catalog.block(block).pack as usize].name;
-        lock(&self.failed).entry(name).or_insert_with(|| finding.clone());
+        let pack = &self.catalog.packs()[self.catalog.block(block).pack as usize];
+        if self.index_agrees(pack) {
+            self.any_failed.store(true, Ordering::Relaxed);
+            lock(&self.failed).entry(pack.name).or_insert_with(|| finding.clone());
+        }
         finding
+    }
+
+    /// Returns whether what the index says of a pack is what its own footer says, as far as that can be read.
+    fn index_agrees(&self, pack: &Pack) -> bool {
+        let Some(table) = pack.table else { return true };
+        let footer = super::catalog::read_footer(&*self.store, &self.macs, &layout::pack_path(&pack.name));
+        footer.map_or(true, |footer| Digest::of(&footer.encode_table()) == table)
     }
 
     /// Returns the catalog by which this reader finds chunks.
@@ -390,6 +400,9 @@ fn groups(list: Digest, segments: &[PartRef], within: &EntryPath) -> VecDeque<Gr
     groups
 }
 
+/// The segments of a list.
+type Named = Result<Vec<PartRef>, Finding>;
+
 /// A job under way, or what went wrong before it could begin.
 enum Ahead {
     Reading(Task<Result<Batch, Finding>>),
@@ -402,7 +415,8 @@ pub struct Entries<'a> {
     pool: &'a Pool,
     lists: &'a [PartRef],
     within: EntryPath,
-    naming: VecDeque<(Digest, Task<Result<Vec<PartRef>, Finding>>)>,
+    // Lists whose segments are being named.
+    naming: VecDeque<(Digest, Task<Named>)>,
     groups: VecDeque<Group>,
     ahead: VecDeque<Ahead>,
     last: Option<(EntryPath, bool)>,

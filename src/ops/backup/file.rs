@@ -359,6 +359,42 @@ mod tests {
     }
 
     #[test]
+    fn a_failing_vault_is_told_also_where_the_file_changed_meanwhile() {
+        let root = tempfile::tempdir().expect("a directory");
+        let path = root.path().join("f");
+        std::fs::write(&path, b"some content").expect("writable");
+        let dir = Arc::new(Dir::open(root.path()).expect("readable"));
+        let stat = dir.stat_at(b"f").expect("there");
+        let found = Found { path: EntryPath::parse(b"f").expect("valid"), stat, dir, target: Vec::new() };
+        let mut asked = 0;
+        let read = read_large(&found, SIZES, &FixedClock(Time::default()), |_, _| {
+            asked += 1;
+            std::fs::write(&path, format!("{asked} and more than before")).expect("writable");
+            Err(Error::environment("write to the vault", io::Error::other("failed")))
+        });
+        assert!(matches!(read, Err(Error::Environment { .. })) && asked == 1);
+    }
+
+    #[test]
+    fn a_file_that_becomes_a_link_keeps_changing() {
+        let root = tempfile::tempdir().expect("a directory");
+        std::fs::create_dir(root.path().join("f")).expect("writable");
+        let dir = Dir::open(root.path()).expect("readable");
+        let read = attempts(&dir, b"f", &FixedClock(Time::default()), |_, _| {
+            Ok::<_, Attempt<std::convert::Infallible>>((0, Vec::new()))
+        });
+        assert!(matches!(read, Ok(Read::Changing(_) | Read::Failed(_))));
+        #[cfg(unix)]
+        {
+            std::os::unix::fs::symlink("f", root.path().join("l")).expect("writable");
+            let read = attempts(&dir, b"l", &FixedClock(Time::default()), |_, _| {
+                Ok::<_, Attempt<std::convert::Infallible>>((0, Vec::new()))
+            });
+            assert!(matches!(read, Ok(Read::Changing(_))));
+        }
+    }
+
+    #[test]
     fn patterns_follow_gitignore() {
         let globs = patterns(&["*.o".into(), "/target/".into(), "!keep.o".into()]).expect("valid");
         let check =

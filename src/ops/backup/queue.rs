@@ -151,3 +151,43 @@ impl<'a> Queue<'a> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::format::entry::Kind;
+    use crate::fsys::walk::{Decision, Event, walk};
+
+    #[test]
+    fn entries_behind_one_file_to_read_do_not_pile_up() {
+        let root = tempfile::tempdir().expect("a directory");
+        std::fs::write(root.path().join("a"), b"to read").expect("writable");
+        let mut found = None;
+        let take = |event| {
+            if let Event::Found(object) = event {
+                found = Some(object);
+            }
+            std::ops::ControlFlow::Continue(())
+        };
+        walk(Dir::open(root.path()).expect("readable"), |_, _| Decision::Take, take).expect("readable");
+        let (pool, clock) = (Pool::with_threads(1), Arc::new(SystemClock) as Arc<dyn Clock>);
+        let mut queue = Queue::new(&pool);
+        queue.push_read(found.expect("one file"), [64, 256, 1024], &clock);
+        let mut taken = 0;
+        for number in 0..100_000u32 {
+            let path = EntryPath::parse(format!("b{number:06}").as_bytes()).expect("valid");
+            let entry = Entry { path, kind: Kind::Directory, mode: None, mtime: None };
+            queue.push_entry(entry, false, [64, 256, 1024], &clock);
+            while let Some(results) = queue.ready() {
+                taken += results.items.len();
+            }
+            assert!(queue.open.len() <= BATCH_ITEMS && queue.slots.len() <= SLOTS_MAX + 1);
+        }
+        queue.flush([64, 256, 1024], &clock);
+        while let Some(results) = queue.next() {
+            taken += results.items.len();
+        }
+        assert_eq!(taken, 100_001);
+    }
+}

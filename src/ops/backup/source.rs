@@ -96,7 +96,8 @@ impl Source {
         taker: &mut Taker<'_>,
     ) -> Result<Option<bool>> {
         let rules = Arc::new(Rules::new(self, access, vault));
-        let mut walk = WalkAhead::start(self.open_root()?, &rules);
+        let deciding = Arc::clone(&rules);
+        let mut walk = WalkAhead::start(self.open_root()?, move |path, stat| deciding.decide(path, stat));
         let mut queue = Queue::new(pool);
         let mut look = Look::default();
         while let Some(events) = walk.next() {
@@ -202,24 +203,19 @@ struct WalkAhead {
 }
 
 impl WalkAhead {
-    fn start(root: Dir, rules: &Arc<Rules>) -> Self {
+    fn start(root: Dir, decide: impl FnMut(&EntryPath, &Stat) -> Decision + Send + 'static) -> Self {
         let (sender, events) = bounded(4);
-        let rules = Arc::clone(rules);
         let thread = std::thread::spawn(move || {
             let mut batch = Vec::with_capacity(WALK_BATCH);
-            let walked = walk(
-                root,
-                |path, stat| rules.decide(path, stat),
-                |event| {
-                    batch.push(event);
-                    if batch.len() == WALK_BATCH
-                        && sender.send(std::mem::replace(&mut batch, Vec::with_capacity(WALK_BATCH))).is_err()
-                    {
-                        return ControlFlow::Break(());
-                    }
-                    ControlFlow::Continue(())
-                },
-            );
+            let walked = walk(root, decide, |event| {
+                batch.push(event);
+                if batch.len() == WALK_BATCH
+                    && sender.send(std::mem::replace(&mut batch, Vec::with_capacity(WALK_BATCH))).is_err()
+                {
+                    return ControlFlow::Break(());
+                }
+                ControlFlow::Continue(())
+            });
             // Whoever does not receive it has ended the walk.
             let _ = sender.send(batch);
             walked
@@ -318,5 +314,25 @@ impl Rules {
         seen.sort();
         seen.dedup();
         seen
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_walk_that_breaks_off_never_passes_for_a_whole_one() {
+        let root = tempfile::tempdir().expect("a directory");
+        fs::write(root.path().join("a"), b"").expect("writable");
+        fs::write(root.path().join("b"), b"").expect("writable");
+        let decide = |path: &EntryPath, _: &Stat| {
+            assert!(path.name() != b"b", "on purpose");
+            Decision::Take
+        };
+        let mut walk = WalkAhead::start(Dir::open(root.path()).expect("readable"), decide);
+        while walk.next().is_some() {}
+        let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| walk.finish()));
+        assert!(ended.is_err());
     }
 }

@@ -152,8 +152,16 @@ pub fn run(access: &Access, selectors: &[Selector], level: Level, progress: &dyn
     let mut proof =
         Proof { level, catalog: Arc::clone(&catalog), intact: vec![level == Level::Quick; catalog.place_count()] };
     if level == Level::Full {
-        let needed = verifier.needed_packs(&reader)?;
-        findings.extend(verifier.read_packs(&mut proof, needed.as_ref(), &pool, progress)?);
+        match verifier.needed_packs(&reader) {
+            None => findings.extend(verifier.read_packs(&mut proof, None, &pool, progress)?),
+            Some(needed) => {
+                findings.extend(verifier.read_packs(&mut proof, Some(&needed.named), &pool, progress)?);
+                if !findings.is_empty() {
+                    // Another pack may have what a damaged one lacks.
+                    findings.extend(verifier.read_packs(&mut proof, Some(&needed.others), &pool, progress)?);
+                }
+            }
+        }
     }
     verifier.fail(&findings);
     let proof = Arc::new(proof);
@@ -162,6 +170,15 @@ pub fn run(access: &Access, selectors: &[Selector], level: Level, progress: &dyn
     verifier.failed.extend(reader.failed_packs());
     verifier.remember_failed(access);
     Ok(verifier.report(access, blame))
+}
+
+/// The packs that hold what named snapshots need.
+#[derive(Default)]
+struct Needed {
+    // Those that the manifests name, and those that alone have a chunk.
+    named: BTreeSet<u32>,
+    // Those that have some of it too.
+    others: BTreeSet<u32>,
 }
 
 /// What is known before packs are read.
@@ -341,16 +358,27 @@ impl<'a> Verifier<'a> {
     }
 
     /// Returns the packs that hold a chunk of a named snapshot; nothing where every pack is to be read.
-    fn needed_packs(&self, reader: &Arc<Reader>) -> Result<Option<BTreeSet<u32>>> {
+    fn needed_packs(&self, reader: &Arc<Reader>) -> Option<Needed> {
         if self.whole {
-            return Ok(None);
+            return None;
         }
-        let mut packs = BTreeSet::new();
+        let snapshots: Vec<_> = self.numbers.iter().filter_map(|number| self.chain.snapshot(*number)).collect();
+        let relied_on: BTreeSet<Digest> = snapshots
+            .iter()
+            .flat_map(|snapshot| reader.packs(snapshot).unwrap_or_default())
+            .map(|pack| pack.0)
+            .collect();
         let catalog = reader.catalog();
-        let mut need =
-            |chunk: ChunkRef| packs.extend(catalog.places(chunk).map(|place| catalog.block(place.block).pack));
-        for number in &self.numbers {
-            let Some(snapshot) = self.chain.snapshot(*number) else { continue };
+        let is_named = |pack: &u32| relied_on.contains(&catalog.packs()[*pack as usize].name);
+        let mut needed = Needed::default();
+        let mut need = |chunk: ChunkRef| {
+            let packs = catalog.places(chunk).map(|place| catalog.block(place.block).pack);
+            let (named, others): (Vec<u32>, Vec<u32>) = packs.partition(is_named);
+            // What the manifest does not name is read at once only where nothing else has the chunk.
+            if named.is_empty() { &mut needed.named } else { &mut needed.others }.extend(others);
+            needed.named.extend(named);
+        };
+        for snapshot in snapshots {
             for list in &snapshot.lists {
                 need(list.object);
                 // What cannot be read is found again, and blamed, when the snapshot is checked.
@@ -369,7 +397,8 @@ impl<'a> Verifier<'a> {
                 }
             }
         }
-        Ok(Some(packs))
+        needed.others.retain(|pack| !needed.named.contains(pack));
+        Some(needed)
     }
 
     /// Reads packs completely and notes which chunks are intact.

@@ -1,0 +1,165 @@
+//! What a new snapshot relies on of what was written before: only packs that stand up to a look and never failed one.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use devvault::format::index::{self, IndexedPack};
+use devvault::format::pack::{BlockKind, Footer};
+use devvault::ops::backup;
+use devvault::ops::verify::Verdict;
+use devvault::refusal::Code;
+
+use crate::support::{Forger, Home, SMALL_TREE, flip, names, noise, packs, picture};
+
+/// Returns a byte in the first block of a kind, and the pack that it lies in.
+fn block(home: &Home, kind: BlockKind) -> (PathBuf, usize) {
+    let macs = Forger::new(home).macs;
+    for path in packs(&home.vault()) {
+        let footer = Footer::decode(&fs::read(&path).unwrap(), &macs).unwrap();
+        if let Some(block) = footer.blocks.iter().find(|block| block.kind == kind) {
+            return (path, block.offset as usize + 3);
+        }
+    }
+    panic!("no such block");
+}
+
+#[track_caller]
+fn assert_newest_is_valid(home: &Home, number: u64) {
+    let report = home.verify(&[&number.to_string()]).unwrap();
+    assert_eq!((report.verdict, &report.findings[..]), (Verdict::Valid, [].as_slice()));
+    let destination = format!("restored-{number}");
+    home.restore(&number.to_string(), &destination).unwrap();
+    assert_eq!(picture(&home.path(&destination)), picture(&home.source()));
+}
+
+fn home() -> Home {
+    let home = Home::with_vault();
+    home.write_source(&SMALL_TREE);
+    fs::write(home.source().join("noise"), noise(40_000, 1)).unwrap();
+    home.backup();
+    home
+}
+
+#[test]
+fn a_damaged_listing_blocks_no_backup_and_is_a_finding_of_it() {
+    let home = home();
+    let (pack, at) = block(&home, BlockKind::Listing);
+    flip(&pack, at);
+    let report = home.backup();
+    assert!(report.findings.iter().any(|finding| finding.code.family().exit() == 11), "{:?}", report.findings);
+    assert_eq!(report.exit(), 11);
+    assert_newest_is_valid(&home, report.snapshot);
+    assert_eq!(names(&home.vault().join("snapshots")), ["00000001", "00000002"], "no draft is left");
+    // It stays a finding until somebody has decided, but the snapshots are whole.
+    let third = home.backup();
+    assert_eq!((third.snapshot, third.exit()), (3, 11));
+    assert_newest_is_valid(&home, 3);
+}
+
+#[test]
+fn a_pack_that_failed_a_verify_is_relied_on_no_more_until_it_is_intact_again() {
+    for reread in [false, true] {
+        let home = home();
+        let (pack, at) = block(&home, BlockKind::Data);
+        flip(&pack, at);
+        assert_eq!(home.verify(&[]).unwrap().verdict, Verdict::Invalid);
+        let report = home.try_backup(&backup::Options { reread, ..backup::Options::default() }).unwrap();
+        assert_eq!(report.exit(), 11);
+        assert_newest_is_valid(&home, 2);
+
+        // Put back from another copy, and verified.
+        flip(&pack, at);
+        assert_eq!(home.verify(&[]).unwrap().verdict, Verdict::Valid);
+        let report = home.backup();
+        assert_eq!((report.exit(), report.bytes_stored < 4_000), (0, true), "nothing is stored again");
+    }
+}
+
+#[test]
+fn a_backup_that_rereads_reads_what_it_relies_on_too() {
+    let home = home();
+    let (pack, at) = block(&home, BlockKind::Data);
+    flip(&pack, at);
+    let report = home.try_backup(&backup::Options { reread: true, ..backup::Options::default() }).unwrap();
+    assert_eq!(report.findings.iter().map(|finding| finding.code).collect::<Vec<_>>(), [Code::ChunkDamaged]);
+    assert_newest_is_valid(&home, 2);
+}
+
+#[test]
+fn a_pack_that_failed_a_restore_is_relied_on_no_more() {
+    let home = home();
+    let (pack, at) = block(&home, BlockKind::Data);
+    flip(&pack, at);
+    assert!(home.restore("1", "restored").is_err());
+    assert_eq!(home.backup().exit(), 11);
+    assert_newest_is_valid(&home, 2);
+}
+
+#[test]
+fn doubts_that_cannot_be_trusted_have_every_pack_read() {
+    let home = home();
+    let (pack, at) = block(&home, BlockKind::Data);
+    flip(&pack, at);
+    home.verify(&[]).unwrap();
+    let directory = home.path("state/doubts");
+    let file = names(&directory).into_iter().find(|name| name.ends_with(".json")).unwrap();
+    fs::write(directory.join(file), b"{}\n").unwrap();
+    let report = home.backup();
+    assert!(report.notes.iter().any(|note| note.contains("every pack is read")), "{:?}", report.notes);
+    assert_eq!(report.exit(), 11);
+    assert_newest_is_valid(&home, 2);
+    // What was not read again is still not taken for intact.
+    let third = home.backup();
+    assert!(third.notes.iter().any(|note| note.contains("every pack is read")), "{:?}", third.notes);
+    home.verify(&[]).unwrap();
+    assert!(home.backup().notes.iter().all(|note| !note.contains("every pack is read")));
+}
+
+#[test]
+fn a_footer_that_rotted_behind_a_sound_index_is_not_relied_on() {
+    let home = home();
+    for pack in packs(&home.vault()) {
+        let length = fs::metadata(&pack).unwrap().len() as usize;
+        flip(&pack, length - 70);
+    }
+    let report = home.backup();
+    assert_eq!(report.exit(), 13, "{:?}", report.findings);
+    assert_newest_is_valid(&home, 2);
+}
+
+#[test]
+fn an_authentic_index_that_lies_about_a_pack_makes_no_backup_leave_anything_out() {
+    // The content of a file that only the next backup brings.
+    let future = noise(1_000, 9);
+    let home = home();
+    let macs = Forger::new(&home).macs;
+    let read = |path: &Path| {
+        let bytes = fs::read(path).unwrap();
+        let name = path.file_stem().unwrap().to_str().unwrap().parse().unwrap();
+        IndexedPack::new(name, bytes.len() as u64, Footer::decode(&bytes, &macs).unwrap())
+    };
+    let mut entries: Vec<IndexedPack> = packs(&home.vault()).iter().map(|path| read(path)).collect();
+    let cut = devvault::chunk::Cutter::new([1 << 8, 1 << 10, 1 << 12]);
+    let lengths = cut.lengths(&future);
+    let first = devvault::vault::write::reference(&future[..lengths[0]]);
+    let block = entries
+        .iter_mut()
+        .flat_map(|pack| &mut pack.footer.blocks)
+        .find(|block| block.encoding == devvault::format::pack::Encoding::Zstd)
+        .unwrap();
+    let last = block.chunks.len() - 1;
+    block.plain = block.plain - block.chunks[last].length() + first.length();
+    block.chunks[last] = first;
+    let directory = home.vault().join("index");
+    for name in names(&directory) {
+        fs::remove_file(directory.join(name)).unwrap();
+    }
+    let lie = index::encode(&macs, &entries);
+    assert!(index::decode(&macs, &lie).is_ok(), "the lie is well formed");
+    fs::write(directory.join(format!("{}.idx", "2".repeat(32))), lie).unwrap();
+    fs::write(home.source().join("future"), &future).unwrap();
+    let report = home.backup();
+    let said = report.notes.iter().any(|note| note.contains("another footer than it has"));
+    assert!(said, "{report:?}");
+    assert_newest_is_valid(&home, 2);
+}
