@@ -34,7 +34,7 @@
 //! assert_eq!(checked.verdict, verify::Verdict::Valid);
 //!
 //! let destination = place.path().join("restored");
-//! restore::run(&access, &"latest".parse()?, &destination, restore::Options::default(), &Silent)?;
+//! restore::run(&access, &"latest".parse()?, &destination, &restore::Options::default(), &Silent)?;
 //! assert_eq!(std::fs::read_to_string(destination.join("README"))?, "hello");
 //! # Ok(())
 //! # }

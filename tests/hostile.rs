@@ -23,7 +23,7 @@ fn empty(path: &str) -> String {
 }
 
 fn counts(directories: u64, files: u64, bytes: u64) -> Counts {
-    Counts { bytes, directories, files, symlinks: 0 }
+    Counts { bytes, directories, files, ..Counts::default() }
 }
 
 /// Asserts that the second snapshot is neither verified nor restored, and that the first is both.

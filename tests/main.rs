@@ -7,6 +7,8 @@
 
 mod backup;
 mod chain;
+#[cfg(target_os = "linux")]
+mod difficult;
 mod faults;
 mod floors;
 mod format;
@@ -15,6 +17,8 @@ mod hostile;
 mod index;
 mod integrity;
 mod keys;
+#[cfg(target_os = "linux")]
+mod metadata;
 mod program;
 mod properties;
 mod refusals;

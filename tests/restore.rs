@@ -212,27 +212,6 @@ mod unix {
         }
     }
 
-    #[test]
-    fn set_id_bits_are_not_set_on_files_of_another_owner_and_the_report_says_so() {
-        let home = Home::with_vault();
-        home.write_source(&[("setuid", "x"), ("setgid", "x"), ("shared/", ""), ("plain", "x")]);
-        for (name, mode) in [("setuid", 0o4755), ("setgid", 0o2711), ("shared", 0o2770), ("plain", 0o755)] {
-            set_mode(&home.source().join(name), mode);
-        }
-        home.backup();
-        let report = home.restore("1", "restored").unwrap();
-        let mode = |name: &str| fs::metadata(home.path("restored").join(name)).unwrap().permissions().mode() & 0o7777;
-        assert_eq!(["setuid", "setgid", "shared", "plain"].map(mode), [0o755, 0o711, 0o770, 0o755]);
-        let said: Vec<_> = report.not_restored.iter().map(|shortfall| (shortfall.class, shortfall.count)).collect();
-        assert_eq!(said, [("set-id", 3)]);
-        let output = home.run(&["restore", "1", home.path("again").to_str().unwrap()]);
-        let text = String::from_utf8(output.stdout).unwrap();
-        assert!(text.contains("not restored: set-id of 3 object(s)"), "{text}");
-        let (_, document) = home.json(&["restore", "1", home.path("more").to_str().unwrap()]);
-        assert_eq!(document["not_restored"][0]["class"], "set-id");
-        assert_eq!(document["not_restored"][0]["count"], 3);
-    }
-
     #[cfg(target_os = "linux")]
     #[test]
     fn modes_that_keep_the_owner_from_reading_come_back_for_a_normal_user() {

@@ -88,21 +88,6 @@ fn a_source_that_is_empty_now_and_was_not_before_is_refused() {
     assert_eq!(home.backup().snapshot, 3);
 }
 
-#[cfg(unix)]
-#[test]
-fn pipes_and_sockets_are_refused_with_the_complete_list() {
-    let home = Home::with_snapshot();
-    let made = std::process::Command::new("mkfifo").arg(home.source().join("pipe")).status().unwrap();
-    assert!(made.success());
-    let _socket = std::os::unix::net::UnixListener::bind(home.source().join("socket")).unwrap();
-    let refusal = assert_refused(Code::SourceUnsupported, home.try_backup(&Options::default()));
-    let paths: Vec<String> = refusal.paths.iter().map(ToString::to_string).collect();
-    assert_eq!(paths, ["pipe", "socket"]);
-    assert_eq!(fs::read_dir(home.vault().join("snapshots")).unwrap().count(), 1, "no draft stays");
-    let exclude = vec!["/pipe".into(), "/socket".into()];
-    assert_eq!(home.try_backup(&Options { exclude, ..Options::default() }).unwrap().excluded, 2);
-}
-
 #[cfg(target_os = "linux")]
 #[test]
 fn unreadable_files_are_refused_with_the_complete_list() {

@@ -385,7 +385,7 @@ impl Snapshot {
     fn check(&self) -> Result<(), Malformed> {
         let counts = &self.counts;
         let Counts { bytes, directories, files, hardlinks, specials, symlinks } = *counts;
-        if [bytes, directories, files, hardlinks, specials, symlinks].iter().any(|&count| count > u64::MAX / 8) {
+        if [bytes, directories, files, hardlinks, specials, symlinks].iter().any(|&count| count > u64::MAX / 4) {
             return Err(Malformed::new("a count is too large"));
         }
         if self.lists.is_empty() || self.lists.len() > limits::MANIFEST_LISTS_MAX {
@@ -554,7 +554,7 @@ mod tests {
     }
 
     fn snapshot() -> Snapshot {
-        let list = PartRef { entries: 3, first: EntryPath::root(), object: ChunkRef(Digest([5; 32]), 7) };
+        let list = PartRef { entries: 4, first: EntryPath::root(), object: ChunkRef(Digest([5; 32]), 7) };
         Snapshot {
             counts: Counts { bytes: 9, directories: 1, files: 2, specials: 1, ..Counts::default() },
             ended: Time::default(),

@@ -177,7 +177,7 @@ mod tests {
         let mut taken = 0;
         for number in 0..100_000u32 {
             let path = EntryPath::parse(format!("b{number:06}").as_bytes()).expect("valid");
-            let entry = Entry { path, kind: Kind::Directory, mode: None, mtime: None };
+            let entry = Entry::new(path, Kind::Directory);
             queue.push_entry(entry, false, [64, 256, 1024], &clock);
             while let Some(results) = queue.ready() {
                 taken += results.items.len();

@@ -46,25 +46,29 @@ impl Directories {
             return Ok(Arc::clone(dir));
         }
         // From the nearest directory above that is open, one name at a time.
-        let mut names = vec![path.name().to_vec()];
-        let mut above = path.parent().unwrap_or_default();
-        let mut dir = loop {
-            if above.is_root() {
-                break Arc::clone(&self.root);
-            }
-            if let Some((_, dir)) = self.recent.iter().find(|(known, _)| *known == above) {
-                break Arc::clone(dir);
-            }
-            names.push(above.name().to_vec());
-            above = above.parent().unwrap_or_default();
+        let above =
+            self.recent.iter().filter(|(known, _)| path.is_within(known)).max_by_key(|(known, _)| known.depth());
+        let (start, mut dir) = match above {
+            Some((known, dir)) => (known.depth(), Arc::clone(dir)),
+            None => (0, Arc::clone(&self.root)),
         };
-        for name in names.iter().rev() {
+        let depth = path.depth();
+        let mut end = 0;
+        for (level, name) in path.components().enumerate() {
+            end += name.len() + usize::from(level > 0);
+            if level < start {
+                continue;
+            }
             dir = Arc::new(dir.open_dir(name)?);
+            // The last ones on the way stay open: who goes up again finds them.
+            if depth - level <= OPEN_DIRECTORIES_MAX / 2 {
+                let here = EntryPath::parse(&path.as_bytes()[..end]).map_err(io::Error::other)?;
+                if self.recent.len() >= OPEN_DIRECTORIES_MAX {
+                    self.recent.pop_front();
+                }
+                self.recent.push_back((here, Arc::clone(&dir)));
+            }
         }
-        if self.recent.len() >= OPEN_DIRECTORIES_MAX {
-            self.recent.pop_front();
-        }
-        self.recent.push_back((path.clone(), Arc::clone(&dir)));
         Ok(dir)
     }
 }
