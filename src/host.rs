@@ -93,6 +93,11 @@ impl Host {
         self.state.join("doubts").join(format!("{vault}.json"))
     }
 
+    /// Returns where this host remembers when it last read each pack of a vault.
+    pub fn coverage_path(&self, vault: Id) -> PathBuf {
+        self.state.join("coverage").join(format!("{vault}.json"))
+    }
+
     /// Returns whether this host knows any vault: by a key, a witness, or its settings.
     ///
     /// # Errors

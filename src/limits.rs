@@ -83,8 +83,10 @@ pub const NUMBER_ATTEMPTS: u32 = 8;
 /// A timestamp younger than this at the time of reading does not prove that a file is unchanged, in nanoseconds.
 /// FAT keeps times in steps of two seconds, the coarsest medium in use.
 pub const RACY_NANOS: i128 = 2_000_000_000;
-/// Longest sealed file of the host (witness, doubts), in bytes.
-pub const STATE_BYTES_MAX: u64 = 4 << 20;
+/// Longest sealed file of the host (witness, doubts, coverage), in bytes; coverage takes some 100 bytes a pack.
+pub const STATE_BYTES_MAX: u64 = 64 << 20;
+/// A backup or a proof of recoverability that is older than this is said to be old, in days.
+pub const PROOF_DAYS: u64 = 30;
 /// Most packs that a host remembers as having failed a read; with more, every pack is read before it is relied on.
 pub const DOUBTS_MAX: usize = 4_096;
 /// Most heads that the witness remembers.

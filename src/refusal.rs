@@ -177,6 +177,8 @@ codes! {
         "find the copy of the vault that has this head";
     PackForged = 318, "a pack's footer is not authentic",
         "change nothing; run `devvault verify` to learn which snapshots are affected";
+    ReceiptForged = 320, "the receipt is not genuine",
+        "do not rely on it; verify the vault anew, and ask where the file came from";
 
     ProbeFailed = 401, "the vault's medium fails a write",
         "check that the medium is writable and healthy";

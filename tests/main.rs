@@ -24,5 +24,6 @@ mod properties;
 mod refusals;
 mod reliance;
 mod restore;
+mod rolling;
 mod source;
 mod support;

@@ -315,3 +315,25 @@ fn each_class_is_given_up_by_name_alone_and_counted() {
     }
     difficult::remove(&home.source());
 }
+
+#[test]
+fn more_attributes_than_a_vault_can_keep_are_refused_with_the_list() {
+    let Ok(place) = tempfile::Builder::new().prefix("devvault-test-").tempdir_in("/dev/shm") else {
+        println!("skipped: no file system in memory");
+        return;
+    };
+    let home = Home::with_vault();
+    for name in ["fits", "too-many"] {
+        let file = fs::File::create(place.path().join(name)).unwrap();
+        for number in 0..=512 - usize::from(name == "fits") {
+            let name = format!("trusted.{number:03}");
+            if let Err(error) = rustix::fs::fsetxattr(&file, name, b"x", rustix::fs::XattrFlags::empty()) {
+                println!("skipped: this user sets no such attributes: {error}");
+                return;
+            }
+        }
+    }
+    let taken = devvault::ops::backup::run(&home.access(), place.path(), &Default::default(), &Silent);
+    let refusal = assert_refused(Code::SourceUnsupported, taken);
+    assert_eq!(refusal.paths.iter().map(ToString::to_string).collect::<Vec<_>>(), ["too-many"]);
+}

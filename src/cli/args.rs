@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use crate::format::record::Head;
 use crate::ops::restore::Class;
 use crate::ops::select::{Place, Selector};
+use crate::ops::verify::Budget;
 
 /// Backs up project folders, proves that the backups are recoverable, and restores them.
 #[derive(Debug, Parser)]
@@ -96,6 +97,12 @@ pub(super) enum Command {
     /// Show how a vault stands: newest snapshots, freshness, key, space, findings
     Status,
 
+    /// Check a receipt that `verify --receipt` wrote: is it genuine, and what has happened since?
+    Receipt {
+        #[command(subcommand)]
+        command: ReceiptCommand,
+    },
+
     /// Care for the index, which is only a cache
     Index {
         #[command(subcommand)]
@@ -153,8 +160,17 @@ pub(super) struct Verify {
     #[arg(value_name = "SNAP")]
     pub(super) snapshots: Vec<Selector>,
     /// Check records, lists of files, and presence and size of packs only; does not prove recoverability
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["budget", "sample"])]
     pub(super) quick: bool,
+    /// As --quick, and read for this long (90s, 10m, 2h) the packs that were not read for longest
+    #[arg(long, value_name = "TIME", value_parser = Budget::parse_time, conflicts_with = "sample")]
+    pub(super) budget: Option<Budget>,
+    /// As --quick, and read this share (5%) of the stored bytes, those that were not read for longest
+    #[arg(long, value_name = "SHARE", value_parser = Budget::parse_share)]
+    pub(super) sample: Option<Budget>,
+    /// Write an authenticated receipt of the result to a new file
+    #[arg(long, value_name = "FILE")]
+    pub(super) receipt: Option<PathBuf>,
     /// A head that must occur in the vault's chain, as `backup` printed it
     #[arg(long, value_name = "HEAD")]
     pub(super) expect_head: Option<Head>,
@@ -181,6 +197,15 @@ pub(super) struct Restore {
     /// A head that must occur in the vault's chain, as `backup` printed it
     #[arg(long, value_name = "HEAD")]
     pub(super) expect_head: Option<Head>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ReceiptCommand {
+    /// Say whether a receipt is genuine, and what has happened to the vault since
+    Check {
+        /// A receipt
+        file: PathBuf,
+    },
 }
 
 #[derive(Debug, Subcommand)]

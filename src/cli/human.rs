@@ -8,7 +8,7 @@ use crate::error::{Error, shown_path};
 use crate::format::entry::{Entry, Kind};
 use crate::format::record::Counts;
 use crate::limits;
-use crate::ops::{backup, index, init, key, restore, snapshots, status, verify};
+use crate::ops::{backup, index, init, key, receipt, restore, snapshots, status, verify};
 use crate::path::{EntryPath, shown};
 use crate::vault::Finding;
 use crate::vault::witness::Freshness;
@@ -243,17 +243,16 @@ pub(super) fn verify(report: &verify::Report, words: &str) -> String {
     };
     let (valid, invalid, unstable) =
         (numbers(verify::Verdict::Valid), numbers(verify::Verdict::Invalid), numbers(verify::Verdict::Unstable));
-    line!(
-        out,
-        "{} ({} verification of vault {})",
-        report.verdict.name().to_uppercase(),
-        report.level.name(),
-        report.vault
-    );
-    let good = if report.level == verify::Level::Full {
-        "valid, every byte they need was read"
-    } else {
-        "no fault found, content not read"
+    let verdict = match (report.verdict, report.level) {
+        // Only a full reading deserves the word.
+        (verify::Verdict::Valid, verify::Level::Quick | verify::Level::Rolling(_)) => "NO FAULT FOUND".to_owned(),
+        (verdict, _) => verdict.name().to_uppercase(),
+    };
+    line!(out, "{} ({} verification of vault {})", verdict, report.level.name(), report.vault);
+    let good = match report.level {
+        verify::Level::Full => "valid, every byte they need was read",
+        verify::Level::Quick => "no fault found, content not read",
+        verify::Level::Rolling(_) => "no fault found, a part of the content was read",
     };
     if !valid.is_empty() {
         line!(out, "  {good}: snapshot(s) {}", ranges(&valid));
@@ -273,6 +272,7 @@ pub(super) fn verify(report: &verify::Report, words: &str) -> String {
         HumanCount(report.read.chunks),
         HumanCount(report.read.entries)
     );
+    coverage(&mut out, &report.coverage);
     line!(out, "  freshness: {}", freshness(&report.freshness));
     for what in &report.not_checked {
         line!(out, "  not checked: {what}");
@@ -291,6 +291,22 @@ pub(super) fn verify(report: &verify::Report, words: &str) -> String {
         }
     }
     out
+}
+
+/// Says how old the proof is that the vault's packs are intact.
+fn coverage(out: &mut String, covered: &verify::Covered) {
+    let share = |bytes: u64| (100 * u128::from(bytes)).checked_div(u128::from(covered.bytes)).unwrap_or(100);
+    let oldest = covered.oldest.map_or_else(
+        || "some of it was never read".to_owned(),
+        |time| format!("what was not read for longest was read {}", time.rfc3339()),
+    );
+    line!(
+        out,
+        "  packs read to the last byte: {} % of the vault in this run, {} % within {} days; {oldest}",
+        share(covered.bytes_now),
+        share(covered.bytes_recently),
+        limits::PROOF_DAYS
+    );
 }
 
 /// Shortens a list of numbers for a person.
@@ -378,6 +394,45 @@ pub(super) fn status(report: &status::Report) -> String {
     findings(&mut out, &report.findings);
     notes(&mut out, &report.notes);
     line!(out, "content was not read; `verify` does that");
+    out
+}
+
+pub(super) fn receipt(report: &receipt::Report) -> String {
+    let mut out = String::new();
+    let said = &report.receipt;
+    line!(out, "genuine: this receipt was made with the key of vault {}", said.vault);
+    line!(
+        out,
+        "  {} on {}, {}: {} verification, {}, exit {}; {} of {} packs, {} of {} read",
+        said.act,
+        said.made.rfc3339(),
+        said.platform,
+        said.level,
+        said.verdict,
+        said.exit,
+        HumanCount(said.extent.packs_read),
+        HumanCount(said.extent.packs),
+        HumanBytes(said.extent.bytes_read),
+        HumanBytes(said.extent.bytes)
+    );
+    for found in &said.findings {
+        line!(out, "  it found {} {}", found.code, found.subject);
+    }
+    line!(out, "  head then: {}", said.head);
+    line!(out, "  head now:  {}", report.head);
+    let list = |numbers: &[u64]| ranges(&numbers.iter().map(u64::to_string).collect::<Vec<_>>());
+    if report.added.is_empty() && report.removed.is_empty() && report.head_occurs {
+        line!(out, "  since then: no record was added or removed");
+    }
+    if !report.added.is_empty() {
+        line!(out, "  added since: {}", list(&report.added));
+    }
+    if !report.removed.is_empty() {
+        line!(out, "  removed or declared lost since: {}", list(&report.removed));
+    }
+    line!(out, "  freshness: {}", freshness(&report.freshness));
+    findings(&mut out, &report.findings);
+    line!(out, "a receipt speaks of its moment only; `verify` tells how the vault is now");
     out
 }
 

@@ -8,7 +8,7 @@ use crate::format::attribute::Attribute;
 use crate::format::entry::{Entry, FileContent, Kind};
 use crate::format::json::TextOrBase64;
 use crate::format::record::Counts;
-use crate::ops::{backup, index, init, key, ls, restore, snapshots, status, verify};
+use crate::ops::{backup, index, init, key, ls, receipt, restore, snapshots, status, verify};
 use crate::path::{EntryPath, shown};
 use crate::vault::Finding;
 
@@ -187,6 +187,19 @@ pub(super) fn verify(report: &verify::Report) -> String {
             "chunks": report.read.chunks,
             "entries": report.read.entries,
         },
+        "coverage": {
+            "packs": report.coverage.packs,
+            "bytes_stored": report.coverage.bytes,
+            "packs_now": report.coverage.packs_now,
+            "bytes_now": report.coverage.bytes_now,
+            "days": crate::limits::PROOF_DAYS,
+            "bytes_recently": report.coverage.bytes_recently,
+            "oldest_read": report.coverage.oldest.map(|time| time.rfc3339()),
+            "confidence_percent": 95,
+            "bad_packs_at_most": report.coverage.bad_packs_at_most,
+            "files": report.coverage.files,
+            "files_whole": report.coverage.files_whole,
+        },
         "not_checked": report.not_checked,
         "notes": report.notes,
         "exit": report.exit(),
@@ -247,6 +260,22 @@ pub(super) fn status(report: &status::Report) -> String {
         "foreign": report.foreign,
         "findings": findings(&report.findings),
         "notes": report.notes,
+    }))
+}
+
+pub(super) fn receipt(report: &receipt::Report) -> String {
+    text(&json!({
+        "schema": "devvault.receipt-check/1",
+        "ok": report.exit() == 0,
+        "genuine": true,
+        "receipt": report.receipt,
+        "made": report.receipt.made.rfc3339(),
+        "head_occurs": report.head_occurs,
+        "head": report.head.to_string(),
+        "added": report.added,
+        "removed": report.removed,
+        "freshness": report.freshness.to_string(),
+        "findings": findings(&report.findings),
     }))
 }
 

@@ -19,9 +19,9 @@ use crate::error::{Error, Result, shown_path};
 use crate::format::config::Parameters;
 use crate::fsys;
 use crate::host::Host;
-use crate::ops::{backup, index, init, key, ls, restore, snapshots, status, verify};
+use crate::ops::{backup, index, init, key, ls, receipt, restore, snapshots, status, verify};
 use crate::vault::gate::Access;
-use args::{Args, Command, IncludedKey, IndexCommand};
+use args::{Args, Command, IncludedKey, IndexCommand, ReceiptCommand};
 use progress::Watch;
 
 pub use runbook::TEXT as RUNBOOK;
@@ -87,6 +87,11 @@ impl Session {
                 let exit = worst(&report.findings);
                 self.show(json::status(&report), || human::status(&report))?;
                 Ok(exit)
+            }
+            Command::Receipt { command: ReceiptCommand::Check { file } } => {
+                let report = receipt::check(&self.access()?, file)?;
+                self.show(json::receipt(&report), || human::receipt(&report))?;
+                Ok(report.exit())
             }
             Command::Index { command: IndexCommand::Rebuild } => {
                 let report = index::run(&self.access()?)?;
@@ -198,12 +203,29 @@ impl Session {
     fn verify(&self, options: &args::Verify) -> Result<u8> {
         let mut access = self.access()?;
         access.expect_head = options.expect_head;
-        let level = if options.quick { verify::Level::Quick } else { verify::Level::Full };
+        let level = match options.budget.or(options.sample) {
+            Some(budget) => verify::Level::Rolling(budget),
+            None if options.quick => verify::Level::Quick,
+            None => verify::Level::Full,
+        };
+        if let Some(path) = options.receipt.as_ref().filter(|path| path.exists()) {
+            let error = io::Error::from(io::ErrorKind::AlreadyExists);
+            return Err(Error::environment(format!("write the receipt {}", shown_path(path)), error));
+        }
         let report = verify::run(&access, &options.snapshots, level, &self.watch);
         self.watch.end();
-        let report = report?;
+        let mut report = report?;
+        let mut exit = report.exit();
+        if let Some(path) = &options.receipt {
+            let receipt = receipt::Receipt::of_verify(&report, access.clock.now());
+            // What was found is told in any case.
+            if let Err(error) = receipt::write(&access, &receipt, path) {
+                report.notes.push(format!("the receipt was not written: {error}"));
+                exit = exit.max(1);
+            }
+        }
         self.show(json::verify(&report), || human::verify(&report, &self.words(&access.vault)))?;
-        Ok(report.exit())
+        Ok(exit)
     }
 
     fn restore(&self, options: &args::Restore) -> Result<u8> {

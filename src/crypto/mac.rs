@@ -42,6 +42,8 @@ domains! {
     Index = "index", "An index file.";
     Witness = "witness", "A host's witness of one vault.";
     Doubts = "doubts", "A host's list of packs that failed a read.";
+    Coverage = "coverage", "A host's list of when it last read each pack.";
+    Receipt = "receipt", "A receipt of a verification or a drill.";
 }
 
 /// Makes and checks authentication tags for one vault.

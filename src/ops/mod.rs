@@ -5,6 +5,7 @@ pub mod index;
 pub mod init;
 pub mod key;
 pub mod ls;
+pub mod receipt;
 pub mod restore;
 pub mod select;
 pub mod snapshots;

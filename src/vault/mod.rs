@@ -5,6 +5,7 @@
 
 pub mod catalog;
 pub mod chain;
+pub mod coverage;
 pub mod doubts;
 pub mod gate;
 pub mod index;
@@ -13,7 +14,7 @@ pub mod layout;
 pub mod listing;
 pub mod read;
 pub mod reliance;
-mod sealed;
+pub mod sealed;
 pub mod sweep;
 pub mod witness;
 pub mod write;

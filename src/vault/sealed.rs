@@ -1,6 +1,6 @@
-//! Sealed files: small files on the host, one line of canonical JSON each, authenticated by a vault's key.
+//! Sealed files: small files outside the vault, one line of canonical JSON each, authenticated by a vault's key.
 //!
-//! They are replaced atomically, under a lock, and nothing of them is parsed before its tag has verified.
+//! Those in the state directory are replaced atomically, under a lock, and nothing of them is parsed before its tag has verified.
 
 use std::fs::File;
 use std::io;
@@ -22,11 +22,7 @@ use crate::refusal::{Code, Refusal};
 ///
 /// # Errors
 /// Why it cannot be trusted, in words.
-pub(super) fn read<T: DeserializeOwned + Serialize>(
-    path: &Path,
-    macs: &Macs,
-    domain: Domain,
-) -> Result<Option<T>, String> {
+pub fn read<T: DeserializeOwned + Serialize>(path: &Path, macs: &Macs, domain: Domain) -> Result<Option<T>, String> {
     match replace::read(path, limits::STATE_BYTES_MAX) {
         // A file where its directory should be holds nothing either; verify and restore go on without.
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
@@ -39,7 +35,7 @@ pub(super) fn read<T: DeserializeOwned + Serialize>(
 ///
 /// # Errors
 /// DV410 where the state directory cannot be written.
-pub(super) fn write<T: Serialize>(path: &Path, macs: &Macs, domain: Domain, value: &T) -> Result<()> {
+pub fn write<T: Serialize>(path: &Path, macs: &Macs, domain: Domain, value: &T) -> Result<()> {
     replace::replace(path, &encode(value, macs, domain)).map_err(|error| {
         Refusal::new(Code::StateUnwritable, format!("{} cannot be written", shown_path(path))).cause(error).into()
     })
@@ -49,7 +45,7 @@ pub(super) fn write<T: Serialize>(path: &Path, macs: &Macs, domain: Domain, valu
 ///
 /// # Errors
 /// DV410 where the state directory cannot be written.
-pub(super) fn lock(host: &Host, path: &Path) -> Result<File> {
+pub fn lock(host: &Host, path: &Path) -> Result<File> {
     let parent = path.parent().expect("a sealed file lies in a directory");
     host.make_directory(parent)?;
     let path = path.with_extension("lock");
@@ -60,7 +56,11 @@ pub(super) fn lock(host: &Host, path: &Path) -> Result<File> {
     })
 }
 
-pub(super) fn decode<T: DeserializeOwned + Serialize>(bytes: &[u8], macs: &Macs, domain: Domain) -> Result<T, String> {
+/// Authenticates and decodes the bytes of a sealed file.
+///
+/// # Errors
+/// Why they cannot be trusted, in words.
+pub fn decode<T: DeserializeOwned + Serialize>(bytes: &[u8], macs: &Macs, domain: Domain) -> Result<T, String> {
     let split = bytes.len().checked_sub(limits::MAC_FILE_BYTES as usize).ok_or("it is cut")?;
     let (line, tag) = bytes.split_at(split);
     let tag = decode_mac_file(tag).ok_or("its last line is no HMAC")?;
@@ -70,7 +70,8 @@ pub(super) fn decode<T: DeserializeOwned + Serialize>(bytes: &[u8], macs: &Macs,
     json::decode(line.strip_suffix(b"\n").ok_or("it is cut")?).map_err(|error| error.to_string())
 }
 
-pub(super) fn encode<T: Serialize>(value: &T, macs: &Macs, domain: Domain) -> Vec<u8> {
+/// Encodes a sealed file: the canonical JSON, a line feed, and the tag of both as a `.hmac` file holds it.
+pub fn encode<T: Serialize>(value: &T, macs: &Macs, domain: Domain) -> Vec<u8> {
     let mut bytes = json::encode(value);
     bytes.push(b'\n');
     let tag = macs.tag(domain, 0, &bytes);

@@ -378,3 +378,22 @@ impl Taker<'_> {
         self.writer.push(self.draft, entry)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_vault_cannot_keep_is_refused_with_the_complete_list() {
+        let path = |text: &str| EntryPath::parse(text.as_bytes()).expect("valid");
+        let mut problems = Problems::default();
+        assert!(problems.refuse(Path::new("/s")).is_ok());
+        for name in ["z", "a/b", "a"] {
+            problems.unsupported.push((path(name), "of a kind that nobody knows".into()));
+        }
+        let Err(Error::Refused(refusal)) = problems.refuse(Path::new("/s")) else { panic!("not refused") };
+        assert_eq!(refusal.code, Code::SourceUnsupported);
+        assert_eq!(refusal.paths, ["a", "a/b", "z"].map(path));
+        assert_eq!(refusal.causes[0], "a: of a kind that nobody knows");
+    }
+}

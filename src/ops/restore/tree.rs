@@ -46,8 +46,8 @@ impl Directories {
             return Ok(Arc::clone(dir));
         }
         // From the nearest directory above that is open, one name at a time.
-        let above =
-            self.recent.iter().filter(|(known, _)| path.is_within(known)).max_by_key(|(known, _)| known.depth());
+        let length = |(known, _): &&(EntryPath, Arc<Dir>)| known.as_bytes().len();
+        let above = self.recent.iter().filter(|(known, _)| path.is_within(known)).max_by_key(length);
         let (start, mut dir) = match above {
             Some((known, dir)) => (known.depth(), Arc::clone(dir)),
             None => (0, Arc::clone(&self.root)),

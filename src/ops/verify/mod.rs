@@ -5,17 +5,20 @@
 //! this run.
 
 mod blame;
+mod packs;
 mod proof;
+mod rolling;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use self::blame::Blame;
 use self::proof::{ListCheck, Proof};
+pub use self::rolling::Budget;
 use super::select::Selector;
+use crate::clock::Time;
 use crate::crypto::{Digest, Id};
 use crate::error::{Error, Result, refuse};
-use crate::format::entry::ChunkRef;
 use crate::format::listing::PartRef;
 use crate::format::record::Head;
 use crate::path::EntryPath;
@@ -24,9 +27,8 @@ use crate::progress::{Phase, Progress};
 use crate::refusal::Code;
 use crate::vault::catalog::{Catalog, UseIndex};
 use crate::vault::chain::Chain;
-use crate::vault::doubts::{self, Intact};
 use crate::vault::gate::{self, Access, Found};
-use crate::vault::read::{PackCheck, Reader, check_pack};
+use crate::vault::read::Reader;
 use crate::vault::witness::Freshness;
 use crate::vault::{Finding, layout, read_error};
 
@@ -38,6 +40,8 @@ pub enum Level {
     Full,
     /// Records, listings, presence and size of packs: does not prove recoverability.
     Quick,
+    /// As quick, and every byte of the packs that were not read for longest, within a budget.
+    Rolling(Budget),
 }
 
 impl Level {
@@ -46,6 +50,7 @@ impl Level {
         match self {
             Self::Full => "full",
             Self::Quick => "quick",
+            Self::Rolling(_) => "sample",
         }
     }
 }
@@ -92,6 +97,32 @@ pub struct ReadTotals {
     pub entries: u64,
 }
 
+/// How much of a vault was read completely, and when.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Covered {
+    /// Packs in the vault that vouch for what they hold.
+    pub packs: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Packs that this run read completely and found intact.
+    pub packs_now: u64,
+    /// Their bytes.
+    pub bytes_now: u64,
+    /// Bytes of packs that were read completely and found intact within [`limits::PROOF_DAYS`] days, by this host, or by
+    /// the writer as the manifests say.
+    pub bytes_recently: u64,
+    /// When the pack that was not read for longest was last read; nothing where one was never read.
+    pub oldest: Option<Time>,
+    /// The greatest number of bad packs that is compatible with what this run read, at 95 % confidence, if packs go bad
+    /// without regard to the order in which they are read.
+    pub bad_packs_at_most: u64,
+    /// Files in the listings that were checked, and how many of them were read in this run to their last byte; a listing
+    /// that several snapshots share counts once.
+    pub files: u64,
+    /// See [`files`](Self::files).
+    pub files_whole: u64,
+}
+
 /// What `verify` found.
 #[derive(Debug, Clone)]
 pub struct Report {
@@ -113,6 +144,8 @@ pub struct Report {
     pub findings: Vec<Finding>,
     /// How much was read.
     pub read: ReadTotals,
+    /// How much of the vault this and earlier runs have read.
+    pub coverage: Covered,
     /// What was not looked at, in words.
     pub not_checked: Vec<String>,
     /// What should be said besides, in words.
@@ -141,7 +174,7 @@ pub fn run(access: &Access, selectors: &[Selector], level: Level, progress: &dyn
     let mut verifier = Verifier::open(access, &found, selectors)?;
     verifier.level = level;
     let pool = Pool::new();
-    let use_index = if level == Level::Quick { UseIndex::Yes } else { UseIndex::No };
+    let use_index = if level == Level::Full { UseIndex::No } else { UseIndex::Yes };
     let mut catalog = verifier.load_catalog(use_index)?;
     let found_in_packs = std::mem::take(&mut catalog.findings);
     verifier.fail(&found_in_packs);
@@ -149,36 +182,17 @@ pub fn run(access: &Access, selectors: &[Selector], level: Level, progress: &dyn
     let reader = Arc::new(Reader::new(Arc::clone(&found.store), Arc::clone(&found.macs), Arc::clone(&catalog)));
     let mut findings = verifier.concerning(found_in_packs, &reader);
 
-    let mut proof =
-        Proof { level, catalog: Arc::clone(&catalog), intact: vec![level == Level::Quick; catalog.place_count()] };
-    if level == Level::Full {
-        match verifier.needed_packs(&reader) {
-            None => findings.extend(verifier.read_packs(&mut proof, None, &pool, progress)?),
-            Some(needed) => {
-                findings.extend(verifier.read_packs(&mut proof, Some(&needed.named), &pool, progress)?);
-                if !findings.is_empty() {
-                    // Another pack may have what a damaged one lacks.
-                    findings.extend(verifier.read_packs(&mut proof, Some(&needed.others), &pool, progress)?);
-                }
-            }
-        }
-    }
+    let mut proof = Proof::new(level, &catalog);
+    let mut coverage = verifier.coverage(access, &reader);
+    findings.extend(verifier.prove(access, &mut proof, &mut coverage, &reader, &pool, progress)?);
     verifier.fail(&findings);
     let proof = Arc::new(proof);
     let mut blame = Blame::new(&catalog, findings);
     verifier.check_snapshots(&reader, &proof, &pool, &mut blame, progress)?;
     verifier.failed.extend(reader.failed_packs());
-    verifier.remember_failed(access);
-    Ok(verifier.report(access, blame))
-}
-
-/// The packs that hold what named snapshots need.
-#[derive(Default)]
-struct Needed {
-    // Those that the manifests name, and those that alone have a chunk.
-    named: BTreeSet<u32>,
-    // Those that have some of it too.
-    others: BTreeSet<u32>,
+    verifier.remember(access, &mut coverage);
+    let covered = verifier.covered(access, &catalog, &coverage);
+    Ok(verifier.report(access, blame, covered))
 }
 
 /// What is known before packs are read.
@@ -197,6 +211,8 @@ struct Verifier<'a> {
     // Packs that failed a read of this run, and packs that were read completely.
     failed: BTreeMap<Digest, Finding>,
     complete: Vec<Digest>,
+    files: u64,
+    files_whole: u64,
 }
 
 impl<'a> Verifier<'a> {
@@ -244,6 +260,8 @@ impl<'a> Verifier<'a> {
             read: ReadTotals::default(),
             failed: BTreeMap::new(),
             complete: Vec::new(),
+            files: 0,
+            files_whole: 0,
         };
         verifier.choose(selectors)?;
         Ok(verifier)
@@ -357,158 +375,6 @@ impl<'a> Verifier<'a> {
         kept
     }
 
-    /// Returns the packs that hold a chunk of a named snapshot; nothing where every pack is to be read.
-    fn needed_packs(&self, reader: &Arc<Reader>) -> Option<Needed> {
-        if self.whole {
-            return None;
-        }
-        let snapshots: Vec<_> = self.numbers.iter().filter_map(|number| self.chain.snapshot(*number)).collect();
-        let relied_on: BTreeSet<Digest> = snapshots
-            .iter()
-            .flat_map(|snapshot| reader.packs(snapshot).unwrap_or_default())
-            .map(|pack| pack.0)
-            .collect();
-        let catalog = reader.catalog();
-        let is_named = |pack: &u32| relied_on.contains(&catalog.packs()[*pack as usize].name);
-        let mut needed = Needed::default();
-        let mut need = |chunk: ChunkRef| {
-            let packs = catalog.places(chunk).map(|place| catalog.block(place.block).pack);
-            let (named, others): (Vec<u32>, Vec<u32>) = packs.partition(is_named);
-            // What the manifest does not name is read at once only where nothing else has the chunk.
-            if named.is_empty() { &mut needed.named } else { &mut needed.others }.extend(others);
-            needed.named.extend(named);
-        };
-        for snapshot in snapshots {
-            for list in &snapshot.lists {
-                need(list.object);
-                // What cannot be read is found again, and blamed, when the snapshot is checked.
-                for segment in reader.segment_list(list).unwrap_or_default() {
-                    need(segment.object);
-                    for entry in reader.segment(&segment).unwrap_or_default() {
-                        if let Some(crate::format::entry::Chunks::Listed(lists)) = entry.file().map(|file| &file.chunks)
-                        {
-                            lists.iter().for_each(|list| need(list.object()));
-                        }
-                        let _ = reader.each_needed(&entry, |chunk| {
-                            need(chunk);
-                            Ok::<_, Finding>(())
-                        });
-                    }
-                }
-            }
-        }
-        needed.others.retain(|pack| !needed.named.contains(pack));
-        Some(needed)
-    }
-
-    /// Reads packs completely and notes which chunks are intact.
-    fn read_packs(
-        &mut self,
-        proof: &mut Proof,
-        needed: Option<&BTreeSet<u32>>,
-        pool: &Pool,
-        progress: &dyn Progress,
-    ) -> Result<Vec<Finding>> {
-        let catalog = Arc::clone(&proof.catalog);
-        let chosen: Vec<(u32, _)> = (0u32..)
-            .zip(catalog.packs())
-            .filter(|(number, _)| needed.is_none_or(|needed| needed.contains(number)))
-            .collect();
-        let total = chosen.iter().map(|(_, pack)| pack.length).sum();
-        progress.phase(Phase::Verifying, Some(chosen.len() as u64), Some(total));
-        let mut findings = Vec::new();
-        for (number, pack) in chosen {
-            if progress.interrupted() {
-                return Err(Error::Interrupted(None));
-            }
-            let check = self.read_pack(&pack.name, pool, progress, &mut findings);
-            progress.advance(1, 0);
-            let Some(check) = check else { continue };
-            self.complete.push(pack.name);
-            self.read.packs += 1;
-            self.read.bytes_stored += check.bytes_stored;
-            self.read.bytes += check.bytes;
-            self.read.chunks += check.intact.len() as u64;
-            for chunk in check.intact {
-                proof.prove(chunk, number);
-            }
-        }
-        Ok(findings)
-    }
-
-    /// Keeps in mind which packs findings are about.
-    fn fail(&mut self, findings: &[Finding]) {
-        for finding in findings {
-            if let Some(name) = layout::pack_named(&finding.subject) {
-                self.failed.entry(name).or_insert_with(|| finding.clone());
-            }
-        }
-    }
-
-    /// Remembers for later backups which packs failed, and forgets those that did before and are intact.
-    fn remember_failed(&mut self, access: &Access) {
-        self.complete.retain(|name| !self.failed.contains_key(name));
-        let everything = self.whole && self.level == Level::Full;
-        let intact = if everything { Intact::AllOthers } else { Intact::Only(&self.complete) };
-        let (macs, now) = (&self.found.macs, access.clock.now());
-        if let Err(error) = doubts::remember(&access.host, macs, &self.failed, intact, now) {
-            self.notes.push(format!("packs that failed a read were not remembered for later backups: {error}"));
-        }
-    }
-
-    /// Reads one pack; a second time, from the medium, where the first finds something.
-    fn read_pack(
-        &self,
-        name: &Digest,
-        pool: &Pool,
-        progress: &dyn Progress,
-        findings: &mut Vec<Finding>,
-    ) -> Option<PackCheck> {
-        let store = &*self.found.store;
-        let path = layout::pack_path(name);
-        let read = |count: bool| {
-            let mut advance = |bytes| {
-                if count {
-                    progress.advance(0, bytes);
-                }
-            };
-            let mut check = check_pack(store, &self.found.macs, &path, pool, &mut advance)?;
-            if check.name.is_some_and(|other| other != *name) {
-                check.findings.push(Finding::new(Code::PackDamaged, &*path, "its bytes give another name"));
-            }
-            Ok(check)
-        };
-        let first: Result<PackCheck, Finding> = read(true);
-        let (first, wrong) = match first {
-            Ok(mut check) if check.findings.is_empty() => {
-                check.findings.clear();
-                return Some(check);
-            }
-            Ok(check) => {
-                let wrong = check.findings.clone();
-                (Some(check), wrong)
-            }
-            Err(finding) => (None, vec![finding]),
-        };
-        if let Ok(file) = store.open(&path) {
-            file.drop_cached();
-        }
-        match read(false) {
-            Ok(second) if second.findings.is_empty() => {
-                findings.extend(wrong.into_iter().take(1).map(unstable));
-                Some(second)
-            }
-            Ok(second) => {
-                findings.extend(second.findings.clone());
-                Some(second)
-            }
-            Err(finding) => {
-                findings.push(finding);
-                first
-            }
-        }
-    }
-
     /// Checks the listing of every chosen snapshot against what was read.
     fn check_snapshots(
         &mut self,
@@ -533,6 +399,8 @@ impl<'a> Verifier<'a> {
                 .collect();
             for (list, task) in waiting {
                 let check = task.wait();
+                self.files += check.counts.files;
+                self.files_whole += check.files_whole;
                 self.read.entries += check.counts.entries();
                 known.insert(list, Arc::new(check));
                 if progress.interrupted() {
@@ -560,7 +428,7 @@ impl<'a> Verifier<'a> {
             .collect()
     }
 
-    fn report(mut self, access: &Access, blame: Blame) -> Report {
+    fn report(mut self, access: &Access, blame: Blame, coverage: Covered) -> Report {
         let mut findings = std::mem::take(&mut self.findings);
         findings.extend(blame.finish());
         if let Err(config) = &self.found.config {
@@ -582,6 +450,16 @@ impl<'a> Verifier<'a> {
         }
         if self.level == Level::Quick {
             self.not_checked.push("the content of files: packs are there and have their size, but were not read; this does not prove that the snapshots are recoverable".into());
+        }
+        if let Level::Rolling(_) = self.level {
+            let Covered { packs, packs_now, files, files_whole, bad_packs_at_most, .. } = &coverage;
+            self.not_checked.push(format!(
+                "the content of {} of {packs} packs, and so some of the content of {} of {files} files; with 95 % confidence \
+                no more than {bad_packs_at_most} packs of {packs} are bad, if packs go bad without regard to the order of reading; \
+                this does not prove that the snapshots are recoverable",
+                packs.saturating_sub(*packs_now),
+                files.saturating_sub(*files_whole)
+            ));
         }
         if !self.whole {
             self.not_checked.push("other snapshots, and packs that the named ones do not need".into());
@@ -621,6 +499,7 @@ impl<'a> Verifier<'a> {
             snapshots: snapshots.into_iter().collect(),
             findings,
             read: self.read,
+            coverage,
             not_checked: self.not_checked,
             notes: self.notes,
         }

@@ -18,8 +18,10 @@ use crate::vault::read::{Reader, check_seam};
 pub(super) struct Proof {
     pub(super) level: Level,
     pub(super) catalog: Arc<Catalog>,
-    // By position among the catalog's places.
-    pub(super) intact: Vec<bool>,
+    // By position among the catalog's places: read in this run, and intact.
+    read: Vec<bool>,
+    // By pack: nothing in it counts but what was read.
+    asked: Vec<bool>,
 }
 
 /// Why a chunk is not recoverable.
@@ -32,11 +34,27 @@ pub(super) enum Lack {
 }
 
 impl Proof {
+    /// Begins with nothing read. Where not everything will be, what is there counts until its pack is asked.
+    pub(super) fn new(level: Level, catalog: &Arc<Catalog>) -> Self {
+        let asked = vec![level == Level::Full; catalog.packs().len()];
+        Self { level, catalog: Arc::clone(catalog), read: vec![false; catalog.place_count()], asked }
+    }
+
+    /// Lets nothing in a pack count any more but what is read of it from now on.
+    pub(super) fn ask(&mut self, pack: u32) {
+        self.asked[pack as usize] = true;
+    }
+
+    /// Returns whether a chunk was read in this run and is intact.
+    pub(super) fn was_read(&self, chunk: ChunkRef) -> bool {
+        self.catalog.placed(chunk).any(|(at, _)| self.read[at])
+    }
+
     pub(super) fn prove(&mut self, chunk: ChunkRef, pack: u32) {
         let catalog = &self.catalog;
         for (at, place) in catalog.placed(chunk) {
             if catalog.block(place.block).pack == pack {
-                self.intact[at] = true;
+                self.read[at] = true;
             }
         }
     }
@@ -44,10 +62,11 @@ impl Proof {
     pub(super) fn lack(&self, chunk: ChunkRef) -> Option<Lack> {
         let mut lack = Lack::Missing;
         for (at, place) in self.catalog.placed(chunk) {
-            if self.intact[at] {
+            let pack = self.pack(place);
+            if self.read[at] || !self.asked[pack as usize] {
                 return None;
             }
-            lack = Lack::Damaged(self.pack(place));
+            lack = Lack::Damaged(pack);
         }
         Some(lack)
     }
@@ -60,6 +79,7 @@ impl Proof {
 /// What one segment list came to, whatever snapshot names it.
 pub(super) struct ListCheck {
     pub(super) counts: Counts,
+    pub(super) files_whole: u64,
     pub(super) first: Option<Entry>,
     pub(super) last: Option<(EntryPath, bool)>,
     pub(super) lacks: Vec<(EntryPath, Lack)>,
@@ -72,6 +92,7 @@ impl ListCheck {
     pub(super) fn new(reader: &Reader, proof: &Proof, list: &PartRef) -> Self {
         let mut check = Self {
             counts: Counts::default(),
+            files_whole: 0,
             first: None,
             last: None,
             lacks: Vec::new(),
@@ -137,11 +158,13 @@ impl ListCheck {
             if entry.links.is_some() {
                 self.names.push((entry.path.clone(), entry.hardlink.clone(), links::body(entry)));
             }
-            let mut lack = None;
+            let (mut lack, mut whole) = (None, true);
             let read = reader.each_needed(entry, |chunk| {
                 lack = lack.take().or_else(|| proof.lack(chunk));
+                whole = whole && proof.was_read(chunk);
                 Ok::<_, Finding>(())
             });
+            self.files_whole += u64::from(entry.file().is_some() && whole && read.is_ok());
             self.lacks.extend(lack.map(|lack| (entry.path.clone(), lack)));
             if let Err(mut finding) = read {
                 finding.paths.push(entry.path.clone());

@@ -1,0 +1,302 @@
+//! Reading packs: which of them, in which order, and what is remembered of it.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::proof::Proof;
+use super::rolling::{self, Candidate, Meter};
+use super::{Covered, Level, Verifier, unstable};
+use crate::clock::Time;
+use crate::crypto::{Digest, random};
+use crate::error::{Error, Result};
+use crate::format::entry::{ChunkRef, Chunks};
+use crate::limits;
+use crate::pool::Pool;
+use crate::progress::{Phase, Progress};
+use crate::refusal::Code;
+use crate::vault::catalog::Catalog;
+use crate::vault::coverage::Coverage;
+use crate::vault::doubts::{self, Intact};
+use crate::vault::gate::Access;
+use crate::vault::read::{PackCheck, Reader, check_pack};
+use crate::vault::{Finding, layout};
+
+/// How often what was read is written down while reading goes on: what a crash can lose of it.
+const SAVE_EVERY: Duration = Duration::from_secs(1);
+
+/// The packs that hold what named snapshots need.
+#[derive(Default)]
+struct Needed {
+    // Those that the manifests name, and those that alone have a chunk.
+    named: BTreeSet<u32>,
+    // Those that have some of it too.
+    others: BTreeSet<u32>,
+}
+
+impl Verifier<'_> {
+    /// Returns the packs that hold a chunk of a named snapshot; nothing where every pack is to be read.
+    fn needed_packs(&self, reader: &Arc<Reader>) -> Option<Needed> {
+        if self.whole {
+            return None;
+        }
+        let snapshots: Vec<_> = self.numbers.iter().filter_map(|number| self.chain.snapshot(*number)).collect();
+        let relied_on: BTreeSet<Digest> = snapshots
+            .iter()
+            .flat_map(|snapshot| reader.packs(snapshot).unwrap_or_default())
+            .map(|pack| pack.0)
+            .collect();
+        let catalog = reader.catalog();
+        let is_named = |pack: &u32| relied_on.contains(&catalog.packs()[*pack as usize].name);
+        let mut needed = Needed::default();
+        let mut need = |chunk: ChunkRef| {
+            let packs = catalog.places(chunk).map(|place| catalog.block(place.block).pack);
+            let (named, others): (Vec<u32>, Vec<u32>) = packs.partition(is_named);
+            // What the manifest does not name is read at once only where nothing else has the chunk.
+            if named.is_empty() { &mut needed.named } else { &mut needed.others }.extend(others);
+            needed.named.extend(named);
+        };
+        for snapshot in snapshots {
+            for list in &snapshot.lists {
+                need(list.object);
+                // What cannot be read is found again, and blamed, when the snapshot is checked.
+                for segment in reader.segment_list(list).unwrap_or_default() {
+                    need(segment.object);
+                    for entry in reader.segment(&segment).unwrap_or_default() {
+                        if let Some(Chunks::Listed(lists)) = entry.file().map(|file| &file.chunks) {
+                            lists.iter().for_each(|list| need(list.object()));
+                        }
+                        let _ = reader.each_needed(&entry, |chunk| {
+                            need(chunk);
+                            Ok::<_, Finding>(())
+                        });
+                    }
+                }
+            }
+        }
+        needed.others.retain(|pack| !needed.named.contains(pack));
+        Some(needed)
+    }
+
+    /// Returns what is known of when packs were last read: by this host, and by writers as the manifests say.
+    pub(super) fn coverage(&mut self, access: &Access, reader: &Reader) -> Coverage {
+        let mut coverage = Coverage::read(&access.host, &self.found.macs);
+        if let Some(reason) = coverage.ignored.take() {
+            self.notes.push(format!("what this host remembers of earlier reads counts for nothing: {reason}"));
+        }
+        let there: BTreeSet<Digest> = reader.catalog().packs().iter().map(|pack| pack.name).collect();
+        coverage.retain(|pack| there.contains(pack));
+        for (_, snapshot) in self.chain.snapshots() {
+            for pack in reader.packs(snapshot).unwrap_or_default().iter().filter(|pack| there.contains(&pack.0)) {
+                if pack.2 > Time::default() {
+                    coverage.note(pack.0, pack.2);
+                }
+            }
+        }
+        coverage
+    }
+
+    /// Reads what the level asks for. Returns what is wrong.
+    pub(super) fn prove(
+        &mut self,
+        access: &Access,
+        proof: &mut Proof,
+        coverage: &mut Coverage,
+        reader: &Arc<Reader>,
+        pool: &Pool,
+        progress: &dyn Progress,
+    ) -> Result<Vec<Finding>> {
+        let all: BTreeSet<u32> = (0u32..).zip(proof.catalog.packs()).map(|(number, _)| number).collect();
+        let mut reading = Reading { access, proof, coverage, pool, progress, meter: None, saved: Instant::now() };
+        let needed = if self.level == Level::Quick { None } else { self.needed_packs(reader) };
+        match (self.level, needed) {
+            (Level::Quick, _) => Ok(Vec::new()),
+            (Level::Full, None) => self.read_packs(&mut reading, &all),
+            (Level::Full, Some(needed)) => {
+                let mut findings = self.read_packs(&mut reading, &needed.named)?;
+                if !findings.is_empty() || !self.failed.is_empty() {
+                    // Another pack may have what a damaged one lacks.
+                    findings.extend(self.read_packs(&mut reading, &needed.others)?);
+                }
+                Ok(findings)
+            }
+            (Level::Rolling(budget), needed) => {
+                let chosen = needed.map_or(all, |needed| needed.named);
+                let bytes = chosen.iter().map(|pack| reading.proof.catalog.packs()[*pack as usize].length).sum();
+                reading.meter = Some(Meter::start(budget, bytes));
+                self.read_packs(&mut reading, &chosen)
+            }
+        }
+    }
+
+    /// Reads packs completely, as long as the budget lasts, and notes which chunks are intact.
+    fn read_packs(&mut self, reading: &mut Reading<'_>, chosen: &BTreeSet<u32>) -> Result<Vec<Finding>> {
+        let catalog = Arc::clone(&reading.proof.catalog);
+        let mut order: Vec<u32> = chosen.iter().copied().collect();
+        if reading.meter.is_some() {
+            let seed = random().map_err(|error| Error::environment("draw random bytes", error))?;
+            let candidate = |number: &u32| {
+                let pack = &catalog.packs()[*number as usize];
+                Candidate { name: pack.name, last: reading.coverage.last(&pack.name) }
+            };
+            let candidates: Vec<Candidate> = order.iter().map(candidate).collect();
+            order = rolling::order(&candidates, seed).into_iter().map(|at| order[at]).collect();
+        }
+        let total = order.iter().map(|number| catalog.packs()[*number as usize].length).sum();
+        let known = reading.meter.is_none();
+        reading.progress.phase(Phase::Verifying, known.then_some(order.len() as u64), known.then_some(total));
+        let mut findings = Vec::new();
+        for number in order {
+            if reading.meter.as_ref().is_some_and(Meter::is_spent) {
+                break;
+            }
+            if reading.progress.interrupted() {
+                self.remember(reading.access, reading.coverage);
+                return Err(Error::Interrupted(None));
+            }
+            let pack = catalog.packs()[number as usize];
+            reading.proof.ask(number);
+            let before = findings.len();
+            let check = self.read_pack(&pack.name, reading.pool, reading.progress, &mut findings);
+            reading.progress.advance(1, 0);
+            if let Some(meter) = &mut reading.meter {
+                meter.spend(pack.length);
+            }
+            self.fail(&findings[before..]);
+            let Some(check) = check else { continue };
+            self.complete.push(pack.name);
+            self.read.packs += 1;
+            self.read.bytes_stored += check.bytes_stored;
+            self.read.bytes += check.bytes;
+            self.read.chunks += check.intact.len() as u64;
+            for chunk in check.intact {
+                reading.proof.prove(chunk, number);
+            }
+            if findings.len() == before {
+                reading.coverage.note(pack.name, reading.access.clock.now());
+            }
+            // A rolling verification goes on tomorrow where it was cut off today.
+            if reading.meter.is_some() && reading.saved.elapsed() >= SAVE_EVERY {
+                let _ = reading.coverage.save(&reading.access.host, &self.found.macs);
+                reading.saved = Instant::now();
+            }
+        }
+        Ok(findings)
+    }
+
+    /// Keeps in mind which packs findings are about.
+    pub(super) fn fail(&mut self, findings: &[Finding]) {
+        for finding in findings {
+            if let Some(name) = layout::pack_named(&finding.subject) {
+                self.failed.entry(name).or_insert_with(|| finding.clone());
+            }
+        }
+    }
+
+    /// Remembers what was read and what failed, for later backups and verifications.
+    pub(super) fn remember(&mut self, access: &Access, coverage: &mut Coverage) {
+        self.complete.retain(|name| !self.failed.contains_key(name));
+        for name in self.failed.keys() {
+            coverage.forget(name);
+        }
+        let everything = self.whole && self.level == Level::Full;
+        let intact = if everything { Intact::AllOthers } else { Intact::Only(&self.complete) };
+        let (macs, now) = (&self.found.macs, access.clock.now());
+        if let Err(error) = doubts::remember(&access.host, macs, &self.failed, intact, now) {
+            self.notes.push(format!("packs that failed a read were not remembered for later backups: {error}"));
+        }
+        if !self.complete.is_empty()
+            && let Err(error) = coverage.save(&access.host, macs)
+        {
+            self.notes.push(format!("what was read was not remembered: {error}"));
+        }
+    }
+
+    /// Says how much of the vault this and earlier runs have read.
+    pub(super) fn covered(&self, access: &Access, catalog: &Catalog, coverage: &Coverage) -> Covered {
+        let since = access.clock.now().seconds.saturating_sub(limits::PROOF_DAYS as i64 * 86_400);
+        let complete: BTreeSet<&Digest> = self.complete.iter().collect();
+        let mut covered = Covered { files: self.files, files_whole: self.files_whole, ..Covered::default() };
+        let mut oldest = Some(access.clock.now());
+        for pack in catalog.packs() {
+            let last = coverage.last(&pack.name);
+            covered.packs += 1;
+            covered.bytes += pack.length;
+            if complete.contains(&pack.name) {
+                covered.packs_now += 1;
+                covered.bytes_now += pack.length;
+            }
+            if last.is_some_and(|last| last.seconds >= since) {
+                covered.bytes_recently += pack.length;
+            }
+            oldest = oldest.min(last);
+        }
+        covered.oldest = oldest.filter(|_| covered.packs > 0);
+        covered.bad_packs_at_most = rolling::bad_packs_at_most(covered.packs, covered.packs_now);
+        covered
+    }
+
+    /// Reads one pack; a second time, from the medium, where the first finds something.
+    fn read_pack(
+        &self,
+        name: &Digest,
+        pool: &Pool,
+        progress: &dyn Progress,
+        findings: &mut Vec<Finding>,
+    ) -> Option<PackCheck> {
+        let store = &*self.found.store;
+        let path = layout::pack_path(name);
+        let read = |count: bool| {
+            let mut advance = |bytes| {
+                if count {
+                    progress.advance(0, bytes);
+                }
+            };
+            let mut check = check_pack(store, &self.found.macs, &path, pool, &mut advance)?;
+            if check.name.is_some_and(|other| other != *name) {
+                check.findings.push(Finding::new(Code::PackDamaged, &*path, "its bytes give another name"));
+            }
+            Ok(check)
+        };
+        let first: Result<PackCheck, Finding> = read(true);
+        let (first, wrong) = match first {
+            Ok(mut check) if check.findings.is_empty() => {
+                check.findings.clear();
+                return Some(check);
+            }
+            Ok(check) => {
+                let wrong = check.findings.clone();
+                (Some(check), wrong)
+            }
+            Err(finding) => (None, vec![finding]),
+        };
+        if let Ok(file) = store.open(&path) {
+            file.drop_cached();
+        }
+        match read(false) {
+            Ok(second) if second.findings.is_empty() => {
+                findings.extend(wrong.into_iter().take(1).map(unstable));
+                Some(second)
+            }
+            Ok(second) => {
+                findings.extend(second.findings.clone());
+                Some(second)
+            }
+            Err(finding) => {
+                findings.push(finding);
+                first
+            }
+        }
+    }
+}
+
+/// What reading packs needs and changes.
+struct Reading<'a> {
+    access: &'a Access,
+    proof: &'a mut Proof,
+    coverage: &'a mut Coverage,
+    pool: &'a Pool,
+    progress: &'a dyn Progress,
+    meter: Option<Meter>,
+    saved: Instant,
+}

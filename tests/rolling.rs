@@ -1,0 +1,187 @@
+//! Verification that goes on from day to day, and receipts of it.
+
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use devvault::clock::{FixedClock, Time};
+use devvault::ops::receipt::{self, Receipt};
+use devvault::ops::verify::{self, Budget, Level, Report, Verdict};
+use devvault::progress::{Progress, Silent};
+use devvault::refusal::Code;
+use devvault::vault::gate::Access;
+
+use crate::support::{Home, assert_refused, flip, names, noise, packs, unchanged};
+
+const DAY: i64 = 86_400;
+const BEGIN: i64 = 2_000_000_000;
+
+/// A vault of many packs.
+fn home() -> Home {
+    let home = Home::with_vault();
+    fs::create_dir_all(home.source()).unwrap();
+    for file in 0..20 {
+        fs::write(home.source().join(format!("file-{file:02}")), noise(10_000, file)).unwrap();
+    }
+    home.backup();
+    assert!(packs(&home.vault()).len() >= 10);
+    home
+}
+
+fn on_day(home: &Home, day: i64) -> Access {
+    Access { clock: Arc::new(FixedClock(Time { seconds: BEGIN + day * DAY, nanos: 0 })), ..home.access() }
+}
+
+fn sample(access: &Access, millionths: u32) -> Report {
+    verify::run(access, &[], Level::Rolling(Budget::Share(millionths)), &Silent).unwrap()
+}
+
+#[test]
+fn a_tenth_a_day_reads_everything_in_ten_days_and_says_so() {
+    let home = home();
+    let mut shares = Vec::new();
+    for day in 0..14 {
+        let report = unchanged(&home.vault(), || sample(&on_day(&home, day), 100_000));
+        assert_eq!((report.verdict, report.level.name()), (Verdict::Valid, "sample"));
+        let covered = &report.coverage;
+        assert!(covered.packs_now > 0 && covered.packs_now < covered.packs);
+        assert!(covered.bad_packs_at_most > 0 && covered.bad_packs_at_most < covered.packs);
+        assert!(!report.not_checked.is_empty(), "what it does not prove is said");
+        shares.push(covered.bytes_recently);
+        if day >= 11 {
+            assert_eq!(covered.bytes_recently, covered.bytes, "day {day}");
+            assert!(covered.oldest.unwrap().seconds >= BEGIN + (day - 12) * DAY, "day {day}: {covered:?}");
+        }
+    }
+    assert!(shares.windows(2).all(|pair| pair[0] <= pair[1]), "{shares:?}");
+}
+
+#[test]
+fn damage_is_found_when_its_pack_comes_up_and_names_what_it_affects() {
+    let home = home();
+    let victim = packs(&home.vault())[3].clone();
+    flip(&victim, 60);
+    let found = (0..14).find_map(|day| {
+        let report = verify::run(&on_day(&home, day), &[], Level::Rolling(Budget::Share(100_000)), &Silent).unwrap();
+        (report.verdict == Verdict::Invalid).then_some(report)
+    });
+    let report = found.expect("every pack comes up within the window");
+    assert!(report.findings.iter().any(|finding| finding.code == Code::ChunkDamaged && !finding.paths.is_empty()));
+    assert_eq!(report.snapshots, [(1, Verdict::Invalid)]);
+}
+
+#[test]
+fn what_was_read_before_an_interruption_is_not_read_again() {
+    /// Interrupts after some packs.
+    struct After(AtomicU64);
+    impl Progress for After {
+        fn advance(&self, packs: u64, _: u64) {
+            if packs > 0 {
+                self.0.fetch_sub(1, Ordering::SeqCst);
+            }
+        }
+        fn interrupted(&self) -> bool {
+            self.0.load(Ordering::SeqCst) == 0
+        }
+    }
+    let home = home();
+    let total = packs(&home.vault()).len() as u64;
+    let level = Level::Rolling(Budget::Time(Duration::from_secs(3600)));
+    let stopped = verify::run(&on_day(&home, 0), &[], level, &After(AtomicU64::new(4)));
+    assert_eq!(stopped.unwrap_err().exit(), 130);
+    // The packs that are left come first now.
+    let left = u32::try_from((total - 4) * 1_000_000 / (total + 1)).unwrap();
+    let report = sample(&on_day(&home, 1), left);
+    assert!(report.coverage.packs_now >= total - 5);
+    let again = sample(&on_day(&home, 2), 1);
+    assert_eq!(again.coverage.packs_now, 1);
+    assert!(again.coverage.oldest.is_some_and(|oldest| oldest.seconds >= BEGIN), "{:?}", again.coverage);
+}
+
+#[test]
+fn what_cannot_be_trusted_of_earlier_reads_counts_for_nothing() {
+    let home = home();
+    sample(&on_day(&home, 0), 500_000);
+    let directory = home.path("state/coverage");
+    let file = directory.join(names(&directory).into_iter().find(|name| name.ends_with(".json")).unwrap());
+    let text = fs::read_to_string(&file).unwrap().replace(&BEGIN.to_string(), &(BEGIN + 1).to_string());
+    fs::write(&file, text).unwrap();
+    let report = sample(&on_day(&home, 1), 1);
+    assert!(report.notes.iter().any(|note| note.contains("counts for nothing")), "{:?}", report.notes);
+    // What is left is what the writer read back.
+    assert!(report.coverage.oldest.unwrap().seconds < BEGIN);
+}
+
+#[test]
+fn a_full_reading_counts_and_a_failed_pack_does_not() {
+    let home = home();
+    let report = verify::run(&on_day(&home, 0), &[], Level::Full, &Silent).unwrap();
+    let covered = &report.coverage;
+    assert_eq!((covered.bytes_now, covered.bad_packs_at_most, covered.files_whole), (covered.bytes, 0, covered.files));
+    assert_eq!(covered.oldest.unwrap().seconds, BEGIN);
+    flip(&packs(&home.vault())[0], 60);
+    let report = verify::run(&on_day(&home, 1), &[], Level::Full, &Silent).unwrap();
+    assert_eq!((report.coverage.packs_now + 1, report.coverage.oldest), (report.coverage.packs, None));
+}
+
+#[test]
+fn the_program_takes_budgets_and_never_calls_a_sample_valid() {
+    let home = home();
+    let (exit, document) = home.json(&["verify", "--sample", "10%"]);
+    assert_eq!((exit, &document["level"]), (0, &"sample".into()), "{document}");
+    assert_eq!(document["coverage"]["confidence_percent"], 95);
+    let text = String::from_utf8(home.run(&["verify", "--budget", "1s"]).stdout).unwrap();
+    assert!(text.starts_with("NO FAULT FOUND (sample") && text.contains("95 % confidence"), "{text}");
+    assert!(!text.contains("VALID"), "{text}");
+    for bad in
+        [&["verify", "--sample", "0%"][..], &["verify", "--budget", "x"], &["verify", "--quick", "--sample", "5%"]]
+    {
+        assert_eq!(home.run(bad).status.code(), Some(2), "{bad:?}");
+    }
+}
+
+#[test]
+fn a_receipt_is_genuine_and_tells_what_has_happened_since() {
+    let home = home();
+    let path = home.path("receipt");
+    let (exit, verified) = home.json(&["verify", "--receipt", path.to_str().unwrap()]);
+    assert_eq!(exit, 0, "{verified}");
+    let (exit, document) = home.json(&["receipt", "check", path.to_str().unwrap()]);
+    assert_eq!(
+        (exit, &document["genuine"], &document["added"]),
+        (0, &true.into(), &serde_json::json!([])),
+        "{document}"
+    );
+    assert_eq!(document["receipt"]["verdict"], "valid");
+    home.backup();
+    let report = receipt::check(&home.access(), &path).unwrap();
+    assert_eq!((report.head_occurs, &report.added[..], report.exit()), (true, &[2][..], 0));
+    // Nothing is overwritten.
+    let again = home.run(&["verify", "--receipt", path.to_str().unwrap()]);
+    assert_eq!(again.status.code(), Some(1), "{}", String::from_utf8_lossy(&again.stdout));
+
+    fs::remove_dir_all(home.vault().join("snapshots/00000002")).unwrap();
+    fs::remove_dir_all(home.vault().join("snapshots/00000001")).unwrap();
+    let report = receipt::check(&home.access(), &path).unwrap();
+    assert_eq!((report.head_occurs, report.exit()), (false, 13));
+}
+
+#[test]
+fn a_receipt_that_was_changed_or_is_another_vaults_is_refused() {
+    let home = home();
+    let path = home.path("receipt");
+    let report = home.verify(&[]).unwrap();
+    receipt::write(&home.access(), &Receipt::of_verify(&report, Time::default()), &path).unwrap();
+    let other = Home::with_snapshot();
+    assert_refused(Code::ReceiptForged, receipt::check(&other.access(), &path));
+    let good = fs::read(&path).unwrap();
+    for at in (0..good.len()).step_by(7) {
+        flip(&path, at);
+        assert_refused(Code::ReceiptForged, receipt::check(&home.access(), &path));
+        fs::write(&path, &good).unwrap();
+    }
+    // Another authentic kind of file is no receipt.
+    fs::copy(home.witness(), &path).unwrap();
+    assert_refused(Code::ReceiptForged, receipt::check(&home.access(), &path));
+}
