@@ -335,6 +335,8 @@ impl Session {
             from_medium: options.from_medium,
             include: options.include.clone(),
             exclude: options.exclude.clone(),
+            without: options.without.clone(),
+            numeric_owner: options.numeric_owner,
         };
         let report = restore::run(&access, &options.place, &options.destination, &chosen, &self.watch);
         self.watch.end();

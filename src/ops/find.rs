@@ -10,7 +10,7 @@ use std::sync::{Arc, Weak};
 use globset::{Candidate, GlobBuilder, GlobSet, GlobSetBuilder};
 
 use super::change::{self, Aspect, State};
-use super::reading::{Reading, check_counts, count};
+use super::reading::{Reading, check_counts};
 use super::select::{Place, SourceName};
 use crate::crypto::Digest;
 use crate::error::{Error, Result, refuse};
@@ -275,7 +275,7 @@ impl Shelf {
         let entries = reader.segment(part)?;
         let mut counts = Counts::default();
         for entry in &entries {
-            count(&mut counts, entry);
+            counts.add(entry);
         }
         let segment = Arc::new(Segment { entries, counts });
         if self.segments.len() >= Self::NAMES_MAX {
@@ -345,6 +345,8 @@ fn add(sum: &mut Counts, more: &Counts) {
     sum.bytes = sum.bytes.saturating_add(more.bytes);
     sum.directories += more.directories;
     sum.files += more.files;
+    sum.hardlinks += more.hardlinks;
+    sum.specials += more.specials;
     sum.symlinks += more.symlinks;
 }
 
