@@ -39,6 +39,8 @@ pub const SEGMENT_LIST_MAX: usize = 4_096;
 pub const MANIFEST_LISTS_MAX: usize = 1 << 18;
 /// Longest segment, segment list, chunk list or pack list, in bytes: it is stored as a chunk.
 pub const OBJECT_BYTES_MAX: u32 = CHUNK_BYTES_MAX;
+/// Most rules of exclusion that a manifest names; rules beyond are counted together.
+pub const MANIFEST_EXCLUSIONS_MAX: usize = 1 << 16;
 /// Most packs that a manifest names directly; more go through pack lists.
 pub const MANIFEST_PACKS_MAX: usize = 1_024;
 /// Most packs in one pack-list object.
@@ -50,6 +52,20 @@ pub const COMPONENT_BYTES_MAX: usize = 1_024;
 pub const PATH_BYTES_MAX: usize = 1 << 20;
 /// Longest target of a symbolic link, in bytes.
 pub const TARGET_BYTES_MAX: usize = 64 << 10;
+/// Most extended attributes, and most alternate streams, of an entry.
+pub const XATTRS_MAX: usize = 512;
+/// Longest name of an attribute, in bytes.
+pub const XATTR_NAME_BYTES_MAX: usize = 1_024;
+/// Longest value of an attribute that stands in the entry itself, in bytes; a longer one is kept in chunks.
+pub const XATTR_INLINE_BYTES_MAX: usize = 4_096;
+/// Longest value of an attribute, in bytes.
+pub const XATTR_BYTES_MAX: u64 = 64 << 20;
+/// Most chunks of an attribute's value.
+pub const XATTR_CHUNKS_MAX: usize = 1_024;
+/// Longest name of a user or group, in bytes.
+pub const OWNER_BYTES_MAX: usize = 256;
+/// Most holes of a file; a file with more keeps the longest, the others are read as data.
+pub const HOLES_MAX: usize = 4_096;
 /// Largest integer that JSON carries as a number; a larger one is a decimal string.
 pub const JSON_INTEGER_MAX: u64 = (1 << 53) - 1;
 /// Largest record number: eight decimal digits name its directory.
@@ -62,6 +78,8 @@ pub const INDEX_BYTES_MAX: u64 = 4 << 30;
 /// How many index files may stand side by side before a writer merges them.
 pub const INDEX_FILES_MAX: usize = 8;
 
+/// Longest file of rules (`.devvaultignore`, `.gitignore`, `--exclude-from`), in bytes.
+pub const RULES_BYTES_MAX: u64 = 1 << 20;
 /// How often a file that changes while it is read is read again.
 pub const READ_ATTEMPTS: u32 = 4;
 /// How often a writer takes the next number when another writer took it first.

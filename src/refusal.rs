@@ -241,6 +241,8 @@ codes! {
         "mount the disk that it lies on; if it is meant to be empty, use `--allow-empty`";
     SourceUnsupported = 806, "the source holds what a vault cannot keep",
         "leave these out on purpose with `--exclude`";
+    SourceRules = 807, "a file of rules cannot be used",
+        "correct the file, or move it away; `devvault backup SOURCE --dry-run` shows what the rules do";
 }
 
 impl Code {

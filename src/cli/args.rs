@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use crate::format::record::Head;
 use crate::ops::diff::Side;
 use crate::ops::find::Size;
+use crate::ops::restore::Class;
 use crate::ops::select::{Place, Selector};
 use crate::ops::verify::Budget;
 
@@ -71,6 +72,10 @@ pub(super) enum Command {
     /// Reads what changed since the last snapshot of the same folder, stores what is new, reads it back from the medium,
     /// and publishes the snapshot in one step. If any file cannot be read, nothing is published and all such files are
     /// named: there are no best-effort backups.
+    ///
+    /// Files named `.devvaultignore` in the folder leave out what they match, in the syntax of `.gitignore` and for the
+    /// directory they lie in. Rules of the command go before them, and they before `.gitignore` files (--gitignore). What
+    /// was left out, and by which rule, is recorded in the snapshot.
     Backup(Backup),
 
     /// List the snapshots of a vault
@@ -187,6 +192,21 @@ pub(super) struct Backup {
     /// Leave out what matches, in gitignore syntax relative to the folder (repeatable)
     #[arg(long, value_name = "GLOB", value_parser = pattern)]
     pub(super) exclude: Vec<String>,
+    /// Leave out what the lines of a file match, each as for --exclude (repeatable)
+    #[arg(long, value_name = "FILE")]
+    pub(super) exclude_from: Vec<PathBuf>,
+    /// Take directories that a valid CACHEDIR.TAG marks without their content
+    #[arg(long)]
+    pub(super) exclude_caches: bool,
+    /// Take directories on which another file system is mounted without their content
+    #[arg(long)]
+    pub(super) one_file_system: bool,
+    /// Leave out what the .gitignore files of the folder do, as git does; also files that git tracks all the same
+    #[arg(long)]
+    pub(super) gitignore: bool,
+    /// Show what would be taken and what not, and which rule says so; reads no content and writes nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
     /// Allow files that match to be left out if they keep changing; manifest and reports name them (repeatable)
     #[arg(long, value_name = "GLOB", value_parser = pattern)]
     pub(super) may_change: Vec<String>,
@@ -295,6 +315,13 @@ pub(super) struct Restore {
     /// Compare with what the medium holds rather than the system's memory
     #[arg(long)]
     pub(super) from_medium: bool,
+    /// Give up classes of metadata or objects: acl, capability, created, device, flags, hardlink, junction, mode, owner,
+    /// security, sparse, special, stream, symlink, time, xattr; the report counts what is lost (repeatable)
+    #[arg(long, value_name = "CLASS,...", value_delimiter = ',')]
+    pub(super) without: Vec<Class>,
+    /// Give files to the recorded numbers of users and groups, whatever these are called here
+    #[arg(long)]
+    pub(super) numeric_owner: bool,
     /// A head that must occur in the vault's chain, as `backup` printed it
     #[arg(long, value_name = "HEAD")]
     pub(super) expect_head: Option<Head>,

@@ -6,7 +6,9 @@ use indicatif::{HumanBytes, HumanCount};
 
 use crate::error::{Error, shown_path};
 use crate::format::entry::Entry;
-use crate::format::record::Counts;
+use crate::format::entry::Kind;
+use crate::format::record::{Counts, ExcludedBy, Exclusion};
+use crate::fsys::ObjectKind;
 use crate::limits;
 use crate::ops::change::{Aspect, State};
 use crate::ops::select::SourceName;
@@ -33,6 +35,12 @@ fn counted(counts: &Counts) -> String {
     );
     if counts.symlinks > 0 {
         let _ = write!(text, ", {} links", HumanCount(counts.symlinks));
+    }
+    if counts.specials > 0 {
+        let _ = write!(text, ", {} special files", HumanCount(counts.specials));
+    }
+    if counts.hardlinks > 0 {
+        let _ = write!(text, "; {} names are further ones of the same object", HumanCount(counts.hardlinks));
     }
     text
 }
@@ -129,9 +137,7 @@ pub(super) fn backup(report: &backup::Report, words: &str) -> String {
             report.oldest_read.map(|time| format!(", the oldest last read {}", time.rfc3339())).unwrap_or_default();
         line!(out, "  relies on {} pack(s) written before{read}", HumanCount(report.older_packs));
     }
-    if report.excluded > 0 {
-        line!(out, "  {} object(s) left out by --exclude", HumanCount(report.excluded));
-    }
+    exclusions(&mut out, "  ", &report.exclusions);
     left_out(&mut out, "  ", &report.left_out);
     match report.quiet {
         Some(true) => line!(out, "  a closing look found nothing changed meanwhile"),
@@ -174,6 +180,7 @@ pub(super) fn snapshots(report: &snapshots::Report) -> String {
             HumanBytes(snapshot.counts.bytes),
             shown(&snapshot.source)
         );
+        exclusions(&mut out, "          ", &snapshot.exclusions);
         left_out(&mut out, "          ", &snapshot.left_out);
     }
     line!(out, "head: {}", report.head);
@@ -222,7 +229,19 @@ pub(super) fn findings(out: &mut String, findings: &[Finding]) {
 
 pub(super) fn ls_entry(entry: &Entry) -> String {
     let state = State::of(entry);
-    format!("{} {}\n", columns(&state), named(&entry.path, &state))
+    let owner = entry.owner.as_ref().map_or_else(String::new, |owner| {
+        let name = |name: &Option<String>, number: u32| {
+            name.as_ref().map_or_else(|| number.to_string(), |name| shown(name.as_bytes()))
+        };
+        format!("{}:{}", name(&owner.user, owner.uid), name(&owner.group, owner.gid))
+    });
+    let device = match &entry.kind {
+        Kind::Block(major, minor) | Kind::Character(major, minor) => format!(" ({} {major},{minor})", state.kind),
+        Kind::Fifo | Kind::Socket | Kind::Junction(_) => format!(" ({})", state.kind),
+        Kind::Directory | Kind::File(_) | Kind::Symlink(_) => String::new(),
+    };
+    let same = entry.hardlink.as_ref().map_or_else(String::new, |first| format!(" (same object as {first})"));
+    format!("{owner:<13} {} {}{device}{same}\n", columns(&state), named(&entry.path, &state))
 }
 
 pub(super) fn verify(report: &verify::Report, words: &str) -> String {
@@ -324,7 +343,7 @@ pub(super) fn restore(report: &restore::Report) -> String {
     );
     line!(
         out,
-        "  everything was read back from the {} and compared: content, kind, mode, times, targets, names; {:.1} s",
+        "  everything was read back from the {} and compared: content, kinds, metadata, targets, names; {:.1} s",
         report.compared_from,
         report.seconds
     );
@@ -346,7 +365,19 @@ pub(super) fn restore(report: &restore::Report) -> String {
         line!(out, "    nothing that was restored needs them; run `devvault verify`");
     }
     left_out(&mut out, "  the snapshot ", &report.left_out);
-    line!(out, "  not restored by this version: owner, extended attributes, hard links as such");
+    for shortfall in &report.not_restored {
+        line!(
+            out,
+            "  not restored: {} of {} object(s): {}",
+            shortfall.class,
+            HumanCount(shortfall.count),
+            shortfall.reason
+        );
+    }
+    for shortfall in &report.coarser {
+        let count = HumanCount(shortfall.count);
+        line!(out, "  less exact: {} of {count} object(s): {}", shortfall.class, shortfall.reason);
+    }
     line!(out, "  freshness: {}", freshness(&report.freshness));
     notes(&mut out, &report.notes);
     out
@@ -596,6 +627,7 @@ fn aspect_of(aspect: Aspect, before: &State, after: &State) -> String {
             format!("{name}: {:04o} to {:04o}", before.mode.unwrap_or_default(), after.mode.unwrap_or_default())
         }
         Aspect::Mtime => format!("{name}: {} to {}", time(before), time(after)),
+        Aspect::Owner | Aspect::Attributes | Aspect::Flags | Aspect::Links => name.to_owned(),
     }
 }
 
@@ -633,5 +665,66 @@ pub(super) fn diff_end(report: &diff::Report, words: &str) -> String {
         line!(out, "    {words} restore {}:PATH /a/new/directory", report.snapshot);
     }
     notes(&mut out, &report.notes);
+    out
+}
+
+/// Names a rule in a few words: where it stands and what it reads.
+fn rule(by: ExcludedBy, from: Option<&[u8]>, line: Option<u64>, rule: &str) -> String {
+    let from = from.map(shown);
+    let rule = shown(rule.as_bytes());
+    match (by, from, line) {
+        (ExcludedBy::Command, ..) => format!("--exclude {rule}"),
+        (ExcludedBy::ExcludeFrom | ExcludedBy::Gitignore | ExcludedBy::Devvaultignore, Some(from), Some(line)) => {
+            format!("{from}:{line}: {rule}")
+        }
+        (ExcludedBy::Caches, Some(from), _) => format!("content of the cache {from}"),
+        (ExcludedBy::OneFileSystem, Some(from), _) => format!("another file system: {from}"),
+        (ExcludedBy::Own, Some(from), _) => format!("devvault's own: {from}"),
+        (by, ..) => by.name().to_owned(),
+    }
+}
+
+/// Says what rules left out of a snapshot, the most first.
+fn exclusions(out: &mut String, margin: &str, exclusions: &[Exclusion]) {
+    let objects = backup::excluded(exclusions);
+    if objects == 0 {
+        return;
+    }
+    let mut by_objects: Vec<&Exclusion> =
+        exclusions.iter().filter(|one| one.objects > 0 && one.by != ExcludedBy::Own).collect();
+    by_objects.sort_by_key(|one| std::cmp::Reverse(one.objects));
+    line!(out, "{margin}{} object(s) left out by {} rule(s):", HumanCount(objects), by_objects.len());
+    for one in by_objects.iter().take(limits::SHOWN_PATHS_MAX) {
+        let rule = rule(one.by, one.from.as_deref(), one.line, &one.rule);
+        line!(out, "{margin}  {:>7}  {rule}", HumanCount(one.objects).to_string());
+    }
+    if by_objects.len() > limits::SHOWN_PATHS_MAX {
+        line!(out, "{margin}  … and {} more; --json names all", by_objects.len() - limits::SHOWN_PATHS_MAX);
+    }
+}
+
+pub(super) fn planned(planned: &backup::Planned) -> String {
+    let mark = |kind: ObjectKind| match kind {
+        ObjectKind::Directory => "/",
+        ObjectKind::Symlink => "@",
+        _ => "",
+    };
+    let mut out = String::new();
+    match planned {
+        backup::Planned::Taken { path, kind, .. } => line!(out, "+ {path}{}", mark(*kind)),
+        backup::Planned::Left(left) => {
+            let why = rule(left.why.by, left.why.from.as_deref(), left.why.line, &left.why.rule);
+            let what = if left.content_only { "/*" } else { mark(left.kind) };
+            line!(out, "- {}{what}  ({why})", left.path);
+        }
+    }
+    out
+}
+
+pub(super) fn plan_end(report: &backup::Plan) -> String {
+    let mut out = String::new();
+    line!(out, "a backup of {} would take {}", shown_path(&report.source), counted(&report.counts));
+    exclusions(&mut out, "  ", &report.exclusions);
+    line!(out, "  nothing was written; contents were not read, so that one that cannot be read was not noticed");
     out
 }

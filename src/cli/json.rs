@@ -3,9 +3,10 @@
 use serde_json::{Map, Value, json};
 
 use crate::error::{Error, shown_path};
-use crate::format::entry::Entry;
+use crate::format::attribute::Attribute;
+use crate::format::entry::{Entry, FileContent, Kind};
 use crate::format::json::TextOrBase64;
-use crate::format::record::Counts;
+use crate::format::record::{Counts, Exclusion};
 use crate::ops::change::{Aspect, State};
 use crate::ops::{backup, diff, find, index, init, key, ls, receipt, restore, snapshots, status, verify};
 use crate::path::{EntryPath, shown};
@@ -43,6 +44,8 @@ fn with_counts(mut document: Value, counts: &Counts) -> Value {
         fields.insert("files".into(), counts.files.into());
         fields.insert("directories".into(), counts.directories.into());
         fields.insert("symlinks".into(), counts.symlinks.into());
+        fields.insert("specials".into(), counts.specials.into());
+        fields.insert("hardlinks".into(), counts.hardlinks.into());
         fields.insert("bytes".into(), counts.bytes.into());
     }
     document
@@ -123,7 +126,8 @@ pub(super) fn backup(report: &backup::Report, made: Option<&init::Report>) -> St
         "source": bytes(report.source.as_os_str().as_encoded_bytes()),
         "bytes_stored": report.bytes_stored,
         "files_unchanged": report.files_unchanged,
-        "excluded": report.excluded,
+        "excluded": report.excluded(),
+        "exclusions": exclusions(&report.exclusions),
         "left_out": paths(&report.left_out),
         "quiet": report.quiet,
         "older_packs": report.older_packs,
@@ -150,6 +154,8 @@ pub(super) fn snapshots(report: &snapshots::Report) -> String {
             "host": line.host,
             "source": bytes(&line.source),
             "tags": line.tags,
+            "excluded": backup::excluded(&line.exclusions),
+            "exclusions": exclusions(&line.exclusions),
             "left_out": paths(&line.left_out),
         });
         if let (Value::Object(fields), Some(base64)) = (&mut document, source.base64) {
@@ -212,6 +218,10 @@ pub(super) fn verify(report: &verify::Report) -> String {
     }))
 }
 
+fn shortfall(shortfall: &restore::Shortfall) -> Value {
+    json!({"class": shortfall.class, "count": shortfall.count, "reason": shortfall.reason})
+}
+
 pub(super) fn restore(report: &restore::Report) -> String {
     let document = json!({
         "schema": "devvault.restore/1",
@@ -227,6 +237,8 @@ pub(super) fn restore(report: &restore::Report) -> String {
         "damage_elsewhere": report.damage_elsewhere,
         "left_out": paths(&report.left_out),
         "compared_from": report.compared_from,
+        "not_restored": report.not_restored.iter().map(shortfall).collect::<Vec<_>>(),
+        "coarser": report.coarser.iter().map(shortfall).collect::<Vec<_>>(),
         "seconds": seconds(report.seconds),
         "milliseconds": milliseconds(report.seconds),
         "notes": report.notes,
@@ -369,7 +381,41 @@ fn aspects(aspects: &[Aspect]) -> Vec<&'static str> {
 pub(super) fn entry(entry: &Entry) -> Value {
     let mut fields = state(&State::of(entry));
     put_bytes(&mut fields, "path", entry.path.as_bytes());
+    let owner = entry.owner.as_ref();
+    let device = match &entry.kind {
+        Kind::Block(major, minor) | Kind::Character(major, minor) => Some(json!([major, minor])),
+        _ => None,
+    };
+    let in_holes = entry.file().map(FileContent::hole_bytes).filter(|&bytes| bytes > 0);
+    let known = [
+        ("created", entry.created.map(|time| time.rfc3339().into())),
+        ("uid", owner.map(|owner| owner.uid.into())),
+        ("gid", owner.map(|owner| owner.gid.into())),
+        ("user", owner.and_then(|owner| owner.user.clone()).map(Value::from)),
+        ("group", owner.and_then(|owner| owner.group.clone()).map(Value::from)),
+        ("bytes_in_holes", in_holes.map(Value::from)),
+        ("device", device),
+        ("flags", entry.flags.map(Value::from)),
+        ("attributes", entry.attributes.map(Value::from)),
+        ("links", entry.links.map(Value::from)),
+        ("xattrs", attributes(&entry.xattrs)),
+        ("streams", attributes(&entry.streams)),
+    ];
+    fields.extend(known.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
+    if let Some(first) = &entry.hardlink {
+        put_bytes(&mut fields, "hardlink", first.as_bytes());
+    }
     fields.into()
+}
+
+/// Names and lengths of attributes or streams; nothing where there are none.
+fn attributes(attributes: &[Attribute]) -> Option<Value> {
+    let one = |attribute: &Attribute| {
+        let mut fields = object(json!({"bytes": attribute.value.length()}));
+        put_bytes(&mut fields, "name", &attribute.name);
+        Value::from(fields)
+    };
+    (!attributes.is_empty()).then(|| attributes.iter().map(one).collect())
 }
 
 pub(super) fn ls_end(report: &ls::Report) -> Value {
@@ -438,5 +484,59 @@ pub(super) fn diff_end(report: &diff::Report) -> Value {
         diff::Against::Directory(real) => put_bytes(&mut against, "directory", real.as_os_str().as_encoded_bytes()),
     }
     fields.insert("against".into(), against.into());
+    fields.into()
+}
+
+/// Where a rule stands, and what it reads.
+fn rule(fields: &mut Map<String, Value>, by: &str, from: Option<&[u8]>, line: Option<u64>, rule: &str) {
+    fields.insert("by".into(), by.into());
+    fields.insert("rule".into(), rule.into());
+    if let Some(from) = from {
+        put_bytes(fields, "from", from);
+    }
+    if let Some(line) = line {
+        fields.insert("line".into(), line.into());
+    }
+}
+
+fn exclusions(exclusions: &[Exclusion]) -> Vec<Value> {
+    let one = |one: &Exclusion| {
+        let mut fields = object(json!({"objects": one.objects}));
+        rule(&mut fields, one.by.name(), one.from.as_deref(), one.line, &one.rule);
+        fields.into()
+    };
+    exclusions.iter().map(one).collect()
+}
+
+/// An object of `backup --dry-run`.
+pub(super) fn planned(planned: &backup::Planned) -> Value {
+    let mut fields = Map::new();
+    match planned {
+        backup::Planned::Taken { path, kind, bytes } => {
+            fields.insert("take".into(), true.into());
+            fields.insert("kind".into(), kind.name().into());
+            put_bytes(&mut fields, "path", path.as_bytes());
+            if let Some(bytes) = bytes {
+                fields.insert("bytes".into(), (*bytes).into());
+            }
+        }
+        backup::Planned::Left(left) => {
+            fields.insert("take".into(), false.into());
+            fields.insert("kind".into(), left.kind.name().into());
+            fields.insert("content_only".into(), left.content_only.into());
+            fields.insert("objects".into(), left.objects.into());
+            put_bytes(&mut fields, "path", left.path.as_bytes());
+            let why = &left.why;
+            rule(&mut fields, why.by.name(), why.from.as_deref(), why.line, &why.rule);
+        }
+    }
+    fields.into()
+}
+
+pub(super) fn plan_end(report: &backup::Plan) -> Value {
+    let mut fields = object(with_counts(json!({}), &report.counts));
+    put_bytes(&mut fields, "source", report.source.as_os_str().as_encoded_bytes());
+    fields.insert("excluded".into(), report.excluded().into());
+    fields.insert("exclusions".into(), exclusions(&report.exclusions).into());
     fields.into()
 }

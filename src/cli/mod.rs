@@ -159,18 +159,25 @@ impl Session {
     }
 
     fn backup(&self, options: &args::Backup) -> Result<u8> {
-        // Before a vault is made for it: a mistyped source leaves nothing behind.
-        backup::check_source(&self.host, &options.source)?;
-        let (mut access, made) = self.vault_for_backup()?;
-        access.expect_head = options.expect_head;
         let chosen = backup::Options {
             exclude: options.exclude.clone(),
+            exclude_from: options.exclude_from.clone(),
+            exclude_caches: options.exclude_caches,
+            one_file_system: options.one_file_system,
+            gitignore: options.gitignore,
             may_change: options.may_change.clone(),
             reread: options.reread,
             allow_empty: options.allow_empty,
             closing_look: options.closing_look,
             tags: options.tag.clone(),
         };
+        if options.dry_run {
+            return self.plan(&options.source, &chosen);
+        }
+        // Before a vault is made for it: a mistyped source leaves nothing behind.
+        backup::check_source(&self.host, &options.source)?;
+        let (mut access, made) = self.vault_for_backup()?;
+        access.expect_head = options.expect_head;
         if let Some(made) = &made
             && !self.args.json
         {
@@ -188,6 +195,20 @@ impl Session {
         })?;
         self.show(json::backup(&report, made.as_ref()), || human::backup(&report, &self.words(&access.vault)))?;
         Ok(report.exit())
+    }
+
+    fn plan(&self, source: &Path, options: &backup::Options) -> Result<u8> {
+        // A vault that is not there yet cannot lie in the source.
+        let access = self.access().unwrap_or_else(|_| self.access_to(self.host.default_vault()));
+        let mut stream = Stream::new(self.args.json, "devvault.plan/1", "objects");
+        let report = backup::plan(&access, source, options, &self.watch, |planned| {
+            stream.item(|| json::planned(planned), || human::planned(planned))
+        });
+        self.watch.end();
+        match report {
+            Ok(report) => stream.end(|| json::plan_end(&report), || human::plan_end(&report)).map(|()| 0),
+            Err(error) => stream.broken(error),
+        }
     }
 
     /// Returns the vault to back up into. The default one is made only where this host knows no vault at all: a job
@@ -319,6 +340,8 @@ impl Session {
             from_medium: options.from_medium,
             include: options.include.clone(),
             exclude: options.exclude.clone(),
+            without: options.without.clone(),
+            numeric_owner: options.numeric_owner,
         };
         let report = restore::run(&access, &options.place, &options.destination, &chosen, &self.watch);
         self.watch.end();

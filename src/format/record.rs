@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::entry::ChunkRef;
+use super::entry::{Entry, Kind};
 use super::json::{self, TextOrBase64};
 use super::listing::{PartRef, check_parts};
 use super::{FORMAT_VERSION, Malformed};
@@ -110,6 +111,12 @@ pub struct Counts {
     /// Regular files.
     #[serde(with = "json::unsigned")]
     pub files: u64,
+    /// Further names of objects that have several; each is counted by its kind too.
+    #[serde(default, skip_serializing_if = "is_zero", with = "json::unsigned")]
+    pub hardlinks: u64,
+    /// Pipes, sockets, devices and junctions.
+    #[serde(default, skip_serializing_if = "is_zero", with = "json::unsigned")]
+    pub specials: u64,
     /// Symbolic links.
     #[serde(with = "json::unsigned")]
     pub symlinks: u64,
@@ -122,14 +129,44 @@ impl Counts {
             bytes: self.bytes.saturating_sub(part.bytes),
             directories: self.directories.saturating_sub(part.directories),
             files: self.files.saturating_sub(part.files),
+            hardlinks: self.hardlinks.saturating_sub(part.hardlinks),
+            specials: self.specials.saturating_sub(part.specials),
             symlinks: self.symlinks.saturating_sub(part.symlinks),
         }
     }
 
     /// Returns the number of entries.
     pub fn entries(&self) -> u64 {
-        self.directories + self.files + self.symlinks
+        self.directories + self.files + self.specials + self.symlinks
     }
+
+    /// Counts an entry.
+    pub fn add(&mut self, entry: &Entry) {
+        match &entry.kind {
+            Kind::Directory => self.directories += 1,
+            Kind::File(file) => {
+                self.files += 1;
+                self.bytes = self.bytes.saturating_add(file.size);
+            }
+            Kind::Symlink(_) => self.symlinks += 1,
+            Kind::Junction(_) | Kind::Fifo | Kind::Socket | Kind::Block(..) | Kind::Character(..) => self.specials += 1,
+        }
+        self.hardlinks += u64::from(entry.hardlink.is_some());
+    }
+
+    /// Adds the counts of another part.
+    pub fn plus(&mut self, other: &Self) {
+        self.bytes = self.bytes.saturating_add(other.bytes);
+        self.directories += other.directories;
+        self.files += other.files;
+        self.hardlinks += other.hardlinks;
+        self.specials += other.specials;
+        self.symlinks += other.symlinks;
+    }
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// A pack that a snapshot relies on: `["name",length,[seconds,nanos]]`, with when it was last read completely.
@@ -143,8 +180,8 @@ pub struct Snapshot {
     pub counts: Counts,
     /// When the walk ended.
     pub ended: Time,
-    /// The rules by which parts of the source were left out, as given.
-    pub excluded: Vec<String>,
+    /// The rules by which parts of the source were left out, and how much each of them left out.
+    pub excluded: Vec<Exclusion>,
     /// The host that took it.
     pub host: Host,
     /// The newest entry of the host's journal when the snapshot was made; absent where it had none.
@@ -167,6 +204,57 @@ pub struct Snapshot {
     pub tags: Vec<String>,
     /// What told unchanged files: names of fields, ascending; empty where every file was read.
     pub unchanged_by: Vec<String>,
+}
+
+/// A rule by which parts of a source were left out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exclusion {
+    /// What kind of rule it is.
+    pub by: ExcludedBy,
+    /// Where it stands: a file below the source for rules of a tree, a path of the host for `exclude-from`; for other
+    /// kinds what it left out. Absent where it was given with the command, or where rules were too many to name each.
+    pub from: Option<Vec<u8>>,
+    /// The line in that file, from 1.
+    pub line: Option<u64>,
+    /// How many objects it left out; what lies below an excluded directory is not counted.
+    pub objects: u64,
+    /// The rule as given; empty where its kind says it all.
+    pub rule: String,
+}
+
+/// A kind of rule by which parts of a source are left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExcludedBy {
+    /// The content of a directory that a `CACHEDIR.TAG` marks.
+    Caches,
+    /// A pattern given with the command.
+    Command,
+    /// A line of a `.devvaultignore` of the source.
+    Devvaultignore,
+    /// A line of a file named with the command.
+    ExcludeFrom,
+    /// A line of a `.gitignore` of the source.
+    Gitignore,
+    /// Another file system, mounted in the source.
+    OneFileSystem,
+    /// devvault's own directories and the key in use.
+    Own,
+}
+
+impl ExcludedBy {
+    /// Returns the kind's name in the format.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Caches => "caches",
+            Self::Command => "command",
+            Self::Devvaultignore => "devvaultignore",
+            Self::ExcludeFrom => "exclude-from",
+            Self::Gitignore => "gitignore",
+            Self::OneFileSystem => "one-file-system",
+            Self::Own => "own",
+        }
+    }
 }
 
 /// The packs that a snapshot relies on.
@@ -289,10 +377,44 @@ struct RawPath {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+struct RawExclusion {
+    by: ExcludedBy,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    from: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    from_b64: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "json::unsigned_option")]
+    line: Option<u64>,
+    #[serde(with = "json::unsigned")]
+    objects: u64,
+    rule: String,
+}
+
+impl Exclusion {
+    fn to_raw(&self) -> RawExclusion {
+        let from = self.from.as_deref().map(TextOrBase64::of);
+        let (from, from_b64) = from.map_or((None, None), |from| (from.text, from.base64));
+        RawExclusion { by: self.by, from, from_b64, line: self.line, objects: self.objects, rule: self.rule.clone() }
+    }
+
+    fn from_raw(raw: RawExclusion) -> Result<Self, Malformed> {
+        let from = match (raw.from, raw.from_b64) {
+            (None, None) => None,
+            (text, base64) => Some(TextOrBase64 { text, base64 }.into_bytes("from")?),
+        };
+        if raw.line == Some(0) || (raw.line.is_some() && from.is_none()) {
+            return Err(Malformed::new("a line that is 0, or of no file"));
+        }
+        Ok(Self { by: raw.by, from, line: raw.line, objects: raw.objects, rule: raw.rule })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct RawSnapshot {
     counts: Counts,
     ended: Time,
-    excluded: Vec<String>,
+    excluded: Vec<RawExclusion>,
     host: Host,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     journal: Option<Head>,
@@ -321,7 +443,7 @@ impl Snapshot {
         RawSnapshot {
             counts: self.counts,
             ended: self.ended,
-            excluded: self.excluded.clone(),
+            excluded: self.excluded.iter().map(Exclusion::to_raw).collect(),
             host: self.host.clone(),
             journal: self.journal,
             left_out: left_out.collect(),
@@ -346,7 +468,7 @@ impl Snapshot {
         let snapshot = Self {
             counts: raw.counts,
             ended: raw.ended,
-            excluded: raw.excluded,
+            excluded: raw.excluded.into_iter().map(Exclusion::from_raw).collect::<Result<_, _>>()?,
             host: raw.host,
             journal: raw.journal,
             left_out,
@@ -365,7 +487,8 @@ impl Snapshot {
 
     fn check(&self) -> Result<(), Malformed> {
         let counts = &self.counts;
-        if [counts.bytes, counts.directories, counts.files, counts.symlinks].iter().any(|&count| count > u64::MAX / 4) {
+        let Counts { bytes, directories, files, hardlinks, specials, symlinks } = *counts;
+        if [bytes, directories, files, hardlinks, specials, symlinks].iter().any(|&count| count > u64::MAX / 4) {
             return Err(Malformed::new("a count is too large"));
         }
         if self.journal.is_some_and(|head| head.number == 0 || head.number > limits::JSON_INTEGER_MAX) {
@@ -373,6 +496,9 @@ impl Snapshot {
         }
         if self.lists.is_empty() || self.lists.len() > limits::MANIFEST_LISTS_MAX {
             return Err(Malformed::new("no segment list, or too many"));
+        }
+        if self.excluded.len() > limits::MANIFEST_EXCLUSIONS_MAX {
+            return Err(Malformed::new("too many rules are named"));
         }
         if !self.lists[0].first.is_root() {
             return Err(Malformed::new("the listing does not begin with the source itself"));
@@ -537,11 +663,17 @@ mod tests {
     }
 
     fn snapshot() -> Snapshot {
-        let list = PartRef { entries: 3, first: EntryPath::root(), object: ChunkRef(Digest([5; 32]), 7) };
+        let list = PartRef { entries: 4, first: EntryPath::root(), object: ChunkRef(Digest([5; 32]), 7) };
         Snapshot {
-            counts: Counts { bytes: 9, directories: 1, files: 2, symlinks: 0 },
+            counts: Counts { bytes: 9, directories: 1, files: 2, specials: 1, ..Counts::default() },
             ended: Time::default(),
-            excluded: vec!["*.o".into()],
+            excluded: vec![Exclusion {
+                by: ExcludedBy::Gitignore,
+                from: Some(b"a/.gitignore".to_vec()),
+                line: Some(3),
+                objects: 7,
+                rule: "*.o".into(),
+            }],
             host: host(),
             journal: Some(Head { digest: Digest([7; 32]), number: 3 }),
             left_out: vec![EntryPath::parse(b"\xff").expect("valid")],

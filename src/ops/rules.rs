@@ -61,7 +61,6 @@ impl Rules {
     ///
     /// # Errors
     /// The first line that is no UTF-8, or no valid pattern.
-    #[cfg_attr(not(test), expect(dead_code, reason = "files of rules in a source come next"))]
     pub(super) fn parse(bytes: &[u8]) -> Result<Self, BadRule> {
         let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         let lines = bytes.split(|&byte| byte == b'\n').enumerate().map(|(at, line)| {
@@ -114,7 +113,6 @@ impl Rules {
     }
 
     /// Returns the rules.
-    #[cfg_attr(not(test), expect(dead_code, reason = "files of rules in a source come next"))]
     pub(super) fn all(&self) -> &[Rule] {
         &self.given
     }

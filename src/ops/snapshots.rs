@@ -4,7 +4,7 @@ use super::audit::{self, Told};
 use crate::clock::Time;
 use crate::crypto::Id;
 use crate::error::Result;
-use crate::format::record::{Counts, Head};
+use crate::format::record::{Counts, Exclusion, Head};
 use crate::path::EntryPath;
 use crate::refusal::Kept;
 use crate::vault::Finding;
@@ -24,6 +24,8 @@ pub struct Line {
     pub source: Vec<u8>,
     /// How much it holds.
     pub counts: Counts,
+    /// The rules that left something out of it, and those of the command.
+    pub exclusions: Vec<Exclusion>,
     /// Labels.
     pub tags: Vec<String>,
     /// Files that kept changing and were left out, as allowed.
@@ -81,6 +83,7 @@ fn list(access: &Access) -> Result<Report> {
         host: snapshot.host.name.clone(),
         source: snapshot.source.clone(),
         counts: snapshot.counts,
+        exclusions: snapshot.excluded.clone(),
         tags: snapshot.tags.clone(),
         left_out: snapshot.left_out.clone(),
     });

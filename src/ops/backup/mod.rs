@@ -5,9 +5,14 @@
 //! depend on the number of threads.
 
 mod file;
+mod names;
+mod owners;
+mod plan;
 mod prior;
 mod queue;
+mod sieve;
 mod source;
+mod sparse;
 mod take;
 
 use std::collections::{BTreeMap, HashSet};
@@ -16,7 +21,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+use self::names::Names;
+use self::owners::Owners;
+pub use self::plan::{Planned, Report as Plan, plan};
 use self::prior::Prior;
+pub use self::sieve::{Left, Why};
 use self::source::Source;
 use self::take::{Problems, Taker};
 use super::audit::{self, Told};
@@ -27,7 +36,7 @@ use crate::error::{Error, Result, refuse, shown_path};
 use crate::format::PROGRAM;
 use crate::format::index::IndexedPack;
 use crate::format::listing::PartRef;
-use crate::format::record::{Counts, Head, Host, Packs, Snapshot};
+use crate::format::record::{Counts, ExcludedBy, Exclusion, Head, Host, Packs, Snapshot};
 use crate::incident::journal::{Journal, bounded};
 use crate::path::EntryPath;
 use crate::pool::Pool;
@@ -49,6 +58,14 @@ use crate::vault::{Finding, layout, read_error, witness};
 pub struct Options {
     /// Patterns in gitignore syntax, relative to the source, of what is left out.
     pub exclude: Vec<String>,
+    /// Files of such patterns, a line each; [`exclude`](Self::exclude) goes before them.
+    pub exclude_from: Vec<PathBuf>,
+    /// Take directories that a `CACHEDIR.TAG` marks without their content.
+    pub exclude_caches: bool,
+    /// Take directories on which another file system is mounted without their content.
+    pub one_file_system: bool,
+    /// Leave out what the `.gitignore` files of the source do, as git does. `.devvaultignore` files always count.
+    pub gitignore: bool,
     /// Patterns of files that may be left out when they keep changing.
     pub may_change: Vec<String>,
     /// Read every file, also those that look unchanged.
@@ -76,8 +93,8 @@ pub struct Report {
     pub bytes_stored: u64,
     /// Files that were not read, because they had not changed.
     pub files_unchanged: u64,
-    /// Objects that the rules left out; what lies below an excluded directory is not counted.
-    pub excluded: u64,
+    /// The rules that left something out, and those of the command; what lies below an excluded directory is not counted.
+    pub exclusions: Vec<Exclusion>,
     /// Files that kept changing and were left out, as allowed.
     pub left_out: Vec<EntryPath>,
     /// The new head of the chain.
@@ -99,10 +116,20 @@ pub struct Report {
 }
 
 impl Report {
+    /// Returns how many objects the rules left out; what lies below an excluded directory is not counted.
+    pub fn excluded(&self) -> u64 {
+        excluded(&self.exclusions)
+    }
+
     /// Returns the process exit status: 0 only where nothing is wrong with the vault, else that of the lowest family.
     pub fn exit(&self) -> u8 {
         self.findings.iter().map(|finding| finding.code.family().exit()).min().unwrap_or(0)
     }
+}
+
+/// Returns how many objects rules left out, devvault's own not counted.
+pub fn excluded(exclusions: &[Exclusion]) -> u64 {
+    exclusions.iter().filter(|one| one.by != ExcludedBy::Own).map(|one| one.objects).sum()
 }
 
 /// Checks a pattern of [`Options::exclude`], [`Options::may_change`], or of the options of a restore.
@@ -215,6 +242,7 @@ impl Run<'_> {
             .map_err(|error| read_error(&*vault.store, layout::PACKS, &error))?;
         note_index(&catalog, &mut report.notes);
         let index_ignored = !catalog.index.ignored.is_empty();
+        let index_lists_more = catalog.index.absent > 0;
         let older = self.older_packs(catalog, reads, &mut report)?;
         let catalog = Arc::clone(older.catalog());
         let prior = vault
@@ -245,7 +273,7 @@ impl Run<'_> {
         let snapshot = Snapshot {
             counts: report.counts,
             ended: self.access.clock.now(),
-            excluded: options.exclude.clone(),
+            excluded: report.exclusions.clone(),
             host: self.host.clone(),
             journal: journal_head(self.access, &mut report.notes),
             left_out: report.left_out.clone(),
@@ -271,7 +299,9 @@ impl Run<'_> {
         }
 
         self.fill(&mut report, &finalized);
-        keep_index(vault, &finalized.packs, index_ignored, &mut report.notes);
+        // What an index still lists may be the only record of a pack that is lost.
+        let rebuild = index_ignored && !index_lists_more && report.findings.is_empty();
+        keep_index(vault, &finalized.packs, rebuild, &mut report.notes);
         remember(self.access, vault, finalized.head.number, &mut report)?;
         Ok(Ended::Published(Box::new(report)))
     }
@@ -297,10 +327,14 @@ impl Run<'_> {
             report,
             problems: Problems::default(),
             sizes: vault.config.parameters.chunk_sizes(),
+            names: Names::default(),
+            owners: Owners::default(),
         };
         let before = prior.map(|(_, snapshot)| snapshot.counts);
         self.progress.phase(Phase::Storing, before.map(|counts| counts.files), before.map(|counts| counts.bytes));
         let quiet = self.source.take(self.access, vault, options, &self.pool, &mut taker)?;
+        // What the listing's read-ahead has met behind the last object counts too.
+        taker.distrust_failed();
         taker.problems.refuse(&self.source.path)?;
         let was_empty = before.is_none_or(|counts| counts.entries() <= 1);
         if taker.report.counts.entries() <= 1 && !was_empty && !options.allow_empty {
@@ -358,8 +392,8 @@ struct Taken {
 }
 
 /// Adds the new packs to the index, or makes it anew where it was not sound. It is a cache: a failure is a note.
-fn keep_index(vault: &Vault, packs: &[IndexedPack], ignored: bool, notes: &mut Vec<String>) {
-    if ignored {
+fn keep_index(vault: &Vault, packs: &[IndexedPack], rebuild: bool, notes: &mut Vec<String>) {
+    if rebuild {
         match catalog::rebuild_index(&*vault.store, &vault.macs) {
             Ok(_) => notes.push("the index was made anew from the packs".into()),
             Err(NotRebuilt::Medium(error)) => notes.push(format!("the index was not made anew: {error}")),
@@ -443,7 +477,9 @@ impl Run<'_> {
                 *latest = (*latest).max(pack.2);
             }
         }
+        let failed = reader.failed_packs();
         let mut catalog = Arc::unwrap_or_clone(reader.into_catalog());
+        catalog.findings.extend(failed.into_values());
         self.note_failed(&catalog.findings, reads);
         report.findings.append(&mut catalog.findings);
         let names: Vec<Digest> = catalog.packs().iter().map(|pack| pack.name).collect();
@@ -451,7 +487,7 @@ impl Run<'_> {
             if let Some(finding) = reads.doubt(&name) {
                 report.findings.push(finding);
                 catalog.distrust(&name);
-            } else if !read.contains_key(&name) {
+            } else if !read.contains_key(&name) && reads.last(&name).is_none() {
                 self.take_over(name, &mut catalog, reads, report)?;
             }
             if let Some(here) = reads.last(&name) {
@@ -472,6 +508,7 @@ impl Run<'_> {
     fn take_over(&self, name: Digest, catalog: &mut Catalog, reads: &mut Reads, report: &mut Report) -> Result<()> {
         let store = &*self.vault.store;
         let path = layout::pack_path(&name);
+        let _ = store.open(&path).map(|file| file.drop_cached());
         let finding = match check_pack(store, &self.vault.macs, &path, &self.pool, &mut |_| {}) {
             Ok(check) if check.findings.is_empty() && check.name == Some(name) => None,
             Ok(check) => Some(
@@ -484,7 +521,9 @@ impl Run<'_> {
             Err(finding) => Some(finding),
         };
         if let Some(finding) = finding {
-            report.notes.push(format!("{path} was left by an earlier run and is damaged; none of it is used"));
+            report.notes.push(format!(
+                "{path} was left by an earlier run and is damaged; none of it is used, and no snapshot names it"
+            ));
             reads.note_failed(name, &finding, self.access.clock.now());
             report.findings.push(finding);
             catalog.distrust(&name);
@@ -494,7 +533,7 @@ impl Run<'_> {
             .sync_directory(&layout::pack_directory(&name))
             .and_then(|()| store.sync_directory(layout::PACKS))
             .map_err(|error| crate::vault::write_error(store, &path, &error))?;
-        report.notes.push(format!("{path} was left by an earlier run; it was read completely and is used"));
+        report.notes.push(format!("{path} was left by an earlier run; it was read completely and may be used"));
         reads.note_intact(name, self.access.clock.now());
         Ok(())
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::merge::At;
 use crate::error::{Error, Result, refuse, shown_path};
 use crate::fsys::ahead::WalkAhead;
-use crate::fsys::walk::{Decision, Event};
+use crate::fsys::walk::{Event, Everything};
 use crate::fsys::{Dir, Stat};
 use crate::path::EntryPath;
 use crate::refusal::{Code, Refusal};
@@ -72,7 +72,7 @@ impl Objects {
         let metadata = fs::symlink_metadata(&objects.real).map_err(missing)?;
         if metadata.is_dir() {
             let root = Dir::open(&objects.real).map_err(missing)?;
-            objects.walk = Some(WalkAhead::start(root, |_, _| Decision::Take));
+            objects.walk = Some(WalkAhead::start(root, Everything));
             return Ok(objects);
         }
         let parent = objects.real.parent().zip(objects.real.file_name());

@@ -233,6 +233,16 @@ impl<'a> Copier<'a> {
                 self.links.push((entry.path, target.clone()));
                 Ok(())
             }
+            Kind::Junction(_) | Kind::Fifo | Kind::Socket | Kind::Block(..) | Kind::Character(..) => {
+                self.standing.not_written += 1;
+                self.line(
+                    &entry.path,
+                    entry.kind.name(),
+                    "not written",
+                    None,
+                    "salvage makes files, directories and links",
+                )
+            }
             Kind::Symlink(target) => {
                 self.standing.unauthenticated += 1;
                 let reason = format!("links are not made without proof; it pointed to {}", crate::path::shown(target));
@@ -277,8 +287,9 @@ impl<'a> Copier<'a> {
     fn file(&mut self, entry: &Entry, content: &FileContent) -> Result<()> {
         let (chunks, list_trouble) = self.chunks(content);
         let held: u64 = chunks.iter().flatten().map(|chunk| u64::from(chunk.length())).sum();
+        let data = data_bytes(content);
         if held == 0
-            && content.size > 0
+            && data > 0
             && let Some(reason) = list_trouble
         {
             self.standing.damaged += 1;
@@ -295,7 +306,7 @@ impl<'a> Copier<'a> {
         let whole =
             list_trouble.is_none() && self.each(&chunks, content, |_, _| Ok(()), &mut failures, &mut intact).is_ok();
         let (base, standing) = if whole && failures.is_empty() { self.good() } else { (DAMAGED, "damaged") };
-        if intact == 0 && content.size > 0 {
+        if intact == 0 && data > 0 {
             let all_missing = failures.iter().all(|(_, finding)| finding.code == Code::ChunkMissing);
             let reason = failures.first().map_or_else(String::new, |(_, finding)| told(finding));
             if all_missing {
@@ -312,7 +323,7 @@ impl<'a> Copier<'a> {
                 if base == DAMAGED {
                     self.standing.damaged += 1;
                     let first = failures.first().map(|(_, finding)| told(finding)).or(list_trouble).unwrap_or_default();
-                    let reason = format!("{bytes} of {} bytes were copied, the rest is zeros; {first}", content.size);
+                    let reason = format!("{bytes} of {data} bytes were copied, the rest is zeros; {first}");
                     return self.line(&entry.path, "file", standing, Some(base), &reason);
                 }
                 self.count_good();
@@ -377,7 +388,7 @@ impl<'a> Copier<'a> {
             }
             offset = offset.saturating_add(u64::from(chunk.length()));
         }
-        if offset == content.size { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+        if offset == data_bytes(content) { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
     }
 
     fn write(
@@ -396,12 +407,17 @@ impl<'a> Copier<'a> {
         let mut file = dir.create_file(name).map_err(Stopped::Target)?;
         let (mut failures, mut intact) = (Vec::new(), 0);
         file.set_len(content.size).map_err(Stopped::Target)?;
+        let extents = content.extents();
         let mut failed = None;
         let copied = self.each(
             chunks,
             content,
-            |offset, bytes| {
-                let written = file.seek(SeekFrom::Start(offset)).and_then(|_| file.write_all(bytes));
+            |offset, mut bytes| {
+                let written = extents.spread(offset, bytes.len() as u64).try_for_each(|(place, length)| {
+                    let (part, rest) = bytes.split_at(usize::try_from(length).unwrap_or(bytes.len()).min(bytes.len()));
+                    bytes = rest;
+                    file.seek(SeekFrom::Start(place)).and_then(|_| file.write_all(part))
+                });
                 written.inspect_err(|error| failed = Some(io::Error::new(error.kind(), error.to_string())))
             },
             &mut failures,
@@ -417,7 +433,9 @@ impl<'a> Copier<'a> {
                 .written(format!("{path} holds what was copied so far; {} in it is not complete", entry.path));
             return Err(Stopped::Stop(refusal.into()));
         }
-        let (mode, mtime) = if self.authenticated { (entry.mode, entry.mtime) } else { (None, None) };
+        // Whose file it was is not restored, so that no bit may stay that would give rights of the owner.
+        let mode = entry.mode.map(|mode| mode & 0o777);
+        let (mode, mtime) = if self.authenticated { (mode, entry.mtime) } else { (None, None) };
         Dir::set_file_meta(&file, mode, mtime).and_then(|()| file.sync_all()).map_err(Stopped::Target)?;
         Ok(intact)
     }
@@ -444,6 +462,11 @@ enum Stopped {
     Target(io::Error),
     /// Nothing more is to be copied.
     Stop(Error),
+}
+
+/// Returns how many bytes of a file lie in chunks; the others are holes.
+fn data_bytes(content: &FileContent) -> u64 {
+    content.size.saturating_sub(content.holes.iter().map(|hole| hole.1).sum())
 }
 
 fn told(finding: &Finding) -> String {

@@ -159,7 +159,11 @@ fn salvage(access: &Access, place: &Place, destination: &Path, progress: &dyn Pr
             .into());
     }
     let mut notes = found.notes;
-    notes.push("this is no restore: what was copied was hashed while it was copied, and not read back".into());
+    notes.push(
+        "this is no restore: what was copied was hashed while it was copied, and not read back; owners, \
+         attributes and hard links are not kept"
+            .into(),
+    );
     Ok(Report {
         snapshot: found.number,
         vault: found.vault,

@@ -13,7 +13,7 @@ use crate::format::entry::{ChunkRef, Chunks};
 use crate::limits;
 use crate::pool::Pool;
 use crate::progress::{Phase, Progress};
-use crate::refusal::Code;
+use crate::refusal::{Code, Written};
 use crate::vault::catalog::Catalog;
 use crate::vault::gate::Access;
 use crate::vault::read::{PackCheck, Reader, check_pack};
@@ -60,11 +60,10 @@ impl Verifier<'_> {
                 for segment in reader.segment_list(list).unwrap_or_default() {
                     need(segment.object);
                     for entry in reader.segment(&segment).unwrap_or_default() {
-                        let Some(file) = entry.file() else { continue };
-                        if let Chunks::Listed(lists) = &file.chunks {
+                        if let Some(Chunks::Listed(lists)) = entry.file().map(|file| &file.chunks) {
                             lists.iter().for_each(|list| need(list.object()));
                         }
-                        let _ = reader.each_chunk(file, |chunk| {
+                        let _ = reader.each_needed(&entry, |chunk| {
                             need(chunk);
                             Ok::<_, Finding>(())
                         });
@@ -130,7 +129,6 @@ impl Verifier<'_> {
                 break;
             }
             if reading.progress.interrupted() {
-                self.remember(reading.access);
                 return Err(Error::Interrupted(None));
             }
             let pack = catalog.packs()[number as usize];
@@ -188,6 +186,19 @@ impl Verifier<'_> {
         }
     }
 
+    /// Tells with an error what was found before it.
+    pub(super) fn told_so_far(&self, error: Error) -> Error {
+        let found: Vec<String> =
+            self.failed.iter().map(|(pack, finding)| format!("{} {}", finding.code, layout::pack_path(pack))).collect();
+        if found.is_empty() {
+            return error;
+        }
+        error.written(|| Written {
+            text: format!("nothing into the vault; {} finding(s) so far: {}", found.len(), found.join(", ")),
+            changed: false,
+        })
+    }
+
     /// Remembers what was read and what failed, for later backups and verifications.
     pub(super) fn remember(&mut self, access: &Access) {
         let now = access.clock.now();
@@ -234,6 +245,10 @@ impl Verifier<'_> {
         let store = &*self.found.store;
         let path = layout::pack_path(name);
         let read = |count: bool| {
+            // The medium is asked, not the system's memory of it: what is still in memory proves nothing for later.
+            if let Ok(file) = store.open(&path) {
+                file.drop_cached();
+            }
             let mut advance = |bytes| {
                 if count {
                     progress.advance(0, bytes);
@@ -257,9 +272,6 @@ impl Verifier<'_> {
             }
             Err(finding) => (None, vec![finding]),
         };
-        if let Ok(file) = store.open(&path) {
-            file.drop_cached();
-        }
         match read(false) {
             Ok(second) if second.findings.is_empty() => {
                 findings.extend(wrong.into_iter().take(1).map(unstable));
