@@ -322,7 +322,7 @@ fn a_vault_of_the_first_version_verifies_and_restores() {
         let options = &devvault::ops::restore::Options::default();
         let silent = &devvault::progress::Silent;
         let place = number.to_string().parse().unwrap();
-        assert!(devvault::ops::restore::run(&access, &place, &destination, &options, silent).unwrap().verified);
+        assert!(devvault::ops::restore::run(&access, &place, &destination, options, silent).unwrap().verified);
         assert_eq!(fs::read_link(destination.join("link")).unwrap(), Path::new("dir/nested"));
     }
 }

@@ -5,9 +5,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
+mod support;
+
 mod backup;
 mod break_glass;
 mod chain;
+mod damage;
 #[cfg(target_os = "linux")]
 mod difficult;
 mod evidence;
@@ -22,7 +25,6 @@ mod index;
 mod integrity;
 mod journal;
 mod keys;
-#[cfg(target_os = "linux")]
 mod metadata;
 mod program;
 mod properties;
@@ -31,8 +33,10 @@ mod refusals;
 mod reliance;
 mod restore;
 mod rolling;
+mod runbook;
 mod salvage;
 mod selection;
 mod source;
 mod status;
-mod support;
+mod trace;
+mod transcript;

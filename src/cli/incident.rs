@@ -14,7 +14,7 @@ use crate::incident::journal::Entry;
 use crate::incident::registry::Incident;
 use crate::ops::orphans::{Incomplete, Orphans};
 use crate::ops::select::Place;
-use crate::ops::{branch, evidence, incident, incomplete, journal, lost, salvage};
+use crate::ops::{branch, evidence, incident, incomplete, journal, lost, salvage, trace};
 use crate::path::shown;
 
 /// Collects lines; whatever a name from disk holds, one line stays one line.
@@ -87,6 +87,13 @@ pub(super) enum Command {
         /// An absent or empty directory
         #[arg(value_name = "DEST")]
         destination: PathBuf,
+    },
+
+    /// Tell who wrote a snapshot, a path or a pack, when and from where; when it was verified and restored
+    Trace {
+        /// A snapshot (`3`, `latest`), a pack (64 digits), or a path in the snapshots
+        #[arg(value_name = "SNAP|PATH|PACK")]
+        target: trace::Target,
     },
 
     /// List, discard or put off what was never finalized, and list all else that belongs to no snapshot
@@ -314,6 +321,12 @@ impl Session {
                 self.done(lost_json(&report), || lost_declared(&report))
             }
             Command::Incomplete { command } => self.incomplete(command),
+            Command::Trace { target } => {
+                let report = trace::run(&self.access()?, target, &self.watch);
+                self.watch.end();
+                let report = report?;
+                self.done(trace_json(&report), || traced(&report))
+            }
             Command::Salvage { place, destination } => {
                 let report = salvage::run(&self.access()?, place, destination, &self.watch);
                 self.watch.end();
@@ -666,6 +679,61 @@ fn salvage_json(report: &salvage::Report) -> String {
         "not_written": standing.not_written,
         "bytes": standing.bytes,
         "permit": report.permit,
+        "notes": report.notes,
+    })
+    .to_string()
+}
+
+fn traced(report: &trace::Report) -> String {
+    let mut out = String::new();
+    for one in &report.holders {
+        line!(
+            out,
+            "snapshot {} of {}: host {}, source {}, by {}",
+            one.snapshot,
+            one.time.rfc3339(),
+            shown(one.host.as_bytes()),
+            shown(&one.source),
+            shown(one.program.as_bytes())
+        );
+        line!(out, "  {}", one.what);
+    }
+    if let Some(time) = report.read {
+        line!(out, "last read completely, as manifests say: {}", time.rfc3339());
+    }
+    for done in &report.verified {
+        line!(out, "verified by this host {}: {} (journal {})", done.time.rfc3339(), done.what, done.entry);
+    }
+    for done in &report.restored {
+        line!(out, "restored by this host {} {} (journal {})", done.time.rfc3339(), done.what, done.entry);
+    }
+    if report.verified.is_empty() {
+        line!(out, "this host never verified it");
+    }
+    if report.restored.is_empty() {
+        line!(out, "this host never restored it");
+    }
+    human::notes(&mut out, &report.notes);
+    out
+}
+
+fn trace_json(report: &trace::Report) -> String {
+    let done = |done: &trace::Done| json!({"entry": done.entry, "time": done.time.rfc3339(), "what": done.what});
+    json!({
+        "schema": "devvault.trace/1",
+        "ok": true,
+        "vault": report.vault.to_string(),
+        "snapshots": report.holders.iter().map(|one| json!({
+            "snapshot": one.snapshot,
+            "time": one.time.rfc3339(),
+            "host": one.host,
+            "source": shown(&one.source),
+            "program": one.program,
+            "what": one.what,
+        })).collect::<Vec<_>>(),
+        "read": report.read.map(Time::rfc3339),
+        "verified": report.verified.iter().map(done).collect::<Vec<_>>(),
+        "restored": report.restored.iter().map(done).collect::<Vec<_>>(),
         "notes": report.notes,
     })
     .to_string()

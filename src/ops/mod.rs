@@ -26,4 +26,5 @@ pub mod salvage;
 pub mod select;
 pub mod snapshots;
 pub mod status;
+pub mod trace;
 pub mod verify;

@@ -174,7 +174,7 @@ impl Catalog {
                 Ok(length) => packs.push((name, length)),
                 // Removed since the listing; whoever misses it lists again.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => self.findings.push(Finding::new(Code::VaultUnreadable, path, error)),
+                Err(error) => self.findings.push(super::unreadable(&path, &error)),
             }
         }
         Ok(packs)
@@ -295,7 +295,7 @@ fn footer_of(
     path: &str,
     decode: impl FnOnce(&[u8]) -> Result<Footer, BadFooter>,
 ) -> Result<Footer, Finding> {
-    let unreadable = |error: io::Error| Finding::new(Code::VaultUnreadable, path, error);
+    let unreadable = |error: io::Error| super::unreadable(path, &error);
     let damaged = |detail: &str| Finding::new(Code::PackDamaged, path, detail);
     let file = store.open(path).map_err(unreadable)?;
     let length = file.length();

@@ -1,0 +1,334 @@
+//! The runbook: every command in it is one that the program has, and each section's commands are run, in their order,
+//! against a vault in the state that the section is about.
+//!
+//! Commands of the system that need a device, root or another tool (`dmesg`, `ddrescue`, `mount`) are not run.
+
+use std::collections::BTreeMap;
+
+use devvault::cli;
+
+/// One `sh` block: its section and its lines.
+struct Block {
+    section: String,
+    lines: Vec<String>,
+}
+
+fn blocks() -> Vec<Block> {
+    let (mut all, mut section, mut inside) = (Vec::<Block>::new(), String::new(), false);
+    for line in cli::RUNBOOK.lines() {
+        let text = line.trim();
+        if text.starts_with("```") {
+            inside = text == "```sh";
+            if inside {
+                all.push(Block { section: section.clone(), lines: Vec::new() });
+            }
+        } else if inside {
+            all.last_mut().unwrap().lines.push(text.to_owned());
+        } else if let Some(title) = text.strip_prefix("### ").or_else(|| text.strip_prefix("## ")) {
+            section = title.to_owned();
+        }
+    }
+    all
+}
+
+/// The words of the table of placeholders, and others that a step explains, each with what a test puts there.
+fn placeholders() -> BTreeMap<&'static str, String> {
+    let head = format!("2:{}", "0".repeat(64));
+    let scope = format!("{}:2", "0".repeat(32));
+    [
+        ("VAULT", "vault"),
+        ("OTHER", "other"),
+        ("COPY", "copy"),
+        ("WHOLE", "whole"),
+        ("PLACE", "place"),
+        ("KEEP", "keep"),
+        ("FRESH", "fresh"),
+        ("EVIDENCE", "evidence"),
+        ("SOURCE", "source"),
+        ("DEST", "dest"),
+        ("SNAP", "2"),
+        ("NUMBER", "00000002"),
+        ("PATH", "README"),
+        ("FILE", "exported.key"),
+        ("WITNESS", "witness.json"),
+        ("STATE", "state"),
+        ("CONFIG", "config.json"),
+        ("INCIDENT", "INC-1"),
+        ("PERMIT", "BG-1"),
+        ("BUNDLE", "bundle.tar"),
+        ("WHY", "why"),
+        ("WHAT", "what"),
+        ("WHO", "ann"),
+        ("PLAN", "plan"),
+        ("NAME", ".incomplete-00"),
+        ("DAY", "2099-01-31"),
+        ("GLOB", "*.tmp"),
+        ("DEVICE", "device"),
+        ("IMAGE", "image"),
+        ("MAP", "map"),
+        ("MOUNT", "mount"),
+        ("RECEIPT", "receipt"),
+        ("NEW_RECEIPT", "new-receipt"),
+    ]
+    .into_iter()
+    .map(|(name, value)| (name, value.to_owned()))
+    .chain([("HEAD", head), ("SCOPE", scope), ("PACK", "0".repeat(64))])
+    .collect()
+}
+
+/// Replaces placeholders, whole words only.
+fn filled(line: &str, values: &BTreeMap<&'static str, String>) -> String {
+    let mut out = String::new();
+    let mut word = String::new();
+    for character in line.chars().chain(['\n']) {
+        if character.is_ascii_alphanumeric() || character == '_' {
+            word.push(character);
+            continue;
+        }
+        out.push_str(values.get(word.as_str()).map_or(word.as_str(), String::as_str));
+        word.clear();
+        out.push(character);
+    }
+    out.trim_end().to_owned()
+}
+
+/// The words of a command line of the runbook; it quotes nothing but with single quotes.
+fn words(line: &str) -> Vec<String> {
+    let command = line.split(" > ").next().unwrap();
+    command.split_whitespace().map(|word| word.trim_matches('\'').to_owned()).collect()
+}
+
+#[test]
+fn every_command_of_the_runbook_is_one_that_the_program_takes() {
+    let values = placeholders();
+    let mut seen = 0;
+    for block in blocks() {
+        for line in block.lines.iter().filter(|line| line.starts_with("devvault ")) {
+            let line = filled(line, &values);
+            let parsed = cli::command().try_get_matches_from(words(&line));
+            assert!(parsed.is_ok(), "{}: {line}\n{}", block.section, parsed.unwrap_err());
+            seen += 1;
+        }
+    }
+    assert!(seen > 150, "the test has lost its eyes: {seen} commands");
+}
+
+#[test]
+fn every_placeholder_is_a_word_that_the_table_explains() {
+    let table = cli::RUNBOOK.split("## Trust model").next().unwrap();
+    let known = placeholders();
+    for block in blocks() {
+        for line in &block.lines {
+            for word in line.split(|c: char| !c.is_ascii_alphanumeric() && c != '_') {
+                let placeholder = word.len() > 2 && word.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
+                if !placeholder || word == "INDEX" {
+                    continue;
+                }
+                assert!(known.contains_key(word), "{}: {word} in {line}", block.section);
+                let _ = table;
+            }
+        }
+    }
+}
+
+#[cfg(unix)]
+mod run {
+    use std::fs;
+    use std::process::Command;
+
+    use devvault::clock::Time;
+    use devvault::incident::break_glass::{self, Request, TimeBox};
+    use devvault::incident::journal::Journal;
+    use devvault::incident::registry;
+
+    use super::{blocks, filled, placeholders};
+    use crate::support::{Forger, Home, copy_tree, flip, packs};
+
+    /// Brings the vault into the state that a section is about.
+    fn damage(home: &Home, section: &str) {
+        let record = |number: u64, file: &str| home.vault().join(format!("snapshots/{number:08}")).join(file);
+        match section.split(' ').next().unwrap() {
+            "DV101" | "DV306" => flip(&record(2, "manifest.json"), 30),
+            "DV102" => fs::remove_file(&packs(&home.vault())[0]).unwrap(),
+            "DV103" | "DV105" | "DV106" | "Snapshot" => flip(&packs(&home.vault())[0], 60),
+            "DV104" => packs(&home.vault()).iter().for_each(|pack| fs::remove_file(pack).unwrap()),
+            "DV107" => fs::remove_file(record(2, "manifest.hmac")).unwrap(),
+            "DV307" => flip(&home.vault().join("vault.json"), 20),
+            "DV309" => fs::remove_dir_all(home.vault().join("snapshots/00000001")).unwrap(),
+            "DV313" | "DV314" | "DV317" | "Rollback" => {
+                fs::remove_dir_all(home.vault().join("snapshots/00000002")).unwrap();
+            }
+            "DV318" => {
+                let pack = &packs(&home.vault())[0];
+                let length = fs::metadata(pack).unwrap().len() as usize;
+                flip(pack, length - 45);
+            }
+            "A" if section.contains("record is lost") => {
+                fs::remove_dir_all(home.vault().join("snapshots/00000002")).unwrap();
+            }
+            "Interrupted" => fs::create_dir(home.vault().join("snapshots/.incomplete-00")).unwrap(),
+            _ => {}
+        }
+    }
+
+    /// A permit that took effect, of a kind that the section needs.
+    fn permit(home: &Home, section: &str) -> String {
+        let now = devvault::clock::Clock::now(&devvault::clock::SystemClock);
+        let forger = Forger::new(home);
+        let (invariant, target) = if section.starts_with("Rollback") {
+            ("crypto", forger.head(1).to_string())
+        } else if section.starts_with("A record is lost") {
+            ("snapshot", "2".to_owned())
+        } else {
+            ("crypto", "2".to_owned())
+        };
+        let request = Request {
+            invariant: invariant.into(),
+            reason: "r".into(),
+            scope: format!("{}:{target}", forger.macs.vault()),
+            time_box: TimeBox::Minutes(60),
+            rollback: "p".into(),
+            approver: "a".into(),
+            incident: None,
+        };
+        let earlier = Time { seconds: now.seconds - 200, nanos: 0 };
+        break_glass::declare(&home.host(), earlier, &request).unwrap().id
+    }
+
+    /// Takes two snapshots with the program's own clock, so that nothing in the journal is of the future.
+    fn home() -> Home {
+        let home = Home::new();
+        let run = |arguments: &[&str]| {
+            let output = home.program().args(arguments).output().unwrap();
+            assert!(output.status.success(), "{arguments:?}: {output:?}");
+        };
+        home.write_source(&crate::support::SMALL_TREE);
+        run(&["init", "vault"]);
+        run(&["--vault", "vault", "backup", "source"]);
+        run(&["--vault", "vault", "backup", "source"]);
+        run(&["--vault", "vault", "key", "export", "exported.key", "--acknowledge-plain-secret"]);
+        run(&["--vault", "vault", "verify", "--receipt", "receipt"]);
+        // Everything so far happened a while ago, as a permit's two minutes demand.
+        fs::remove_dir_all(home.host().journal_directory()).unwrap();
+        copy_tree(&home.vault(), &home.path("other"));
+        home
+    }
+
+    /// Commands that need a device, root, a tool or a person.
+    const NOT_RUN: [&str; 9] = ["dmesg", "ddrescue", "mount", "umount", "smartctl", "fuser", "lsof", "ip", "touch"];
+
+    #[test]
+    fn the_commands_of_each_section_run_in_the_state_that_it_is_about() {
+        let mut sections: Vec<String> = Vec::new();
+        for block in blocks() {
+            if !sections.contains(&block.section) {
+                sections.push(block.section);
+            }
+        }
+        let mut ran = 0;
+        for section in sections {
+            let home = home();
+            let permit = permit(&home, &section);
+            damage(&home, &section);
+            // What the operator did before the section: the evidence directory, an incident if there is one.
+            let _ = home.program().args(["--vault", "vault", "verify"]).output().unwrap();
+            let entries = Journal::of(&home.host()).entries().unwrap();
+            let incident = registry::replay(&entries).first().map_or("INC-1".to_owned(), |one| one.id.clone());
+            let mut values = placeholders();
+            values.insert("PERMIT", permit);
+            values.insert("INCIDENT", incident);
+            values.insert("WITNESS", home.witness().to_string_lossy().into_owned());
+            values.insert("HEAD", Forger::new(&home).head(1).to_string());
+            values.insert("SCOPE", format!("{}:2", Forger::new(&home).macs.vault()));
+            if !section.starts_with("First") && !section.starts_with("DV319") {
+                fs::create_dir_all(home.path("evidence")).unwrap();
+            }
+            for block in blocks().into_iter().filter(|block| block.section == section) {
+                for line in &block.lines {
+                    let first = line.split(' ').next().unwrap();
+                    if NOT_RUN.contains(&first) {
+                        continue;
+                    }
+                    // A destination of an earlier step is not the destination of the next one.
+                    for name in ["dest", "keep", "fresh", "bundle.tar", "copy-of-the-key"] {
+                        let path = home.path(name);
+                        let made_here = line.contains(" restore ")
+                            || line.contains(" salvage ")
+                            || line.contains(" init ")
+                            || line.contains(" capture ");
+                        if made_here && path.exists() {
+                            let _ = fs::remove_dir_all(&path).or_else(|_| fs::remove_file(&path));
+                        }
+                    }
+                    if line.contains("key export") {
+                        let _ = fs::remove_file(home.path("keep"));
+                        let _ = fs::remove_dir_all(home.path("keep"));
+                        values.insert(
+                            "FILE",
+                            if line.contains("FRESH") { "fresh.key".into() } else { "exported.key".to_owned() },
+                        );
+                        if !line.contains("FRESH") {
+                            let _ = fs::remove_file(home.path("exported.key"));
+                        }
+                        let _ = fs::remove_file(home.path("fresh.key"));
+                    }
+                    let line = filled(line, &values);
+                    let program = env!("CARGO_BIN_EXE_devvault");
+                    let script = line.replacen(
+                        "devvault ",
+                        &format!("'{program}' "),
+                        usize::from(line.starts_with("devvault ")),
+                    );
+                    let mut shell = Command::new("sh");
+                    shell.env_clear();
+                    for (name, value) in home.program().get_envs() {
+                        if let Some(value) = value {
+                            shell.env(name, value);
+                        }
+                    }
+                    let output = shell.current_dir(home.path("")).args(["-c", &script]).output().unwrap();
+                    ran += 1;
+                    if !line.starts_with("devvault ") {
+                        continue;
+                    }
+                    let exit = output.status.code();
+                    let text = String::from_utf8_lossy(&output.stderr);
+                    // What it answers depends on the damage; that it answers as the program, and not with usage, does not.
+                    let answered =
+                        matches!(exit, Some(0 | 11..=18)) || (exit == Some(1) && text.starts_with("could not"));
+                    assert!(answered, "{section}: {line}: {exit:?}\n{text}");
+                }
+            }
+        }
+        assert!(ran > 300, "{ran} commands");
+    }
+
+    /// Runs one command of the runbook and returns its exit status.
+    fn exit(home: &Home, line: &str) -> i32 {
+        let words: Vec<&str> = line.split_whitespace().skip(1).collect();
+        home.program().args(words).output().unwrap().status.code().unwrap()
+    }
+
+    #[test]
+    fn the_procedures_that_go_on_after_loss_end_with_a_vault_that_verifies() {
+        for (section, commands) in [
+            ("Rollback alarm", vec!["devvault --vault vault branch --reason why"]),
+            ("A record is lost for good", vec!["devvault --vault vault declare-lost 2 --reason why"]),
+        ] {
+            let home = home();
+            let permit = permit(&home, section);
+            damage(&home, section);
+            assert_eq!(exit(&home, "devvault --vault vault verify"), 13, "{section}");
+            let incident = registry::replay(&Journal::of(&home.host()).entries().unwrap())[0].id.clone();
+            for command in commands {
+                assert_eq!(exit(&home, command), 0, "{section}: {command}");
+            }
+            assert_eq!(exit(&home, "devvault --vault vault verify"), 0, "{section}");
+            assert_eq!(exit(&home, "devvault --vault vault backup source"), 0, "{section}");
+            assert_eq!(exit(&home, &format!("devvault break-glass close {permit} --outcome done")), 0, "{section}");
+            assert_eq!(exit(&home, "devvault --vault vault status --check"), 17, "{section}");
+            assert_eq!(exit(&home, &format!("devvault incident close {incident} --reason why")), 0, "{section}");
+            assert_eq!(exit(&home, "devvault --vault vault status --check"), 0, "{section}");
+        }
+    }
+}
