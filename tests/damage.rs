@@ -37,14 +37,16 @@ fn table() -> Vec<Damage> {
             name: "a bit of every pack's content flipped",
             act: |home| every_pack(home, |pack| flip(pack, 60)),
             codes: &["DV103", "DV105", "DV106"],
-            exits: [11, 11, 11, 11, 0, 0],
+            // A backup reads no content of packs that this host read not long ago.
+            exits: [11, 11, 11, 0, 0, 0],
             incident: true,
         },
         Damage {
             name: "every pack gone",
             act: |home| every_pack(home, |pack| fs::remove_file(pack).unwrap()),
             codes: &["DV102", "DV104", "DV106"],
-            exits: [11, 11, 11, 11, 0, 0],
+            // A backup stores anew what no pack holds.
+            exits: [11, 11, 11, 0, 0, 0],
             incident: true,
         },
         Damage {
@@ -69,13 +71,13 @@ fn table() -> Vec<Damage> {
                 fs::remove_dir_all(home.vault().join("index")).unwrap();
             },
             codes: &["DV102", "DV104", "DV318"],
-            exits: [11, 11, 11, 11, 0, 0],
+            exits: [11, 11, 11, 13, 0, 0],
             incident: true,
         },
         Damage {
             name: "a manifest changed",
             act: |home| flip(&record(home, 2, "manifest.json"), 30),
-            codes: &["DV306"],
+            codes: &["DV306", "DV313"],
             exits: [13, 0, 13, 13, 13, 13],
             incident: true,
         },
@@ -108,7 +110,7 @@ fn table() -> Vec<Damage> {
                 fs::rename(name(2), name(1)).unwrap();
                 fs::rename(home.path("one"), name(2)).unwrap();
             },
-            codes: &["DV310"],
+            codes: &["DV310", "DV313"],
             exits: [13, 13, 13, 13, 13, 13],
             incident: true,
         },
@@ -190,6 +192,7 @@ fn assert_told(what: &str, document: &Value) {
 #[test]
 fn every_damage_meets_every_command_and_changes_nothing() {
     let original = original();
+    let mut wrong = Vec::new();
     for damage in table() {
         for ((command, arguments), expected) in COMMANDS.iter().zip(damage.exits) {
             // Each in a home of its own, so that one command does not open the incident of another.
@@ -212,18 +215,24 @@ fn every_damage_meets_every_command_and_changes_nothing() {
             let writes = *command == "backup" && !(13..=14).contains(&expected);
             let there = home.vault().exists();
             let (exit, document) = if writes || !there { run() } else { unchanged(&home.vault(), run) };
-            assert_eq!(exit, i32::from(expected), "{what}: {document}");
+            assert!(exit == 0 || !out.exists(), "{what}: something was published");
+            let codes = told_codes(&document);
+            if exit != i32::from(expected) {
+                wrong.push(format!("{what}: exit {exit}, not {expected}: {codes:?}"));
+            }
             if exit == 0 {
                 continue;
             }
             assert_told(&what, &document);
-            for code in told_codes(&document) {
-                assert!(damage.codes.contains(&&code[..]), "{what}: {code} in {document}");
+            if let Some(code) = codes.iter().find(|code| !damage.codes.contains(&&code[..])) {
+                wrong.push(format!("{what}: tells {code}"));
             }
-            assert_eq!(document["incident"].is_string(), damage.incident, "{what}: {document}");
-            assert!(!out.exists(), "{what}: something was published");
+            if document["incident"].is_string() != damage.incident {
+                wrong.push(format!("{what}: incident {}", document["incident"]));
+            }
         }
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 /// Copying does not keep that a key is private.

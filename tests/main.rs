@@ -25,6 +25,7 @@ mod index;
 mod integrity;
 mod journal;
 mod keys;
+#[cfg(target_os = "linux")]
 mod metadata;
 mod program;
 mod properties;

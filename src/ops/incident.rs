@@ -60,8 +60,8 @@ pub fn close(host: &Host, now: Time, id: &str, reason: &str, by: &str, decision:
 /// # Errors
 /// As [`show`]; DV410 where the journal cannot be written.
 pub fn report(host: &Host, now: Time, id: &str) -> Result<(Incident, String)> {
-    let (incident, about) = show(host, id)?;
-    let text = post_mortem(&incident, &about, &Journal::of(host).entries()?, now);
+    let (incident, _) = show(host, id)?;
+    let text = post_mortem(&incident, &Journal::of(host).entries()?, now);
     let incident = change(host, now, &incident.id, |_, incident| Ok(registry::reported(incident)))?;
     Ok((incident, text))
 }
@@ -97,7 +97,7 @@ macro_rules! line {
 }
 
 /// Returns the post-mortem: what is known stands there, what only people know is left as boxes.
-fn post_mortem(incident: &Incident, about: &[Entry], all: &[Entry], now: Time) -> String {
+fn post_mortem(incident: &Incident, all: &[Entry], now: Time) -> String {
     let mut out = String::new();
     let codes: Vec<String> = incident.codes.iter().map(ToString::to_string).collect();
     line!(out, "# Post-mortem of incident {}\n", incident.id);
@@ -112,7 +112,7 @@ fn post_mortem(incident: &Incident, about: &[Entry], all: &[Entry], now: Time) -
     line!(out, "| this report was written | {} |", now.rfc3339());
     line!(out, "\n## Timeline\n\n| entry | time | what |\n|---|---|---|");
     for entry in timeline(incident, all) {
-        line!(out, "| {} | {} | {} |", entry.number, entry.time.rfc3339(), cell(&told(entry)));
+        line!(out, "| {} | {} | {} |", entry.number, entry.time.rfc3339(), cell(&told(entry, &incident.place)));
     }
     line!(out, "\n## What broke\n");
     for item in &incident.items {
@@ -132,7 +132,8 @@ fn post_mortem(incident: &Incident, about: &[Entry], all: &[Entry], now: Time) -
         }
     }
     line!(out, "\n## What was refused\n");
-    section(&mut out, about.iter().filter(|entry| entry.text("outcome") == "refused").map(told));
+    let refused = |entry: &&Entry| entry.text("outcome") == "refused";
+    section(&mut out, timeline(incident, all).into_iter().filter(refused).map(|entry| told(entry, &incident.place)));
     line!(out, "\n## Evidence\n");
     section(&mut out, incident.evidence.iter().map(|path| cell(path)));
     line!(out, "\n## What was decided, and by whom\n");
@@ -147,8 +148,8 @@ fn post_mortem(incident: &Incident, about: &[Entry], all: &[Entry], now: Time) -
     });
     section(&mut out, notes.chain(closed));
     line!(out, "\n## What worked\n");
-    let worked = |entry: &&Entry| ["done"].contains(&entry.text("outcome")) || entry.text("verdict") == "valid";
-    section(&mut out, timeline(incident, all).into_iter().filter(worked).map(told));
+    let worked = |entry: &&Entry| entry.text("outcome") == "done";
+    section(&mut out, timeline(incident, all).into_iter().filter(worked).map(|entry| told(entry, &incident.place)));
     line!(out, "\n## For people to fill in\n");
     for box_ in [
         "What was the cause?",
@@ -170,22 +171,45 @@ fn timeline<'a>(incident: &Incident, all: &'a [Entry]) -> Vec<&'a Entry> {
         .iter()
         .filter(|entry| {
             let own = entry.text("incident") == incident.id;
-            let same = entry.place.as_deref() == Some(&incident.place) && entry.vault == incident.vault;
+            // What was done with another copy of the vault belongs to the story too.
+            let same = entry.vault.is_some() && entry.vault == incident.vault;
             own || (same && end.is_none_or(|end| entry.time <= end))
         })
         .collect()
 }
 
-/// Says in one line what an entry tells.
-fn told(entry: &Entry) -> String {
+/// Says in one line what an entry tells; where the vault lay, if elsewhere.
+fn told(entry: &Entry, place: &str) -> String {
     let mut out = shown(entry.act.as_bytes());
-    for name in ["event", "outcome", "code", "verdict", "snapshot", "message", "reason", "decision", "text", "by"] {
+    for name in [
+        "event",
+        "outcome",
+        "code",
+        "verdict",
+        "snapshot",
+        "verified",
+        "unauthenticated",
+        "damaged",
+        "missing",
+        "message",
+        "reason",
+        "decision",
+        "text",
+        "by",
+        "permit",
+        "scope",
+        "path",
+        "destination",
+    ] {
         let value = match entry.data.get(name) {
             Some(Value::String(text)) if !text.is_empty() => shown(text.as_bytes()),
             Some(Value::Number(number)) => number.to_string(),
             _ => continue,
         };
         let _ = write!(out, "; {name}: {value}");
+    }
+    if let Some(other) = entry.place.as_deref().filter(|other| *other != place) {
+        let _ = write!(out, "; on the copy in {}", shown(other.as_bytes()));
     }
     out
 }

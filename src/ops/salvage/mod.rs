@@ -101,6 +101,7 @@ impl Told for Report {
             "path": bounded(&self.path.to_string()),
             "destination": bounded(&shown_path(&self.destination)),
             "authenticated": self.authenticated,
+            "exit": self.exit(),
             "verified": self.standing.verified,
             "unauthenticated": self.standing.unauthenticated,
             "damaged": self.standing.damaged,
