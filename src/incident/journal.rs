@@ -383,12 +383,10 @@ impl Journal {
             Ok(file) if file.metadata()?.is_file() => Ok(file),
             Ok(_) => Err(io::Error::new(io::ErrorKind::InvalidData, "not a regular file")),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                let mut file = options.create_new(true);
+                options.create_new(true);
                 #[cfg(unix)]
-                {
-                    file = std::os::unix::fs::OpenOptionsExt::mode(file, 0o600);
-                }
-                let file = file.open(&path)?;
+                std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+                let file = options.open(&path)?;
                 fsys::sync_directory(&self.directory)?;
                 Ok(file)
             }
