@@ -6,15 +6,19 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod backup;
+mod break_glass;
 mod chain;
+mod evidence;
 mod excluding;
 mod faults;
 mod floors;
 mod format;
 mod health;
 mod hostile;
+mod incident;
 mod index;
 mod integrity;
+mod journal;
 mod keys;
 mod program;
 mod properties;

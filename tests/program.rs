@@ -180,7 +180,12 @@ fn a_refusal_says_what_is_wrong_what_was_written_and_what_to_do() {
     let text = String::from_utf8(output.stderr).unwrap();
     let lines: Vec<&str> = text.lines().collect();
     assert!(lines[0].starts_with("refused DV112: "), "{text}");
-    assert!(text.contains("\nwritten: nothing\nnext: ") && text.ends_with("see: devvault runbook DV112\n"), "{text}");
+    assert!(
+        text.contains("\nwritten: nothing\nevidence: ")
+            && text.contains("\nnext: ")
+            && text.ends_with("see: devvault runbook DV112\n"),
+        "{text}"
+    );
 }
 
 #[cfg(unix)]

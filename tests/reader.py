@@ -47,7 +47,7 @@ SEGMENT_ENTRIES_MAX = 1024
 SEGMENT_LIST_MAX = 4096
 MANIFEST_LISTS_MAX = 262144
 OBJECT_BYTES_MAX = 8388608
-MANIFEST_EXCLUSIONS_MAX = 1 << 16
+MANIFEST_EXCLUSIONS_MAX = 65536
 MANIFEST_PACKS_MAX = 1024
 PACK_LIST_MAX = 16384
 COMPONENT_BYTES_MAX = 1024
@@ -400,7 +400,7 @@ def decode_snapshot(body):
             "tags",
             "unchanged_by",
         ),
-        ("quiet",) + byte_keys("source"),
+        ("journal", "quiet") + byte_keys("source"),
     )
     counts = body["counts"]
     fields(counts, ("bytes", "directories", "files", "symlinks"))
@@ -421,6 +421,10 @@ def decode_snapshot(body):
         if "line" in value:
             need(u64(value["line"]) > 0, "a line counts from 1")
     decode_host(body["host"])
+    if "journal" in body:
+        fields(body["journal"], ("digest", "number"))
+        digest_text(body["journal"]["digest"])
+        integer(body["journal"]["number"], 1, JSON_INTEGER_MAX)
     for value in array(body["left_out"]):
         fields(value, (), byte_keys("path"))
         check_path(byte_field(value, "path"))

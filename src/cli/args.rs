@@ -162,6 +162,9 @@ Examples:
         command: IncludedKey,
     },
 
+    #[command(flatten)]
+    Incident(super::incident::Command),
+
     /// Print the runbook, or its section for a code, from the program itself
     Runbook {
         /// A refusal code such as DV313

@@ -13,6 +13,7 @@ use crate::ops::change::{Aspect, State};
 use crate::ops::select::SourceName;
 use crate::ops::{backup, cat, diff, find, index, init, key, receipt, restore, snapshots, status, verify};
 use crate::path::{EntryPath, shown};
+use crate::refusal::Kept;
 use crate::vault::Finding;
 use crate::vault::witness::Freshness;
 
@@ -37,9 +38,19 @@ fn counted(counts: &Counts) -> String {
     text
 }
 
-fn notes(out: &mut String, notes: &[String]) {
+pub(super) fn notes(out: &mut String, notes: &[String]) {
     for note in notes {
         line!(out, "note: {note}");
+    }
+}
+
+/// Names what was kept on this host about a refusal or about findings.
+pub(super) fn kept(out: &mut String, kept: &Kept) {
+    if let Some(evidence) = &kept.evidence {
+        line!(out, "evidence: {evidence}");
+    }
+    if let Some(incident) = &kept.incident {
+        line!(out, "incident: {incident} is open about this vault (devvault incident show {incident})");
     }
 }
 
@@ -82,6 +93,8 @@ pub(super) fn error(error: &Error) -> String {
         None => line!(out, "written: nothing"),
     }
     if let Error::Refused(refusal) = error {
+        kept(&mut out, &refusal.kept);
+        notes(&mut out, &refusal.kept.notes);
         line!(out, "next: {}", refusal.next);
         line!(out, "see: devvault runbook {}", refusal.code);
     }
@@ -98,6 +111,7 @@ pub(super) fn init(report: &init::Report, words: &str) -> String {
         out,
         "  The vault is authenticated, not encrypted: changes are noticed, but who can read it can read the backups."
     );
+    notes(&mut out, &report.notes);
     out
 }
 
@@ -124,6 +138,7 @@ pub(super) fn backup(report: &backup::Report, words: &str) -> String {
         None => {}
     }
     findings(&mut out, &report.findings);
+    kept(&mut out, &report.kept);
     notes(&mut out, &report.notes);
     if !report.findings.is_empty() {
         line!(
@@ -164,6 +179,7 @@ pub(super) fn snapshots(report: &snapshots::Report) -> String {
     line!(out, "head: {}", report.head);
     line!(out, "freshness: {}", freshness(&report.freshness));
     findings(&mut out, &report.findings);
+    kept(&mut out, &report.kept);
     notes(&mut out, &report.notes);
     out
 }
@@ -187,7 +203,7 @@ fn freshness(freshness: &Freshness) -> String {
     }
 }
 
-fn findings(out: &mut String, findings: &[Finding]) {
+pub(super) fn findings(out: &mut String, findings: &[Finding]) {
     for finding in findings {
         line!(out, "{} {}: {}", finding.code, finding.subject, finding.code.title());
         line!(out, "  because: {}", finding.detail);
@@ -260,6 +276,7 @@ pub(super) fn verify(report: &verify::Report, words: &str) -> String {
         left_out(&mut out, "    ", paths);
     }
     findings(&mut out, &report.findings);
+    kept(&mut out, &report.kept);
     notes(&mut out, &report.notes);
     line!(out, "head: {}", report.head);
     if report.verdict != verify::Verdict::Valid {
@@ -375,6 +392,7 @@ pub(super) fn status(report: &status::Report) -> String {
         line!(out, "  does not belong to the vault: {name}");
     }
     findings(&mut out, &report.findings);
+    kept(&mut out, &report.kept);
     notes(&mut out, &report.notes);
     line!(out, "content was not read; `verify` does that");
     out
@@ -431,6 +449,7 @@ pub(super) fn index(report: &index::Report) -> String {
     for reason in &report.old {
         line!(out, "  the old index: {reason}");
     }
+    notes(&mut out, &report.notes);
     out
 }
 
@@ -524,6 +543,7 @@ pub(super) fn find_end(report: &find::Report) -> String {
     if !report.findings.is_empty() {
         line!(out, "not everything could be looked through: what was found is right, what was not found may be there");
     }
+    kept(&mut out, &report.kept);
     notes(&mut out, &report.notes);
     out
 }

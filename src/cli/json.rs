@@ -48,7 +48,7 @@ fn with_counts(mut document: Value, counts: &Counts) -> Value {
     document
 }
 
-fn findings(findings: &[Finding]) -> Vec<Value> {
+pub(super) fn findings(findings: &[Finding]) -> Vec<Value> {
     let one = |finding: &Finding| {
         json!({
             "code": finding.code.to_string(),
@@ -85,7 +85,9 @@ pub(super) fn error(error: &Error) -> String {
             "causes": refusal.causes,
             "paths": paths(&refusal.paths),
             "next": refusal.next,
-            "evidence": Value::Null,
+            "evidence": refusal.kept.evidence,
+            "incident": refusal.kept.incident,
+            "notes": refusal.kept.notes,
             "runbook": refusal.code.runbook(),
         }),
         Error::Environment { .. } | Error::Interrupted(_) => json!({
@@ -108,6 +110,7 @@ pub(super) fn init(report: &init::Report) -> String {
         "key": shown_path(&report.key),
         "head": report.head,
         "encrypted": false,
+        "notes": report.notes,
     }))
 }
 
@@ -130,6 +133,8 @@ pub(super) fn backup(report: &backup::Report, made: Option<&init::Report>) -> St
         "seconds": seconds(report.seconds),
         "milliseconds": milliseconds(report.seconds),
         "findings": findings(&report.findings),
+        "evidence": report.kept.evidence,
+        "incident": report.kept.incident,
         "exit": report.exit(),
         "made": made.map(|made| json!({"vault": shown_path(&made.path), "key": shown_path(&made.key)})),
         "notes": report.notes,
@@ -162,6 +167,8 @@ pub(super) fn snapshots(report: &snapshots::Report) -> String {
         "freshness": report.freshness.to_string(),
         "snapshots": report.snapshots.iter().map(line).collect::<Vec<_>>(),
         "findings": findings(&report.findings),
+        "evidence": report.kept.evidence,
+        "incident": report.kept.incident,
         "notes": report.notes,
     }))
 }
@@ -180,6 +187,8 @@ pub(super) fn verify(report: &verify::Report) -> String {
         "head": report.head.to_string(),
         "snapshots": report.snapshots.iter().map(snapshot).collect::<Vec<_>>(),
         "findings": findings(&report.findings),
+        "evidence": report.kept.evidence,
+        "incident": report.kept.incident,
         "read": {
             "packs": report.read.packs,
             "bytes_stored": report.read.bytes_stored,
@@ -256,6 +265,8 @@ pub(super) fn status(report: &status::Report) -> String {
         "incomplete": report.incomplete,
         "foreign": report.foreign,
         "findings": findings(&report.findings),
+        "evidence": report.kept.evidence,
+        "incident": report.kept.incident,
         "notes": report.notes,
     }))
 }
@@ -285,6 +296,7 @@ pub(super) fn index(report: &index::Report) -> String {
         "chunks": report.rebuilt.chunks,
         "replaced": report.rebuilt.replaced,
         "old": report.old,
+        "notes": report.notes,
     }))
 }
 
@@ -383,6 +395,8 @@ pub(super) fn find_end(report: &find::Report) -> Value {
         "paths": report.paths,
         "freshness": report.freshness.as_ref().map(ToString::to_string),
         "findings": findings(&report.findings),
+        "evidence": report.kept.evidence,
+        "incident": report.kept.incident,
         "notes": report.notes,
     })
 }

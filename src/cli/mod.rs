@@ -2,6 +2,7 @@
 
 mod args;
 mod human;
+mod incident;
 mod json;
 mod progress;
 mod runbook;
@@ -17,12 +18,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use clap::Parser;
 use clap::error::ErrorKind;
 
+use crate::clock::SystemClock;
 use crate::error::{Error, Result, shown_path};
 use crate::format::config::Parameters;
 use crate::fsys;
 use crate::host::Host;
 use crate::ops::select::Place;
-use crate::ops::{backup, cat, diff, find, index, init, key, ls, receipt, restore, snapshots, status, verify};
+use crate::ops::{audit, backup, cat, diff, find, index, init, key, ls, receipt, restore, snapshots, status, verify};
 use crate::vault::gate::Access;
 use args::{Args, Command, FindKind, IncludedKey, IndexCommand, ReceiptCommand, Show};
 use progress::Watch;
@@ -84,6 +86,14 @@ impl Session {
     }
 
     fn run(self) -> Result<u8> {
+        self.act().map_err(|error| match (&error, self.access()) {
+            // What no operation journaled, because it refused before one began.
+            (Error::Refused(_), Ok(access)) => audit::refused(&access, "command", error),
+            _ => audit::refused_on(&self.host, &SystemClock, "command", error),
+        })
+    }
+
+    fn act(&self) -> Result<u8> {
         match &self.args.command {
             Command::Init { place } => self.init(place),
             Command::Backup(options) => self.backup(options),
@@ -115,6 +125,7 @@ impl Session {
                 self.done(json::index(&report), || human::index(&report))
             }
             Command::Key { command } => self.key(command),
+            Command::Incident(command) => self.incident(command),
             Command::Runbook { code } => {
                 let text = runbook::section(code.as_deref())?;
                 self.done(json::runbook(code.as_deref(), &text), || text.clone())

@@ -147,6 +147,8 @@ pub struct Snapshot {
     pub excluded: Vec<Exclusion>,
     /// The host that took it.
     pub host: Host,
+    /// The newest entry of the host's journal when the snapshot was made; absent where it had none.
+    pub journal: Option<Head>,
     /// Files that kept changing and were left out, as the operator had allowed.
     pub left_out: Vec<EntryPath>,
     /// The segment lists, in path order.
@@ -377,6 +379,8 @@ struct RawSnapshot {
     ended: Time,
     excluded: Vec<RawExclusion>,
     host: Host,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    journal: Option<Head>,
     left_out: Vec<RawPath>,
     lists: Vec<PartRef>,
     packs: Packs,
@@ -404,6 +408,7 @@ impl Snapshot {
             ended: self.ended,
             excluded: self.excluded.iter().map(Exclusion::to_raw).collect(),
             host: self.host.clone(),
+            journal: self.journal,
             left_out: left_out.collect(),
             lists: self.lists.clone(),
             packs: self.packs.clone(),
@@ -428,6 +433,7 @@ impl Snapshot {
             ended: raw.ended,
             excluded: raw.excluded.into_iter().map(Exclusion::from_raw).collect::<Result<_, _>>()?,
             host: raw.host,
+            journal: raw.journal,
             left_out,
             lists: raw.lists,
             packs: raw.packs,
@@ -446,6 +452,9 @@ impl Snapshot {
         let counts = &self.counts;
         if [counts.bytes, counts.directories, counts.files, counts.symlinks].iter().any(|&count| count > u64::MAX / 4) {
             return Err(Malformed::new("a count is too large"));
+        }
+        if self.journal.is_some_and(|head| head.number == 0 || head.number > limits::JSON_INTEGER_MAX) {
+            return Err(Malformed::new("the journal's number is out of bounds"));
         }
         if self.lists.is_empty() || self.lists.len() > limits::MANIFEST_LISTS_MAX {
             return Err(Malformed::new("no segment list, or too many"));
@@ -628,6 +637,7 @@ mod tests {
                 rule: "*.o".into(),
             }],
             host: host(),
+            journal: Some(Head { digest: Digest([7; 32]), number: 3 }),
             left_out: vec![EntryPath::parse(b"\xff").expect("valid")],
             lists: vec![list],
             packs: Packs::Direct(vec![PackUse(Digest([6; 32]), 100, Time::default())]),
@@ -667,6 +677,7 @@ mod tests {
             |s: &mut Snapshot| s.lists.clear(),
             |s: &mut Snapshot| s.counts.files = 7,
             |s: &mut Snapshot| s.counts.bytes = u64::MAX,
+            |s: &mut Snapshot| s.journal = Some(Head { digest: Digest([7; 32]), number: 0 }),
             |s: &mut Snapshot| s.lists[0].first = EntryPath::parse(b"a").expect("valid"),
             |s: &mut Snapshot| s.packs = Packs::Direct(vec![PackUse(Digest([6; 32]), 1, Time::default()); 2]),
             |s: &mut Snapshot| s.packs = Packs::Listed(vec![]),

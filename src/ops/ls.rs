@@ -1,5 +1,6 @@
 //! `ls`: lists the entries of a snapshot.
 
+use super::audit;
 use super::reading::Reading;
 use super::select::Place;
 use crate::error::{Result, refuse};
@@ -26,6 +27,15 @@ pub struct Report {
 /// What opening the vault or selecting the snapshot refuses; DV104, DV105 or DV108 where the listing is not intact;
 /// DV210 where there is no such path; whatever `take` returns.
 pub fn run(
+    access: &Access,
+    place: &Place,
+    progress: &dyn Progress,
+    take: impl FnMut(&Entry) -> Result<()>,
+) -> Result<Report> {
+    audit::watch_refusals(access, "ls", || list(access, place, progress, take))
+}
+
+fn list(
     access: &Access,
     place: &Place,
     progress: &dyn Progress,

@@ -12,9 +12,9 @@ use crate::progress::Progress;
 use crate::refusal::Code;
 use crate::store::Lock;
 use crate::vault::catalog::{Catalog, UseIndex};
-use crate::vault::doubts::{self, Intact};
 use crate::vault::gate::{self, Access, Vault};
 use crate::vault::read::{Entries, Reader};
+use crate::vault::reads::Reads;
 use crate::vault::{Finding, layout, read_error};
 
 /// An opened vault and what reads from it.
@@ -55,8 +55,11 @@ impl Reading {
             notes.push("the index was wrong about where content lies; `devvault index rebuild` makes it anew".into());
         }
         let failed = self.reader.failed_packs();
-        let kept = doubts::remember(&access.host, &self.vault.macs, &failed, Intact::Only(&[]), access.clock.now());
-        if let Err(error) = kept {
+        let mut reads = Reads::load(&access.host, &self.vault.macs, &*self.vault.store);
+        for (pack, finding) in &failed {
+            reads.note_failed(*pack, finding, access.clock.now());
+        }
+        if let Err(error) = reads.save(&access.host, &self.vault.macs) {
             notes.push(format!("packs that failed a read were not remembered for later backups: {error}"));
         }
         for finding in failed.values() {

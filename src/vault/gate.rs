@@ -15,6 +15,8 @@ use crate::format::config::{BadConfig, Config};
 use crate::format::json;
 use crate::format::record::Head;
 use crate::host::Host;
+use crate::incident::break_glass::Permit;
+use crate::incident::registry::Clearance;
 use crate::limits;
 use crate::refusal::{Code, Refusal};
 use crate::store::{LocalStore, Lock, Store};
@@ -196,6 +198,33 @@ pub fn open_for_writing(access: &Access) -> Result<(Vault, WriteLock)> {
     vault.require_sound_chain()?;
     vault.require_witness(access)?;
     Ok((vault, lock))
+}
+
+/// Opens a vault to amend its chain under a permit: the chain may have findings and be behind, which is what the permit
+/// is for; whoever amends checks that it is for exactly that.
+///
+/// # Errors
+/// Whatever [`open`] refuses; DV404 where another process writes, DV402 where the vault may not be written.
+pub fn open_to_amend(access: &Access, _permit: &Permit) -> Result<(Vault, WriteLock)> {
+    let found = find(access)?;
+    if let Err(finding) = found.config {
+        return Err(finding.into());
+    }
+    let lock = WriteLock::take(&found.store, access)?;
+    Ok((read_chain(access, found)?, lock))
+}
+
+/// Opens a vault to remove something that was cleared; its chain may have findings.
+///
+/// # Errors
+/// As [`open_to_amend`].
+pub fn open_to_sweep(access: &Access, _clearance: &Clearance) -> Result<(Vault, WriteLock)> {
+    let found = find(access)?;
+    if let Err(finding) = found.config {
+        return Err(finding.into());
+    }
+    let lock = WriteLock::take(&found.store, access)?;
+    Ok((read_chain(access, found)?, lock))
 }
 
 fn read_chain(access: &Access, found: Found) -> Result<Vault> {

@@ -73,9 +73,19 @@ pub struct Draft {
     sealed: Vec<IndexedPack>,
 }
 
+/// What finalizing came to.
+#[derive(Debug)]
+pub enum Finalized {
+    /// The snapshot was published.
+    Published(Box<Published>),
+    /// Older packs failed that the snapshot relied on, for these reasons; the draft was given up, and another one that
+    /// does not rely on them will do.
+    StartOver(Vec<Finding>),
+}
+
 /// A snapshot that was published.
 #[derive(Debug)]
-pub struct Finalized {
+pub struct Published {
     /// The chain's new head: the snapshot's number and digest.
     pub head: Head,
     /// The manifest.
@@ -322,10 +332,16 @@ impl Draft {
         config: Digest,
         trusted: &HashSet<Digest>,
     ) -> Result<Finalized> {
-        match self.publish_next(snapshot, chain, config, trusted) {
+        let published = self.publish_next(snapshot, chain, config, trusted);
+        if published.is_err() && self.older.must_start_over() {
+            let findings = self.older.findings().to_vec();
+            self.abandon();
+            return Ok(Finalized::StartOver(findings));
+        }
+        match published {
             // No doubt about the vault: what is left would only take more of the room that is missing.
             Err(error) if error.code() == Some(Code::NoSpace) => Err(error.written(|| self.abandon())),
-            other => other,
+            other => other.map(|published| Finalized::Published(Box::new(published))),
         }
     }
 
@@ -335,7 +351,7 @@ impl Draft {
         chain: &Chain,
         config: Digest,
         trusted: &HashSet<Digest>,
-    ) -> Result<Finalized> {
+    ) -> Result<Published> {
         self.flush()?;
         snapshot.packs = self.packs_field(self.pack_uses(snapshot.ended))?;
         let mut catalog = self.older.vouched_catalog();
@@ -358,7 +374,7 @@ impl Draft {
             self.check_needed(&record, &reader, trusted)?;
             if self.publish(number, &bytes)? {
                 let packs: u64 = self.sealed.iter().map(|pack| pack.length).sum();
-                return Ok(Finalized {
+                return Ok(Published {
                     head: Head { digest: Digest::of(&bytes), number },
                     snapshot,
                     bytes_stored: packs + bytes.len() as u64 + limits::MAC_FILE_BYTES,
@@ -406,10 +422,19 @@ impl Draft {
         Ok(bytes)
     }
 
-    /// Checks that everything the record needs is held.
-    fn check_needed(&self, record: &Record, reader: &Arc<Reader>, trusted: &HashSet<Digest>) -> Result<()> {
+    /// Checks that everything the record needs is held, reading the parts of the listing that this run has not read.
+    fn check_needed(&mut self, record: &Record, reader: &Arc<Reader>, trusted: &HashSet<Digest>) -> Result<()> {
         let Body::Snapshot(snapshot) = &record.body else { return Ok(()) };
-        check_held(reader, snapshot, trusted).map_err(|finding| self.differs(&finding))
+        let held = check_held(reader, snapshot, trusted);
+        // Also where another pack had the chunk: the manifest would name the one that failed.
+        for (pack, finding) in reader.failed_packs() {
+            self.older.distrust(finding, &pack);
+        }
+        if self.older.must_start_over() {
+            let message = "an older pack failed that the new snapshot relies on";
+            return Err(Refusal::new(Code::ReadBackDiffers, message).into());
+        }
+        held.map_err(|finding| self.differs(&finding))
     }
 
     fn differs(&self, finding: &Finding) -> Error {

@@ -23,6 +23,7 @@ use self::prior::Prior;
 pub use self::sieve::{Left, Why};
 use self::source::Source;
 use self::take::{Problems, Taker};
+use super::audit::{self, Told};
 use super::rules::Rules;
 use crate::clock::Time;
 use crate::crypto::{Digest, Id};
@@ -30,20 +31,21 @@ use crate::error::{Error, Result, refuse, shown_path};
 use crate::format::PROGRAM;
 use crate::format::index::IndexedPack;
 use crate::format::listing::PartRef;
-use crate::format::record::{Counts, ExcludedBy, Exclusion, Host, Packs, Snapshot};
+use crate::format::record::{Counts, ExcludedBy, Exclusion, Head, Host, Packs, Snapshot};
+use crate::incident::journal::{Journal, bounded};
 use crate::path::EntryPath;
 use crate::pool::Pool;
 use crate::progress::{Phase, Progress};
-use crate::refusal::{Code, Family, Refusal};
+use crate::refusal::{Code, Family, Kept, Refusal};
 use crate::vault::catalog::{self, Catalog, NotRebuilt, UseIndex};
 use crate::vault::chain::Chain;
-use crate::vault::doubts::{self, Intact};
 use crate::vault::gate::{self, Access, Vault, WriteLock};
 use crate::vault::index;
 use crate::vault::listing::ListingWriter;
 use crate::vault::read::{Reader, check_pack};
+use crate::vault::reads::Reads;
 use crate::vault::reliance::{Look, Reliance};
-use crate::vault::write::{Draft, Finalized, Origin, probe, require_space};
+use crate::vault::write::{Draft, Finalized, Origin, Published, probe, require_space};
 use crate::vault::{Finding, layout, read_error, witness};
 
 /// What the caller may choose.
@@ -104,6 +106,8 @@ pub struct Report {
     pub findings: Vec<Finding>,
     /// What should be said about the run, in words.
     pub notes: Vec<String>,
+    /// What was kept on this host about what was found.
+    pub kept: Kept,
 }
 
 impl Report {
@@ -149,6 +153,34 @@ const ATTEMPTS_MAX: usize = 16;
 /// devvault's own directories; what opening for writing refuses; DV401 to DV403 where the vault's medium refuses; DV109
 /// where what was written reads back differently, or a pack after another fails.
 pub fn run(access: &Access, source: &Path, options: &Options, progress: &dyn Progress) -> Result<Report> {
+    audit::watch(access, "backup", || take_snapshot(access, source, options, progress))
+}
+
+impl Told for Report {
+    fn told(&self) -> serde_json::Value {
+        serde_json::json!({
+            "snapshot": self.snapshot,
+            "head": self.head,
+            "source": bounded(&shown_path(&self.source)),
+            "files": self.counts.files,
+            "bytes": self.counts.bytes.to_string(),
+            "bytes_stored": self.bytes_stored.to_string(),
+            "files_unchanged": self.files_unchanged,
+            "left_out": self.left_out.len(),
+        })
+    }
+
+    fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
+
+    fn keep(&mut self, mut kept: Kept) {
+        self.notes.append(&mut kept.notes);
+        self.kept = kept;
+    }
+}
+
+fn take_snapshot(access: &Access, source: &Path, options: &Options, progress: &dyn Progress) -> Result<Report> {
     let begun = Instant::now();
     progress.phase(Phase::Opening, None, None);
     let source = Source::open(source, options)?;
@@ -158,11 +190,11 @@ pub fn run(access: &Access, source: &Path, options: &Options, progress: &dyn Pro
     probe(&*vault.store)?;
     require_space(&*vault.store, vault.config.parameters.pack_bytes)?;
     let run = Run { host: access.host.identity()?, pool: Pool::new(), access, vault, lock, source, options, progress };
-    let mut doubts = doubts::read(&access.host, &run.vault.macs);
-    let mut failed = BTreeMap::new();
+    let mut reads = Reads::load(&access.host, &run.vault.macs, &*run.vault.store);
     for _ in 0..ATTEMPTS_MAX {
-        let ended = run.attempt(&mut doubts, &mut failed);
-        let note = run.remember_failed(&mut failed);
+        let ended = run.attempt(&mut reads);
+        let kept = reads.save(&access.host, &run.vault.macs);
+        let note = kept.err().map(|error| format!("what was read was not remembered for later runs: {error}"));
         match ended? {
             Ended::Published(mut report) => {
                 report.notes.extend(note);
@@ -197,15 +229,15 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Takes the snapshot. Packs that fail meanwhile go into `failed` and into `doubts`.
-    fn attempt(&self, doubts: &mut doubts::Known, failed: &mut BTreeMap<Digest, Finding>) -> Result<Ended> {
+    /// Takes the snapshot. What was read of packs meanwhile goes into `reads`.
+    fn attempt(&self, reads: &mut Reads) -> Result<Ended> {
         let (vault, options) = (&self.vault, self.options);
         let mut report = Report { notes: vault.notes.clone(), ..Report::default() };
         let catalog = Catalog::load(&*vault.store, &vault.macs, UseIndex::Yes)
             .map_err(|error| read_error(&*vault.store, layout::PACKS, &error))?;
         note_index(&catalog, &mut report.notes);
         let index_ignored = !catalog.index.ignored.is_empty();
-        let older = self.older_packs(catalog, doubts, &mut report)?;
+        let older = self.older_packs(catalog, reads, &mut report)?;
         let catalog = Arc::clone(older.catalog());
         let prior = vault
             .chain
@@ -218,13 +250,7 @@ impl Run<'_> {
         let stays = || format!("{directory} stays as evidence; no snapshot was made");
 
         let taken = self.take(&mut draft, catalog, prior, report);
-        for finding in draft.older().findings() {
-            // The path of a pack is the subject of what is wrong with it.
-            if let Some(name) = layout::pack_named(&finding.subject) {
-                failed.insert(name, finding.clone());
-                doubts.packs.insert(name, finding.clone());
-            }
-        }
+        self.note_failed(draft.older().findings(), reads);
         let (taken, mut report) = match taken {
             Ok(taken) => taken,
             Err(error) if ends_outside_the_vault(&error) => return Err(error.written(|| draft.abandon())),
@@ -243,6 +269,7 @@ impl Run<'_> {
             ended: self.access.clock.now(),
             excluded: report.exclusions.clone(),
             host: self.host.clone(),
+            journal: journal_head(self.access, &mut report.notes),
             left_out: report.left_out.clone(),
             lists: taken.lists,
             packs: Packs::Direct(Vec::new()),
@@ -253,9 +280,17 @@ impl Run<'_> {
             tags: options.tags.clone(),
             unchanged_by: if options.reread { Vec::new() } else { file::unchanged_by() },
         };
-        let finalized = draft
-            .finalize(snapshot, &vault.chain, vault.config_digest, &taken.trusted)
-            .map_err(|error| error.written(stays))?;
+        let finalized = match draft.finalize(snapshot, &vault.chain, vault.config_digest, &taken.trusted) {
+            Ok(Finalized::Published(published)) => published,
+            Ok(Finalized::StartOver(findings)) => {
+                self.note_failed(&findings, reads);
+                return Ok(Ended::StartOver);
+            }
+            Err(error) => return Err(error.written(stays)),
+        };
+        for pack in &finalized.packs {
+            reads.note_intact(pack.name, self.access.clock.now());
+        }
 
         self.fill(&mut report, &finalized);
         keep_index(vault, &finalized.packs, index_ignored, &mut report.notes);
@@ -302,7 +337,7 @@ impl Run<'_> {
     }
 
     /// Says what was published.
-    fn fill(&self, report: &mut Report, finalized: &Finalized) {
+    fn fill(&self, report: &mut Report, finalized: &Published) {
         report.snapshot = finalized.head.number;
         report.vault = Some(self.vault.config.vault);
         report.source.clone_from(&self.source.path);
@@ -327,12 +362,14 @@ impl Run<'_> {
         }
     }
 
-    /// Keeps packs that failed in mind for later runs. Returns what stood against it, in words.
-    fn remember_failed(&self, failed: &mut BTreeMap<Digest, Finding>) -> Option<String> {
-        let (host, now) = (&self.access.host, self.access.clock.now());
-        let failed = std::mem::take(failed);
-        let kept = doubts::remember(host, &self.vault.macs, &failed, Intact::Only(&[]), now);
-        kept.err().map(|error| format!("packs that failed a read were not remembered for later runs: {error}"))
+    /// Keeps in mind which packs findings are about.
+    fn note_failed(&self, findings: &[Finding], reads: &mut Reads) {
+        for finding in findings {
+            // The path of a pack is the subject of what is wrong with it.
+            if let Some(name) = layout::pack_named(&finding.subject) {
+                reads.note_failed(name, finding, self.access.clock.now());
+            }
+        }
     }
 }
 
@@ -355,6 +392,14 @@ fn keep_index(vault: &Vault, packs: &[IndexedPack], ignored: bool, notes: &mut V
     } else if let Err(error) = index::add(&*vault.store, &vault.macs, packs) {
         notes.push(format!("the index was not written: {error}"));
     }
+}
+
+/// Returns what anchors this host's journal in the manifest; without a sound journal nothing does.
+fn journal_head(access: &Access, notes: &mut Vec<String>) -> Option<Head> {
+    Journal::of(&access.host).head().unwrap_or_else(|error| {
+        notes.push(format!("the snapshot does not name this host's journal: {error}"));
+        None
+    })
 }
 
 /// Advances the witness to the chain with the new snapshot in it.
@@ -410,7 +455,7 @@ impl Run<'_> {
     ///
     /// A pack that no manifest names is what an earlier run left. It is read completely now, or none of it is used: its
     /// footer alone does not tell that its read-back ever ended.
-    fn older_packs(&self, catalog: Catalog, doubts: &doubts::Known, report: &mut Report) -> Result<Reliance> {
+    fn older_packs(&self, catalog: Catalog, reads: &mut Reads, report: &mut Report) -> Result<Reliance> {
         let vault = &self.vault;
         let mut read: BTreeMap<Digest, Time> = BTreeMap::new();
         let reader = Reader::new(Arc::clone(&vault.store), Arc::clone(&vault.macs), Arc::new(catalog));
@@ -421,18 +466,23 @@ impl Run<'_> {
             }
         }
         let mut catalog = Arc::unwrap_or_clone(reader.into_catalog());
+        self.note_failed(&catalog.findings, reads);
         report.findings.append(&mut catalog.findings);
         let names: Vec<Digest> = catalog.packs().iter().map(|pack| pack.name).collect();
         for name in names {
-            if let Some(finding) = doubts.packs.get(&name) {
-                report.findings.push(finding.clone());
+            if let Some(finding) = reads.doubt(&name) {
+                report.findings.push(finding);
                 catalog.distrust(&name);
             } else if !read.contains_key(&name) {
-                self.take_over(name, &mut catalog, &mut read, report)?;
+                self.take_over(name, &mut catalog, reads, report)?;
+            }
+            if let Some(here) = reads.last(&name) {
+                let latest = read.entry(name).or_insert(here);
+                *latest = (*latest).max(here);
             }
         }
         let mut look = if self.options.reread { Look::Whole } else { Look::Footer };
-        if let Some(reason) = &doubts.incomplete {
+        if let Some(reason) = reads.unsure() {
             report.notes.push(format!("every pack is read before it is relied on: {reason}"));
             look = Look::Whole;
         }
@@ -441,13 +491,7 @@ impl Run<'_> {
     }
 
     /// Reads a pack completely that an earlier run left, and makes it durable; or relies on none of it.
-    fn take_over(
-        &self,
-        name: Digest,
-        catalog: &mut Catalog,
-        read: &mut BTreeMap<Digest, Time>,
-        report: &mut Report,
-    ) -> Result<()> {
+    fn take_over(&self, name: Digest, catalog: &mut Catalog, reads: &mut Reads, report: &mut Report) -> Result<()> {
         let store = &*self.vault.store;
         let path = layout::pack_path(&name);
         let finding = match check_pack(store, &self.vault.macs, &path, &self.pool, &mut |_| {}) {
@@ -463,6 +507,7 @@ impl Run<'_> {
         };
         if let Some(finding) = finding {
             report.notes.push(format!("{path} was left by an earlier run and is damaged; none of it is used"));
+            reads.note_failed(name, &finding, self.access.clock.now());
             report.findings.push(finding);
             catalog.distrust(&name);
             return Ok(());
@@ -472,7 +517,7 @@ impl Run<'_> {
             .and_then(|()| store.sync_directory(layout::PACKS))
             .map_err(|error| crate::vault::write_error(store, &path, &error))?;
         report.notes.push(format!("{path} was left by an earlier run; it was read completely and is used"));
-        read.insert(name, self.access.clock.now());
+        reads.note_intact(name, self.access.clock.now());
         Ok(())
     }
 }

@@ -19,6 +19,7 @@ use self::choice::Choice;
 use self::compare::Comparer;
 use self::target::{Staging, Target, unfit_name};
 use self::tree::TreeWriter;
+use super::audit::{self, Told};
 use super::reading::{check_counts, count};
 use super::select::{self, Place as Selection};
 use crate::crypto::{Digest, Id};
@@ -26,14 +27,15 @@ use crate::error::{Error, Result, refuse, shown_path};
 use crate::format::entry::{ChunkRef, Entry};
 use crate::format::record::{Counts, Snapshot};
 use crate::fsys::walk::{Decision, walk};
+use crate::incident::journal::bounded;
 use crate::path::EntryPath;
 use crate::pool::Pool;
 use crate::progress::{Phase, Progress};
-use crate::refusal::{Code, Family, Refusal};
+use crate::refusal::{Code, Family, Kept, Refusal};
 use crate::vault::catalog::{Catalog, UseIndex};
-use crate::vault::doubts::{self, Intact};
 use crate::vault::gate::{self, Access, Vault};
 use crate::vault::read::Reader;
+use crate::vault::reads::Reads;
 use crate::vault::witness::Freshness;
 use crate::vault::{Finding, layout, read_error};
 
@@ -81,6 +83,24 @@ pub struct Report {
     pub notes: Vec<String>,
 }
 
+impl Told for Report {
+    fn told(&self) -> serde_json::Value {
+        serde_json::json!({
+            "snapshot": self.snapshot,
+            "path": bounded(&self.path.to_string()),
+            "destination": bounded(&shown_path(&self.destination)),
+            "files": self.counts.files,
+            "bytes": self.counts.bytes.to_string(),
+            "freshness": self.freshness.to_string(),
+            "compared_from": self.compared_from,
+        })
+    }
+
+    fn keep(&mut self, kept: Kept) {
+        self.notes.extend(kept.notes);
+    }
+}
+
 /// Restores a snapshot or a part of it.
 ///
 /// # Errors
@@ -88,6 +108,16 @@ pub struct Report {
 /// what was written reads back differently, DV209 where the destination changed meanwhile; what opening the vault
 /// refuses.
 pub fn run(
+    access: &Access,
+    selection: &Selection,
+    destination: &Path,
+    options: &Options,
+    progress: &dyn Progress,
+) -> Result<Report> {
+    audit::watch(access, "restore", || put_back(access, selection, destination, options, progress))
+}
+
+fn put_back(
     access: &Access,
     selection: &Selection,
     destination: &Path,
@@ -132,8 +162,11 @@ pub fn run(
         .and_then(|()| part.compare(&target, &staging, options, counts, progress))
         .and_then(|()| target.publish(&staging));
     let failed = reader.failed_packs();
-    let (macs, now) = (&vault.macs, access.clock.now());
-    if let Err(error) = doubts::remember(&access.host, macs, &failed, Intact::Only(&[]), now) {
+    let mut reads = Reads::load(&access.host, &vault.macs, &*vault.store);
+    for (pack, finding) in &failed {
+        reads.note_failed(*pack, finding, access.clock.now());
+    }
+    if let Err(error) = reads.save(&access.host, &vault.macs) {
         notes.push(format!("packs that failed a read were not remembered for later backups: {error}"));
     }
     for finding in failed.values() {
