@@ -243,8 +243,22 @@ fn a_vault_without_lock_files_can_be_read_and_not_written() {
     unchanged(&home.vault(), || {
         assert_eq!(home.verify(&[]).unwrap().verdict, Verdict::Valid);
         home.restore("latest", "restored").unwrap();
-        assert!(home.try_backup(&backup::Options::default()).is_err());
+        let refusal = assert_refused(Code::ProbeFailed, home.try_backup(&backup::Options::default()));
+        assert!(refusal.next.contains("put back the empty file") && refusal.next.contains("lock"), "{}", refusal.next);
     });
+}
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_in_place_of_a_lock_hangs_nothing() {
+    let home = Home::with_snapshot();
+    let lock = home.witness().with_extension("lock");
+    fs::remove_file(&lock).unwrap();
+    assert!(Command::new("mkfifo").arg(&lock).status().unwrap().success());
+    let report = home.verify(&[]).unwrap();
+    assert_eq!(report.verdict, Verdict::Valid);
+    let report = home.backup();
+    assert!(report.notes.iter().any(|note| note.contains("witness was not advanced")), "{:?}", report.notes);
 }
 
 #[test]

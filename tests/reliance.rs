@@ -171,6 +171,32 @@ fn a_damaged_listing_that_only_finalize_meets_starts_the_run_over() {
 }
 
 #[test]
+fn what_a_named_snapshots_own_pack_lacks_another_pack_may_have() {
+    let home = home();
+    let (pack, at) = block(&home, BlockKind::Data);
+    flip(&pack, at);
+    home.verify(&[]).unwrap();
+    home.backup();
+    // The first pack is whole again, and the one that the second snapshot names instead is not.
+    flip(&pack, at);
+    let macs = Forger::new(&home).macs;
+    let chunks = |path: &Path| {
+        let footer = Footer::decode(&fs::read(path).unwrap(), &macs).unwrap();
+        footer.blocks.iter().flat_map(|block| block.chunks.clone()).collect::<Vec<_>>()
+    };
+    let damaged = chunks(&pack);
+    let all = packs(&home.vault());
+    let other = all.iter().find(|other| **other != pack && chunks(other).iter().any(|chunk| damaged.contains(chunk)));
+    let other = other.expect("it was stored again");
+    flip(other, 60);
+    let report = home.verify(&["2"]).unwrap();
+    assert_eq!(report.verdict, Verdict::Invalid, "a pack that the manifest names is damaged");
+    assert_eq!(report.snapshots, [(2, Verdict::Valid)], "all of it is recoverable: {:?}", report.findings);
+    home.restore("2", "restored").unwrap();
+    assert_eq!(picture(&home.path("restored")), picture(&home.source()));
+}
+
+#[test]
 fn a_footer_that_rotted_behind_a_sound_index_is_not_relied_on() {
     let home = home();
     for pack in packs(&home.vault()) {

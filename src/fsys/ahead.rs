@@ -11,6 +11,8 @@ use super::walk::{Event, Guide, walk_guided};
 
 /// How many events the walk sends at once.
 const BATCH: usize = 64;
+/// How many bytes of paths it sends at once: very deep trees have very long ones.
+const BATCH_BYTES: usize = 256 << 10;
 
 /// A walk on a thread of its own. It has ended well only where [`finish`](Self::finish) says so.
 pub struct WalkAhead {
@@ -24,14 +26,18 @@ impl WalkAhead {
         let (sender, events) = bounded(4);
         let thread = thread::spawn(move || {
             let mut batch = Vec::with_capacity(BATCH);
+            let mut bytes = 0;
             let walked = walk_guided(root, guide, |event| {
+                bytes += event.path().as_bytes().len();
                 batch.push(event);
-                if batch.len() == BATCH
-                    && sender.send(std::mem::replace(&mut batch, Vec::with_capacity(BATCH))).is_err()
-                {
-                    return ControlFlow::Break(());
+                if batch.len() < BATCH && bytes < BATCH_BYTES {
+                    return ControlFlow::Continue(());
                 }
-                ControlFlow::Continue(())
+                bytes = 0;
+                match sender.send(std::mem::replace(&mut batch, Vec::with_capacity(BATCH))) {
+                    Ok(()) => ControlFlow::Continue(()),
+                    Err(_) => ControlFlow::Break(()),
+                }
             });
             // Whoever does not receive it has ended the walk.
             let _ = sender.send(batch);

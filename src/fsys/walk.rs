@@ -35,6 +35,16 @@ pub enum Event {
     Failed(EntryPath, io::Error),
 }
 
+impl Event {
+    /// Returns where the object lies.
+    pub fn path(&self) -> &EntryPath {
+        match self {
+            Self::Found(found) => &found.path,
+            Self::Failed(path, _) => path,
+        }
+    }
+}
+
 /// What to do with an object, decided before it is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {

@@ -361,8 +361,7 @@ impl Journal {
 
     fn lock(&self) -> Result<File> {
         let path = self.directory.join("lock");
-        let file = File::options().create(true).truncate(false).write(true).open(&path);
-        let locked = file.and_then(|file| fs2::FileExt::lock_exclusive(&file).map(|()| file));
+        let locked = replace::open_lock(&path).and_then(|file| fs2::FileExt::lock_exclusive(&file).map(|()| file));
         locked.map_err(|error| unwritable(&path, &error).into())
     }
 

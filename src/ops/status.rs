@@ -14,6 +14,7 @@ use crate::refusal::Kept;
 use crate::vault::Finding;
 use crate::vault::catalog::{Catalog, UseIndex};
 use crate::vault::gate::{self, Access};
+use crate::vault::reads::Reads;
 use crate::vault::witness::Freshness;
 use crate::vault::{layout, read_error};
 
@@ -138,6 +139,11 @@ fn look(access: &Access) -> Result<Report> {
     findings.extend(vault.doubt.iter().cloned());
     findings.extend(vault.freshness.finding(&vault.store.describe()));
     findings.extend(catalog.findings.iter().cloned());
+    let reads = Reads::load(&access.host, &vault.macs, &*vault.store);
+    findings.extend(catalog.packs().iter().filter_map(|pack| reads.doubt(&pack.name)));
+    if let Some(reason) = reads.unsure() {
+        notes.push(format!("packs may be damaged that this host does not know of: {reason}; run `devvault verify`"));
+    }
     Ok(Report {
         vault: vault.config.vault,
         place: vault.store.describe(),

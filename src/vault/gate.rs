@@ -382,7 +382,18 @@ struct Holder<'a> {
 impl WriteLock {
     /// Takes the writer's lock and leaves word of who holds it.
     fn take(store: &Arc<dyn Store>, access: &Access) -> Result<Self> {
-        let taken = store.lock(layout::LOCK, true).map_err(|error| write_error(&**store, layout::LOCK, &error))?;
+        let taken = store.lock(layout::LOCK, true).map_err(|error| {
+            let refusal = write_error(&**store, layout::LOCK, &error);
+            if error.kind() != io::ErrorKind::NotFound {
+                return refusal;
+            }
+            // Tools that copy a vault without its empty files lose it.
+            let place = store.local_path().map_or_else(|| layout::LOCK.into(), |place| place.join(layout::LOCK));
+            refusal.next(format!(
+                "put back the empty file {}: two writers at once would harm the vault without it",
+                shown_path(&place)
+            ))
+        })?;
         let Some(lock) = taken else {
             let holder = store.read(layout::LOCK_HOLDER, limits::CONFIG_BYTES_MAX).unwrap_or_default();
             let holder = crate::path::shown(&holder);

@@ -656,3 +656,27 @@ impl<K: Copy + Eq + std::hash::Hash, V: Clone> Recent<K, V> {
         self.values.insert(key, (self.clock, value));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn segments_are_read_in_groups_of_bounded_length_whatever_their_list_says() {
+        let part = |number: u32, bytes: u32| PartRef {
+            entries: 1,
+            first: EntryPath::parse(format!("{number:08}").as_bytes()).expect("valid"),
+            object: ChunkRef(Digest::of(&number.to_be_bytes()), bytes),
+        };
+        let long: Vec<PartRef> = (0..100).map(|number| part(number, 3 << 20)).collect();
+        let made = groups(Digest([1; 32]), &long, &EntryPath::root());
+        assert_eq!(made.len(), 100, "two of them are longer than a group");
+        let short: Vec<PartRef> = (0..4_096).map(|number| part(number, 8 << 10)).collect();
+        let made = groups(Digest([1; 32]), &short, &EntryPath::root());
+        assert_eq!(made.iter().map(|group| group.segments.len()).sum::<usize>(), 4_096);
+        assert!(made.len() >= 8 && made.iter().all(|group| group.segments.len() <= 512));
+        assert_eq!(made.iter().filter(|group| group.list.is_some()).count(), 1, "the list counts with its last group");
+        let within = EntryPath::parse(b"00000007").expect("valid");
+        assert!(groups(Digest([1; 32]), &short, &within).iter().all(|group| group.list.is_none()));
+    }
+}

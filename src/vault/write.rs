@@ -370,6 +370,14 @@ impl Draft {
                 predecessor: head.digest,
                 vault: self.macs.vault(),
             };
+            let length = record.encode().len() as u64;
+            if length > limits::RECORD_BYTES_MAX {
+                let message = format!(
+                    "its paths are so long that the manifest would take {length} bytes, more than {}",
+                    limits::RECORD_BYTES_MAX
+                );
+                return Err(Refusal::new(Code::SourceUnsupported, message).into());
+            }
             let bytes = self.write_record(&record)?;
             self.check_needed(&record, &reader, trusted)?;
             if self.publish(number, &bytes)? {
@@ -430,11 +438,37 @@ impl Draft {
         for (pack, finding) in reader.failed_packs() {
             self.older.distrust(finding, &pack);
         }
-        if self.older.must_start_over() {
-            let message = "an older pack failed that the new snapshot relies on";
-            return Err(Refusal::new(Code::ReadBackDiffers, message).into());
-        }
+        self.unless_started_over()?;
         held.map_err(|finding| self.differs(&finding))
+    }
+
+    /// Checks, as the last thing before the commit point, that every pack that the snapshot names still has its length.
+    fn check_lengths(&mut self) -> Result<()> {
+        let wrong = |name: &Digest, length: u64| {
+            let path = layout::pack_path(name);
+            let found = self.store.length(&path);
+            let wrong = !matches!(found, Ok(found) if found == length);
+            let detail =
+                found.map_or_else(|error| error.to_string(), |found| format!("it has {found} bytes, not {length}"));
+            wrong.then(|| Finding::new(Code::PackDamaged, path, detail))
+        };
+        if let Some(finding) = self.sealed.iter().find_map(|pack| wrong(&pack.name, pack.length)) {
+            return Err(self.differs(&finding));
+        }
+        let older: Vec<PackUse> = self.older.relied_on().collect();
+        let failed: Vec<(Digest, Finding)> =
+            older.iter().filter_map(|pack| Some((pack.0, wrong(&pack.0, pack.1)?))).collect();
+        for (pack, finding) in failed {
+            self.older.distrust(finding, &pack);
+        }
+        self.unless_started_over()
+    }
+
+    fn unless_started_over(&self) -> Result<()> {
+        if !self.older.must_start_over() {
+            return Ok(());
+        }
+        Err(Refusal::new(Code::ReadBackDiffers, "an older pack failed that the new snapshot relies on").into())
     }
 
     fn differs(&self, finding: &Finding) -> Error {
@@ -447,9 +481,10 @@ impl Draft {
 
     /// Renames the draft to its number, once it reads back from the medium as every reader will read it; returns whether
     /// the number was free.
-    fn publish(&self, number: u64, bytes: &[u8]) -> Result<bool> {
+    fn publish(&mut self, number: u64, bytes: &[u8]) -> Result<bool> {
         let (from, to) = (self.directory(), layout::record_directory(number));
-        let failed = |name: &str, error: &io::Error| write_error(&*self.store, name, error);
+        let store = Arc::clone(&self.store);
+        let failed = |name: &str, error: &io::Error| write_error(&*store, name, error);
         sweep::clear_from_draft(&*self.store, &self.name, &[layout::ORIGIN])
             .and_then(|()| self.store.sync_directory(&from))
             .map_err(|error| failed(&from, &error))?;
@@ -458,6 +493,7 @@ impl Draft {
         if back != bytes {
             return Err(self.differs(&Finding::new(Code::RecordDamaged, from, "the manifest differs")));
         }
+        self.check_lengths()?;
         match self.store.rename_new(&from, &to) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),

@@ -237,6 +237,7 @@ impl Run<'_> {
             .map_err(|error| read_error(&*vault.store, layout::PACKS, &error))?;
         note_index(&catalog, &mut report.notes);
         let index_ignored = !catalog.index.ignored.is_empty();
+        let index_lists_more = catalog.index.absent > 0;
         let older = self.older_packs(catalog, reads, &mut report)?;
         let catalog = Arc::clone(older.catalog());
         let prior = vault
@@ -293,7 +294,9 @@ impl Run<'_> {
         }
 
         self.fill(&mut report, &finalized);
-        keep_index(vault, &finalized.packs, index_ignored, &mut report.notes);
+        // What an index still lists may be the only record of a pack that is lost.
+        let rebuild = index_ignored && !index_lists_more && report.findings.is_empty();
+        keep_index(vault, &finalized.packs, rebuild, &mut report.notes);
         remember(self.access, vault, finalized.head.number, &mut report)?;
         Ok(Ended::Published(Box::new(report)))
     }
@@ -323,6 +326,8 @@ impl Run<'_> {
         let before = prior.map(|(_, snapshot)| snapshot.counts);
         self.progress.phase(Phase::Storing, before.map(|counts| counts.files), before.map(|counts| counts.bytes));
         let quiet = self.source.take(self.access, vault, options, &self.pool, &mut taker)?;
+        // What the listing's read-ahead has met behind the last object counts too.
+        taker.distrust_failed();
         taker.problems.refuse(&self.source.path)?;
         let was_empty = before.is_none_or(|counts| counts.entries() <= 1);
         if taker.report.counts.entries() <= 1 && !was_empty && !options.allow_empty {
@@ -380,8 +385,8 @@ struct Taken {
 }
 
 /// Adds the new packs to the index, or makes it anew where it was not sound. It is a cache: a failure is a note.
-fn keep_index(vault: &Vault, packs: &[IndexedPack], ignored: bool, notes: &mut Vec<String>) {
-    if ignored {
+fn keep_index(vault: &Vault, packs: &[IndexedPack], rebuild: bool, notes: &mut Vec<String>) {
+    if rebuild {
         match catalog::rebuild_index(&*vault.store, &vault.macs) {
             Ok(_) => notes.push("the index was made anew from the packs".into()),
             Err(NotRebuilt::Medium(error)) => notes.push(format!("the index was not made anew: {error}")),
@@ -465,7 +470,9 @@ impl Run<'_> {
                 *latest = (*latest).max(pack.2);
             }
         }
+        let failed = reader.failed_packs();
         let mut catalog = Arc::unwrap_or_clone(reader.into_catalog());
+        catalog.findings.extend(failed.into_values());
         self.note_failed(&catalog.findings, reads);
         report.findings.append(&mut catalog.findings);
         let names: Vec<Digest> = catalog.packs().iter().map(|pack| pack.name).collect();
@@ -473,7 +480,7 @@ impl Run<'_> {
             if let Some(finding) = reads.doubt(&name) {
                 report.findings.push(finding);
                 catalog.distrust(&name);
-            } else if !read.contains_key(&name) {
+            } else if !read.contains_key(&name) && reads.last(&name).is_none() {
                 self.take_over(name, &mut catalog, reads, report)?;
             }
             if let Some(here) = reads.last(&name) {
@@ -494,6 +501,7 @@ impl Run<'_> {
     fn take_over(&self, name: Digest, catalog: &mut Catalog, reads: &mut Reads, report: &mut Report) -> Result<()> {
         let store = &*self.vault.store;
         let path = layout::pack_path(&name);
+        let _ = store.open(&path).map(|file| file.drop_cached());
         let finding = match check_pack(store, &self.vault.macs, &path, &self.pool, &mut |_| {}) {
             Ok(check) if check.findings.is_empty() && check.name == Some(name) => None,
             Ok(check) => Some(
@@ -506,7 +514,9 @@ impl Run<'_> {
             Err(finding) => Some(finding),
         };
         if let Some(finding) = finding {
-            report.notes.push(format!("{path} was left by an earlier run and is damaged; none of it is used"));
+            report.notes.push(format!(
+                "{path} was left by an earlier run and is damaged; none of it is used, and no snapshot names it"
+            ));
             reads.note_failed(name, &finding, self.access.clock.now());
             report.findings.push(finding);
             catalog.distrust(&name);
@@ -516,7 +526,7 @@ impl Run<'_> {
             .sync_directory(&layout::pack_directory(&name))
             .and_then(|()| store.sync_directory(layout::PACKS))
             .map_err(|error| crate::vault::write_error(store, &path, &error))?;
-        report.notes.push(format!("{path} was left by an earlier run; it was read completely and is used"));
+        report.notes.push(format!("{path} was left by an earlier run; it was read completely and may be used"));
         reads.note_intact(name, self.access.clock.now());
         Ok(())
     }

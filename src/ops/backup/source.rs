@@ -225,3 +225,19 @@ impl Kept {
         refuse(Code::SourceOverlaps, message)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn looks_that_did_not_see_everything_are_never_the_same() {
+        let failed = || Event::Failed(EntryPath::root(), std::io::Error::other("unreadable"));
+        let (mut one, mut other) = (Look::default(), Look::default());
+        assert!(one.is_same(&other));
+        one.see(&failed());
+        assert!(!one.is_same(&other) && !other.is_same(&one));
+        other.see(&failed());
+        assert!(!one.is_same(&other));
+    }
+}

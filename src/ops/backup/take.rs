@@ -131,7 +131,7 @@ impl Taker<'_> {
     }
 
     /// What failed a read of this run is relied on no more, also where another pack had the chunk.
-    fn distrust_failed(&mut self) {
+    pub(super) fn distrust_failed(&mut self) {
         if !self.reader.has_failed() {
             return;
         }

@@ -221,16 +221,23 @@ fn look(access: &Access, selectors: &[Selector], level: Level, progress: &dyn Pr
     let mut findings = verifier.concerning(found_in_packs, &reader);
 
     let mut proof = Proof::new(level, &catalog);
-    findings.extend(verifier.prove(access, &mut proof, &reader, &pool, progress)?);
-    verifier.fail(&findings);
-    let proof = Arc::new(proof);
-    let mut blame = Blame::new(&catalog, findings);
-    verifier.check_snapshots(&reader, &proof, &pool, &mut blame, progress)?;
+    let mut blame = None;
+    let check = || {
+        findings.extend(verifier.prove(access, &mut proof, &reader, &pool, progress)?);
+        verifier.fail(&findings);
+        let blame = blame.insert(Blame::new(&catalog, std::mem::take(&mut findings)));
+        verifier.check_snapshots(&reader, &Arc::new(proof), &pool, blame, progress)
+    };
+    let checked = check();
+    // Whatever ended it: what was read, and what failed, is known now.
     verifier.fail_packs(reader.failed_packs());
-    verifier.note_all_read(&reader);
+    if checked.is_ok() {
+        verifier.note_all_read(&reader);
+    }
     verifier.remember(access);
+    checked.map_err(|error| verifier.told_so_far(error))?;
     let covered = verifier.covered(access, &catalog);
-    Ok(verifier.report(access, blame, covered))
+    Ok(verifier.report(access, blame.expect("made before the snapshots were checked"), covered))
 }
 
 /// What is known before packs are read.
@@ -392,9 +399,12 @@ impl<'a> Verifier<'a> {
             );
         } else if self.whole {
             let state = load(UseIndex::Yes)?.index;
-            self.notes.extend(state.ignored.iter().map(|reason| {
-                format!("the index was not needed and is not sound: {reason}; `devvault index rebuild` makes it anew")
-            }));
+            // What it still lists may be the only record of a pack that is lost.
+            let sound = self.findings.is_empty() && catalog.findings.is_empty() && state.absent == 0;
+            let next = if sound { "; `devvault index rebuild` makes it anew" } else { "; leave it as it is" };
+            self.notes.extend(
+                state.ignored.iter().map(|reason| format!("the index was not needed and is not sound: {reason}{next}")),
+            );
         }
         Ok(catalog)
     }
@@ -526,6 +536,13 @@ impl<'a> Verifier<'a> {
         for name in &self.chain.foreign {
             let name = crate::path::shown(name.as_bytes());
             self.notes.push(format!("{}/{name} does not belong to the vault and was ignored", layout::SNAPSHOTS));
+        }
+        if self.whole && self.level == Level::Full {
+            for finding in findings.iter_mut().filter(|finding| finding.snapshots.is_empty()) {
+                if layout::pack_named(&finding.subject).is_some() {
+                    finding.detail.push_str("; no snapshot that authenticates needs anything of it");
+                }
+            }
         }
         let verdict = Verdict::of(&findings);
         let left_out = self.left_out();

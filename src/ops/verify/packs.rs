@@ -13,7 +13,7 @@ use crate::format::entry::{ChunkRef, Chunks};
 use crate::limits;
 use crate::pool::Pool;
 use crate::progress::{Phase, Progress};
-use crate::refusal::Code;
+use crate::refusal::{Code, Written};
 use crate::vault::catalog::Catalog;
 use crate::vault::gate::Access;
 use crate::vault::read::{PackCheck, Reader, check_pack};
@@ -130,7 +130,6 @@ impl Verifier<'_> {
                 break;
             }
             if reading.progress.interrupted() {
-                self.remember(reading.access);
                 return Err(Error::Interrupted(None));
             }
             let pack = catalog.packs()[number as usize];
@@ -188,6 +187,19 @@ impl Verifier<'_> {
         }
     }
 
+    /// Tells with an error what was found before it.
+    pub(super) fn told_so_far(&self, error: Error) -> Error {
+        let found: Vec<String> =
+            self.failed.iter().map(|(pack, finding)| format!("{} {}", finding.code, layout::pack_path(pack))).collect();
+        if found.is_empty() {
+            return error;
+        }
+        error.written(|| Written {
+            text: format!("nothing into the vault; {} finding(s) so far: {}", found.len(), found.join(", ")),
+            changed: false,
+        })
+    }
+
     /// Remembers what was read and what failed, for later backups and verifications.
     pub(super) fn remember(&mut self, access: &Access) {
         let now = access.clock.now();
@@ -234,6 +246,10 @@ impl Verifier<'_> {
         let store = &*self.found.store;
         let path = layout::pack_path(name);
         let read = |count: bool| {
+            // The medium is asked, not the system's memory of it: what is still in memory proves nothing for later.
+            if let Ok(file) = store.open(&path) {
+                file.drop_cached();
+            }
             let mut advance = |bytes| {
                 if count {
                     progress.advance(0, bytes);
@@ -257,9 +273,6 @@ impl Verifier<'_> {
             }
             Err(finding) => (None, vec![finding]),
         };
-        if let Ok(file) = store.open(&path) {
-            file.drop_cached();
-        }
         match read(false) {
             Ok(second) if second.findings.is_empty() => {
                 findings.extend(wrong.into_iter().take(1).map(unstable));
