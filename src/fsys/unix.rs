@@ -228,6 +228,7 @@ fn convert(stat: &fs::Stat) -> Stat {
         fs::FileType::CharacterDevice | fs::FileType::BlockDevice => ObjectKind::Device,
         _ => ObjectKind::Other,
     };
+    let kind = if is_dataless(stat) { ObjectKind::Placeholder } else { kind };
     Stat {
         kind,
         size: u64::try_from(stat.st_size).unwrap_or(0),
@@ -237,6 +238,21 @@ fn convert(stat: &fs::Stat) -> Stat {
         id: ObjectId { device: stat.st_dev as u64, number: stat.st_ino as u64 },
         links: stat.st_nlink as u64,
     }
+}
+
+/// `SF_DATALESS` of `sys/stat.h`: the content is with a provider, and is fetched by whoever looks.
+#[cfg(target_vendor = "apple")]
+const DATALESS: u32 = 0x4000_0000;
+
+#[cfg(target_vendor = "apple")]
+fn is_dataless(stat: &fs::Stat) -> bool {
+    stat.st_flags & DATALESS != 0
+}
+
+#[cfg(not(target_vendor = "apple"))]
+fn is_dataless(_: &fs::Stat) -> bool {
+    // No other system of this family has a mark for it.
+    false
 }
 
 fn nanos(value: i64) -> u32 {
