@@ -44,10 +44,10 @@ pub fn run(
     progress: &dyn Progress,
     take: impl FnMut(&[u8]) -> Result<()>,
 ) -> Result<Report> {
-    audit::watch_refusals(access, "cat", || look(access, place, progress, take))
+    audit::watch_refusals(access, "cat", || print(access, place, progress, take))
 }
 
-fn look(
+fn print(
     access: &Access,
     place: &Place,
     progress: &dyn Progress,

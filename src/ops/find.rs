@@ -8,6 +8,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Weak};
 
 use globset::{Candidate, GlobBuilder, GlobSet, GlobSetBuilder};
+use serde_json::{Value, json};
 
 use super::audit::{self, Told};
 use super::change::{self, Aspect, State};
@@ -20,8 +21,7 @@ use crate::format::listing::PartRef;
 use crate::format::record::{Counts, Snapshot};
 use crate::path::EntryPath;
 use crate::progress::Progress;
-use crate::refusal::Code;
-use crate::refusal::Kept;
+use crate::refusal::{Code, Kept};
 use crate::vault::Finding;
 use crate::vault::gate::Access;
 use crate::vault::read::{Reader, check_seam, relevant};
@@ -123,21 +123,22 @@ pub struct Report {
     pub findings: Vec<Finding>,
     /// What should be said besides.
     pub notes: Vec<String>,
+    /// What was kept about it on this host.
+    pub kept: Kept,
 }
 
 impl Told for Report {
-    fn told(&self) -> serde_json::Value {
-        serde_json::json!({"versions": self.versions, "finding_count": self.findings.len()})
+    fn told(&self) -> Value {
+        json!({"snapshots": self.snapshots.len(), "versions": self.versions})
     }
 
     fn findings(&self) -> &[Finding] {
         &self.findings
     }
 
-    fn keep(&mut self, kept: Kept) {
-        self.notes.extend(kept.evidence.map(|path| format!("evidence was written: {path}")));
-        self.notes.extend(kept.incident.map(|id| format!("incident {id} is open about this vault")));
-        self.notes.extend(kept.notes);
+    fn keep(&mut self, mut kept: Kept) {
+        self.notes.append(&mut kept.notes);
+        self.kept = kept;
     }
 }
 
@@ -164,10 +165,10 @@ pub fn run(
     progress: &dyn Progress,
     take: impl FnMut(&Version<'_>) -> Result<()>,
 ) -> Result<Report> {
-    audit::watch_reader(access, "find", || look(access, places, options, progress, take))
+    audit::watch_reader(access, "find", || search(access, places, options, progress, take))
 }
 
-fn look(
+fn search(
     access: &Access,
     places: &[Place],
     options: &Options,

@@ -170,10 +170,10 @@ pub fn run(
     progress: &dyn Progress,
     take: &mut dyn FnMut(&Difference) -> Result<()>,
 ) -> Result<Report> {
-    audit::watch_refusals(access, "diff", || look(access, left, right, options, progress, take))
+    audit::watch_refusals(access, "diff", || compare(access, left, right, options, progress, take))
 }
 
-fn look(
+fn compare(
     access: &Access,
     left: &Place,
     right: &Side,
