@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::format::record::Head;
 use crate::host::Host;
 use crate::limits;
-use crate::refusal::{Code, Refusal};
+use crate::refusal::{Code, Family, Refusal};
 
 /// The act under which break-glass stands in the journal.
 pub const ACT: &str = "break-glass";
@@ -538,7 +538,8 @@ pub fn close(host: &Host, now: Time, id: &str, outcome: &str, by: &str) -> Resul
             return Err(Refusal::new(Code::IncidentUnfit, "an outcome without words records nothing").into());
         }
         let verified = entries.iter().rev().find(|entry| {
-            entry.number > known.last_entry && entry.vault == Some(known.scope.vault) && is_full_verification(entry)
+            let own = entry.number > known.last_entry && entry.vault == Some(known.scope.vault);
+            own && (is_full_verification(entry) || is_refused_for_want_of_proof(entry))
         });
         if known.uses > 0 && verified.is_none() {
             return Err(Refusal::new(
@@ -555,12 +556,20 @@ pub fn close(host: &Host, now: Time, id: &str, outcome: &str, by: &str) -> Resul
             "by": bounded(by),
         });
         if let Some(entry) = verified {
-            data["verdict"] = entry.text("verdict").into();
+            let verdict = if is_full_verification(entry) { entry.text("verdict") } else { entry.text("code") };
+            data["verdict"] = verdict.into();
             data["verified_by_entry"] = entry.number.into();
         }
         Ok(event(known, data))
     })?;
     find(&replay(&Journal::of(host).entries()?), id).cloned()
+}
+
+/// Returns whether an entry tells of a verification that could not begin, because the key or its proof is missing: more
+/// cannot be had then, and the outcome says so.
+fn is_refused_for_want_of_proof(entry: &Entry) -> bool {
+    let crypto = Code::parse(entry.text("code")).is_some_and(|code| code.family() == Family::CryptoBoundary);
+    entry.act == "verify" && entry.text("outcome") == "refused" && crypto
 }
 
 fn event(known: &Declaration, mut data: serde_json::Value) -> Event {
@@ -707,11 +716,20 @@ mod tests {
         event.vault = Some(VAULT);
         Journal::of(&host).append(at(302), event).expect("writable");
         assert_eq!(close(&host, at(303), &two.id, " ", "ann").expect_err("no words").code(), Some(Code::IncidentUnfit));
-        let closed = close(&host, at(303), &two.id, "three files salvaged", "ann").expect("verified");
-        assert!(!closed.is_unreconciled(at(303), None));
-        assert_eq!(use_it(&host, 304, 3), Some(Code::PermitExpired));
-        assert_eq!(close(&host, at(305), &two.id, "x", "ann").expect_err("closed").code(), Some(Code::PermitExpired));
-        assert_eq!(close(&host, at(305), "BG-0", "x", "ann").expect_err("none").code(), Some(Code::PermitMissing));
+        // Without the key a verification cannot even begin; that it was tried is what can be had.
+        let three = declare(&host, at(303), &salvage(5)).expect("acceptable");
+        assert_eq!(use_it(&host, 450, 5), None);
+        for (code, closes) in [("DV112", false), ("DV301", true)] {
+            let mut event = Event::new("verify", json!({"outcome": "refused", "code": code}));
+            event.vault = Some(VAULT);
+            Journal::of(&host).append(at(451), event).expect("writable");
+            assert_eq!(close(&host, at(452), &three.id, "salvaged", "ann").is_ok(), closes, "{code}");
+        }
+        let closed = close(&host, at(453), &two.id, "three files salvaged", "ann").expect("verified");
+        assert!(!closed.is_unreconciled(at(453), None));
+        assert_eq!(use_it(&host, 454, 3), Some(Code::PermitExpired));
+        assert_eq!(close(&host, at(455), &two.id, "x", "ann").expect_err("closed").code(), Some(Code::PermitExpired));
+        assert_eq!(close(&host, at(455), "BG-0", "x", "ann").expect_err("none").code(), Some(Code::PermitMissing));
     }
 
     #[test]
