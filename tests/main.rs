@@ -10,6 +10,8 @@ mod chain;
 #[cfg(target_os = "linux")]
 mod difficult;
 mod faults;
+#[cfg(target_os = "linux")]
+mod filesystems;
 mod floors;
 mod format;
 mod health;

@@ -16,8 +16,9 @@ pub use unix::{
 mod windows;
 #[cfg(windows)]
 pub use windows::{
-    Dir, drop_cached, is_private, open_plain, raise_descriptor_limit, rename_no_replace, stat_file, sync_directory,
-    sync_filesystem, write_ahead, write_private,
+    Dir, Object, allow_holes, drop_cached, group_name, group_number, holes, is_private, is_root, open_plain,
+    raise_descriptor_limit, rename_no_replace, stat_file, sync_directory, sync_filesystem, takes_size, user_name,
+    user_number, write_ahead, write_private,
 };
 
 pub mod extents;
