@@ -153,7 +153,7 @@ impl Dir {
         {
             let _ = (major, minor);
             match kind {
-                ObjectKind::Fifo => Ok(fs::mkfifoat(&self.0, name, mode)?),
+                ObjectKind::Fifo => apple::create_fifo(self.0.as_fd(), name, mode),
                 _ => Err(io::ErrorKind::Unsupported.into()),
             }
         }
