@@ -28,6 +28,16 @@ impl Time {
             .unwrap_or_else(|| format!("@{}", self.seconds))
     }
 
+    /// Returns the instant as [`rfc3339`](Self::rfc3339) does, with nine digits of a second where it is not a whole one.
+    pub fn rfc3339_exact(self) -> String {
+        let whole = self.rfc3339();
+        match whole.strip_suffix('Z') {
+            _ if self.nanos == 0 => whole,
+            Some(stem) => format!("{stem}.{:09}Z", self.nanos),
+            None => format!("{whole}.{:09}", self.nanos),
+        }
+    }
+
     /// Returns the instant of a system time.
     pub fn from_system(time: SystemTime) -> Self {
         match time.duration_since(UNIX_EPOCH) {
@@ -88,5 +98,8 @@ mod tests {
     fn rfc3339_has_a_form_for_every_instant() {
         assert_eq!(Time { seconds: 0, nanos: 7 }.rfc3339(), "1970-01-01T00:00:00Z");
         assert_eq!(Time { seconds: i64::MAX, nanos: 0 }.rfc3339(), format!("@{}", i64::MAX));
+        assert_eq!(Time { seconds: -1, nanos: 7 }.rfc3339_exact(), "1969-12-31T23:59:59.000000007Z");
+        assert_eq!(Time { seconds: 0, nanos: 0 }.rfc3339_exact(), "1970-01-01T00:00:00Z");
+        assert_eq!(Time { seconds: i64::MAX, nanos: 1 }.rfc3339_exact(), format!("@{}.000000001", i64::MAX));
     }
 }

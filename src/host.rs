@@ -88,14 +88,19 @@ impl Host {
         self.state.join("witness").join(format!("{vault}.json"))
     }
 
-    /// Returns where this host remembers which packs of a vault failed a read.
-    pub fn doubts_path(&self, vault: Id) -> PathBuf {
-        self.state.join("doubts").join(format!("{vault}.json"))
+    /// Returns where this host keeps its journal.
+    pub fn journal_directory(&self) -> PathBuf {
+        self.state.join("journal")
     }
 
-    /// Returns where this host remembers when it last read each pack of a vault.
-    pub fn coverage_path(&self, vault: Id) -> PathBuf {
-        self.state.join("coverage").join(format!("{vault}.json"))
+    /// Returns where this host keeps evidence.
+    pub fn evidence_directory(&self) -> PathBuf {
+        self.state.join("evidence")
+    }
+
+    /// Returns where this host remembers what it read of a vault, a file for each place of it.
+    pub fn reads_directory(&self, vault: Id) -> PathBuf {
+        self.state.join("reads").join(vault.to_string())
     }
 
     /// Returns whether this host knows any vault: by a key, a witness, or its settings.

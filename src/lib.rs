@@ -43,7 +43,7 @@
 //! # The house
 //!
 //! Imports point down only, which a test enforces: [`cli`]; [`ops`], one verb a file; [`vault`], which opens, reads and
-//! writes; [`host`], this machine's own directories; [`mod@format`] and [`store`], the record and the place, blind to
+//! writes; [`incident`], the journal, evidence and what follows from them; [`host`], this machine's own directories; [`mod@format`] and [`store`], the record and the place, blind to
 //! each other; [`fsys`], [`crypto`], [`chunk`] and [`pool`], the hands; and the words [`error`], [`refusal`], [`path`],
 //! [`progress`], [`clock`], [`limits`], which everyone may use.
 
@@ -55,6 +55,7 @@ pub mod error;
 pub mod format;
 pub mod fsys;
 pub mod host;
+pub mod incident;
 pub mod limits;
 pub mod ops;
 pub mod path;

@@ -39,6 +39,8 @@ pub const SEGMENT_LIST_MAX: usize = 4_096;
 pub const MANIFEST_LISTS_MAX: usize = 1 << 18;
 /// Longest segment, segment list, chunk list or pack list, in bytes: it is stored as a chunk.
 pub const OBJECT_BYTES_MAX: u32 = CHUNK_BYTES_MAX;
+/// Most rules of exclusion that a manifest names; rules beyond are counted together.
+pub const MANIFEST_EXCLUSIONS_MAX: usize = 1 << 16;
 /// Most packs that a manifest names directly; more go through pack lists.
 pub const MANIFEST_PACKS_MAX: usize = 1_024;
 /// Most packs in one pack-list object.
@@ -76,6 +78,8 @@ pub const INDEX_BYTES_MAX: u64 = 4 << 30;
 /// How many index files may stand side by side before a writer merges them.
 pub const INDEX_FILES_MAX: usize = 8;
 
+/// Longest file of rules (`.devvaultignore`, `.gitignore`, `--exclude-from`), in bytes.
+pub const RULES_BYTES_MAX: u64 = 1 << 20;
 /// How often a file that changes while it is read is read again.
 pub const READ_ATTEMPTS: u32 = 4;
 /// How often a writer takes the next number when another writer took it first.
@@ -83,15 +87,19 @@ pub const NUMBER_ATTEMPTS: u32 = 8;
 /// A timestamp younger than this at the time of reading does not prove that a file is unchanged, in nanoseconds.
 /// FAT keeps times in steps of two seconds, the coarsest medium in use.
 pub const RACY_NANOS: i128 = 2_000_000_000;
-/// Longest sealed file of the host (witness, doubts, coverage), in bytes; coverage takes some 100 bytes a pack.
+/// Longest sealed file of the host (witness, reads), in bytes; reads take some 120 bytes a pack.
 pub const STATE_BYTES_MAX: u64 = 64 << 20;
 /// A backup or a proof of recoverability that is older than this is said to be old, in days.
 pub const PROOF_DAYS: u64 = 30;
-/// Most packs that a host remembers as having failed a read; with more, every pack is read before it is relied on.
-pub const DOUBTS_MAX: usize = 4_096;
 /// Most heads that the witness remembers.
 pub const WITNESS_HEADS_MAX: usize = 1_024;
 /// How many paths a finding shows to a person before it says how many more there are.
 pub const SHOWN_PATHS_MAX: usize = 10;
 /// Free bytes that must remain on the vault's medium beyond what is about to be written.
 pub const SPACE_RESERVE_BYTES: u64 = 64 << 20;
+/// Longest line of the journal, in bytes, line feed included.
+pub const JOURNAL_LINE_BYTES_MAX: u64 = 256 << 10;
+/// Longest text in an entry of the journal, in bytes; what is longer is cut and says so.
+pub const JOURNAL_TEXT_BYTES_MAX: usize = 2_000;
+/// How many findings, paths or other items an entry of the journal or a file of evidence names at most.
+pub const EVIDENCE_ITEMS_MAX: usize = 50;

@@ -125,6 +125,13 @@ impl EntryPath {
                 && matches!(self.joined.get(other.joined.len()), None | Some(b'/')))
     }
 
+    /// Returns the bytes of this path below `above`, which it must lie within; none for `above` itself.
+    pub fn below(&self, above: &Self) -> &[u8] {
+        debug_assert!(self.is_within(above));
+        let rest = self.joined.get(above.joined.len()..).unwrap_or_default();
+        rest.strip_prefix(b"/").unwrap_or(rest)
+    }
+
     /// Returns whether `self` may directly follow `previous` in a listing in path order whose directories come
     /// before their contents: it is greater, and its parent is `previous` (then a directory) or a directory above it.
     pub fn may_follow(&self, previous: &Self, previous_is_directory: bool) -> bool {
@@ -264,6 +271,13 @@ mod tests {
         assert_eq!(shown("a\u{202e}b".as_bytes()), "a\\u{202e}b");
         assert_eq!(printable(&shown(b"a\\\n")), shown(b"a\\\n"), "nothing is escaped twice");
         assert_eq!(printable("x\nVALID\u{1b}[2J\u{202e}"), "x\\nVALID\\u{1b}[2J\\u{202e}");
+    }
+
+    #[test]
+    fn paths_below_another_lose_its_prefix() {
+        assert_eq!(path("a/b/c").below(&path("a/b")), b"c");
+        assert_eq!(path("a").below(&path("a")), b"");
+        assert_eq!(path("a/b").below(&path("")), b"a/b");
     }
 
     #[test]

@@ -177,7 +177,11 @@ codes! {
         "find the copy of the vault that has this head";
     PackForged = 318, "a pack's footer is not authentic",
         "change nothing; run `devvault verify` to learn which snapshots are affected";
-    ReceiptForged = 320, "the receipt is not genuine",
+    JournalBroken = 319, "this host's journal is cut, edited or reordered",
+        "keep the state directory as evidence; then begin a new journal: `devvault journal restart --reason WHY`";
+    EvidenceDamaged = 320, "a bundle of evidence is not what was packed",
+        "keep the bundle; look for another copy of it, or capture the evidence again";
+    ReceiptForged = 321, "the receipt is not genuine",
         "do not rely on it; verify the vault anew, and ask where the file came from";
 
     ProbeFailed = 401, "the vault's medium fails a write",
@@ -208,6 +212,22 @@ codes! {
 
     NotAcknowledged = 701, "the act needs an acknowledgement",
         "read what the act does, then add the flag that it names";
+    EvidenceHold = 702, "evidence is held while an incident is open",
+        "go on with the incident: `devvault incident list`; nothing needs to be removed to restore";
+    DeclarationUnfit = 703, "a break-glass declaration is not acceptable",
+        "correct what the message names; nothing was declared";
+    PermitMissing = 704, "the act needs a break-glass permit",
+        "read `devvault runbook break-glass` before you declare one";
+    PermitNotYet = 705, "the permit is not in effect yet",
+        "wait until the time that the message names, and think about it once more; `devvault break-glass cancel` takes it back";
+    PermitExpired = 706, "the permit has expired or was ended",
+        "an expired permit stays expired: if it is still needed, declare a new one";
+    PermitOutOfScope = 707, "the permit does not cover this",
+        "declare one whose scope names this vault and this snapshot or head";
+    ClockBehind = 708, "the clock is behind the journal",
+        "set the computer's clock right, then declare anew";
+    IncidentUnfit = 709, "the incident cannot be changed so",
+        "verify the whole vault: `devvault verify`; or record what stays broken: `--decision`";
 
     SourceUnreadable = 801, "files of the source cannot be read",
         "make them readable, or leave them out on purpose with `--exclude`";
@@ -221,6 +241,8 @@ codes! {
         "mount the disk that it lies on; if it is meant to be empty, use `--allow-empty`";
     SourceUnsupported = 806, "the source holds what a vault cannot keep",
         "leave these out on purpose with `--exclude`";
+    SourceRules = 807, "a file of rules cannot be used",
+        "correct the file, or move it away; `devvault backup SOURCE --dry-run` shows what the rules do";
 }
 
 impl Code {
@@ -291,6 +313,23 @@ pub struct Refusal {
     pub next: String,
     /// Entries that the refusal is about, complete.
     pub paths: Vec<EntryPath>,
+    /// The file or object of the vault that it is about, as the vault names it, where there is one.
+    pub subject: Option<String>,
+    /// What was kept about it on this host.
+    pub kept: Kept,
+}
+
+/// What was kept on this host about a refusal or about findings.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// Whether the journal was tried, with success or without.
+    pub journaled: bool,
+    /// The file of evidence.
+    pub evidence: Option<String>,
+    /// The incident that it opened or belongs to.
+    pub incident: Option<String>,
+    /// What could not be kept, in words.
+    pub notes: Vec<String>,
 }
 
 impl Refusal {
@@ -303,6 +342,8 @@ impl Refusal {
             written: None,
             next: code.next().to_owned(),
             paths: Vec::new(),
+            subject: None,
+            kept: Kept::default(),
         }
     }
 

@@ -454,7 +454,7 @@ fn a_head_that_occurs_proves_freshness_and_another_one_refuses() {
             });
         }
     }
-    assert!(!home.path("fresh-state").exists());
+    assert!(!home.path("fresh-state/witness").exists());
 }
 
 #[test]

@@ -1,18 +1,26 @@
 //! Media that lie, fail, or change under the program's hands.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+use devvault::clock::Time;
+use devvault::crypto::Id;
+use devvault::format::pack::BlockKind;
 use devvault::ops::verify::{Level, Verdict};
 use devvault::ops::{backup, restore, verify};
+use devvault::pool::Pool;
 use devvault::progress::{Phase, Progress, Silent};
 use devvault::refusal::Code;
 use devvault::store::{Listed, LocalStore, Lock, NewFile, Store, StoredFile};
-use devvault::vault::gate::Access;
+use devvault::vault::catalog::{Catalog, UseIndex};
+use devvault::vault::gate::{self, Access};
+use devvault::vault::reliance::{Look, Reliance};
+use devvault::vault::write::{Draft, Origin, reference};
 
-use crate::support::{Home, SMALL_TREE, assert_refused, fingerprint, noise, picture, small};
+use crate::support::{Home, SMALL_TREE, assert_refused, fingerprint, flip, noise, packs, picture, small};
 
 /// What a fault is asked before an operation: its name and what it works on. An error stands in for the operation.
 type Ask = dyn Fn(&str, &str) -> io::Result<()> + Send + Sync;
@@ -254,9 +262,9 @@ fn no_thread_of_a_failed_backup_still_writes_when_it_has_returned() {
     let access = faulty(
         &home,
         move |what, name| {
-            if what == "syncdir" && name == "packs" {
+            if what == "sync" && name.ends_with(".part") {
                 // A pack takes its time to be sealed while the next one fails.
-                std::thread::sleep(std::time::Duration::from_millis(30));
+                std::thread::sleep(std::time::Duration::from_millis(60));
             }
             flag.fetch_or(saw.load(Ordering::SeqCst), Ordering::SeqCst);
             let mut count = count.lock().unwrap();
@@ -267,15 +275,104 @@ fn no_thread_of_a_failed_backup_still_writes_when_it_has_returned() {
     );
     assert!(try_backup(&home, &access).is_err());
     returned.store(true, Ordering::SeqCst);
-    std::thread::sleep(std::time::Duration::from_millis(100));
+    std::thread::sleep(std::time::Duration::from_millis(300));
     assert!(!late.load(Ordering::SeqCst), "something was still done to the vault");
+}
+
+#[test]
+fn a_pack_that_vanishes_before_the_commit_is_not_relied_on() {
+    let home = Home::with_snapshot();
+    home.write_source(&[("new", "something new")]);
+    let victim = packs(&home.vault())[0].clone();
+    let (path, away) = (victim.clone(), home.path("away"));
+    let access = faulty(
+        &home,
+        move |what, name| {
+            if what == "sync" && name.ends_with("manifest.json") && path.exists() {
+                std::fs::rename(&path, &away).unwrap();
+            }
+            Ok(())
+        },
+        no_spoil,
+    );
+    let report = try_backup(&home, &access).unwrap();
+    let verified = home.verify(&[&report.snapshot.to_string()]).unwrap();
+    assert_eq!((verified.verdict, &verified.findings[..]), (Verdict::Valid, [].as_slice()));
+    home.restore("2", "restored").unwrap();
+    assert_eq!(picture(&home.path("restored")), picture(&home.source()));
+}
+
+#[test]
+fn after_a_failed_write_a_draft_writes_nothing_any_more() {
+    let home = Home::with_snapshot();
+    let fails = Arc::new(AtomicBool::new(true));
+    let once = Arc::clone(&fails);
+    let access = faulty(
+        &home,
+        move |what, name| {
+            let fails = what == "write" && name.ends_with(".part") && once.swap(false, Ordering::SeqCst);
+            if fails { Err(failing()) } else { Ok(()) }
+        },
+        no_spoil,
+    );
+    let (vault, lock) = gate::open_for_writing(&access).unwrap();
+    let catalog = Arc::new(Catalog::load(&*vault.store, &vault.macs, UseIndex::No).unwrap());
+    let (store, macs, pool) = (Arc::clone(&vault.store), Arc::clone(&vault.macs), Pool::with_threads(1));
+    let older = Reliance::new(store, macs, catalog, Look::Footer, pool.clone(), Time::default(), BTreeMap::new());
+    let origin = Origin {
+        boot: String::new(),
+        host: Id([0; 16]),
+        host_name: String::new(),
+        pid: 0,
+        source: String::new(),
+        started: Time::default(),
+    };
+    let mut draft = Draft::begin(&vault, &lock, older, pool, &origin).unwrap();
+    let outcomes: Vec<bool> = (0..200)
+        .map(|seed| {
+            let bytes = noise(3_000, seed);
+            draft.put(BlockKind::Data, reference(&bytes), &bytes).is_ok()
+        })
+        .collect();
+    let first = outcomes.iter().position(|ok| !ok).expect("the failed write is told");
+    assert!(outcomes[first..].iter().all(|ok| !ok), "what came after it was taken: {outcomes:?}");
+    draft.abandon();
+}
+
+#[test]
+fn an_interrupted_verify_tells_and_remembers_what_it_has_found() {
+    /// Interrupts once a pack was read.
+    struct Once(AtomicBool);
+    impl Progress for Once {
+        fn advance(&self, packs: u64, _: u64) {
+            if packs > 0 {
+                self.0.store(true, Ordering::SeqCst);
+            }
+        }
+        fn interrupted(&self) -> bool {
+            self.0.load(Ordering::SeqCst)
+        }
+    }
+    let home = Home::with_vault();
+    std::fs::create_dir_all(home.source()).unwrap();
+    std::fs::write(home.source().join("large"), noise(60_000, 1)).unwrap();
+    home.backup();
+    for pack in packs(&home.vault()) {
+        flip(&pack, 60);
+    }
+    let stopped = verify::run(&home.access(), &[], Level::Full, &Once(AtomicBool::new(false))).unwrap_err();
+    assert_eq!(stopped.exit(), 130);
+    let told = stopped.what_was_written().unwrap();
+    assert!(told.text.contains("1 finding(s) so far") && !told.changed, "{}", told.text);
+    let report = devvault::ops::status::run(&home.access()).unwrap();
+    assert_eq!(report.findings.iter().filter(|finding| finding.code == Code::ChunkDamaged).count(), 1);
 }
 
 #[test]
 fn an_index_that_is_not_authentic_is_never_held_in_memory() {
     let home = Home::with_snapshot();
     let path = home.vault().join("index").join(format!("{}.idx", "3".repeat(32)));
-    std::fs::File::create(path).unwrap().set_len(100 << 20).unwrap();
+    std::fs::File::create(path).unwrap().set_len(16 << 20 | 100).unwrap();
     let longest = Arc::new(Mutex::new(0));
     let seen = Arc::clone(&longest);
     let access = faulty(&home, no_ask, move |what, name, bytes| {

@@ -11,7 +11,7 @@ use devvault::refusal::Code;
 use devvault::vault::gate::Access;
 
 use crate::support::{
-    Home, SMALL_TREE, assert_refused, copy_tree, fingerprint, names, noise, picture, small, unchanged,
+    Home, SMALL_TREE, assert_refused, copy_tree, fingerprint, names, noise, picture, small, unchanged, without_audit,
 };
 
 /// Fails unless every act on a place refuses with this code.
@@ -142,12 +142,12 @@ fn a_job_that_lost_its_environment_starts_no_new_vault() {
             let settings = serde_json::json!({"vault": home.path("unmounted")});
             fs::write(home.path("config/config.json"), settings.to_string()).unwrap();
         }
-        let before = fingerprint(&home.path(""));
+        let before = without_audit(fingerprint(&home.path("")));
         let output = home.program().args(["--json", "backup"]).arg(home.source()).output().unwrap();
         let refused: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
         let code = if kept == "settings" { "DV406" } else { "DV409" };
         assert_eq!((output.status.code(), &refused["code"]), (Some(14), &code.into()), "{kept}");
-        assert_eq!(fingerprint(&home.path("")), before, "{kept}");
+        assert_eq!(without_audit(fingerprint(&home.path(""))), before, "{kept}");
     }
 }
 
@@ -243,8 +243,22 @@ fn a_vault_without_lock_files_can_be_read_and_not_written() {
     unchanged(&home.vault(), || {
         assert_eq!(home.verify(&[]).unwrap().verdict, Verdict::Valid);
         home.restore("latest", "restored").unwrap();
-        assert!(home.try_backup(&backup::Options::default()).is_err());
+        let refusal = assert_refused(Code::ProbeFailed, home.try_backup(&backup::Options::default()));
+        assert!(refusal.next.contains("put back the empty file") && refusal.next.contains("lock"), "{}", refusal.next);
     });
+}
+
+#[cfg(unix)]
+#[test]
+fn a_pipe_in_place_of_a_lock_hangs_nothing() {
+    let home = Home::with_snapshot();
+    let lock = home.witness().with_extension("lock");
+    fs::remove_file(&lock).unwrap();
+    assert!(Command::new("mkfifo").arg(&lock).status().unwrap().success());
+    let report = home.verify(&[]).unwrap();
+    assert_eq!(report.verdict, Verdict::Valid);
+    let report = home.backup();
+    assert!(report.notes.iter().any(|note| note.contains("witness was not advanced")), "{:?}", report.notes);
 }
 
 #[test]

@@ -6,9 +6,12 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
 mod backup;
+mod break_glass;
 mod chain;
 #[cfg(target_os = "linux")]
 mod difficult;
+mod evidence;
+mod excluding;
 mod faults;
 #[cfg(target_os = "linux")]
 mod filesystems;
@@ -16,16 +19,20 @@ mod floors;
 mod format;
 mod health;
 mod hostile;
+mod incident;
 mod index;
 mod integrity;
+mod journal;
 mod keys;
 #[cfg(target_os = "linux")]
 mod metadata;
 mod program;
 mod properties;
+mod query;
 mod refusals;
 mod reliance;
 mod restore;
 mod rolling;
+mod selection;
 mod source;
 mod support;

@@ -180,7 +180,12 @@ fn a_refusal_says_what_is_wrong_what_was_written_and_what_to_do() {
     let text = String::from_utf8(output.stderr).unwrap();
     let lines: Vec<&str> = text.lines().collect();
     assert!(lines[0].starts_with("refused DV112: "), "{text}");
-    assert!(text.contains("\nwritten: nothing\nnext: ") && text.ends_with("see: devvault runbook DV112\n"), "{text}");
+    assert!(
+        text.contains("\nwritten: nothing\nevidence: ")
+            && text.contains("\nnext: ")
+            && text.ends_with("see: devvault runbook DV112\n"),
+        "{text}"
+    );
 }
 
 #[cfg(unix)]
@@ -277,7 +282,8 @@ fn usage_errors_exit_with_two_and_help_with_zero() {
         &["verify", "newest"],
         &["nonsense"],
         &["backup", "--exclude", "[z-a]", "x"],
-        &["backup", "--may-change", "{a", "x"],
+        &["backup", "--may-change", "[a", "x"],
+        &["backup", "--exclude", "#x", "x"],
         &["restore", "1:../x", "y"],
         &["backup", "--expect-head", "1", "x"],
     ] {

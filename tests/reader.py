@@ -47,6 +47,7 @@ SEGMENT_ENTRIES_MAX = 1024
 SEGMENT_LIST_MAX = 4096
 MANIFEST_LISTS_MAX = 262144
 OBJECT_BYTES_MAX = 8388608
+MANIFEST_EXCLUSIONS_MAX = 1 << 16
 MANIFEST_PACKS_MAX = 1024
 PACK_LIST_MAX = 16384
 XATTRS_MAX = 512
@@ -392,6 +393,9 @@ def decode_part(value):
     return Part(entries, first, digest_text(value["id"]), integer(value["length"], 1, OBJECT_BYTES_MAX))
 
 
+EXCLUDED_BY = ("caches", "command", "devvaultignore", "exclude-from", "gitignore", "one-file-system", "own")
+
+
 def decode_snapshot(body):
     fields(
         body,
@@ -408,7 +412,7 @@ def decode_snapshot(body):
             "tags",
             "unchanged_by",
         ),
-        ("quiet",) + byte_keys("source"),
+        ("journal", "quiet") + byte_keys("source"),
     )
     counts = body["counts"]
     fields(counts, ("bytes", "directories", "files", "symlinks"), ("hardlinks", "specials"))
@@ -418,9 +422,23 @@ def decode_snapshot(body):
         need(counts.get(name) != 0, f"{name} is left out where there are none")
     time(body["ended"])
     time(body["started"])
-    for value in array(body["excluded"]):
-        text(value)
+    need(len(array(body["excluded"])) <= MANIFEST_EXCLUSIONS_MAX, "too many rules")
+    for value in body["excluded"]:
+        fields(value, ("by", "objects", "rule"), ("line",) + byte_keys("from"))
+        need(text(value["by"]) in EXCLUDED_BY, "an unknown kind of rule")
+        u64(value["objects"])
+        text(value["rule"])
+        if "from" in value or "from_b64" in value:
+            byte_field(value, "from")
+        else:
+            need("line" not in value, "a line of no file")
+        if "line" in value:
+            need(u64(value["line"]) > 0, "a line counts from 1")
     decode_host(body["host"])
+    if "journal" in body:
+        fields(body["journal"], ("digest", "number"))
+        digest_text(body["journal"]["digest"])
+        integer(body["journal"]["number"], 1, JSON_INTEGER_MAX)
     for value in array(body["left_out"]):
         fields(value, (), byte_keys("path"))
         check_path(byte_field(value, "path"))

@@ -2,14 +2,19 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use devvault::clock::{FixedClock, Time};
 use devvault::format::index::{self, IndexedPack};
 use devvault::format::pack::{BlockKind, Footer};
 use devvault::ops::backup;
 use devvault::ops::verify::Verdict;
 use devvault::refusal::Code;
 
-use crate::support::{Forger, Home, SMALL_TREE, flip, names, noise, packs, picture};
+use devvault::progress::Silent;
+use devvault::vault::gate::Access;
+
+use crate::support::{Forger, Home, SMALL_TREE, copy_tree, flip, names, noise, packs, picture};
 
 /// Returns a byte in the first block of a kind, and the pack that it lies in.
 fn block(home: &Home, kind: BlockKind) -> (PathBuf, usize) {
@@ -101,9 +106,7 @@ fn doubts_that_cannot_be_trusted_have_every_pack_read() {
     let (pack, at) = block(&home, BlockKind::Data);
     flip(&pack, at);
     home.verify(&[]).unwrap();
-    let directory = home.path("state/doubts");
-    let file = names(&directory).into_iter().find(|name| name.ends_with(".json")).unwrap();
-    fs::write(directory.join(file), b"{}\n").unwrap();
+    fs::write(home.reads(), b"{}\n").unwrap();
     let report = home.backup();
     assert!(report.notes.iter().any(|note| note.contains("every pack is read")), "{:?}", report.notes);
     assert_eq!(report.exit(), 11);
@@ -113,6 +116,84 @@ fn doubts_that_cannot_be_trusted_have_every_pack_read() {
     assert!(third.notes.iter().any(|note| note.contains("every pack is read")), "{:?}", third.notes);
     home.verify(&[]).unwrap();
     assert!(home.backup().notes.iter().all(|note| !note.contains("every pack is read")));
+}
+
+#[test]
+fn an_intact_copy_elsewhere_takes_no_doubt_from_the_damaged_one() {
+    let home = home();
+    copy_tree(&home.vault(), &home.path("copy"));
+    let (pack, at) = block(&home, BlockKind::Data);
+    flip(&pack, at);
+    assert_eq!(home.verify(&[]).unwrap().verdict, Verdict::Invalid);
+    let copy = Access { vault: home.path("copy"), ..home.access() };
+    assert_eq!(home.verify_from(&copy, &[]).unwrap().verdict, Verdict::Valid);
+    assert_eq!(home.backup().exit(), 11);
+    assert_newest_is_valid(&home, 2);
+}
+
+#[test]
+fn a_doubt_lasts_while_its_pack_is_away_and_when_the_medium_is_mounted_elsewhere() {
+    let home = home();
+    let (pack, at) = block(&home, BlockKind::Data);
+    flip(&pack, at);
+    assert_eq!(home.verify(&[]).unwrap().verdict, Verdict::Invalid);
+    fs::rename(&pack, home.path("quarantine")).unwrap();
+    assert_eq!(home.verify(&[]).unwrap().verdict, Verdict::Invalid);
+    fs::rename(home.path("quarantine"), &pack).unwrap();
+    fs::rename(home.vault(), home.path("elsewhere")).unwrap();
+    let access = Access { vault: home.path("elsewhere"), ..home.access() };
+    let run = || backup::run(&access, &home.source(), &backup::Options::default(), &Silent).unwrap();
+    assert_eq!(run().exit(), 11);
+    let report = home.verify_from(&access, &["2"]).unwrap();
+    assert_eq!((report.verdict, &report.findings[..]), (Verdict::Valid, [].as_slice()));
+    // Intact again, and read there.
+    flip(&home.path("elsewhere").join(pack.strip_prefix(home.vault()).unwrap()), at);
+    let now = access.clock.now();
+    let later = Arc::new(FixedClock(Time { seconds: now.seconds + 60, ..now }));
+    let later = Access { clock: later, ..access.clone() };
+    assert_eq!(home.verify_from(&later, &[]).unwrap().verdict, Verdict::Valid);
+    assert_eq!(run().exit(), 0);
+}
+
+#[test]
+fn a_damaged_listing_that_only_finalize_meets_starts_the_run_over() {
+    let home = home();
+    let (pack, at) = block(&home, BlockKind::Listing);
+    flip(&pack, at);
+    // The same files under another name: no previous snapshot of this source, and the same parts of the listing.
+    fs::rename(home.source(), home.path("renamed")).unwrap();
+    let run = || backup::run(&home.access(), &home.path("renamed"), &backup::Options::default(), &Silent).unwrap();
+    let report = run();
+    assert_eq!((report.snapshot, report.exit()), (2, 11), "{:?}", report.findings);
+    let verified = home.verify(&["2"]).unwrap();
+    assert_eq!((verified.verdict, &verified.findings[..]), (Verdict::Valid, [].as_slice()));
+    assert_eq!(names(&home.vault().join("snapshots")), ["00000001", "00000002"], "no draft is left");
+}
+
+#[test]
+fn what_a_named_snapshots_own_pack_lacks_another_pack_may_have() {
+    let home = home();
+    let (pack, at) = block(&home, BlockKind::Data);
+    flip(&pack, at);
+    home.verify(&[]).unwrap();
+    home.backup();
+    // The first pack is whole again, and the one that the second snapshot names instead is not.
+    flip(&pack, at);
+    let macs = Forger::new(&home).macs;
+    let chunks = |path: &Path| {
+        let footer = Footer::decode(&fs::read(path).unwrap(), &macs).unwrap();
+        footer.blocks.iter().flat_map(|block| block.chunks.clone()).collect::<Vec<_>>()
+    };
+    let damaged = chunks(&pack);
+    let all = packs(&home.vault());
+    let other = all.iter().find(|other| **other != pack && chunks(other).iter().any(|chunk| damaged.contains(chunk)));
+    let other = other.expect("it was stored again");
+    flip(other, 60);
+    let report = home.verify(&["2"]).unwrap();
+    assert_eq!(report.verdict, Verdict::Invalid, "a pack that the manifest names is damaged");
+    assert_eq!(report.snapshots, [(2, Verdict::Valid)], "all of it is recoverable: {:?}", report.findings);
+    home.restore("2", "restored").unwrap();
+    assert_eq!(picture(&home.path("restored")), picture(&home.source()));
 }
 
 #[test]

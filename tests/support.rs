@@ -112,6 +112,22 @@ impl Home {
         files.find(|path| path.extension().is_some_and(|extension| extension == "json")).unwrap()
     }
 
+    /// Returns the only file in which this host remembers what it read of the vault.
+    pub fn reads(&self) -> PathBuf {
+        let files = walkdir::WalkDir::new(self.path("state/reads")).into_iter().map(|entry| entry.unwrap().into_path());
+        let files: Vec<PathBuf> =
+            files.filter(|path| path.extension().is_some_and(|extension| extension == "json")).collect();
+        assert_eq!(files.len(), 1);
+        files[0].clone()
+    }
+
+    /// Throws away what this host journaled and kept, for tests that do thousands of things.
+    pub fn forget_audit(&self) {
+        for directory in [self.host().journal_directory(), self.host().evidence_directory()] {
+            let _ = fs::remove_dir_all(directory);
+        }
+    }
+
     /// Writes files below the source; a name that ends in `/` is a directory, content that begins with `->` a link.
     pub fn write_source(&self, tree: &[(&str, &str)]) {
         write_tree(&self.source(), tree);
@@ -314,6 +330,15 @@ pub fn fingerprint(root: &Path) -> BTreeMap<PathBuf, blake3::Hash> {
         .filter(|entry| entry.file_type().is_file())
         .map(|entry| (entry.path().to_owned(), blake3::hash(&fs::read(entry.path()).unwrap())))
         .collect()
+}
+
+/// Leaves out what a host journals and keeps as evidence about everything that it does.
+pub fn without_audit(mut files: BTreeMap<PathBuf, blake3::Hash>) -> BTreeMap<PathBuf, blake3::Hash> {
+    files.retain(|path, _| {
+        let above = path.parent().and_then(Path::file_name).unwrap_or_default();
+        above != "journal" && above != "evidence"
+    });
+    files
 }
 
 /// Copies a directory with everything in it.

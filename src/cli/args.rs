@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::format::record::Head;
+use crate::ops::diff::Side;
+use crate::ops::find::Size;
 use crate::ops::restore::Class;
 use crate::ops::select::{Place, Selector};
 use crate::ops::verify::Budget;
@@ -70,6 +72,10 @@ pub(super) enum Command {
     /// Reads what changed since the last snapshot of the same folder, stores what is new, reads it back from the medium,
     /// and publishes the snapshot in one step. If any file cannot be read, nothing is published and all such files are
     /// named: there are no best-effort backups.
+    ///
+    /// Files named `.devvaultignore` in the folder leave out what they match, in the syntax of `.gitignore` and for the
+    /// directory they lie in. Rules of the command go before them, and they before `.gitignore` files (--gitignore). What
+    /// was left out, and by which rule, is recorded in the snapshot.
     Backup(Backup),
 
     /// List the snapshots of a vault
@@ -82,6 +88,45 @@ pub(super) enum Command {
         place: Place,
     },
 
+    /// Find what snapshots hold, and in which versions
+    ///
+    /// Looks through all snapshots, or those that are named. Prints a line for each version of each path that matches:
+    /// the snapshots that hold it, mode, length, time, path. Contents are not read.
+    ///
+    /// A pattern without `/` is for names at any depth; one with `/` is for whole paths below the source, where `**`
+    /// stands for any number of directories.
+    #[command(after_help = "\
+Examples:
+  devvault find '*.odt'                in which snapshots, in which versions
+  devvault find --changed src/main.rs  where its content differs, or where it is missing
+  devvault find --newest lost.txt      the newest snapshot that holds it
+  devvault find 3 7:src '*.c'          in snapshot 3, and below src in snapshot 7")]
+    Find(Find),
+
+    /// Print the content of one file of a snapshot
+    ///
+    /// Every byte has been verified before it is printed. After a failure nothing more is printed, the refusal stands on
+    /// stderr, and the exit status is not 0: check it before you use what was printed.
+    Cat {
+        /// A snapshot and the path of a file in it: `3:src/lib.rs`
+        #[arg(value_name = "SNAP:PATH")]
+        place: Place,
+    },
+
+    /// Show what differs between two snapshots, or between a snapshot and a directory
+    ///
+    /// Prints `+` for what only the second side holds, `-` for what only the first holds, `~` for what differs and in what,
+    /// and `!` for a file whose content differs although its length and modification time do not: that is damage, or
+    /// somebody put the time back. Differences do not change the exit status; the last line and the JSON document count
+    /// them.
+    #[command(after_help = "\
+Examples:
+  devvault diff 3 4                  what changed from snapshot 3 to 4
+  devvault diff 3:src 4:lib          a part of each
+  devvault diff latest ~/project     what changed since the newest snapshot; reads the files of the same length
+  devvault diff --quick 3 ./restored by lengths and times alone")]
+    Diff(Diff),
+
     /// Prove that snapshots are recoverable, or find everything that stands against it
     ///
     /// Reads, decodes and hashes every byte. Writes nothing into the vault, and needs no lock: it works on media that are
@@ -89,6 +134,9 @@ pub(super) enum Command {
     Verify(Verify),
 
     /// Restore a snapshot, or a part of it, into an absent or empty directory
+    ///
+    /// Of a part, only what it needs is read: it can be restored from a snapshot that is damaged elsewhere, if every byte of
+    /// it verifies. The result says what was not restored, and says nothing good of the rest.
     ///
     /// Writes beside the destination first, reads everything back and compares it, and puts it in place in one step. It
     /// never writes into a directory that holds anything, and there is no flag that would.
@@ -115,6 +163,9 @@ pub(super) enum Command {
         command: IncludedKey,
     },
 
+    #[command(flatten)]
+    Incident(super::incident::Command),
+
     /// Print the runbook, or its section for a code, from the program itself
     Runbook {
         /// A refusal code such as DV313
@@ -134,6 +185,21 @@ pub(super) struct Backup {
     /// Leave out what matches, in gitignore syntax relative to the folder (repeatable)
     #[arg(long, value_name = "GLOB", value_parser = pattern)]
     pub(super) exclude: Vec<String>,
+    /// Leave out what the lines of a file match, each as for --exclude (repeatable)
+    #[arg(long, value_name = "FILE")]
+    pub(super) exclude_from: Vec<PathBuf>,
+    /// Take directories that a valid CACHEDIR.TAG marks without their content
+    #[arg(long)]
+    pub(super) exclude_caches: bool,
+    /// Take directories on which another file system is mounted without their content
+    #[arg(long)]
+    pub(super) one_file_system: bool,
+    /// Leave out what the .gitignore files of the folder do, as git does; also files that git tracks all the same
+    #[arg(long)]
+    pub(super) gitignore: bool,
+    /// Show what would be taken and what not, and which rule says so; reads no content and writes nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
     /// Allow files that match to be left out if they keep changing; manifest and reports name them (repeatable)
     #[arg(long, value_name = "GLOB", value_parser = pattern)]
     pub(super) may_change: Vec<String>,
@@ -152,6 +218,55 @@ pub(super) struct Backup {
     /// A head that must occur in the vault's chain, as `backup` printed it; stands in for a lost witness
     #[arg(long, value_name = "HEAD")]
     pub(super) expect_head: Option<Head>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Find {
+    /// Snapshots to look through [default: all], each with a path if you like; then patterns. The last word is a pattern
+    #[arg(value_name = "SNAP[:PATH]|PATTERN", required = true)]
+    pub(super) words: Vec<String>,
+    /// Only the newest version of each path
+    #[arg(long, conflicts_with = "changed")]
+    pub(super) newest: bool,
+    /// Only paths whose content differs between the snapshots, or that some of them lack; a line for each content
+    #[arg(long)]
+    pub(super) changed: bool,
+    /// Only what is of this kind (repeatable)
+    #[arg(long, value_enum, value_name = "KIND")]
+    pub(super) kind: Vec<FindKind>,
+    /// Only files of this length: 1234, +10M (at least), -4K (at most); K, M, G, T are powers of 1024 (repeatable)
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
+    pub(super) size: Vec<Size>,
+    /// Ignore case, of ASCII letters
+    #[arg(short, long)]
+    pub(super) ignore_case: bool,
+}
+
+/// A kind of entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum FindKind {
+    /// Regular files
+    File,
+    /// Directories
+    Directory,
+    /// Symbolic links
+    Symlink,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Diff {
+    /// A snapshot, and a path in it: `3`, `latest`, `latest:SOURCE`, `3:src`
+    #[arg(value_name = "SNAP[:PATH]")]
+    pub(super) left: Place,
+    /// Another snapshot, or a directory; write `./3` for a directory of that name
+    #[arg(value_name = "SNAP[:PATH]|DIR")]
+    pub(super) right: Side,
+    /// Compare lengths and times of a directory's files but do not read them
+    #[arg(long)]
+    pub(super) quick: bool,
+    /// Show only what is added, removed, or differs in kind, content or target
+    #[arg(long)]
+    pub(super) content_only: bool,
 }
 
 #[derive(Debug, clap::Args)]
@@ -184,6 +299,12 @@ pub(super) struct Restore {
     /// An absent or empty directory
     #[arg(value_name = "DEST")]
     pub(super) destination: PathBuf,
+    /// Restore only what matches, in gitignore syntax relative to what is restored, and all below it (repeatable)
+    #[arg(long, value_name = "GLOB", value_parser = pattern)]
+    pub(super) include: Vec<String>,
+    /// Do not restore what matches, nor what lies below it; goes before --include (repeatable)
+    #[arg(long, value_name = "GLOB", value_parser = pattern)]
+    pub(super) exclude: Vec<String>,
     /// Compare with what the medium holds rather than the system's memory
     #[arg(long)]
     pub(super) from_medium: bool,

@@ -5,11 +5,15 @@ use std::fmt::Write as _;
 use indicatif::{HumanBytes, HumanCount};
 
 use crate::error::{Error, shown_path};
-use crate::format::entry::{Entry, Kind};
-use crate::format::record::Counts;
+use crate::format::entry::Entry;
+use crate::format::record::{Counts, ExcludedBy, Exclusion};
+use crate::fsys::ObjectKind;
 use crate::limits;
-use crate::ops::{backup, index, init, key, receipt, restore, snapshots, status, verify};
+use crate::ops::change::{Aspect, State};
+use crate::ops::select::SourceName;
+use crate::ops::{backup, cat, diff, find, index, init, key, receipt, restore, snapshots, status, verify};
 use crate::path::{EntryPath, shown};
+use crate::refusal::Kept;
 use crate::vault::Finding;
 use crate::vault::witness::Freshness;
 
@@ -40,9 +44,19 @@ fn counted(counts: &Counts) -> String {
     text
 }
 
-fn notes(out: &mut String, notes: &[String]) {
+pub(super) fn notes(out: &mut String, notes: &[String]) {
     for note in notes {
         line!(out, "note: {note}");
+    }
+}
+
+/// Names what was kept on this host about a refusal or about findings.
+pub(super) fn kept(out: &mut String, kept: &Kept) {
+    if let Some(evidence) = &kept.evidence {
+        line!(out, "evidence: {evidence}");
+    }
+    if let Some(incident) = &kept.incident {
+        line!(out, "incident: {incident} is open about this vault (devvault incident show {incident})");
     }
 }
 
@@ -85,6 +99,8 @@ pub(super) fn error(error: &Error) -> String {
         None => line!(out, "written: nothing"),
     }
     if let Error::Refused(refusal) = error {
+        kept(&mut out, &refusal.kept);
+        notes(&mut out, &refusal.kept.notes);
         line!(out, "next: {}", refusal.next);
         line!(out, "see: devvault runbook {}", refusal.code);
     }
@@ -101,6 +117,7 @@ pub(super) fn init(report: &init::Report, words: &str) -> String {
         out,
         "  The vault is authenticated, not encrypted: changes are noticed, but who can read it can read the backups."
     );
+    notes(&mut out, &report.notes);
     out
 }
 
@@ -119,9 +136,7 @@ pub(super) fn backup(report: &backup::Report, words: &str) -> String {
             report.oldest_read.map(|time| format!(", the oldest last read {}", time.rfc3339())).unwrap_or_default();
         line!(out, "  relies on {} pack(s) written before{read}", HumanCount(report.older_packs));
     }
-    if report.excluded > 0 {
-        line!(out, "  {} object(s) left out by --exclude", HumanCount(report.excluded));
-    }
+    exclusions(&mut out, "  ", &report.exclusions);
     left_out(&mut out, "  ", &report.left_out);
     match report.quiet {
         Some(true) => line!(out, "  a closing look found nothing changed meanwhile"),
@@ -129,6 +144,7 @@ pub(super) fn backup(report: &backup::Report, words: &str) -> String {
         None => {}
     }
     findings(&mut out, &report.findings);
+    kept(&mut out, &report.kept);
     notes(&mut out, &report.notes);
     if !report.findings.is_empty() {
         line!(
@@ -163,11 +179,13 @@ pub(super) fn snapshots(report: &snapshots::Report) -> String {
             HumanBytes(snapshot.counts.bytes),
             shown(&snapshot.source)
         );
+        exclusions(&mut out, "          ", &snapshot.exclusions);
         left_out(&mut out, "          ", &snapshot.left_out);
     }
     line!(out, "head: {}", report.head);
     line!(out, "freshness: {}", freshness(&report.freshness));
     findings(&mut out, &report.findings);
+    kept(&mut out, &report.kept);
     notes(&mut out, &report.notes);
     out
 }
@@ -191,7 +209,7 @@ fn freshness(freshness: &Freshness) -> String {
     }
 }
 
-fn findings(out: &mut String, findings: &[Finding]) {
+pub(super) fn findings(out: &mut String, findings: &[Finding]) {
     for finding in findings {
         line!(out, "{} {}: {}", finding.code, finding.subject, finding.code.title());
         line!(out, "  because: {}", finding.detail);
@@ -209,26 +227,15 @@ fn findings(out: &mut String, findings: &[Finding]) {
 }
 
 pub(super) fn ls_entry(entry: &Entry) -> String {
-    let mode = entry.mode.map_or_else(|| "----".into(), |mode| format!("{mode:04o}"));
-    let time = entry.mtime.map(|time| time.rfc3339()).unwrap_or_default();
-    let (size, mark) = match &entry.kind {
-        Kind::Directory => ("-".into(), "/".into()),
-        Kind::File(file) => (file.size.to_string(), String::new()),
-        Kind::Symlink(target) => ("-".into(), format!(" -> {}", shown(target))),
-        Kind::Junction(target) => ("-".into(), format!(" (junction) -> {}", shown(target))),
-        Kind::Fifo => ("-".into(), " (named pipe)".into()),
-        Kind::Socket => ("-".into(), " (socket)".into()),
-        Kind::Block(major, minor) => (format!("{major},{minor}"), " (block device)".into()),
-        Kind::Character(major, minor) => (format!("{major},{minor}"), " (character device)".into()),
-    };
+    let state = State::of(entry);
     let owner = entry.owner.as_ref().map_or_else(String::new, |owner| {
         let name = |name: &Option<String>, number: u32| {
             name.as_ref().map_or_else(|| number.to_string(), |name| shown(name.as_bytes()))
         };
-        format!("{}:{} ", name(&owner.user, owner.uid), name(&owner.group, owner.gid))
+        format!("{}:{}", name(&owner.user, owner.uid), name(&owner.group, owner.gid))
     });
     let same = entry.hardlink.as_ref().map_or_else(String::new, |first| format!(" (same object as {first})"));
-    format!("{mode} {owner:<14}{size:>12} {time} {}{mark}{same}\n", entry.path)
+    format!("{} {owner:<13} {}{same}\n", columns(&state), named(&entry.path, &state))
 }
 
 pub(super) fn verify(report: &verify::Report, words: &str) -> String {
@@ -282,6 +289,7 @@ pub(super) fn verify(report: &verify::Report, words: &str) -> String {
         left_out(&mut out, "    ", paths);
     }
     findings(&mut out, &report.findings);
+    kept(&mut out, &report.kept);
     notes(&mut out, &report.notes);
     line!(out, "head: {}", report.head);
     if report.verdict != verify::Verdict::Valid {
@@ -333,6 +341,23 @@ pub(super) fn restore(report: &restore::Report) -> String {
         report.compared_from,
         report.seconds
     );
+    if report.not_chosen.entries() > 0 {
+        line!(out, "  not restored, because the patterns do not choose it: {}", counted(&report.not_chosen));
+    }
+    if report.partial {
+        line!(out, "  this is a part of the snapshot; of the rest nothing was read and nothing is said");
+    }
+    if !report.damage_elsewhere.is_empty() {
+        line!(
+            out,
+            "  the snapshot is DAMAGED elsewhere: {} pack(s) that it relies on are missing or not vouched for:",
+            report.damage_elsewhere.len()
+        );
+        for pack in report.damage_elsewhere.iter().take(limits::SHOWN_PATHS_MAX) {
+            line!(out, "    {pack}");
+        }
+        line!(out, "    nothing that was restored needs them; run `devvault verify`");
+    }
     left_out(&mut out, "  the snapshot ", &report.left_out);
     for shortfall in &report.not_restored {
         line!(
@@ -392,6 +417,7 @@ pub(super) fn status(report: &status::Report) -> String {
         line!(out, "  does not belong to the vault: {name}");
     }
     findings(&mut out, &report.findings);
+    kept(&mut out, &report.kept);
     notes(&mut out, &report.notes);
     line!(out, "content was not read; `verify` does that");
     out
@@ -448,6 +474,7 @@ pub(super) fn index(report: &index::Report) -> String {
     for reason in &report.old {
         line!(out, "  the old index: {reason}");
     }
+    notes(&mut out, &report.notes);
     out
 }
 
@@ -478,5 +505,227 @@ pub(super) fn key_check(report: &key::CheckReport) -> String {
     line!(out, "  freshness: {}", freshness(&report.freshness));
     notes(&mut out, &report.key.notes);
     line!(out, "head: {}", report.head);
+    out
+}
+
+/// The columns that describe a state: mode, length, time.
+fn columns(state: &State) -> String {
+    let mode = state.mode.map_or_else(|| "----".into(), |mode| format!("{mode:04o}"));
+    let device = || state.device.map_or_else(|| "-".into(), |(major, minor)| format!("{major},{minor}"));
+    let bytes = state.bytes.map_or_else(device, |bytes| bytes.to_string());
+    let time = state.mtime.map(|time| time.rfc3339()).unwrap_or_default();
+    format!("{mode} {bytes:>12} {time}")
+}
+
+/// A path with what shows its kind: `/` after a directory, ` -> TARGET` after a link.
+fn named(path: &EntryPath, state: &State) -> String {
+    match (&state.target, state.kind) {
+        (Some(target), _) => format!("{path} -> {}", shown(target)),
+        (None, "directory") => format!("{path}/"),
+        (None, "file") => path.to_string(),
+        (None, kind) => format!("{path} ({kind})"),
+    }
+}
+
+/// Names snapshots in a few words, exactly where they are few.
+fn numbers(snapshots: &[u64]) -> String {
+    let (Some(first), Some(last)) = (snapshots.first(), snapshots.last()) else { return String::new() };
+    let count = snapshots.len() as u64;
+    if count == 1 {
+        first.to_string()
+    } else if last - first + 1 == count {
+        format!("{first}-{last}")
+    } else if count <= 3 {
+        snapshots.iter().map(u64::to_string).collect::<Vec<_>>().join(",")
+    } else {
+        format!("{first}..{last} ({count})")
+    }
+}
+
+fn source_name(source: &SourceName) -> String {
+    format!("{} on {}", shown(&source.path), shown(source.host.as_bytes()))
+}
+
+/// Begins what `find` says of a source.
+pub(super) fn find_source(source: &SourceName) -> String {
+    format!("{}:\n", source_name(source))
+}
+
+pub(super) fn version(version: &find::Version<'_>) -> String {
+    let state = State::of(version.entry);
+    format!("{:>10}  {} {}\n", numbers(version.snapshots), columns(&state), named(&version.entry.path, &state))
+}
+
+pub(super) fn find_end(report: &find::Report) -> String {
+    let mut out = String::new();
+    line!(
+        out,
+        "{} version(s) of {} path(s) in {} snapshot(s)",
+        HumanCount(report.versions),
+        HumanCount(report.paths),
+        HumanCount(report.snapshots.len() as u64)
+    );
+    findings(&mut out, &report.findings);
+    if !report.findings.is_empty() {
+        line!(out, "not everything could be looked through: what was found is right, what was not found may be there");
+    }
+    notes(&mut out, &report.notes);
+    out
+}
+
+pub(super) fn difference(difference: &diff::Difference) -> String {
+    let (sign, state) = match difference.change {
+        diff::Change::Added => ('+', &difference.after),
+        diff::Change::Removed => ('-', &difference.before),
+        diff::Change::Changed => ('~', &difference.after),
+        diff::Change::Corrupt => ('!', &difference.after),
+    };
+    let mut out = format!("{sign} ");
+    let _ = match state {
+        Some(state) => write!(out, "{}", named(&difference.path, state)),
+        None => write!(out, "{}", difference.path),
+    };
+    if let (Some(before), Some(after)) = (&difference.before, &difference.after) {
+        let told: Vec<String> = difference.aspects.iter().map(|aspect| aspect_of(*aspect, before, after)).collect();
+        let _ = write!(out, "  ({})", told.join(", "));
+    }
+    out.push('\n');
+    if let Some(detail) = &difference.detail {
+        line!(out, "    CORRUPT: {detail}");
+    }
+    out
+}
+
+/// What `cat` says besides the content.
+pub(super) fn cat(report: &cat::Report) -> String {
+    let mut out = String::new();
+    notes(&mut out, &report.notes);
+    out
+}
+
+/// Says from what to what something changed.
+fn aspect_of(aspect: Aspect, before: &State, after: &State) -> String {
+    let name = aspect.name();
+    // Only as exact as it takes to tell the two apart.
+    let seconds = |state: &State| state.mtime.map(|time| time.seconds);
+    let time = |state: &State| match state.mtime {
+        Some(time) if seconds(before) == seconds(after) => time.rfc3339_exact(),
+        Some(time) => time.rfc3339(),
+        None => String::new(),
+    };
+    match aspect {
+        Aspect::Kind => format!("{name}: {} to {}", before.kind, after.kind),
+        Aspect::Content => match (before.bytes, after.bytes) {
+            (Some(before), Some(after)) if before != after => format!("{name}: {before} to {after} bytes"),
+            _ => name.to_owned(),
+        },
+        Aspect::Target => format!("{name}: from {}", shown(before.target.as_deref().unwrap_or_default())),
+        Aspect::Mode => {
+            format!("{name}: {:04o} to {:04o}", before.mode.unwrap_or_default(), after.mode.unwrap_or_default())
+        }
+        Aspect::Mtime => format!("{name}: {} to {}", time(before), time(after)),
+        Aspect::Owner => {
+            let numbers = |state: &State| state.owner.map_or_else(String::new, |(uid, gid)| format!("{uid}:{gid}"));
+            format!("{name}: {} to {}", numbers(before), numbers(after))
+        }
+        Aspect::Attributes => name.to_owned(),
+    }
+}
+
+pub(super) fn diff_end(report: &diff::Report, words: &str) -> String {
+    let mut out = String::new();
+    let snapshot = |number: u64, source: &SourceName| format!("snapshot {number} of {}", source_name(source));
+    let against = match &report.against {
+        diff::Against::Snapshot(number, source) => snapshot(*number, source),
+        diff::Against::Directory(real) => shown_path(real),
+    };
+    let tally = &report.tally;
+    line!(
+        out,
+        "{} and {against}: {} added, {} removed, {} changed, {} corrupt; {} the same",
+        snapshot(report.snapshot, &report.source),
+        HumanCount(tally.added),
+        HumanCount(tally.removed),
+        HumanCount(tally.changed),
+        HumanCount(tally.corrupt),
+        HumanCount(tally.same)
+    );
+    match (&report.against, report.content_compared) {
+        (diff::Against::Snapshot(..), _) => {
+            line!(out, "  contents were compared by their hashes, not read; `verify` reads them")
+        }
+        (diff::Against::Directory(_), true) => {
+            line!(out, "  {} of the directory were read and compared", HumanBytes(report.bytes_read));
+        }
+        (diff::Against::Directory(_), false) => {
+            line!(out, "  contents were not read: a file of the same length may differ all the same");
+        }
+    }
+    if tally.corrupt > 0 {
+        line!(out, "  change nothing in the directory yet; restore these files elsewhere and look at both:");
+        line!(out, "    {words} restore {}:PATH /a/new/directory", report.snapshot);
+    }
+    notes(&mut out, &report.notes);
+    out
+}
+
+/// Names a rule in a few words: where it stands and what it reads.
+fn rule(by: ExcludedBy, from: Option<&[u8]>, line: Option<u64>, rule: &str) -> String {
+    let from = from.map(shown);
+    let rule = shown(rule.as_bytes());
+    match (by, from, line) {
+        (ExcludedBy::Command, ..) => format!("--exclude {rule}"),
+        (ExcludedBy::ExcludeFrom | ExcludedBy::Gitignore | ExcludedBy::Devvaultignore, Some(from), Some(line)) => {
+            format!("{from}:{line}: {rule}")
+        }
+        (ExcludedBy::Caches, Some(from), _) => format!("content of the cache {from}"),
+        (ExcludedBy::OneFileSystem, Some(from), _) => format!("another file system: {from}"),
+        (ExcludedBy::Own, Some(from), _) => format!("devvault's own: {from}"),
+        (by, ..) => by.name().to_owned(),
+    }
+}
+
+/// Says what rules left out of a snapshot, the most first.
+fn exclusions(out: &mut String, margin: &str, exclusions: &[Exclusion]) {
+    let objects = backup::excluded(exclusions);
+    if objects == 0 {
+        return;
+    }
+    let mut by_objects: Vec<&Exclusion> =
+        exclusions.iter().filter(|one| one.objects > 0 && one.by != ExcludedBy::Own).collect();
+    by_objects.sort_by_key(|one| std::cmp::Reverse(one.objects));
+    line!(out, "{margin}{} object(s) left out by {} rule(s):", HumanCount(objects), by_objects.len());
+    for one in by_objects.iter().take(limits::SHOWN_PATHS_MAX) {
+        let rule = rule(one.by, one.from.as_deref(), one.line, &one.rule);
+        line!(out, "{margin}  {:>7}  {rule}", HumanCount(one.objects).to_string());
+    }
+    if by_objects.len() > limits::SHOWN_PATHS_MAX {
+        line!(out, "{margin}  … and {} more; --json names all", by_objects.len() - limits::SHOWN_PATHS_MAX);
+    }
+}
+
+pub(super) fn planned(planned: &backup::Planned) -> String {
+    let mark = |kind: ObjectKind| match kind {
+        ObjectKind::Directory => "/",
+        ObjectKind::Symlink => "@",
+        _ => "",
+    };
+    let mut out = String::new();
+    match planned {
+        backup::Planned::Taken { path, kind, .. } => line!(out, "+ {path}{}", mark(*kind)),
+        backup::Planned::Left(left) => {
+            let why = rule(left.why.by, left.why.from.as_deref(), left.why.line, &left.why.rule);
+            let what = if left.content_only { "/*" } else { mark(left.kind) };
+            line!(out, "- {}{what}  ({why})", left.path);
+        }
+    }
+    out
+}
+
+pub(super) fn plan_end(report: &backup::Plan) -> String {
+    let mut out = String::new();
+    line!(out, "a backup of {} would take {}", shown_path(&report.source), counted(&report.counts));
+    exclusions(&mut out, "  ", &report.exclusions);
+    line!(out, "  nothing was written; contents were not read, so that one that cannot be read was not noticed");
     out
 }

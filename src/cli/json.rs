@@ -1,14 +1,14 @@
 //! Reports as JSON documents that programs rely on. A field never changes its meaning within a schema's number.
 
-use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::error::{Error, shown_path};
 use crate::format::attribute::Attribute;
-use crate::format::entry::{Entry, FileContent, Kind};
+use crate::format::entry::{Entry, FileContent};
 use crate::format::json::TextOrBase64;
-use crate::format::record::Counts;
-use crate::ops::{backup, index, init, key, ls, receipt, restore, snapshots, status, verify};
+use crate::format::record::{Counts, Exclusion};
+use crate::ops::change::{Aspect, State};
+use crate::ops::{backup, diff, find, index, init, key, ls, receipt, restore, snapshots, status, verify};
 use crate::path::{EntryPath, shown};
 use crate::vault::Finding;
 
@@ -51,7 +51,7 @@ fn with_counts(mut document: Value, counts: &Counts) -> Value {
     document
 }
 
-fn findings(findings: &[Finding]) -> Vec<Value> {
+pub(super) fn findings(findings: &[Finding]) -> Vec<Value> {
     let one = |finding: &Finding| {
         json!({
             "code": finding.code.to_string(),
@@ -88,7 +88,9 @@ pub(super) fn error(error: &Error) -> String {
             "causes": refusal.causes,
             "paths": paths(&refusal.paths),
             "next": refusal.next,
-            "evidence": Value::Null,
+            "evidence": refusal.kept.evidence,
+            "incident": refusal.kept.incident,
+            "notes": refusal.kept.notes,
             "runbook": refusal.code.runbook(),
         }),
         Error::Environment { .. } | Error::Interrupted(_) => json!({
@@ -111,6 +113,7 @@ pub(super) fn init(report: &init::Report) -> String {
         "key": shown_path(&report.key),
         "head": report.head,
         "encrypted": false,
+        "notes": report.notes,
     }))
 }
 
@@ -123,7 +126,8 @@ pub(super) fn backup(report: &backup::Report, made: Option<&init::Report>) -> St
         "source": bytes(report.source.as_os_str().as_encoded_bytes()),
         "bytes_stored": report.bytes_stored,
         "files_unchanged": report.files_unchanged,
-        "excluded": report.excluded,
+        "excluded": report.excluded(),
+        "exclusions": exclusions(&report.exclusions),
         "left_out": paths(&report.left_out),
         "quiet": report.quiet,
         "older_packs": report.older_packs,
@@ -132,6 +136,8 @@ pub(super) fn backup(report: &backup::Report, made: Option<&init::Report>) -> St
         "seconds": seconds(report.seconds),
         "milliseconds": milliseconds(report.seconds),
         "findings": findings(&report.findings),
+        "evidence": report.kept.evidence,
+        "incident": report.kept.incident,
         "exit": report.exit(),
         "made": made.map(|made| json!({"vault": shown_path(&made.path), "key": shown_path(&made.key)})),
         "notes": report.notes,
@@ -148,6 +154,8 @@ pub(super) fn snapshots(report: &snapshots::Report) -> String {
             "host": line.host,
             "source": bytes(&line.source),
             "tags": line.tags,
+            "excluded": backup::excluded(&line.exclusions),
+            "exclusions": exclusions(&line.exclusions),
             "left_out": paths(&line.left_out),
         });
         if let (Value::Object(fields), Some(base64)) = (&mut document, source.base64) {
@@ -162,6 +170,8 @@ pub(super) fn snapshots(report: &snapshots::Report) -> String {
         "freshness": report.freshness.to_string(),
         "snapshots": report.snapshots.iter().map(line).collect::<Vec<_>>(),
         "findings": findings(&report.findings),
+        "evidence": report.kept.evidence,
+        "incident": report.kept.incident,
         "notes": report.notes,
     }))
 }
@@ -180,6 +190,8 @@ pub(super) fn verify(report: &verify::Report) -> String {
         "head": report.head.to_string(),
         "snapshots": report.snapshots.iter().map(snapshot).collect::<Vec<_>>(),
         "findings": findings(&report.findings),
+        "evidence": report.kept.evidence,
+        "incident": report.kept.incident,
         "read": {
             "packs": report.read.packs,
             "bytes_stored": report.read.bytes_stored,
@@ -220,6 +232,9 @@ pub(super) fn restore(report: &restore::Report) -> String {
         "destination": shown_path(&report.destination),
         "freshness": report.freshness.to_string(),
         "verified": report.verified,
+        "partial": report.partial,
+        "not_chosen": with_counts(json!({}), &report.not_chosen),
+        "damage_elsewhere": report.damage_elsewhere,
         "left_out": paths(&report.left_out),
         "compared_from": report.compared_from,
         "not_restored": report.not_restored.iter().map(shortfall).collect::<Vec<_>>(),
@@ -259,6 +274,8 @@ pub(super) fn status(report: &status::Report) -> String {
         "incomplete": report.incomplete,
         "foreign": report.foreign,
         "findings": findings(&report.findings),
+        "evidence": report.kept.evidence,
+        "incident": report.kept.incident,
         "notes": report.notes,
     }))
 }
@@ -288,6 +305,7 @@ pub(super) fn index(report: &index::Report) -> String {
         "chunks": report.rebuilt.chunks,
         "replaced": report.rebuilt.replaced,
         "old": report.old,
+        "notes": report.notes,
     }))
 }
 
@@ -322,113 +340,195 @@ pub(super) fn runbook(code: Option<&str>, section: &str) -> String {
     text(&json!({"schema": "devvault.runbook/1", "ok": true, "code": code, "text": section}))
 }
 
-/// Begins the document of `ls`, which is written as it is read.
-pub(super) const LS_BEGIN: &str = "{\"schema\":\"devvault.ls/1\",\"entries\":[";
-
-#[derive(Default, Serialize)]
-struct LsEntry {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    path: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    path_b64: Option<String>,
-    kind: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    mode: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    time: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    created: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    uid: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    gid: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    user: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    group: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    bytes: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    bytes_in_holes: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    device: Option<(u32, u32)>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    flags: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    attributes: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    links: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    hardlink: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    hardlink_b64: Option<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    xattrs: Vec<LsAttribute>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    streams: Vec<LsAttribute>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    target: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    target_b64: Option<String>,
-}
-
-#[derive(Serialize)]
-struct LsAttribute {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    name: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    name_b64: Option<String>,
-    bytes: u64,
-}
-
-fn ls_attribute(attribute: &Attribute) -> LsAttribute {
-    let name = TextOrBase64::of(&attribute.name);
-    LsAttribute { name: name.text, name_b64: name.base64, bytes: attribute.value.length() }
-}
-
-pub(super) fn ls_entry(entry: &Entry, first: bool) -> String {
-    let text_or =
-        |bytes: Option<&[u8]>| bytes.map(TextOrBase64::of).map_or((None, None), |bytes| (bytes.text, bytes.base64));
-    let path = TextOrBase64::of(entry.path.as_bytes());
-    let (target, target_b64) = text_or(entry.kind.target());
-    let (hardlink, hardlink_b64) = text_or(entry.hardlink.as_ref().map(EntryPath::as_bytes));
-    let owner = entry.owner.as_ref();
-    let line = LsEntry {
-        path: path.text,
-        path_b64: path.base64,
-        kind: entry.kind.name(),
-        mode: entry.mode.map(|mode| format!("{mode:04o}")),
-        time: entry.mtime.map(|time| time.rfc3339()),
-        created: entry.created.map(|time| time.rfc3339()),
-        uid: owner.map(|owner| owner.uid),
-        gid: owner.map(|owner| owner.gid),
-        user: owner.and_then(|owner| owner.user.clone()),
-        group: owner.and_then(|owner| owner.group.clone()),
-        bytes: entry.file().map(|file| file.size),
-        bytes_in_holes: entry.file().map(FileContent::hole_bytes).filter(|&bytes| bytes > 0),
-        device: match &entry.kind {
-            Kind::Block(major, minor) | Kind::Character(major, minor) => Some((*major, *minor)),
-            _ => None,
-        },
-        flags: entry.flags,
-        attributes: entry.attributes,
-        links: entry.links,
-        hardlink,
-        hardlink_b64,
-        xattrs: entry.xattrs.iter().map(ls_attribute).collect(),
-        streams: entry.streams.iter().map(ls_attribute).collect(),
-        target,
-        target_b64,
+/// What two fields tell of bytes: text where they are UTF-8, else base64.
+fn put_bytes(fields: &mut Map<String, Value>, name: &str, bytes: &[u8]) {
+    let form = TextOrBase64::of(bytes);
+    match form.text {
+        Some(text) => fields.insert(name.to_owned(), text.into()),
+        None => fields.insert(format!("{name}_b64"), form.base64.into()),
     };
-    let line = serde_json::to_string(&line).unwrap_or_default();
-    if first { line } else { format!(",{line}") }
 }
 
-pub(super) fn ls_end(report: &ls::Report) -> String {
-    format!("],\"ok\":true,\"snapshot\":{},\"freshness\":\"{}\"}}\n", report.snapshot, report.freshness)
+fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(fields) => fields,
+        _ => Map::new(),
+    }
 }
 
-/// Ends the document of a listing that broke off: `ok` is false and the refusal stands in it.
-pub(super) fn ls_broken(error: &Error) -> String {
-    format!("],\"ok\":false,\"error\":{}}}\n", self::error(error))
+/// One state of a path: `kind`, and what is known of it.
+fn state(state: &State) -> Map<String, Value> {
+    let mut fields = object(json!({"kind": state.kind}));
+    let known = [
+        ("mode", state.mode.map(|mode| Value::from(format!("{mode:04o}")))),
+        ("time", state.mtime.map(|time| time.rfc3339_exact().into())),
+        ("bytes", state.bytes.map(Value::from)),
+        ("uid", state.owner.map(|(uid, _)| uid.into())),
+        ("gid", state.owner.map(|(_, gid)| gid.into())),
+        ("device", state.device.map(|(major, minor)| vec![major, minor].into())),
+    ];
+    fields.extend(known.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
+    if let Some(target) = &state.target {
+        put_bytes(&mut fields, "target", target);
+    }
+    fields
+}
+
+fn aspects(aspects: &[Aspect]) -> Vec<&'static str> {
+    aspects.iter().map(|aspect| aspect.name()).collect()
+}
+
+/// An entry of `ls`.
+pub(super) fn entry(entry: &Entry) -> Value {
+    let mut fields = state(&State::of(entry));
+    put_bytes(&mut fields, "path", entry.path.as_bytes());
+    if let Some(first) = &entry.hardlink {
+        put_bytes(&mut fields, "hardlink", first.as_bytes());
+    }
+    let names = |name: &Option<String>| name.clone().map(Value::from);
+    let attributes = |list: &[Attribute]| {
+        let one = |attribute: &Attribute| {
+            let mut fields = object(json!({"bytes": attribute.value.length()}));
+            put_bytes(&mut fields, "name", &attribute.name);
+            Value::from(fields)
+        };
+        (!list.is_empty()).then(|| list.iter().map(one).collect::<Vec<_>>().into())
+    };
+    let holes = entry.file().map(FileContent::hole_bytes).filter(|&bytes| bytes > 0);
+    let known = [
+        ("created", entry.created.map(|time| time.rfc3339_exact().into())),
+        ("user", entry.owner.as_ref().and_then(|owner| names(&owner.user))),
+        ("group", entry.owner.as_ref().and_then(|owner| names(&owner.group))),
+        ("bytes_in_holes", holes.map(Value::from)),
+        ("flags", entry.flags.map(Value::from)),
+        ("attributes", entry.attributes.map(Value::from)),
+        ("links", entry.links.map(Value::from)),
+        ("xattrs", attributes(&entry.xattrs)),
+        ("streams", attributes(&entry.streams)),
+    ];
+    fields.extend(known.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
+    fields.into()
+}
+
+pub(super) fn ls_end(report: &ls::Report) -> Value {
+    json!({"snapshot": report.snapshot, "freshness": report.freshness.to_string()})
+}
+
+/// A version of `find`.
+pub(super) fn version(version: &find::Version<'_>) -> Value {
+    let mut fields = state(&State::of(version.entry));
+    put_bytes(&mut fields, "path", version.entry.path.as_bytes());
+    put_bytes(&mut fields, "source", &version.source.path);
+    fields.insert("host".into(), version.source.host.clone().into());
+    fields.insert("snapshots".into(), version.snapshots.into());
+    fields.insert("differs".into(), aspects(version.differs).into());
+    fields.into()
+}
+
+pub(super) fn find_end(report: &find::Report) -> Value {
+    json!({
+        "snapshots": report.snapshots,
+        "versions": report.versions,
+        "paths": report.paths,
+        "freshness": report.freshness.as_ref().map(ToString::to_string),
+        "findings": findings(&report.findings),
+        "notes": report.notes,
+    })
+}
+
+/// A difference of `diff`.
+pub(super) fn difference(difference: &diff::Difference) -> Value {
+    let mut fields = object(json!({"change": difference.change.name(), "differs": aspects(&difference.aspects)}));
+    put_bytes(&mut fields, "path", difference.path.as_bytes());
+    for (name, known) in [("before", &difference.before), ("after", &difference.after)] {
+        if let Some(known) = known {
+            fields.insert(name.to_owned(), state(known).into());
+        }
+    }
+    if let Some(detail) = &difference.detail {
+        fields.insert("detail".into(), detail.clone().into());
+    }
+    fields.into()
+}
+
+pub(super) fn diff_end(report: &diff::Report) -> Value {
+    let mut fields = object(json!({
+        "snapshot": report.snapshot,
+        "host": report.source.host,
+        "added": report.tally.added,
+        "removed": report.tally.removed,
+        "changed": report.tally.changed,
+        "corrupt": report.tally.corrupt,
+        "same": report.tally.same,
+        "content_compared": report.content_compared,
+        "bytes_read": report.bytes_read,
+        "freshness": report.freshness.to_string(),
+        "notes": report.notes,
+    }));
+    put_bytes(&mut fields, "source", &report.source.path);
+    let mut against = Map::new();
+    match &report.against {
+        diff::Against::Snapshot(number, source) => {
+            against.insert("snapshot".into(), (*number).into());
+            against.insert("host".into(), source.host.clone().into());
+            put_bytes(&mut against, "source", &source.path);
+        }
+        diff::Against::Directory(real) => put_bytes(&mut against, "directory", real.as_os_str().as_encoded_bytes()),
+    }
+    fields.insert("against".into(), against.into());
+    fields.into()
+}
+
+/// Where a rule stands, and what it reads.
+fn rule(fields: &mut Map<String, Value>, by: &str, from: Option<&[u8]>, line: Option<u64>, rule: &str) {
+    fields.insert("by".into(), by.into());
+    fields.insert("rule".into(), rule.into());
+    if let Some(from) = from {
+        put_bytes(fields, "from", from);
+    }
+    if let Some(line) = line {
+        fields.insert("line".into(), line.into());
+    }
+}
+
+fn exclusions(exclusions: &[Exclusion]) -> Vec<Value> {
+    let one = |one: &Exclusion| {
+        let mut fields = object(json!({"objects": one.objects}));
+        rule(&mut fields, one.by.name(), one.from.as_deref(), one.line, &one.rule);
+        fields.into()
+    };
+    exclusions.iter().map(one).collect()
+}
+
+/// An object of `backup --dry-run`.
+pub(super) fn planned(planned: &backup::Planned) -> Value {
+    let mut fields = Map::new();
+    match planned {
+        backup::Planned::Taken { path, kind, bytes } => {
+            fields.insert("take".into(), true.into());
+            fields.insert("kind".into(), kind.name().into());
+            put_bytes(&mut fields, "path", path.as_bytes());
+            if let Some(bytes) = bytes {
+                fields.insert("bytes".into(), (*bytes).into());
+            }
+        }
+        backup::Planned::Left(left) => {
+            fields.insert("take".into(), false.into());
+            fields.insert("kind".into(), left.kind.name().into());
+            fields.insert("content_only".into(), left.content_only.into());
+            fields.insert("objects".into(), left.objects.into());
+            put_bytes(&mut fields, "path", left.path.as_bytes());
+            let why = &left.why;
+            rule(&mut fields, why.by.name(), why.from.as_deref(), why.line, &why.rule);
+        }
+    }
+    fields.into()
+}
+
+pub(super) fn plan_end(report: &backup::Plan) -> Value {
+    let mut fields = object(with_counts(json!({}), &report.counts));
+    put_bytes(&mut fields, "source", report.source.as_os_str().as_encoded_bytes());
+    fields.insert("excluded".into(), report.excluded().into());
+    fields.insert("exclusions".into(), exclusions(&report.exclusions).into());
+    fields.into()
 }

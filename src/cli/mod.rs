@@ -2,27 +2,33 @@
 
 mod args;
 mod human;
+mod incident;
 mod json;
 mod progress;
 mod runbook;
+mod stream;
 
 use std::ffi::OsString;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Parser;
+use clap::error::ErrorKind;
 
+use crate::clock::SystemClock;
 use crate::error::{Error, Result, shown_path};
 use crate::format::config::Parameters;
 use crate::fsys;
 use crate::host::Host;
-use crate::ops::{backup, index, init, key, ls, receipt, restore, snapshots, status, verify};
+use crate::ops::select::Place;
+use crate::ops::{audit, backup, cat, diff, find, index, init, key, ls, receipt, restore, snapshots, status, verify};
 use crate::vault::gate::Access;
-use args::{Args, Command, IncludedKey, IndexCommand, ReceiptCommand};
+use args::{Args, Command, FindKind, IncludedKey, IndexCommand, ReceiptCommand, Show};
 use progress::Watch;
+use stream::{Stream, closed};
 
 pub use runbook::TEXT as RUNBOOK;
 
@@ -44,12 +50,17 @@ pub fn main() -> ExitCode {
         Ok(exit) => ExitCode::from(exit),
         Err(error) => {
             let printed = if json { print(&json::error(&error)) } else { Ok(()) };
-            if !json || printed.is_err() {
+            if (!json || printed.is_err()) && !stdout_is_gone(&error) {
                 eprint!("{}", human::error(&error));
             }
             ExitCode::from(error.exit())
         }
     }
+}
+
+/// Returns whether whoever read the results has gone away, as `head` does; nobody has to be told.
+fn stdout_is_gone(error: &Error) -> bool {
+    matches!(error, Error::Environment { source, .. } if source.kind() == io::ErrorKind::BrokenPipe)
 }
 
 /// Returns the command line's definition, for completions and manual pages.
@@ -65,11 +76,24 @@ struct Session {
 
 impl Session {
     fn new(args: Args, interrupted: Arc<AtomicBool>) -> Result<Self> {
-        let watch = Watch::new(args.progress, args.json, interrupted);
+        // A bar between lines that are printed as they are found would tear them.
+        let streams =
+            matches!(args.command, Command::Ls { .. } | Command::Find(_) | Command::Cat { .. } | Command::Diff(_));
+        let torn = streams && (io::stdout().is_terminal() || !matches!(args.command, Command::Diff(_)));
+        let show = if torn && args.progress == Show::Auto { Show::None } else { args.progress };
+        let watch = Watch::new(show, args.json, interrupted);
         Ok(Self { host: Host::from_environment()?, args, watch })
     }
 
     fn run(self) -> Result<u8> {
+        self.act().map_err(|error| match (&error, self.access()) {
+            // What no operation journaled, because it refused before one began.
+            (Error::Refused(_), Ok(access)) => audit::refused(&access, "command", error),
+            _ => audit::refused_on(&self.host, &SystemClock, "command", error),
+        })
+    }
+
+    fn act(&self) -> Result<u8> {
         match &self.args.command {
             Command::Init { place } => self.init(place),
             Command::Backup(options) => self.backup(options),
@@ -80,6 +104,9 @@ impl Session {
                 Ok(exit)
             }
             Command::Ls { place } => self.ls(place),
+            Command::Find(options) => self.find(options),
+            Command::Cat { place } => self.cat(place),
+            Command::Diff(options) => self.diff(options),
             Command::Verify(options) => self.verify(options),
             Command::Restore(options) => self.restore(options),
             Command::Status => {
@@ -98,6 +125,7 @@ impl Session {
                 self.done(json::index(&report), || human::index(&report))
             }
             Command::Key { command } => self.key(command),
+            Command::Incident(command) => self.incident(command),
             Command::Runbook { code } => {
                 let text = runbook::section(code.as_deref())?;
                 self.done(json::runbook(code.as_deref(), &text), || text.clone())
@@ -126,18 +154,25 @@ impl Session {
     }
 
     fn backup(&self, options: &args::Backup) -> Result<u8> {
-        // Before a vault is made for it: a mistyped source leaves nothing behind.
-        backup::check_source(&self.host, &options.source)?;
-        let (mut access, made) = self.vault_for_backup()?;
-        access.expect_head = options.expect_head;
         let chosen = backup::Options {
             exclude: options.exclude.clone(),
+            exclude_from: options.exclude_from.clone(),
+            exclude_caches: options.exclude_caches,
+            one_file_system: options.one_file_system,
+            gitignore: options.gitignore,
             may_change: options.may_change.clone(),
             reread: options.reread,
             allow_empty: options.allow_empty,
             closing_look: options.closing_look,
             tags: options.tag.clone(),
         };
+        if options.dry_run {
+            return self.plan(&options.source, &chosen);
+        }
+        // Before a vault is made for it: a mistyped source leaves nothing behind.
+        backup::check_source(&self.host, &options.source)?;
+        let (mut access, made) = self.vault_for_backup()?;
+        access.expect_head = options.expect_head;
         if let Some(made) = &made
             && !self.args.json
         {
@@ -157,6 +192,20 @@ impl Session {
         Ok(report.exit())
     }
 
+    fn plan(&self, source: &Path, options: &backup::Options) -> Result<u8> {
+        // A vault that is not there yet cannot lie in the source.
+        let access = self.access().unwrap_or_else(|_| self.access_to(self.host.default_vault()));
+        let mut stream = Stream::new(self.args.json, "devvault.plan/1", "objects");
+        let report = backup::plan(&access, source, options, &self.watch, |planned| {
+            stream.item(|| json::planned(planned), || human::planned(planned))
+        });
+        self.watch.end();
+        match report {
+            Ok(report) => stream.end(|| json::plan_end(&report), || human::plan_end(&report)).map(|()| 0),
+            Err(error) => stream.broken(error),
+        }
+    }
+
     /// Returns the vault to back up into. The default one is made only where this host knows no vault at all: a job
     /// that lost its environment must not start a new one.
     fn vault_for_backup(&self) -> Result<(Access, Option<init::Report>)> {
@@ -168,36 +217,87 @@ impl Session {
         Ok((access, Some(report)))
     }
 
-    fn ls(&self, place: &crate::ops::select::Place) -> Result<u8> {
-        let mut out = BufWriter::new(io::stdout().lock());
-        let closed = |error: io::Error| Error::environment("print", error);
-        let mut first = true;
-        if self.args.json {
-            out.write_all(json::LS_BEGIN.as_bytes()).map_err(closed)?;
-        }
+    fn ls(&self, place: &Place) -> Result<u8> {
+        let mut stream = Stream::new(self.args.json, "devvault.ls/1", "entries");
         let report = ls::run(&self.access()?, place, &self.watch, |entry| {
-            let line =
-                if self.args.json { json::ls_entry(entry, std::mem::take(&mut first)) } else { human::ls_entry(entry) };
-            out.write_all(line.as_bytes()).map_err(closed)
+            stream.item(|| json::entry(entry), || human::ls_entry(entry))
         });
-        let report = match report {
-            // A document that has begun must still end as one.
-            Err(error) if self.args.json && !first => {
-                out.write_all(json::ls_broken(&error).as_bytes()).and_then(|()| out.flush()).map_err(closed)?;
-                return Ok(error.exit());
-            }
-            Err(error) if self.args.json => {
-                // Nothing has reached the output yet.
-                drop(out.into_parts());
-                return Err(error);
-            }
-            other => other?,
-        };
-        if self.args.json {
-            out.write_all(json::ls_end(&report).as_bytes()).map_err(closed)?;
+        match report {
+            Ok(report) => stream.end(|| json::ls_end(&report), String::new).map(|()| 0),
+            Err(error) => stream.broken(error),
         }
+    }
+
+    fn find(&self, options: &args::Find) -> Result<u8> {
+        let (places, patterns) = find::Options::split_words(&options.words);
+        for pattern in &patterns {
+            if let Err(reason) = find::check_pattern(pattern) {
+                usage(ErrorKind::ValueValidation, &reason);
+            }
+        }
+        let kind = |kind: &FindKind| match kind {
+            FindKind::File => "file".to_owned(),
+            FindKind::Directory => "directory".to_owned(),
+            FindKind::Symlink => "symlink".to_owned(),
+        };
+        let chosen = find::Options {
+            patterns,
+            ignore_case: options.ignore_case,
+            newest: options.newest,
+            changed: options.changed,
+            kinds: options.kind.iter().map(kind).collect(),
+            sizes: options.size.clone(),
+        };
+        let mut stream = Stream::new(self.args.json, "devvault.find/1", "matches");
+        let mut source = None;
+        let report = find::run(&self.access()?, &places, &chosen, &self.watch, |version| {
+            let is_new = source.as_ref() != Some(version.source);
+            let text = || {
+                let head = if is_new { human::find_source(version.source) } else { String::new() };
+                head + &human::version(version)
+            };
+            stream.item(|| json::version(version), text)?;
+            if is_new {
+                source = Some(version.source.clone());
+            }
+            Ok(())
+        });
+        match report {
+            Ok(report) => {
+                stream.end(|| json::find_end(&report), || human::find_end(&report))?;
+                Ok(worst(&report.findings))
+            }
+            Err(error) => stream.broken(error),
+        }
+    }
+
+    fn cat(&self, place: &Place) -> Result<u8> {
+        if self.args.json {
+            usage(ErrorKind::ArgumentConflict, "`cat` prints the content itself: --json has no place there");
+        }
+        let mut out = io::stdout().lock();
+        let report = cat::run(&self.access()?, place, &self.watch, |piece| out.write_all(piece).map_err(closed))?;
         out.flush().map_err(closed)?;
+        // The content alone stands on stdout.
+        eprint!("{}", human::cat(&report));
         Ok(0)
+    }
+
+    fn diff(&self, options: &args::Diff) -> Result<u8> {
+        let access = self.access()?;
+        let chosen = diff::Options { quick: options.quick, content_only: options.content_only };
+        let mut stream = Stream::new(self.args.json, "devvault.diff/1", "differences");
+        let report = diff::run(&access, &options.left, &options.right, chosen, &self.watch, &mut |difference| {
+            stream.item(|| json::difference(difference), || human::difference(difference))
+        });
+        self.watch.end();
+        match report {
+            Ok(report) => {
+                let text = || human::diff_end(&report, &self.words(&access.vault));
+                stream.end(|| json::diff_end(&report), text).map(|()| 0)
+            }
+            Err(error) => stream.broken(error),
+        }
     }
 
     fn verify(&self, options: &args::Verify) -> Result<u8> {
@@ -235,6 +335,8 @@ impl Session {
             from_medium: options.from_medium,
             without: options.without.clone(),
             numeric_owner: options.numeric_owner,
+            include: options.include.clone(),
+            exclude: options.exclude.clone(),
         };
         let report = restore::run(&access, &options.place, &options.destination, &chosen, &self.watch);
         self.watch.end();
@@ -296,6 +398,11 @@ impl Session {
 fn program() -> String {
     let program = std::env::args_os().next().unwrap_or_else(|| OsString::from("devvault"));
     quoted(&program.to_string_lossy())
+}
+
+/// Ends the program as it ends where the command line cannot be understood.
+fn usage(kind: ErrorKind, message: &str) -> ! {
+    command().error(kind, message).exit()
 }
 
 /// Returns the exit status that findings mean: that of the lowest family, 0 where there is none.

@@ -41,9 +41,9 @@ domains! {
     Footer = "footer", "The table of a pack's footer.";
     Index = "index", "An index file.";
     Witness = "witness", "A host's witness of one vault.";
-    Doubts = "doubts", "A host's list of packs that failed a read.";
-    Coverage = "coverage", "A host's list of when it last read each pack.";
+    Reads = "reads", "What a host remembers of reading packs.";
     Receipt = "receipt", "A receipt of a verification or a drill.";
+    Evidence = "evidence", "The manifest of a bundle of evidence.";
 }
 
 /// Makes and checks authentication tags for one vault.

@@ -123,6 +123,18 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// Returns what these hold beyond others, which are part of them.
+    pub fn minus(&self, part: &Self) -> Self {
+        Self {
+            bytes: self.bytes.saturating_sub(part.bytes),
+            directories: self.directories.saturating_sub(part.directories),
+            files: self.files.saturating_sub(part.files),
+            hardlinks: self.hardlinks.saturating_sub(part.hardlinks),
+            specials: self.specials.saturating_sub(part.specials),
+            symlinks: self.symlinks.saturating_sub(part.symlinks),
+        }
+    }
+
     /// Returns the number of entries.
     pub fn entries(&self) -> u64 {
         self.directories + self.files + self.specials + self.symlinks
@@ -168,10 +180,12 @@ pub struct Snapshot {
     pub counts: Counts,
     /// When the walk ended.
     pub ended: Time,
-    /// The rules by which parts of the source were left out, as given.
-    pub excluded: Vec<String>,
+    /// The rules by which parts of the source were left out, and how much each of them left out.
+    pub excluded: Vec<Exclusion>,
     /// The host that took it.
     pub host: Host,
+    /// The newest entry of the host's journal when the snapshot was made; absent where it had none.
+    pub journal: Option<Head>,
     /// Files that kept changing and were left out, as the operator had allowed.
     pub left_out: Vec<EntryPath>,
     /// The segment lists, in path order.
@@ -190,6 +204,57 @@ pub struct Snapshot {
     pub tags: Vec<String>,
     /// What told unchanged files: names of fields, ascending; empty where every file was read.
     pub unchanged_by: Vec<String>,
+}
+
+/// A rule by which parts of a source were left out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Exclusion {
+    /// What kind of rule it is.
+    pub by: ExcludedBy,
+    /// Where it stands: a file below the source for rules of a tree, a path of the host for `exclude-from`; for other
+    /// kinds what it left out. Absent where it was given with the command, or where rules were too many to name each.
+    pub from: Option<Vec<u8>>,
+    /// The line in that file, from 1.
+    pub line: Option<u64>,
+    /// How many objects it left out; what lies below an excluded directory is not counted.
+    pub objects: u64,
+    /// The rule as given; empty where its kind says it all.
+    pub rule: String,
+}
+
+/// A kind of rule by which parts of a source are left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ExcludedBy {
+    /// The content of a directory that a `CACHEDIR.TAG` marks.
+    Caches,
+    /// A pattern given with the command.
+    Command,
+    /// A line of a `.devvaultignore` of the source.
+    Devvaultignore,
+    /// A line of a file named with the command.
+    ExcludeFrom,
+    /// A line of a `.gitignore` of the source.
+    Gitignore,
+    /// Another file system, mounted in the source.
+    OneFileSystem,
+    /// devvault's own directories and the key in use.
+    Own,
+}
+
+impl ExcludedBy {
+    /// Returns the kind's name in the format.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Caches => "caches",
+            Self::Command => "command",
+            Self::Devvaultignore => "devvaultignore",
+            Self::ExcludeFrom => "exclude-from",
+            Self::Gitignore => "gitignore",
+            Self::OneFileSystem => "one-file-system",
+            Self::Own => "own",
+        }
+    }
 }
 
 /// The packs that a snapshot relies on.
@@ -312,11 +377,47 @@ struct RawPath {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+struct RawExclusion {
+    by: ExcludedBy,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    from: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    from_b64: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "json::unsigned_option")]
+    line: Option<u64>,
+    #[serde(with = "json::unsigned")]
+    objects: u64,
+    rule: String,
+}
+
+impl Exclusion {
+    fn to_raw(&self) -> RawExclusion {
+        let from = self.from.as_deref().map(TextOrBase64::of);
+        let (from, from_b64) = from.map_or((None, None), |from| (from.text, from.base64));
+        RawExclusion { by: self.by, from, from_b64, line: self.line, objects: self.objects, rule: self.rule.clone() }
+    }
+
+    fn from_raw(raw: RawExclusion) -> Result<Self, Malformed> {
+        let from = match (raw.from, raw.from_b64) {
+            (None, None) => None,
+            (text, base64) => Some(TextOrBase64 { text, base64 }.into_bytes("from")?),
+        };
+        if raw.line == Some(0) || (raw.line.is_some() && from.is_none()) {
+            return Err(Malformed::new("a line that is 0, or of no file"));
+        }
+        Ok(Self { by: raw.by, from, line: raw.line, objects: raw.objects, rule: raw.rule })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct RawSnapshot {
     counts: Counts,
     ended: Time,
-    excluded: Vec<String>,
+    excluded: Vec<RawExclusion>,
     host: Host,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    journal: Option<Head>,
     left_out: Vec<RawPath>,
     lists: Vec<PartRef>,
     packs: Packs,
@@ -342,8 +443,9 @@ impl Snapshot {
         RawSnapshot {
             counts: self.counts,
             ended: self.ended,
-            excluded: self.excluded.clone(),
+            excluded: self.excluded.iter().map(Exclusion::to_raw).collect(),
             host: self.host.clone(),
+            journal: self.journal,
             left_out: left_out.collect(),
             lists: self.lists.clone(),
             packs: self.packs.clone(),
@@ -366,8 +468,9 @@ impl Snapshot {
         let snapshot = Self {
             counts: raw.counts,
             ended: raw.ended,
-            excluded: raw.excluded,
+            excluded: raw.excluded.into_iter().map(Exclusion::from_raw).collect::<Result<_, _>>()?,
             host: raw.host,
+            journal: raw.journal,
             left_out,
             lists: raw.lists,
             packs: raw.packs,
@@ -388,8 +491,14 @@ impl Snapshot {
         if [bytes, directories, files, hardlinks, specials, symlinks].iter().any(|&count| count > u64::MAX / 4) {
             return Err(Malformed::new("a count is too large"));
         }
+        if self.journal.is_some_and(|head| head.number == 0 || head.number > limits::JSON_INTEGER_MAX) {
+            return Err(Malformed::new("the journal's number is out of bounds"));
+        }
         if self.lists.is_empty() || self.lists.len() > limits::MANIFEST_LISTS_MAX {
             return Err(Malformed::new("no segment list, or too many"));
+        }
+        if self.excluded.len() > limits::MANIFEST_EXCLUSIONS_MAX {
+            return Err(Malformed::new("too many rules are named"));
         }
         if !self.lists[0].first.is_root() {
             return Err(Malformed::new("the listing does not begin with the source itself"));
@@ -558,8 +667,15 @@ mod tests {
         Snapshot {
             counts: Counts { bytes: 9, directories: 1, files: 2, specials: 1, ..Counts::default() },
             ended: Time::default(),
-            excluded: vec!["*.o".into()],
+            excluded: vec![Exclusion {
+                by: ExcludedBy::Gitignore,
+                from: Some(b"a/.gitignore".to_vec()),
+                line: Some(3),
+                objects: 7,
+                rule: "*.o".into(),
+            }],
             host: host(),
+            journal: Some(Head { digest: Digest([7; 32]), number: 3 }),
             left_out: vec![EntryPath::parse(b"\xff").expect("valid")],
             lists: vec![list],
             packs: Packs::Direct(vec![PackUse(Digest([6; 32]), 100, Time::default())]),
@@ -599,6 +715,7 @@ mod tests {
             |s: &mut Snapshot| s.lists.clear(),
             |s: &mut Snapshot| s.counts.files = 7,
             |s: &mut Snapshot| s.counts.bytes = u64::MAX,
+            |s: &mut Snapshot| s.journal = Some(Head { digest: Digest([7; 32]), number: 0 }),
             |s: &mut Snapshot| s.lists[0].first = EntryPath::parse(b"a").expect("valid"),
             |s: &mut Snapshot| s.packs = Packs::Direct(vec![PackUse(Digest([6; 32]), 1, Time::default()); 2]),
             |s: &mut Snapshot| s.packs = Packs::Listed(vec![]),

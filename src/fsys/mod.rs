@@ -21,6 +21,7 @@ pub use windows::{
     user_number, write_ahead, write_private,
 };
 
+pub mod ahead;
 pub mod extents;
 pub mod replace;
 pub mod walk;
@@ -28,7 +29,7 @@ pub mod walk;
 use crate::clock::Time;
 
 /// What a name in a directory stands for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ObjectKind {
     /// A directory.
     Directory,
@@ -47,6 +48,7 @@ pub enum ObjectKind {
     /// A character device.
     Character,
     /// Something that this program does not know.
+    #[default]
     Other,
 }
 
@@ -68,7 +70,7 @@ impl ObjectKind {
 }
 
 /// Identifies an object on this machine while it exists: device and inode number, or volume and file id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct ObjectId {
     /// The device or volume.
     pub device: u64,
@@ -77,7 +79,7 @@ pub struct ObjectId {
 }
 
 /// What the file system says of an object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Stat {
     /// What it is.
     pub kind: ObjectKind,

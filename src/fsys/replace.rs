@@ -45,6 +45,27 @@ pub fn create_directories(path: &Path, private: bool) -> io::Result<bool> {
     Ok(made)
 }
 
+/// Opens a lock file of the host, making it where it is missing.
+///
+/// # Errors
+/// It is a link, a pipe or anything else but a regular file, or the file system refuses.
+pub fn open_lock(path: &Path) -> io::Result<fs::File> {
+    let mut options = fs::File::options();
+    options.create(true).truncate(false).write(true);
+    #[cfg(unix)]
+    {
+        // Neither follows a link nor waits for a reader of a pipe.
+        let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
+        std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, flags.bits() as i32);
+    }
+    let file = options.open(path)?;
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(io::Error::new(io::ErrorKind::InvalidData, "not a regular file"))
+    }
+}
+
 /// Reads a whole file of at most `bytes_max` bytes.
 ///
 /// # Errors

@@ -35,6 +35,16 @@ pub enum Event {
     Failed(EntryPath, io::Error),
 }
 
+impl Event {
+    /// Returns where the object lies.
+    pub fn path(&self) -> &EntryPath {
+        match self {
+            Self::Found(found) => &found.path,
+            Self::Failed(path, _) => path,
+        }
+    }
+}
+
 /// What to do with an object, decided before it is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
@@ -44,6 +54,37 @@ pub enum Decision {
     Skip,
 }
 
+/// Decides on the way what is walked.
+pub trait Guide {
+    /// Decides about an object, before it is opened; never asked about the root.
+    fn decide(&mut self, path: &EntryPath, stat: &Stat) -> Decision;
+
+    /// Sees a directory before its content, the root too, and may take names out of those that will be visited.
+    ///
+    /// # Errors
+    /// What stands in the way of deciding about its content, of which then nothing is visited: the path and the reason,
+    /// which the walk reports.
+    fn enter(
+        &mut self,
+        path: &EntryPath,
+        dir: &Dir,
+        stat: &Stat,
+        names: &mut Vec<Vec<u8>>,
+    ) -> Result<(), (EntryPath, io::Error)> {
+        let _ = (path, dir, stat, names);
+        Ok(())
+    }
+}
+
+/// Decides by a function alone.
+struct By<F>(F);
+
+impl<F: FnMut(&EntryPath, &Stat) -> Decision> Guide for By<F> {
+    fn decide(&mut self, path: &EntryPath, stat: &Stat) -> Decision {
+        (self.0)(path, stat)
+    }
+}
+
 struct Frame {
     path: EntryPath,
     id: ObjectId,
@@ -51,6 +92,30 @@ struct Frame {
     dir: Option<Arc<Dir>>,
     // Names still to visit, the next one last.
     names: Vec<Vec<u8>>,
+    // What the guide could not decide about; reported before anything in it.
+    broken: Option<(EntryPath, io::Error)>,
+}
+
+/// Has the guide see a directory.
+fn entered(
+    guide: &mut impl Guide,
+    path: &EntryPath,
+    dir: &Dir,
+    stat: &Stat,
+    names: &mut Vec<Vec<u8>>,
+) -> Option<(EntryPath, io::Error)> {
+    let broken = guide.enter(path, dir, stat, names).err()?;
+    names.clear();
+    Some(broken)
+}
+
+/// Takes everything.
+pub struct Everything;
+
+impl Guide for Everything {
+    fn decide(&mut self, _: &EntryPath, _: &Stat) -> Decision {
+        Decision::Take
+    }
 }
 
 /// Walks everything below `root`, itself included, in path order.
@@ -61,17 +126,31 @@ struct Frame {
 /// The root itself cannot be read, or a directory on the way back is no longer where it was.
 pub fn walk(
     root: Dir,
-    mut decide: impl FnMut(&EntryPath, &Stat) -> Decision,
-    mut emit: impl FnMut(Event) -> ControlFlow<()>,
+    decide: impl FnMut(&EntryPath, &Stat) -> Decision,
+    emit: impl FnMut(Event) -> ControlFlow<()>,
 ) -> io::Result<()> {
+    walk_guided(root, By(decide), emit)
+}
+
+/// Walks as [`walk`] does, led by a guide.
+///
+/// # Errors
+/// As [`walk`].
+pub fn walk_guided(root: Dir, mut guide: impl Guide, mut emit: impl FnMut(Event) -> ControlFlow<()>) -> io::Result<()> {
     let stat = root.stat()?;
     let root = Arc::new(root);
-    let mut stack =
-        vec![Frame { path: EntryPath::root(), id: stat.id, names: sorted_names(&root)?, dir: Some(Arc::clone(&root)) }];
+    let mut names = sorted_names(&root)?;
+    let broken = entered(&mut guide, &EntryPath::root(), &root, &stat, &mut names);
+    let mut stack = vec![Frame { path: EntryPath::root(), id: stat.id, names, dir: Some(Arc::clone(&root)), broken }];
     if emit(Event::Found(Found { path: EntryPath::root(), stat, dir: root, target: Vec::new() })).is_break() {
         return Ok(());
     }
     while let Some(frame) = stack.last_mut() {
+        if let Some((path, error)) = frame.broken.take()
+            && emit(Event::Failed(path, error)).is_break()
+        {
+            return Ok(());
+        }
         let Some(name) = frame.names.pop() else {
             let done = stack.pop().expect("the loop has seen it");
             reopen_last(&mut stack, &done)?;
@@ -89,7 +168,7 @@ pub fn walk(
                 continue;
             }
         };
-        let Some(event) = visit(&dir, &name, path, &mut decide, &mut stack) else { continue };
+        let Some(event) = visit(&dir, &name, path, &mut guide, &mut stack) else { continue };
         if emit(event).is_break() {
             return Ok(());
         }
@@ -105,25 +184,26 @@ fn visit(
     dir: &Arc<Dir>,
     name: &[u8],
     path: EntryPath,
-    decide: &mut impl FnMut(&EntryPath, &Stat) -> Decision,
+    guide: &mut impl Guide,
     stack: &mut Vec<Frame>,
 ) -> Option<Event> {
-    let mut looked = look(dir, name, &path, decide);
+    let mut looked = look(dir, name, &path, guide);
     for _ in 1..LOOKS_MAX {
         match &looked {
-            Err(error) if is_other_kind(error) => looked = look(dir, name, &path, decide),
+            Err(error) if is_other_kind(error) => looked = look(dir, name, &path, guide),
             _ => break,
         }
     }
     match looked {
         Ok(Looked::Skipped) => None,
         Ok(Looked::Object(stat, target)) => Some(Event::Found(Found { path, stat, dir: Arc::clone(dir), target })),
-        Ok(Looked::Directory(child, stat, names)) => {
+        Ok(Looked::Directory(child, stat, mut names)) => {
+            let broken = entered(guide, &path, &child, &stat, &mut names);
             if stack.len() >= OPEN_MAX {
                 let depth = stack.len() - OPEN_MAX;
                 stack[depth].dir = None;
             }
-            stack.push(Frame { path: path.clone(), id: stat.id, dir: Some(Arc::clone(&child)), names });
+            stack.push(Frame { path: path.clone(), id: stat.id, dir: Some(Arc::clone(&child)), names, broken });
             Some(Event::Found(Found { path, stat, dir: child, target: Vec::new() }))
         }
         Err(error) => failed_unless_gone(dir, name, path, error),
@@ -137,14 +217,9 @@ enum Looked {
     Directory(Arc<Dir>, Stat, Vec<Vec<u8>>),
 }
 
-fn look(
-    dir: &Dir,
-    name: &[u8],
-    path: &EntryPath,
-    decide: &mut impl FnMut(&EntryPath, &Stat) -> Decision,
-) -> io::Result<Looked> {
+fn look(dir: &Dir, name: &[u8], path: &EntryPath, guide: &mut impl Guide) -> io::Result<Looked> {
     let stat = dir.stat_at(name)?;
-    if decide(path, &stat) == Decision::Skip {
+    if guide.decide(path, &stat) == Decision::Skip {
         return Ok(Looked::Skipped);
     }
     Ok(match stat.kind {

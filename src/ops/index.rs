@@ -1,8 +1,9 @@
 //! `index rebuild`: makes the index anew from the packs themselves.
 
+use super::audit::{self, Told};
 use crate::crypto::Id;
 use crate::error::{Error, Result};
-use crate::refusal::{Code, Refusal};
+use crate::refusal::{Code, Kept, Refusal};
 use crate::vault::catalog::{self, Catalog, NotRebuilt, Rebuilt, UseIndex};
 use crate::vault::gate::{self, Access};
 use crate::vault::{layout, read_error};
@@ -16,6 +17,18 @@ pub struct Report {
     pub rebuilt: Rebuilt,
     /// What was wrong with the old index, in words.
     pub old: Vec<String>,
+    /// What should be said besides.
+    pub notes: Vec<String>,
+}
+
+impl Told for Report {
+    fn told(&self) -> serde_json::Value {
+        serde_json::json!({"packs": self.rebuilt.packs, "chunks": self.rebuilt.chunks})
+    }
+
+    fn keep(&mut self, kept: Kept) {
+        self.notes.extend(kept.notes);
+    }
 }
 
 /// Reads the footer of every pack, authenticates it, and replaces the index.
@@ -24,6 +37,10 @@ pub struct Report {
 /// DV501 where a footer does not authenticate (the old index stays as it is) or the index cannot be written; what
 /// opening for writing refuses.
 pub fn run(access: &Access) -> Result<Report> {
+    audit::watch(access, "index rebuild", || rebuild(access))
+}
+
+fn rebuild(access: &Access) -> Result<Report> {
     let (vault, _lock) = gate::open_for_writing(access)?;
     let store = &*vault.store;
     let old = Catalog::load(store, &vault.macs, UseIndex::Yes)
@@ -32,7 +49,7 @@ pub fn run(access: &Access) -> Result<Report> {
         .ignored;
     let rebuilt =
         catalog::rebuild_index(store, &vault.macs).map_err(|reason| not_rebuilt(&store.describe(), reason))?;
-    Ok(Report { vault: vault.config.vault, rebuilt, old })
+    Ok(Report { vault: vault.config.vault, rebuilt, old, notes: Vec::new() })
 }
 
 fn not_rebuilt(place: &str, reason: NotRebuilt) -> Error {

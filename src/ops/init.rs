@@ -5,12 +5,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::audit::{self, Told};
 use crate::crypto::{Domain, Id, Macs, Secret};
 use crate::error::{Error, Result, refuse, shown_path};
 use crate::format::config::{Config, Parameters};
 use crate::format::keyfile::KeyFile;
 use crate::fsys::{self, replace};
-use crate::refusal::{Code, Refusal};
+use crate::refusal::{Code, Kept, Refusal};
 use crate::store::{LocalStore, Store};
 use crate::vault::chain::{Chain, encode_mac_file};
 use crate::vault::gate::Access;
@@ -28,6 +29,18 @@ pub struct Report {
     pub key: PathBuf,
     /// The head of its chain, which has no records yet.
     pub head: String,
+    /// What should be said besides.
+    pub notes: Vec<String>,
+}
+
+impl Told for Report {
+    fn told(&self) -> serde_json::Value {
+        serde_json::json!({"head": self.head, "key": shown_path(&self.key)})
+    }
+
+    fn keep(&mut self, kept: Kept) {
+        self.notes.extend(kept.notes);
+    }
 }
 
 /// Makes a vault at `access.vault`, which must be absent or an empty directory, and its key on this host.
@@ -39,6 +52,10 @@ pub struct Report {
 /// DV407 where the place is not empty, DV304 where the key would lie inside the vault, DV401 to DV403 where the medium
 /// refuses, DV410 where the key or the witness cannot be written.
 pub fn run(access: &Access, parameters: Parameters) -> Result<Report> {
+    audit::watch(access, "init", || make(access, parameters))
+}
+
+fn make(access: &Access, parameters: Parameters) -> Result<Report> {
     let (path, made) = prepare(&access.vault)?;
     let given = access.key_file.clone();
     let planned = given.clone().unwrap_or_else(|| access.host.key_path(Id([0; 16])));
@@ -85,6 +102,7 @@ pub fn run(access: &Access, parameters: Parameters) -> Result<Report> {
         path: store.local_path().map_or(path, Path::to_owned),
         key: key_path,
         head: chain.head().to_string(),
+        notes: Vec::new(),
     })
 }
 

@@ -5,14 +5,16 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::clock::Time;
+use super::audit::{self, Told};
+use crate::clock::{SystemClock, Time};
 use crate::crypto::{Id, KeyId};
 use crate::error::{Error, Result, shown_path};
 use crate::format::record::Head;
 use crate::fsys::{self, replace};
 use crate::host::Host;
+use crate::incident::journal::bounded;
 use crate::limits;
-use crate::refusal::{Code, Refusal};
+use crate::refusal::{Code, Kept, Refusal};
 use crate::vault::gate::{self, Access};
 use crate::vault::key;
 use crate::vault::witness::Freshness;
@@ -28,6 +30,20 @@ pub struct Report {
     pub path: PathBuf,
     /// What should be said besides.
     pub notes: Vec<String>,
+}
+
+impl Told for Report {
+    fn told(&self) -> serde_json::Value {
+        serde_json::json!({
+            "key_id": self.key_id.to_string(),
+            "vault": self.vault.to_string(),
+            "path": bounded(&shown_path(&self.path)),
+        })
+    }
+
+    fn keep(&mut self, kept: Kept) {
+        self.notes.extend(kept.notes);
+    }
 }
 
 /// What `key check` proved.
@@ -55,6 +71,10 @@ struct Exported {
 /// DV701 without acknowledgement, DV304 where the file would lie inside the vault, DV407 where it exists; what opening
 /// the vault refuses.
 pub fn export(access: &Access, file: &Path, acknowledged: bool) -> Result<Report> {
+    audit::watch(access, "key export", || write_out(access, file, acknowledged))
+}
+
+fn write_out(access: &Access, file: &Path, acknowledged: bool) -> Result<Report> {
     if !acknowledged {
         return Err(Refusal::new(
             Code::NotAcknowledged,
@@ -105,6 +125,10 @@ pub fn exported(host: &Host, vault: Id) -> Option<Time> {
 /// # Errors
 /// DV301, DV303 or DV305 where the file is no usable key; DV302 where this host holds another key for the same vault.
 pub fn import(host: &Host, file: &Path) -> Result<Report> {
+    audit::watch_host(host, &SystemClock, "key import", || install(host, file))
+}
+
+fn install(host: &Host, file: &Path) -> Result<Report> {
     let found = key::load(file, true, None)?;
     let path = host.key_path(found.key.vault);
     let parent = path.parent().expect("a key lies in a directory");
@@ -143,6 +167,10 @@ pub fn import(host: &Host, file: &Path) -> Result<Report> {
 /// What opening the vault refuses; the first finding of the chain. An older copy of the vault is no error here: the
 /// report says how fresh it is.
 pub fn check(access: &Access) -> Result<CheckReport> {
+    audit::watch_refusals(access, "key check", || prove(access))
+}
+
+fn prove(access: &Access) -> Result<CheckReport> {
     let vault = gate::open(access)?;
     if let Some(finding) = vault.chain.findings.first() {
         return Err(finding.clone().into());

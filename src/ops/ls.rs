@@ -1,18 +1,14 @@
 //! `ls`: lists the entries of a snapshot.
 
-use std::sync::Arc;
-
-use super::select::{self, Place};
-use crate::error::{Error, Result, refuse};
+use super::audit;
+use super::reading::Reading;
+use super::select::Place;
+use crate::error::{Result, refuse};
 use crate::format::entry::Entry;
-use crate::pool::Pool;
 use crate::progress::Progress;
 use crate::refusal::Code;
-use crate::vault::catalog::{Catalog, UseIndex};
-use crate::vault::gate::{self, Access};
-use crate::vault::read::Reader;
+use crate::vault::gate::Access;
 use crate::vault::witness::Freshness;
-use crate::vault::{layout, read_error};
 
 /// What was listed.
 #[derive(Debug, Clone)]
@@ -34,27 +30,26 @@ pub fn run(
     access: &Access,
     place: &Place,
     progress: &dyn Progress,
+    take: impl FnMut(&Entry) -> Result<()>,
+) -> Result<Report> {
+    audit::watch_refusals(access, "ls", || list(access, place, progress, take))
+}
+
+fn list(
+    access: &Access,
+    place: &Place,
+    progress: &dyn Progress,
     mut take: impl FnMut(&Entry) -> Result<()>,
 ) -> Result<Report> {
-    let vault = gate::open(access)?;
-    let _lock = gate::read_lock(&*vault.store)?;
-    let (number, snapshot) = select::select(&vault, &place.snapshot)?;
-    let catalog = Catalog::load(&*vault.store, &vault.macs, UseIndex::Yes)
-        .map_err(|error| read_error(&*vault.store, layout::PACKS, &error))?;
-    let reader = Arc::new(Reader::new(Arc::clone(&vault.store), Arc::clone(&vault.macs), Arc::new(catalog)));
-    let pool = Pool::new();
+    let reading = Reading::open(access)?;
+    let (number, snapshot) = reading.select(&place.snapshot)?;
     let mut entries = 0;
-    for batch in reader.entries_within(&pool, &snapshot.lists, &place.path) {
-        if progress.interrupted() {
-            return Err(Error::Interrupted(None));
-        }
-        for entry in &batch?.entries {
-            entries += 1;
-            take(entry)?;
-        }
+    for entry in reading.listing(snapshot, &place.path, progress) {
+        take(&entry?)?;
+        entries += 1;
     }
     if entries == 0 {
         return refuse(Code::SelectionEmpty, format!("snapshot {number} holds no {}", place.path));
     }
-    Ok(Report { snapshot: number, freshness: vault.freshness, entries })
+    Ok(Report { snapshot: number, freshness: reading.vault.freshness, entries })
 }

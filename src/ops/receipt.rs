@@ -158,7 +158,7 @@ impl Report {
 /// Checks whether a receipt is genuine, and says what has happened to the vault since.
 ///
 /// # Errors
-/// DV320 where it is not genuine; what opening the vault refuses.
+/// DV321 where it is not genuine; what opening the vault refuses.
 pub fn check(access: &Access, path: &Path) -> Result<Report> {
     let vault = gate::open(access)?;
     let not_genuine = |reason: String| {

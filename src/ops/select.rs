@@ -64,6 +64,22 @@ impl FromStr for Place {
     }
 }
 
+/// A source and the host it is on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceName {
+    /// The host's name.
+    pub host: String,
+    /// The canonical path on it, as bytes.
+    pub path: Vec<u8>,
+}
+
+impl SourceName {
+    /// Returns the source of a snapshot.
+    pub fn of(snapshot: &Snapshot) -> Self {
+        Self { host: snapshot.host.name.clone(), path: snapshot.source.clone() }
+    }
+}
+
 /// Returns the snapshot that a selector names.
 ///
 /// # Errors
@@ -118,7 +134,15 @@ fn latest(chain: &Chain, source: Option<&str>, place: &str) -> Result<u64> {
     };
     chain.snapshots().rev().find(|(_, snapshot)| wanted(snapshot)).map(|(number, _)| number).ok_or_else(|| {
         let of = source.map(|source| format!(" of {}", shown(source.as_bytes()))).unwrap_or_default();
-        Error::from(Refusal::new(Code::NoSuchSnapshot, format!("there is no snapshot{of} in {place}")))
+        let refusal = Refusal::new(Code::NoSuchSnapshot, format!("there is no snapshot{of} in {place}"));
+        Error::from(match (source, chain.snapshots().next_back()) {
+            (Some(source), Some((newest, _))) => refusal.next(format!(
+                "list the snapshots: `devvault snapshots`; after `latest:` stands a source, so that a path in the newest \
+                 snapshot reads {newest}:{}",
+                shown(source.as_bytes())
+            )),
+            _ => refusal,
+        })
     })
 }
 

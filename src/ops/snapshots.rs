@@ -1,10 +1,12 @@
 //! `snapshots`: lists what a vault holds.
 
+use super::audit::{self, Told};
 use crate::clock::Time;
 use crate::crypto::Id;
 use crate::error::Result;
-use crate::format::record::{Counts, Head};
+use crate::format::record::{Counts, Exclusion, Head};
 use crate::path::EntryPath;
+use crate::refusal::Kept;
 use crate::vault::Finding;
 use crate::vault::gate::{self, Access};
 use crate::vault::witness::Freshness;
@@ -22,6 +24,8 @@ pub struct Line {
     pub source: Vec<u8>,
     /// How much it holds.
     pub counts: Counts,
+    /// The rules that left something out of it, and those of the command.
+    pub exclusions: Vec<Exclusion>,
     /// Labels.
     pub tags: Vec<String>,
     /// Files that kept changing and were left out, as allowed.
@@ -43,6 +47,23 @@ pub struct Report {
     pub findings: Vec<Finding>,
     /// What should be said besides.
     pub notes: Vec<String>,
+    /// What was kept on this host about what was found.
+    pub kept: Kept,
+}
+
+impl Told for Report {
+    fn told(&self) -> serde_json::Value {
+        serde_json::json!({"snapshot_count": self.snapshots.len(), "finding_count": self.findings.len()})
+    }
+
+    fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
+
+    fn keep(&mut self, mut kept: Kept) {
+        self.notes.append(&mut kept.notes);
+        self.kept = kept;
+    }
 }
 
 /// Lists every authentic snapshot. Findings in the chain are reported, not hidden.
@@ -50,6 +71,10 @@ pub struct Report {
 /// # Errors
 /// What opening the vault refuses.
 pub fn run(access: &Access) -> Result<Report> {
+    audit::watch_reader(access, "snapshots", || list(access))
+}
+
+fn list(access: &Access) -> Result<Report> {
     let mut vault = gate::open(access)?;
     vault.advance_witness(access);
     let snapshots = vault.chain.snapshots().map(|(number, snapshot)| Line {
@@ -58,6 +83,7 @@ pub fn run(access: &Access) -> Result<Report> {
         host: snapshot.host.name.clone(),
         source: snapshot.source.clone(),
         counts: snapshot.counts,
+        exclusions: snapshot.excluded.clone(),
         tags: snapshot.tags.clone(),
         left_out: snapshot.left_out.clone(),
     });
@@ -70,5 +96,6 @@ pub fn run(access: &Access) -> Result<Report> {
         freshness: vault.freshness,
         findings,
         notes: vault.notes,
+        kept: Kept::default(),
     })
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::audit::{self, Told};
 use super::key::exported;
 use crate::clock::Time;
 use crate::crypto::Id;
@@ -9,9 +10,11 @@ use crate::error::Result;
 use crate::format::record::Head;
 use crate::fsys::Dir;
 use crate::path::EntryPath;
+use crate::refusal::Kept;
 use crate::vault::Finding;
 use crate::vault::catalog::{Catalog, UseIndex};
 use crate::vault::gate::{self, Access};
+use crate::vault::reads::Reads;
 use crate::vault::witness::Freshness;
 use crate::vault::{layout, read_error};
 
@@ -67,6 +70,23 @@ pub struct Report {
     pub findings: Vec<Finding>,
     /// What should be said besides.
     pub notes: Vec<String>,
+    /// What was kept on this host about what was found.
+    pub kept: Kept,
+}
+
+impl Told for Report {
+    fn told(&self) -> serde_json::Value {
+        serde_json::json!({"head": self.head.to_string(), "finding_count": self.findings.len()})
+    }
+
+    fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
+
+    fn keep(&mut self, mut kept: Kept) {
+        self.notes.append(&mut kept.notes);
+        self.kept = kept;
+    }
 }
 
 /// Looks at a vault without reading content.
@@ -74,6 +94,10 @@ pub struct Report {
 /// # Errors
 /// What opening the vault refuses.
 pub fn run(access: &Access) -> Result<Report> {
+    audit::watch_reader(access, "status", || look(access))
+}
+
+fn look(access: &Access) -> Result<Report> {
     let mut vault = gate::open(access)?;
     vault.advance_witness(access);
     let catalog = Catalog::load(&*vault.store, &vault.macs, UseIndex::Yes)
@@ -115,6 +139,11 @@ pub fn run(access: &Access) -> Result<Report> {
     findings.extend(vault.doubt.iter().cloned());
     findings.extend(vault.freshness.finding(&vault.store.describe()));
     findings.extend(catalog.findings.iter().cloned());
+    let reads = Reads::load(&access.host, &vault.macs, &*vault.store);
+    findings.extend(catalog.packs().iter().filter_map(|pack| reads.doubt(&pack.name)));
+    if let Some(reason) = reads.unsure() {
+        notes.push(format!("packs may be damaged that this host does not know of: {reason}; run `devvault verify`"));
+    }
     Ok(Report {
         vault: vault.config.vault,
         place: vault.store.describe(),
@@ -132,6 +161,7 @@ pub fn run(access: &Access) -> Result<Report> {
         foreign,
         findings,
         notes,
+        kept: Kept::default(),
     })
 }
 

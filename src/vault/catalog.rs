@@ -105,22 +105,14 @@ impl Catalog {
     /// The directories of packs cannot be listed.
     pub fn load(store: &dyn Store, macs: &Macs, use_index: UseIndex) -> io::Result<Self> {
         let mut catalog = Self::default();
-        let names = catalog.list_packs(store)?;
+        let packs = catalog.measure_packs(store)?;
+        let bytes = packs.iter().fold(0u64, |sum, (_, length)| sum.saturating_add(*length));
         let mut indexed = match use_index {
-            UseIndex::Yes => index::read(store, macs, &mut catalog.index),
+            UseIndex::Yes => index::read(store, macs, bytes, &mut catalog.index),
             UseIndex::No => HashMap::new(),
         };
-        for name in names {
+        for (name, length) in packs {
             let path = layout::pack_path(&name);
-            let length = match store.length(&path) {
-                Ok(length) => length,
-                // Removed since the listing; whoever misses it lists again.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => {
-                    catalog.findings.push(Finding::new(Code::VaultUnreadable, path, error));
-                    continue;
-                }
-            };
             let (footer, table) = match indexed.remove(&name) {
                 Some(known) if known.length == length => {
                     catalog.index.packs_indexed += 1;
@@ -145,6 +137,7 @@ impl Catalog {
             catalog.add(Pack { name, length, table }, &footer);
         }
         if !indexed.is_empty() {
+            catalog.index.absent = indexed.len() as u64;
             catalog.index.ignored.push(format!("it lists {} pack(s) that are not there", indexed.len()));
         }
         if use_index == UseIndex::Yes && catalog.index.packs_read > 0 {
@@ -152,6 +145,21 @@ impl Catalog {
         }
         catalog.places.sort_unstable();
         Ok(catalog)
+    }
+
+    /// Returns every pack that is there, with the length of its file.
+    fn measure_packs(&mut self, store: &dyn Store) -> io::Result<Vec<(Digest, u64)>> {
+        let mut packs = Vec::new();
+        for name in self.list_packs(store)? {
+            let path = layout::pack_path(&name);
+            match store.length(&path) {
+                Ok(length) => packs.push((name, length)),
+                // Removed since the listing; whoever misses it lists again.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => self.findings.push(Finding::new(Code::VaultUnreadable, path, error)),
+            }
+        }
+        Ok(packs)
     }
 
     fn list_packs(&mut self, store: &dyn Store) -> io::Result<Vec<Digest>> {

@@ -15,6 +15,8 @@ use crate::format::config::{BadConfig, Config};
 use crate::format::json;
 use crate::format::record::Head;
 use crate::host::Host;
+use crate::incident::break_glass::Permit;
+use crate::incident::registry::Clearance;
 use crate::limits;
 use crate::refusal::{Code, Refusal};
 use crate::store::{LocalStore, Lock, Store};
@@ -198,6 +200,33 @@ pub fn open_for_writing(access: &Access) -> Result<(Vault, WriteLock)> {
     Ok((vault, lock))
 }
 
+/// Opens a vault to amend its chain under a permit: the chain may have findings and be behind, which is what the permit
+/// is for; whoever amends checks that it is for exactly that.
+///
+/// # Errors
+/// Whatever [`open`] refuses; DV404 where another process writes, DV402 where the vault may not be written.
+pub fn open_to_amend(access: &Access, _permit: &Permit) -> Result<(Vault, WriteLock)> {
+    let found = find(access)?;
+    if let Err(finding) = found.config {
+        return Err(finding.into());
+    }
+    let lock = WriteLock::take(&found.store, access)?;
+    Ok((read_chain(access, found)?, lock))
+}
+
+/// Opens a vault to remove something that was cleared; its chain may have findings.
+///
+/// # Errors
+/// As [`open_to_amend`].
+pub fn open_to_sweep(access: &Access, _clearance: &Clearance) -> Result<(Vault, WriteLock)> {
+    let found = find(access)?;
+    if let Err(finding) = found.config {
+        return Err(finding.into());
+    }
+    let lock = WriteLock::take(&found.store, access)?;
+    Ok((read_chain(access, found)?, lock))
+}
+
 fn read_chain(access: &Access, found: Found) -> Result<Vault> {
     let (config, config_digest) = found.config?;
     let chain = Chain::read(&*found.store, &found.macs, Some(config_digest))
@@ -353,7 +382,18 @@ struct Holder<'a> {
 impl WriteLock {
     /// Takes the writer's lock and leaves word of who holds it.
     fn take(store: &Arc<dyn Store>, access: &Access) -> Result<Self> {
-        let taken = store.lock(layout::LOCK, true).map_err(|error| write_error(&**store, layout::LOCK, &error))?;
+        let taken = store.lock(layout::LOCK, true).map_err(|error| {
+            let refusal = write_error(&**store, layout::LOCK, &error);
+            if error.kind() != io::ErrorKind::NotFound {
+                return refusal;
+            }
+            // Tools that copy a vault without its empty files lose it.
+            let place = store.local_path().map_or_else(|| layout::LOCK.into(), |place| place.join(layout::LOCK));
+            refusal.next(format!(
+                "put back the empty file {}: two writers at once would harm the vault without it",
+                shown_path(&place)
+            ))
+        })?;
         let Some(lock) = taken else {
             let holder = store.read(layout::LOCK_HOLDER, limits::CONFIG_BYTES_MAX).unwrap_or_default();
             let holder = crate::path::shown(&holder);

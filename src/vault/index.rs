@@ -11,6 +11,8 @@ use crate::format::index::{self, IndexedPack};
 use crate::limits;
 use crate::store::{Listed, NameKind, Store, StoredFile};
 
+/// How many index files are read; a writer keeps them far fewer.
+const FILES_READ_MAX: usize = 8 * limits::INDEX_FILES_MAX;
 /// Begins the name of an index file that is being written.
 const DRAFT_PREFIX: &str = ".new-";
 
@@ -21,6 +23,8 @@ pub struct IndexState {
     pub packs_indexed: u64,
     /// Packs whose own footer was read.
     pub packs_read: u64,
+    /// Packs that it lists and that are not there.
+    pub absent: u64,
     /// Index files there were.
     pub files: u64,
     /// Why parts of the index were ignored, in words; empty where it served completely.
@@ -28,7 +32,14 @@ pub struct IndexState {
 }
 
 /// Reads every index file; what does not authenticate is ignored and noted.
-pub(super) fn read(store: &dyn Store, macs: &Macs, state: &mut IndexState) -> HashMap<Digest, IndexedPack> {
+///
+/// `bytes_max` is the length of all packs: an index of their footers is never longer.
+pub(super) fn read(
+    store: &dyn Store,
+    macs: &Macs,
+    bytes_max: u64,
+    state: &mut IndexState,
+) -> HashMap<Digest, IndexedPack> {
     let mut packs = HashMap::new();
     let files = match store.list(layout::INDEX) {
         Ok(files) => files,
@@ -39,8 +50,12 @@ pub(super) fn read(store: &dyn Store, macs: &Macs, state: &mut IndexState) -> Ha
     };
     for file in files.into_iter().filter(|file| index_id(&file.name).is_some()) {
         state.files += 1;
+        if state.files as usize > FILES_READ_MAX {
+            state.ignored.push(format!("it has more than {FILES_READ_MAX} files"));
+            break;
+        }
         let path = format!("{}/{}", layout::INDEX, file.name);
-        match read_file(store, macs, &path) {
+        match read_file(store, macs, &path, bytes_max) {
             Ok(listed) => packs.extend(listed.into_iter().map(|pack| (pack.name, pack))),
             Err(reason) => state.ignored.push(format!("{path}: {reason}")),
         }
@@ -48,16 +63,19 @@ pub(super) fn read(store: &dyn Store, macs: &Macs, state: &mut IndexState) -> Ha
     packs
 }
 
+/// What an index file takes besides footers, and those of packs that are gone: 16 MiB.
+const EMPTY_BYTES_MAX: u64 = 16 << 20;
 /// A longer index file is authenticated piece by piece before it is read into memory as a whole.
 const UNPROVEN_BYTES_MAX: u64 = 16 << 20;
 
 /// Reads one index file. What is not authentic costs little memory, however long it is.
-fn read_file(store: &dyn Store, macs: &Macs, path: &str) -> Result<Vec<IndexedPack>, String> {
+fn read_file(store: &dyn Store, macs: &Macs, path: &str, bytes_max: u64) -> Result<Vec<IndexedPack>, String> {
     let said = |error: io::Error| error.to_string();
     let file = store.open(path).map_err(said)?;
     let length = file.length();
-    if length > limits::INDEX_BYTES_MAX {
-        return Err(format!("longer than {} bytes", limits::INDEX_BYTES_MAX));
+    let bytes_max = bytes_max.saturating_add(EMPTY_BYTES_MAX).min(limits::INDEX_BYTES_MAX);
+    if length > bytes_max {
+        return Err(format!("longer than {bytes_max} bytes"));
     }
     if length > UNPROVEN_BYTES_MAX && !is_authentic(&*file, macs).map_err(said)? {
         return Err("it is not authentic".into());
@@ -106,7 +124,8 @@ pub fn add(store: &dyn Store, macs: &Macs, packs: &[IndexedPack]) -> io::Result<
     let mut all = packs.to_vec();
     for name in &files {
         // A file that does not authenticate is worth nothing: its packs' footers are read again.
-        all.extend(read_file(store, macs, &format!("{}/{name}", layout::INDEX)).unwrap_or_default());
+        let path = format!("{}/{name}", layout::INDEX);
+        all.extend(read_file(store, macs, &path, limits::INDEX_BYTES_MAX).unwrap_or_default());
     }
     all.sort_by_key(|pack| pack.name);
     all.dedup_by_key(|pack| pack.name);

@@ -3,16 +3,16 @@
 //! Reading trusts nothing but what authenticates; writing has one commit point, [`write::Draft::finalize`]; removing has
 //! one door, [`sweep`].
 
+pub mod amend;
 pub mod catalog;
 pub mod chain;
-pub mod coverage;
-pub mod doubts;
 pub mod gate;
 pub mod index;
 pub mod key;
 pub mod layout;
 pub mod listing;
 pub mod read;
+pub mod reads;
 pub mod reliance;
 pub mod sealed;
 pub mod sweep;
@@ -57,9 +57,10 @@ impl Finding {
 
 impl From<Finding> for Refusal {
     fn from(finding: Finding) -> Self {
-        Self::new(finding.code, format!("{}: {}", finding.subject, finding.code.title()))
+        let refusal = Self::new(finding.code, format!("{}: {}", finding.subject, finding.code.title()))
             .cause(finding.detail)
-            .paths(finding.paths)
+            .paths(finding.paths);
+        Self { subject: Some(finding.subject), ..refusal }
     }
 }
 

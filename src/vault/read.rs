@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -327,7 +328,7 @@ impl Reader {
         Entries {
             reader: Arc::clone(self),
             pool,
-            lists: relevant(lists, within),
+            lists: &lists[relevant(lists, within)],
             within: within.clone(),
             naming: VecDeque::new(),
             groups: VecDeque::new(),
@@ -354,11 +355,11 @@ impl Reader {
     }
 }
 
-/// Returns the parts that may hold entries at or below a path: parts ascend, each reaching to the next one's first.
-fn relevant<'a>(parts: &'a [PartRef], within: &EntryPath) -> &'a [PartRef] {
+/// Returns which parts may hold entries at or below a path: parts ascend, each reaching to the next one's first.
+pub fn relevant(parts: &[PartRef], within: &EntryPath) -> Range<usize> {
     let start = parts.partition_point(|part| part.first <= *within).saturating_sub(1);
     let beyond = parts[start..].iter().skip(1).position(|part| part.first > *within && !part.first.is_within(within));
-    &parts[start..beyond.map_or(parts.len(), |count| start + 1 + count)]
+    start..beyond.map_or(parts.len(), |count| start + 1 + count)
 }
 
 /// Entries that follow each other, in path order.
@@ -383,7 +384,7 @@ const GROUP_BYTES_MAX: u64 = 4 << 20;
 fn groups(list: Digest, segments: &[PartRef], within: &EntryPath) -> VecDeque<Group> {
     let mut groups: VecDeque<Group> = VecDeque::new();
     let mut bytes = u64::MAX;
-    let wanted = relevant(segments, within);
+    let wanted = &segments[relevant(segments, within)];
     for segment in wanted {
         bytes = bytes.saturating_add(u64::from(segment.object.length()));
         if bytes > GROUP_BYTES_MAX {
@@ -666,5 +667,29 @@ impl<K: Copy + Eq + std::hash::Hash, V: Clone> Recent<K, V> {
             self.values.remove(&oldest);
         }
         self.values.insert(key, (self.clock, value));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn segments_are_read_in_groups_of_bounded_length_whatever_their_list_says() {
+        let part = |number: u32, bytes: u32| PartRef {
+            entries: 1,
+            first: EntryPath::parse(format!("{number:08}").as_bytes()).expect("valid"),
+            object: ChunkRef(Digest::of(&number.to_be_bytes()), bytes),
+        };
+        let long: Vec<PartRef> = (0..100).map(|number| part(number, 3 << 20)).collect();
+        let made = groups(Digest([1; 32]), &long, &EntryPath::root());
+        assert_eq!(made.len(), 100, "two of them are longer than a group");
+        let short: Vec<PartRef> = (0..4_096).map(|number| part(number, 8 << 10)).collect();
+        let made = groups(Digest([1; 32]), &short, &EntryPath::root());
+        assert_eq!(made.iter().map(|group| group.segments.len()).sum::<usize>(), 4_096);
+        assert!(made.len() >= 8 && made.iter().all(|group| group.segments.len() <= 512));
+        assert_eq!(made.iter().filter(|group| group.list.is_some()).count(), 1, "the list counts with its last group");
+        let within = EntryPath::parse(b"00000007").expect("valid");
+        assert!(groups(Digest([1; 32]), &short, &within).iter().all(|group| group.list.is_none()));
     }
 }

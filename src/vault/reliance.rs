@@ -128,6 +128,8 @@ impl Reliance {
     fn look_at(&mut self, pack: &Pack) -> Result<(), Fault> {
         let path = layout::pack_path(&pack.name);
         if self.look == Look::Whole {
+            // The medium is asked, not the system's memory of it.
+            let _ = self.store.open(&path).map(|file| file.drop_cached());
             let check = check_pack(&*self.store, &self.macs, &path, &self.pool, &mut |_| {})?;
             if let Some(finding) = check.findings.into_iter().next() {
                 return Err(finding.into());

@@ -49,8 +49,7 @@ pub fn lock(host: &Host, path: &Path) -> Result<File> {
     let parent = path.parent().expect("a sealed file lies in a directory");
     host.make_directory(parent)?;
     let path = path.with_extension("lock");
-    let file = File::options().create(true).truncate(false).write(true).open(&path);
-    let locked = file.and_then(|file| fs2::FileExt::lock_exclusive(&file).map(|()| file));
+    let locked = replace::open_lock(&path).and_then(|file| fs2::FileExt::lock_exclusive(&file).map(|()| file));
     locked.map_err(|error| {
         Error::from(Refusal::new(Code::StateUnwritable, format!("{} cannot be locked", shown_path(&path))).cause(error))
     })

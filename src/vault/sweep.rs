@@ -2,7 +2,9 @@
 
 use std::io;
 
+use super::gate::WriteLock;
 use super::layout;
+use crate::incident::registry::Clearance;
 use crate::store::Store;
 
 /// Removes an incomplete snapshot that this process itself began and gave up for a reason outside the vault.
@@ -19,6 +21,17 @@ pub(super) fn discard_own_draft(store: &dyn Store, name: &str) -> io::Result<()>
     }
     store.remove_directory(&directory)?;
     store.sync_directory(layout::SNAPSHOTS)
+}
+
+/// Removes an incomplete snapshot that some earlier run left, after it was found that nothing holds it.
+///
+/// # Errors
+/// The medium refuses; what is left stays an incomplete snapshot.
+pub fn discard_incomplete(store: &dyn Store, name: &str, _clearance: &Clearance, _lock: &WriteLock) -> io::Result<()> {
+    if !name.starts_with(layout::INCOMPLETE_PREFIX) || name.contains('/') {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not the name of an incomplete snapshot"));
+    }
+    discard_own_draft(store, name)
 }
 
 /// Removes files of a draft that must not be published with it.

@@ -24,6 +24,9 @@ use crate::refusal::{Code, Refusal};
 pub struct Witness {
     /// Heads that were seen, ascending by number; the last is the newest.
     pub heads: Vec<Head>,
+    /// Heads that a branch left behind knowingly, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left: Vec<Head>,
     /// When the newest was seen.
     pub seen: Time,
     /// The vault.
@@ -158,7 +161,12 @@ pub fn advance(host: &Host, macs: &Macs, chain: &Chain, vouched: bool, now: Time
     }
     // The newest are kept: older ones only make "behind N" exact.
     heads.drain(..heads.len().saturating_sub(limits::WITNESS_HEADS_MAX));
-    let witness = Witness { heads, seen: now, vault: macs.vault() };
+    let mut left = known.as_ref().map(|witness| witness.left.clone()).unwrap_or_default();
+    // What a branch abandons stays on record, as long as there is room.
+    let abandoned = known.and_then(|witness| witness.heads.last().copied()).filter(|head| !chain.holds(head));
+    left.extend(abandoned);
+    left.drain(..left.len().saturating_sub(limits::WITNESS_HEADS_MAX));
+    let witness = Witness { heads, left, seen: now, vault: macs.vault() };
     sealed::write(&path, macs, Domain::Witness, &witness)
 }
 
@@ -180,7 +188,12 @@ mod tests {
     }
 
     fn witness() -> Witness {
-        Witness { heads: vec![Head { digest: Digest([3; 32]), number: 7 }], seen: Time::default(), vault: Id([2; 16]) }
+        Witness {
+            heads: vec![Head { digest: Digest([3; 32]), number: 7 }],
+            left: Vec::new(),
+            seen: Time::default(),
+            vault: Id([2; 16]),
+        }
     }
 
     #[test]
@@ -188,7 +201,7 @@ mod tests {
         let decode = |bytes: &[u8]| sealed::decode::<Witness>(bytes, &macs(), Domain::Witness);
         let bytes = sealed::encode(&witness(), &macs(), Domain::Witness);
         assert_eq!(decode(&bytes), Ok(witness()));
-        assert!(sealed::decode::<Witness>(&bytes, &macs(), Domain::Doubts).is_err(), "another kind of thing");
+        assert!(sealed::decode::<Witness>(&bytes, &macs(), Domain::Reads).is_err(), "another kind of thing");
         for at in 0..bytes.len() * 8 {
             let mut changed = bytes.clone();
             changed[at / 8] ^= 1 << (at % 8);

@@ -73,9 +73,19 @@ pub struct Draft {
     sealed: Vec<IndexedPack>,
 }
 
+/// What finalizing came to.
+#[derive(Debug)]
+pub enum Finalized {
+    /// The snapshot was published.
+    Published(Box<Published>),
+    /// Older packs failed that the snapshot relied on, for these reasons; the draft was given up, and another one that
+    /// does not rely on them will do.
+    StartOver(Vec<Finding>),
+}
+
 /// A snapshot that was published.
 #[derive(Debug)]
-pub struct Finalized {
+pub struct Published {
     /// The chain's new head: the snapshot's number and digest.
     pub head: Head,
     /// The manifest.
@@ -322,10 +332,16 @@ impl Draft {
         config: Digest,
         trusted: &HashSet<Digest>,
     ) -> Result<Finalized> {
-        match self.publish_next(snapshot, chain, config, trusted) {
+        let published = self.publish_next(snapshot, chain, config, trusted);
+        if published.is_err() && self.older.must_start_over() {
+            let findings = self.older.findings().to_vec();
+            self.abandon();
+            return Ok(Finalized::StartOver(findings));
+        }
+        match published {
             // No doubt about the vault: what is left would only take more of the room that is missing.
             Err(error) if error.code() == Some(Code::NoSpace) => Err(error.written(|| self.abandon())),
-            other => other,
+            other => other.map(|published| Finalized::Published(Box::new(published))),
         }
     }
 
@@ -335,7 +351,7 @@ impl Draft {
         chain: &Chain,
         config: Digest,
         trusted: &HashSet<Digest>,
-    ) -> Result<Finalized> {
+    ) -> Result<Published> {
         self.flush()?;
         snapshot.packs = self.packs_field(self.pack_uses(snapshot.ended))?;
         let mut catalog = self.older.vouched_catalog();
@@ -354,11 +370,19 @@ impl Draft {
                 predecessor: head.digest,
                 vault: self.macs.vault(),
             };
+            let length = record.encode().len() as u64;
+            if length > limits::RECORD_BYTES_MAX {
+                let message = format!(
+                    "its paths are so long that the manifest would take {length} bytes, more than {}",
+                    limits::RECORD_BYTES_MAX
+                );
+                return Err(Refusal::new(Code::SourceUnsupported, message).into());
+            }
             let bytes = self.write_record(&record)?;
             self.check_needed(&record, &reader, trusted)?;
             if self.publish(number, &bytes)? {
                 let packs: u64 = self.sealed.iter().map(|pack| pack.length).sum();
-                return Ok(Finalized {
+                return Ok(Published {
                     head: Head { digest: Digest::of(&bytes), number },
                     snapshot,
                     bytes_stored: packs + bytes.len() as u64 + limits::MAC_FILE_BYTES,
@@ -406,10 +430,45 @@ impl Draft {
         Ok(bytes)
     }
 
-    /// Checks that everything the record needs is held.
-    fn check_needed(&self, record: &Record, reader: &Arc<Reader>, trusted: &HashSet<Digest>) -> Result<()> {
+    /// Checks that everything the record needs is held, reading the parts of the listing that this run has not read.
+    fn check_needed(&mut self, record: &Record, reader: &Arc<Reader>, trusted: &HashSet<Digest>) -> Result<()> {
         let Body::Snapshot(snapshot) = &record.body else { return Ok(()) };
-        check_held(reader, snapshot, trusted).map_err(|finding| self.differs(&finding))
+        let held = check_held(reader, snapshot, trusted);
+        // Also where another pack had the chunk: the manifest would name the one that failed.
+        for (pack, finding) in reader.failed_packs() {
+            self.older.distrust(finding, &pack);
+        }
+        self.unless_started_over()?;
+        held.map_err(|finding| self.differs(&finding))
+    }
+
+    /// Checks, as the last thing before the commit point, that every pack that the snapshot names still has its length.
+    fn check_lengths(&mut self) -> Result<()> {
+        let wrong = |name: &Digest, length: u64| {
+            let path = layout::pack_path(name);
+            let found = self.store.length(&path);
+            let wrong = !matches!(found, Ok(found) if found == length);
+            let detail =
+                found.map_or_else(|error| error.to_string(), |found| format!("it has {found} bytes, not {length}"));
+            wrong.then(|| Finding::new(Code::PackDamaged, path, detail))
+        };
+        if let Some(finding) = self.sealed.iter().find_map(|pack| wrong(&pack.name, pack.length)) {
+            return Err(self.differs(&finding));
+        }
+        let older: Vec<PackUse> = self.older.relied_on().collect();
+        let failed: Vec<(Digest, Finding)> =
+            older.iter().filter_map(|pack| Some((pack.0, wrong(&pack.0, pack.1)?))).collect();
+        for (pack, finding) in failed {
+            self.older.distrust(finding, &pack);
+        }
+        self.unless_started_over()
+    }
+
+    fn unless_started_over(&self) -> Result<()> {
+        if !self.older.must_start_over() {
+            return Ok(());
+        }
+        Err(Refusal::new(Code::ReadBackDiffers, "an older pack failed that the new snapshot relies on").into())
     }
 
     fn differs(&self, finding: &Finding) -> Error {
@@ -422,9 +481,10 @@ impl Draft {
 
     /// Renames the draft to its number, once it reads back from the medium as every reader will read it; returns whether
     /// the number was free.
-    fn publish(&self, number: u64, bytes: &[u8]) -> Result<bool> {
+    fn publish(&mut self, number: u64, bytes: &[u8]) -> Result<bool> {
         let (from, to) = (self.directory(), layout::record_directory(number));
-        let failed = |name: &str, error: &io::Error| write_error(&*self.store, name, error);
+        let store = Arc::clone(&self.store);
+        let failed = |name: &str, error: &io::Error| write_error(&*store, name, error);
         sweep::clear_from_draft(&*self.store, &self.name, &[layout::ORIGIN])
             .and_then(|()| self.store.sync_directory(&from))
             .map_err(|error| failed(&from, &error))?;
@@ -433,6 +493,7 @@ impl Draft {
         if back != bytes {
             return Err(self.differs(&Finding::new(Code::RecordDamaged, from, "the manifest differs")));
         }
+        self.check_lengths()?;
         match self.store.rename_new(&from, &to) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),

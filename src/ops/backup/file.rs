@@ -2,10 +2,7 @@
 
 use std::io::{self, Read as _};
 use std::ops::Range;
-use std::path::Path;
 use std::sync::Arc;
-
-use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
 use super::sparse;
 use crate::chunk::Cutter;
@@ -19,35 +16,6 @@ use crate::fsys::walk::{Found, is_gone, is_other_kind};
 use crate::fsys::{self, Dir, Object, ObjectKind, Stat, Xattr};
 use crate::limits;
 use crate::path::EntryPath;
-
-/// Compiles patterns in gitignore syntax, relative to the source.
-///
-/// # Errors
-/// A pattern that is not valid; a usage error.
-pub(super) fn patterns(globs: &[String]) -> Result<Gitignore> {
-    let invalid = |error: ignore::Error| {
-        Error::environment("understand a pattern", io::Error::new(io::ErrorKind::InvalidInput, error.to_string()))
-    };
-    let mut builder = GitignoreBuilder::new("");
-    for glob in globs {
-        builder.add_line(None, glob).map_err(invalid)?;
-    }
-    builder.build().map_err(invalid)
-}
-
-/// Returns whether patterns match a path.
-pub(super) fn matches(patterns: &Gitignore, path: &EntryPath, is_directory: bool) -> bool {
-    if patterns.is_empty() {
-        return false;
-    }
-    #[cfg(unix)]
-    let path = Path::new(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(path.as_bytes()));
-    #[cfg(not(unix))]
-    let path = String::from_utf8_lossy(path.as_bytes()).into_owned();
-    #[cfg(not(unix))]
-    let path = Path::new(&path);
-    patterns.matched(path, is_directory).is_ignore()
-}
 
 /// Returns the fields by which an unchanged file is recognised on this platform, ascending.
 pub(super) fn unchanged_by() -> Vec<String> {
@@ -299,11 +267,7 @@ mod tests {
             ctime: Some(Time { seconds: ctime, nanos: 0 }),
             id: ObjectId { device: 1, number: 2 },
             links: 1,
-            owner: None,
-            device: (0, 0),
-            allocated: None,
-            created: None,
-            flags: None,
+            ..Stat::default()
         }
     }
 
@@ -392,15 +356,6 @@ mod tests {
             });
             assert!(matches!(read, Ok(Read::Changing(_))));
         }
-    }
-
-    #[test]
-    fn patterns_follow_gitignore() {
-        let globs = patterns(&["*.o".into(), "/target/".into(), "!keep.o".into()]).expect("valid");
-        let check =
-            |path: &str, directory| matches(&globs, &EntryPath::parse(path.as_bytes()).expect("valid"), directory);
-        assert!(check("a/b.o", false) && check("target", true));
-        assert!(!check("a/target", true) && !check("target", false) && !check("keep.o", false) && !check("b.c", false));
     }
 
     #[test]

@@ -7,8 +7,10 @@
 mod file;
 mod names;
 mod owners;
+mod plan;
 mod prior;
 mod queue;
+mod sieve;
 mod source;
 mod sparse;
 mod take;
@@ -21,29 +23,34 @@ use std::time::Instant;
 
 use self::names::Names;
 use self::owners::Owners;
+pub use self::plan::{Planned, Report as Plan, plan};
 use self::prior::Prior;
+pub use self::sieve::{Left, Why};
 use self::source::Source;
 use self::take::{Problems, Taker};
+use super::audit::{self, Told};
+use super::rules::Rules;
 use crate::clock::Time;
 use crate::crypto::{Digest, Id};
 use crate::error::{Error, Result, refuse, shown_path};
 use crate::format::PROGRAM;
 use crate::format::index::IndexedPack;
 use crate::format::listing::PartRef;
-use crate::format::record::{Counts, Host, Packs, Snapshot};
+use crate::format::record::{Counts, ExcludedBy, Exclusion, Head, Host, Packs, Snapshot};
+use crate::incident::journal::{Journal, bounded};
 use crate::path::EntryPath;
 use crate::pool::Pool;
 use crate::progress::{Phase, Progress};
-use crate::refusal::{Code, Family, Refusal};
+use crate::refusal::{Code, Family, Kept, Refusal};
 use crate::vault::catalog::{self, Catalog, NotRebuilt, UseIndex};
 use crate::vault::chain::Chain;
-use crate::vault::doubts::{self, Intact};
 use crate::vault::gate::{self, Access, Vault, WriteLock};
 use crate::vault::index;
 use crate::vault::listing::ListingWriter;
 use crate::vault::read::{Reader, check_pack};
+use crate::vault::reads::Reads;
 use crate::vault::reliance::{Look, Reliance};
-use crate::vault::write::{Draft, Finalized, Origin, probe, require_space};
+use crate::vault::write::{Draft, Finalized, Origin, Published, probe, require_space};
 use crate::vault::{Finding, layout, read_error, witness};
 
 /// What the caller may choose.
@@ -51,6 +58,14 @@ use crate::vault::{Finding, layout, read_error, witness};
 pub struct Options {
     /// Patterns in gitignore syntax, relative to the source, of what is left out.
     pub exclude: Vec<String>,
+    /// Files of such patterns, a line each; [`exclude`](Self::exclude) goes before them.
+    pub exclude_from: Vec<PathBuf>,
+    /// Take directories that a `CACHEDIR.TAG` marks without their content.
+    pub exclude_caches: bool,
+    /// Take directories on which another file system is mounted without their content.
+    pub one_file_system: bool,
+    /// Leave out what the `.gitignore` files of the source do, as git does. `.devvaultignore` files always count.
+    pub gitignore: bool,
     /// Patterns of files that may be left out when they keep changing.
     pub may_change: Vec<String>,
     /// Read every file, also those that look unchanged.
@@ -78,8 +93,8 @@ pub struct Report {
     pub bytes_stored: u64,
     /// Files that were not read, because they had not changed.
     pub files_unchanged: u64,
-    /// Objects that the rules left out; what lies below an excluded directory is not counted.
-    pub excluded: u64,
+    /// The rules that left something out, and those of the command; what lies below an excluded directory is not counted.
+    pub exclusions: Vec<Exclusion>,
     /// Files that kept changing and were left out, as allowed.
     pub left_out: Vec<EntryPath>,
     /// The new head of the chain.
@@ -96,21 +111,33 @@ pub struct Report {
     pub findings: Vec<Finding>,
     /// What should be said about the run, in words.
     pub notes: Vec<String>,
+    /// What was kept on this host about what was found.
+    pub kept: Kept,
 }
 
 impl Report {
+    /// Returns how many objects the rules left out; what lies below an excluded directory is not counted.
+    pub fn excluded(&self) -> u64 {
+        excluded(&self.exclusions)
+    }
+
     /// Returns the process exit status: 0 only where nothing is wrong with the vault, else that of the lowest family.
     pub fn exit(&self) -> u8 {
         self.findings.iter().map(|finding| finding.code.family().exit()).min().unwrap_or(0)
     }
 }
 
-/// Checks a pattern of [`Options::exclude`] or [`Options::may_change`].
+/// Returns how many objects rules left out, devvault's own not counted.
+pub fn excluded(exclusions: &[Exclusion]) -> u64 {
+    exclusions.iter().filter(|one| one.by != ExcludedBy::Own).map(|one| one.objects).sum()
+}
+
+/// Checks a pattern of [`Options::exclude`], [`Options::may_change`], or of the options of a restore.
 ///
 /// # Errors
 /// It is no valid pattern in gitignore syntax.
 pub fn check_pattern(pattern: &str) -> Result<()> {
-    file::patterns(&[pattern.to_owned()]).map(|_| ())
+    Rules::given(&[pattern.to_owned()]).map(|_| ())
 }
 
 /// Checks that a source could be backed up, as far as that needs no vault.
@@ -131,6 +158,34 @@ const ATTEMPTS_MAX: usize = 16;
 /// devvault's own directories; what opening for writing refuses; DV401 to DV403 where the vault's medium refuses; DV109
 /// where what was written reads back differently, or a pack after another fails.
 pub fn run(access: &Access, source: &Path, options: &Options, progress: &dyn Progress) -> Result<Report> {
+    audit::watch(access, "backup", || take_snapshot(access, source, options, progress))
+}
+
+impl Told for Report {
+    fn told(&self) -> serde_json::Value {
+        serde_json::json!({
+            "snapshot": self.snapshot,
+            "head": self.head,
+            "source": bounded(&shown_path(&self.source)),
+            "files": self.counts.files,
+            "bytes": self.counts.bytes.to_string(),
+            "bytes_stored": self.bytes_stored.to_string(),
+            "files_unchanged": self.files_unchanged,
+            "left_out": self.left_out.len(),
+        })
+    }
+
+    fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
+
+    fn keep(&mut self, mut kept: Kept) {
+        self.notes.append(&mut kept.notes);
+        self.kept = kept;
+    }
+}
+
+fn take_snapshot(access: &Access, source: &Path, options: &Options, progress: &dyn Progress) -> Result<Report> {
     let begun = Instant::now();
     progress.phase(Phase::Opening, None, None);
     let source = Source::open(source, options)?;
@@ -140,11 +195,11 @@ pub fn run(access: &Access, source: &Path, options: &Options, progress: &dyn Pro
     probe(&*vault.store)?;
     require_space(&*vault.store, vault.config.parameters.pack_bytes)?;
     let run = Run { host: access.host.identity()?, pool: Pool::new(), access, vault, lock, source, options, progress };
-    let mut doubts = doubts::read(&access.host, &run.vault.macs);
-    let mut failed = BTreeMap::new();
+    let mut reads = Reads::load(&access.host, &run.vault.macs, &*run.vault.store);
     for _ in 0..ATTEMPTS_MAX {
-        let ended = run.attempt(&mut doubts, &mut failed);
-        let note = run.remember_failed(&mut failed);
+        let ended = run.attempt(&mut reads);
+        let kept = reads.save(&access.host, &run.vault.macs);
+        let note = kept.err().map(|error| format!("what was read was not remembered for later runs: {error}"));
         match ended? {
             Ended::Published(mut report) => {
                 report.notes.extend(note);
@@ -179,15 +234,16 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Takes the snapshot. Packs that fail meanwhile go into `failed` and into `doubts`.
-    fn attempt(&self, doubts: &mut doubts::Known, failed: &mut BTreeMap<Digest, Finding>) -> Result<Ended> {
+    /// Takes the snapshot. What was read of packs meanwhile goes into `reads`.
+    fn attempt(&self, reads: &mut Reads) -> Result<Ended> {
         let (vault, options) = (&self.vault, self.options);
         let mut report = Report { notes: vault.notes.clone(), ..Report::default() };
         let catalog = Catalog::load(&*vault.store, &vault.macs, UseIndex::Yes)
             .map_err(|error| read_error(&*vault.store, layout::PACKS, &error))?;
         note_index(&catalog, &mut report.notes);
         let index_ignored = !catalog.index.ignored.is_empty();
-        let older = self.older_packs(catalog, doubts, &mut report)?;
+        let index_lists_more = catalog.index.absent > 0;
+        let older = self.older_packs(catalog, reads, &mut report)?;
         let catalog = Arc::clone(older.catalog());
         let prior = vault
             .chain
@@ -200,13 +256,7 @@ impl Run<'_> {
         let stays = || format!("{directory} stays as evidence; no snapshot was made");
 
         let taken = self.take(&mut draft, catalog, prior, report);
-        for finding in draft.older().findings() {
-            // The path of a pack is the subject of what is wrong with it.
-            if let Some(name) = layout::pack_named(&finding.subject) {
-                failed.insert(name, finding.clone());
-                doubts.packs.insert(name, finding.clone());
-            }
-        }
+        self.note_failed(draft.older().findings(), reads);
         let (taken, mut report) = match taken {
             Ok(taken) => taken,
             Err(error) if ends_outside_the_vault(&error) => return Err(error.written(|| draft.abandon())),
@@ -223,8 +273,9 @@ impl Run<'_> {
         let snapshot = Snapshot {
             counts: report.counts,
             ended: self.access.clock.now(),
-            excluded: options.exclude.clone(),
+            excluded: report.exclusions.clone(),
             host: self.host.clone(),
+            journal: journal_head(self.access, &mut report.notes),
             left_out: report.left_out.clone(),
             lists: taken.lists,
             packs: Packs::Direct(Vec::new()),
@@ -235,12 +286,22 @@ impl Run<'_> {
             tags: options.tags.clone(),
             unchanged_by: if options.reread { Vec::new() } else { file::unchanged_by() },
         };
-        let finalized = draft
-            .finalize(snapshot, &vault.chain, vault.config_digest, &taken.trusted)
-            .map_err(|error| error.written(stays))?;
+        let finalized = match draft.finalize(snapshot, &vault.chain, vault.config_digest, &taken.trusted) {
+            Ok(Finalized::Published(published)) => published,
+            Ok(Finalized::StartOver(findings)) => {
+                self.note_failed(&findings, reads);
+                return Ok(Ended::StartOver);
+            }
+            Err(error) => return Err(error.written(stays)),
+        };
+        for pack in &finalized.packs {
+            reads.note_intact(pack.name, self.access.clock.now());
+        }
 
         self.fill(&mut report, &finalized);
-        keep_index(vault, &finalized.packs, index_ignored, &mut report.notes);
+        // What an index still lists may be the only record of a pack that is lost.
+        let rebuild = index_ignored && !index_lists_more && report.findings.is_empty();
+        keep_index(vault, &finalized.packs, rebuild, &mut report.notes);
         remember(self.access, vault, finalized.head.number, &mut report)?;
         Ok(Ended::Published(Box::new(report)))
     }
@@ -272,6 +333,8 @@ impl Run<'_> {
         let before = prior.map(|(_, snapshot)| snapshot.counts);
         self.progress.phase(Phase::Storing, before.map(|counts| counts.files), before.map(|counts| counts.bytes));
         let quiet = self.source.take(self.access, vault, options, &self.pool, &mut taker)?;
+        // What the listing's read-ahead has met behind the last object counts too.
+        taker.distrust_failed();
         taker.problems.refuse(&self.source.path)?;
         let was_empty = before.is_none_or(|counts| counts.entries() <= 1);
         if taker.report.counts.entries() <= 1 && !was_empty && !options.allow_empty {
@@ -286,7 +349,7 @@ impl Run<'_> {
     }
 
     /// Says what was published.
-    fn fill(&self, report: &mut Report, finalized: &Finalized) {
+    fn fill(&self, report: &mut Report, finalized: &Published) {
         report.snapshot = finalized.head.number;
         report.vault = Some(self.vault.config.vault);
         report.source.clone_from(&self.source.path);
@@ -311,12 +374,14 @@ impl Run<'_> {
         }
     }
 
-    /// Keeps packs that failed in mind for later runs. Returns what stood against it, in words.
-    fn remember_failed(&self, failed: &mut BTreeMap<Digest, Finding>) -> Option<String> {
-        let (host, now) = (&self.access.host, self.access.clock.now());
-        let failed = std::mem::take(failed);
-        let kept = doubts::remember(host, &self.vault.macs, &failed, Intact::Only(&[]), now);
-        kept.err().map(|error| format!("packs that failed a read were not remembered for later runs: {error}"))
+    /// Keeps in mind which packs findings are about.
+    fn note_failed(&self, findings: &[Finding], reads: &mut Reads) {
+        for finding in findings {
+            // The path of a pack is the subject of what is wrong with it.
+            if let Some(name) = layout::pack_named(&finding.subject) {
+                reads.note_failed(name, finding, self.access.clock.now());
+            }
+        }
     }
 }
 
@@ -327,8 +392,8 @@ struct Taken {
 }
 
 /// Adds the new packs to the index, or makes it anew where it was not sound. It is a cache: a failure is a note.
-fn keep_index(vault: &Vault, packs: &[IndexedPack], ignored: bool, notes: &mut Vec<String>) {
-    if ignored {
+fn keep_index(vault: &Vault, packs: &[IndexedPack], rebuild: bool, notes: &mut Vec<String>) {
+    if rebuild {
         match catalog::rebuild_index(&*vault.store, &vault.macs) {
             Ok(_) => notes.push("the index was made anew from the packs".into()),
             Err(NotRebuilt::Medium(error)) => notes.push(format!("the index was not made anew: {error}")),
@@ -339,6 +404,14 @@ fn keep_index(vault: &Vault, packs: &[IndexedPack], ignored: bool, notes: &mut V
     } else if let Err(error) = index::add(&*vault.store, &vault.macs, packs) {
         notes.push(format!("the index was not written: {error}"));
     }
+}
+
+/// Returns what anchors this host's journal in the manifest; without a sound journal nothing does.
+fn journal_head(access: &Access, notes: &mut Vec<String>) -> Option<Head> {
+    Journal::of(&access.host).head().unwrap_or_else(|error| {
+        notes.push(format!("the snapshot does not name this host's journal: {error}"));
+        None
+    })
 }
 
 /// Advances the witness to the chain with the new snapshot in it.
@@ -394,7 +467,7 @@ impl Run<'_> {
     ///
     /// A pack that no manifest names is what an earlier run left. It is read completely now, or none of it is used: its
     /// footer alone does not tell that its read-back ever ended.
-    fn older_packs(&self, catalog: Catalog, doubts: &doubts::Known, report: &mut Report) -> Result<Reliance> {
+    fn older_packs(&self, catalog: Catalog, reads: &mut Reads, report: &mut Report) -> Result<Reliance> {
         let vault = &self.vault;
         let mut read: BTreeMap<Digest, Time> = BTreeMap::new();
         let reader = Reader::new(Arc::clone(&vault.store), Arc::clone(&vault.macs), Arc::new(catalog));
@@ -404,19 +477,26 @@ impl Run<'_> {
                 *latest = (*latest).max(pack.2);
             }
         }
+        let failed = reader.failed_packs();
         let mut catalog = Arc::unwrap_or_clone(reader.into_catalog());
+        catalog.findings.extend(failed.into_values());
+        self.note_failed(&catalog.findings, reads);
         report.findings.append(&mut catalog.findings);
         let names: Vec<Digest> = catalog.packs().iter().map(|pack| pack.name).collect();
         for name in names {
-            if let Some(finding) = doubts.packs.get(&name) {
-                report.findings.push(finding.clone());
+            if let Some(finding) = reads.doubt(&name) {
+                report.findings.push(finding);
                 catalog.distrust(&name);
-            } else if !read.contains_key(&name) {
-                self.take_over(name, &mut catalog, &mut read, report)?;
+            } else if !read.contains_key(&name) && reads.last(&name).is_none() {
+                self.take_over(name, &mut catalog, reads, report)?;
+            }
+            if let Some(here) = reads.last(&name) {
+                let latest = read.entry(name).or_insert(here);
+                *latest = (*latest).max(here);
             }
         }
         let mut look = if self.options.reread { Look::Whole } else { Look::Footer };
-        if let Some(reason) = &doubts.incomplete {
+        if let Some(reason) = reads.unsure() {
             report.notes.push(format!("every pack is read before it is relied on: {reason}"));
             look = Look::Whole;
         }
@@ -425,15 +505,10 @@ impl Run<'_> {
     }
 
     /// Reads a pack completely that an earlier run left, and makes it durable; or relies on none of it.
-    fn take_over(
-        &self,
-        name: Digest,
-        catalog: &mut Catalog,
-        read: &mut BTreeMap<Digest, Time>,
-        report: &mut Report,
-    ) -> Result<()> {
+    fn take_over(&self, name: Digest, catalog: &mut Catalog, reads: &mut Reads, report: &mut Report) -> Result<()> {
         let store = &*self.vault.store;
         let path = layout::pack_path(&name);
+        let _ = store.open(&path).map(|file| file.drop_cached());
         let finding = match check_pack(store, &self.vault.macs, &path, &self.pool, &mut |_| {}) {
             Ok(check) if check.findings.is_empty() && check.name == Some(name) => None,
             Ok(check) => Some(
@@ -446,7 +521,10 @@ impl Run<'_> {
             Err(finding) => Some(finding),
         };
         if let Some(finding) = finding {
-            report.notes.push(format!("{path} was left by an earlier run and is damaged; none of it is used"));
+            report.notes.push(format!(
+                "{path} was left by an earlier run and is damaged; none of it is used, and no snapshot names it"
+            ));
+            reads.note_failed(name, &finding, self.access.clock.now());
             report.findings.push(finding);
             catalog.distrust(&name);
             return Ok(());
@@ -455,8 +533,8 @@ impl Run<'_> {
             .sync_directory(&layout::pack_directory(&name))
             .and_then(|()| store.sync_directory(layout::PACKS))
             .map_err(|error| crate::vault::write_error(store, &path, &error))?;
-        report.notes.push(format!("{path} was left by an earlier run; it was read completely and is used"));
-        read.insert(name, self.access.clock.now());
+        report.notes.push(format!("{path} was left by an earlier run; it was read completely and may be used"));
+        reads.note_intact(name, self.access.clock.now());
         Ok(())
     }
 }

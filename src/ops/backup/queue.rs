@@ -17,6 +17,8 @@ const BATCH_BYTES: u64 = 1 << 20;
 const BATCH_FILES: usize = 256;
 /// How many objects wait for each other in one batch, read or not.
 const BATCH_ITEMS: usize = 4 * BATCH_FILES;
+/// How many bytes of paths one batch holds: very deep trees have very long ones.
+const BATCH_PATH_BYTES: usize = 1 << 20;
 /// How many batches wait to be taken before the walk waits for them.
 const SLOTS_MAX: usize = 64;
 /// How many directories one job may keep open.
@@ -56,19 +58,31 @@ pub(super) struct Queue<'a> {
     open: Vec<Item>,
     jobs: usize,
     bytes: u64,
+    // Of paths.
+    path_bytes: usize,
     directories: usize,
     last_directory: Option<Arc<Dir>>,
 }
 
 impl<'a> Queue<'a> {
     pub(super) fn new(pool: &'a Pool) -> Self {
-        Self { pool, slots: VecDeque::new(), open: Vec::new(), jobs: 0, bytes: 0, directories: 0, last_directory: None }
+        Self {
+            pool,
+            slots: VecDeque::new(),
+            open: Vec::new(),
+            jobs: 0,
+            bytes: 0,
+            path_bytes: 0,
+            directories: 0,
+            last_directory: None,
+        }
     }
 
     pub(super) fn push_entry(&mut self, entry: Entry, unchanged: bool, sizes: [u32; 3], clock: &Arc<dyn Clock>) {
+        self.path_bytes += entry.path.as_bytes().len();
         self.open.push(Item::Entry(entry, unchanged));
         // Also where a few of them wait for a file between them: memory does not grow with the tree.
-        if self.open.len() >= BATCH_ITEMS {
+        if self.open.len() >= BATCH_ITEMS || self.path_bytes >= BATCH_PATH_BYTES {
             self.flush(sizes, clock);
         }
     }
@@ -92,11 +106,13 @@ impl<'a> Queue<'a> {
         }
         self.jobs += 1;
         self.bytes += found.stat.size;
+        self.path_bytes += found.path.as_bytes().len();
         self.open.push(Item::Job(ReadJob::new(found)));
         if self.bytes >= BATCH_BYTES
             || self.jobs >= BATCH_FILES
             || self.directories >= BATCH_DIRECTORIES
             || self.open.len() >= BATCH_ITEMS
+            || self.path_bytes >= BATCH_PATH_BYTES
         {
             self.flush(sizes, clock);
         }
@@ -106,7 +122,7 @@ impl<'a> Queue<'a> {
     pub(super) fn flush(&mut self, sizes: [u32; 3], clock: &Arc<dyn Clock>) {
         let items = std::mem::take(&mut self.open);
         let (jobs, bytes) = (self.jobs, self.bytes);
-        (self.jobs, self.bytes, self.directories, self.last_directory) = (0, 0, 0, None);
+        (self.jobs, self.bytes, self.path_bytes, self.directories, self.last_directory) = (0, 0, 0, 0, None);
         if items.is_empty() {
             return;
         }

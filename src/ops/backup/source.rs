@@ -4,34 +4,29 @@ use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread::JoinHandle;
-
-use crossbeam_channel::{Receiver, bounded};
-use ignore::gitignore::Gitignore;
 
 use super::Options;
-use super::file;
 use super::queue::Queue;
+use super::sieve::{Leavings, Mesh, Sieve};
 use super::take::Taker;
 use crate::error::{Error, Result, refuse, shown_path};
-use crate::fsys::walk::{Decision, Event, walk};
-use crate::fsys::{Dir, ObjectId, ObjectKind, Stat};
+use crate::format::record::{ExcludedBy, Exclusion};
+use crate::fsys::ahead::WalkAhead;
+use crate::fsys::walk::{Event, Found, walk_guided};
+use crate::fsys::{Dir, ObjectId, Stat};
 use crate::host::Host;
-use crate::path::EntryPath;
+use crate::ops::rules::Rules;
+use crate::path::{EntryPath, shown};
 use crate::pool::Pool;
 use crate::progress::Progress;
 use crate::refusal::{Code, Refusal};
 use crate::vault::gate::{Access, Vault};
 
-/// How many events the walk sends at once.
-const WALK_BATCH: usize = 64;
-
 /// The directory that is backed up.
 pub(super) struct Source {
     pub(super) path: PathBuf,
-    exclude: Gitignore,
-    may_change: Gitignore,
+    mesh: Arc<Mesh>,
+    may_change: Rules,
 }
 
 impl Source {
@@ -45,8 +40,8 @@ impl Source {
         if !fs::metadata(&real).map_err(missing)?.is_dir() {
             return refuse(Code::SourceMissing, format!("{} is not a directory", shown_path(path)));
         }
-        let (exclude, may_change) = (file::patterns(&options.exclude)?, file::patterns(&options.may_change)?);
-        Ok(Self { exclude, may_change, path: real })
+        let (mesh, may_change) = (Arc::new(Mesh::new(options)?), Rules::given(&options.may_change)?);
+        Ok(Self { mesh, may_change, path: real })
     }
 
     pub(super) fn bytes(&self) -> &[u8] {
@@ -95,9 +90,9 @@ impl Source {
         pool: &Pool,
         taker: &mut Taker<'_>,
     ) -> Result<Option<bool>> {
-        let rules = Arc::new(Rules::new(self, access, vault));
-        let deciding = Arc::clone(&rules);
-        let mut walk = WalkAhead::start(self.open_root()?, move |path, stat| deciding.decide(path, stat));
+        let kept = Kept::find(&access.host, vault.store.local_path(), Some(&vault.key.path));
+        let leavings = Leavings::default();
+        let mut walk = WalkAhead::start(self.open_root()?, self.sieve(&kept, leavings.clone()));
         let mut queue = Queue::new(pool);
         let mut look = Look::default();
         while let Some(events) = walk.next() {
@@ -106,7 +101,7 @@ impl Source {
                     return Err(Error::Interrupted(None));
                 }
                 look.see(&event);
-                self.take_event(event, &rules, &mut queue, taker)?;
+                self.take_event(event, &kept, &mut queue, taker)?;
             }
         }
         if let Err(error) = walk.finish() {
@@ -119,26 +114,24 @@ impl Source {
             }
             taker.take_results(result, &self.may_change)?;
         }
-        taker.report.excluded = rules.excluded.load(Ordering::Relaxed);
-        for path in rules.protected_seen() {
+        taker.report.exclusions = self.exclusions(&leavings);
+        for own in taker.report.exclusions.iter().filter(|exclusion| exclusion.by == ExcludedBy::Own) {
+            let path = shown(own.from.as_deref().unwrap_or_default());
             taker.report.notes.push(format!("{path} belongs to devvault itself and is not part of the snapshot"));
         }
         if !options.closing_look {
             return Ok(None);
         }
-        Ok(Some(self.look_again(&rules, taker.progress)?.is_same(&look)))
+        Ok(Some(self.look_again(&kept, taker.progress)?.is_same(&look)))
     }
 
-    fn take_event(&self, event: Event, rules: &Rules, queue: &mut Queue<'_>, taker: &mut Taker<'_>) -> Result<()> {
+    fn take_event(&self, event: Event, kept: &Kept, queue: &mut Queue<'_>, taker: &mut Taker<'_>) -> Result<()> {
         match event {
             Event::Found(found) => {
-                if let Some(reason) = rules.overlap(&found.stat) {
-                    let message = format!("{} contains the vault ({reason}) at {}", shown_path(&self.path), found.path);
-                    return refuse(Code::SourceOverlaps, message);
-                }
+                kept.refuse_overlap(&self.path, &found)?;
                 taker.look_at(found, queue)?;
             }
-            Event::Failed(path, error) => taker.problems.unreadable.push((path, error.to_string())),
+            Event::Failed(path, error) => taker.problems.failed(path, &error),
         }
         while let Some(result) = queue.ready() {
             taker.take_results(result, &self.may_change)?;
@@ -147,11 +140,11 @@ impl Source {
     }
 
     /// Walks the source once more, reading no content.
-    fn look_again(&self, rules: &Rules, progress: &dyn Progress) -> Result<Look> {
+    fn look_again(&self, kept: &Kept, progress: &dyn Progress) -> Result<Look> {
         let mut look = Look::default();
-        let decide = |path: &EntryPath, stat: &Stat| rules.judge(path, stat).1;
+        let sieve = self.sieve(kept, Leavings::default());
         let mut interrupted = false;
-        walk(self.open_root()?, decide, |event| {
+        walk_guided(self.open_root()?, sieve, |event| {
             look.see(&event);
             interrupted = progress.interrupted();
             if interrupted { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -160,11 +153,21 @@ impl Source {
         if interrupted { Err(Error::Interrupted(None)) } else { Ok(look) }
     }
 
-    fn open_root(&self) -> Result<Dir> {
+    /// Returns the rules that left something out, and those of the command.
+    pub(super) fn exclusions(&self, leavings: &Leavings) -> Vec<Exclusion> {
+        leavings.exclusions(&self.mesh)
+    }
+
+    /// Returns what decides on one walk.
+    pub(super) fn sieve(&self, kept: &Kept, leavings: Leavings) -> Sieve {
+        Sieve::new(&self.mesh, &kept.own, leavings)
+    }
+
+    pub(super) fn open_root(&self) -> Result<Dir> {
         Dir::open(&self.path).map_err(|error| self.broken(error))
     }
 
-    fn broken(&self, error: std::io::Error) -> Error {
+    pub(super) fn broken(&self, error: std::io::Error) -> Error {
         Refusal::new(Code::SourceUnreadable, format!("{} cannot be walked", shown_path(&self.path))).cause(error).into()
     }
 }
@@ -196,124 +199,30 @@ impl Look {
     }
 }
 
-/// A walk on a thread of its own. It has ended well only where [`finish`](Self::finish) says so.
-struct WalkAhead {
-    events: Option<Receiver<Vec<Event>>>,
-    thread: Option<JoinHandle<std::io::Result<()>>>,
-}
-
-impl WalkAhead {
-    fn start(root: Dir, decide: impl FnMut(&EntryPath, &Stat) -> Decision + Send + 'static) -> Self {
-        let (sender, events) = bounded(4);
-        let thread = std::thread::spawn(move || {
-            let mut batch = Vec::with_capacity(WALK_BATCH);
-            let walked = walk(root, decide, |event| {
-                batch.push(event);
-                if batch.len() == WALK_BATCH
-                    && sender.send(std::mem::replace(&mut batch, Vec::with_capacity(WALK_BATCH))).is_err()
-                {
-                    return ControlFlow::Break(());
-                }
-                ControlFlow::Continue(())
-            });
-            // Whoever does not receive it has ended the walk.
-            let _ = sender.send(batch);
-            walked
-        });
-        Self { events: Some(events), thread: Some(thread) }
-    }
-
-    fn next(&self) -> Option<Vec<Event>> {
-        self.events.as_ref()?.recv().ok()
-    }
-
-    /// Waits for the end of the walk; a panic in it goes on here, so that a part of a tree never passes for all of it.
-    fn finish(&mut self) -> std::io::Result<()> {
-        self.events = None;
-        match self.thread.take().map(JoinHandle::join) {
-            Some(Ok(walked)) => walked,
-            Some(Err(panic)) => std::panic::resume_unwind(panic),
-            None => Ok(()),
-        }
-    }
-}
-
-impl Drop for WalkAhead {
-    fn drop(&mut self) {
-        self.events = None;
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-    }
-}
-
-/// Why an object is left out.
-enum Reason {
-    None,
-    /// It is devvault's own.
-    Own,
-    /// A pattern matches it.
-    Excluded,
-}
-
-/// What is left out of a source, and why.
-struct Rules {
-    exclude: Gitignore,
+/// What must not become part of a source.
+pub(super) struct Kept {
     vault: Option<ObjectId>,
-    own: Vec<ObjectId>,
-    excluded: AtomicU64,
-    seen: std::sync::Mutex<Vec<EntryPath>>,
+    own: Arc<[ObjectId]>,
 }
 
-impl Rules {
-    fn new(source: &Source, access: &Access, vault: &Vault) -> Self {
+impl Kept {
+    /// Finds the vault, devvault's own directories and the key in use, as far as they are there.
+    pub(super) fn find(host: &Host, vault: Option<&Path>, key: Option<&Path>) -> Self {
         let id = |path: &Path| Dir::open(path).and_then(|dir| dir.stat()).ok().map(|stat| stat.id);
-        let mut own: Vec<ObjectId> = access.host.own_directories().into_iter().filter_map(id).collect();
-        let key = fs::canonicalize(&vault.key.path).ok().and_then(|path| fs::File::open(path).ok());
+        let mut own: Vec<ObjectId> = host.own_directories().into_iter().filter_map(id).collect();
+        let key = key.and_then(|key| fs::canonicalize(key).ok()).and_then(|path| fs::File::open(path).ok());
         own.extend(key.and_then(|key| crate::fsys::stat_file(&key).ok()).map(|stat| stat.id));
-        Self {
-            exclude: source.exclude.clone(),
-            vault: vault.store.local_path().and_then(id),
-            own,
-            excluded: AtomicU64::new(0),
-            seen: std::sync::Mutex::default(),
-        }
+        Self { vault: vault.and_then(id), own: own.into() }
     }
 
-    /// Decides about an object and keeps count.
-    fn decide(&self, path: &EntryPath, stat: &Stat) -> Decision {
-        let (reason, decision) = self.judge(path, stat);
-        match reason {
-            Reason::Own => {
-                self.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(path.clone());
-            }
-            Reason::Excluded => {
-                self.excluded.fetch_add(1, Ordering::Relaxed);
-            }
-            Reason::None => {}
+    /// Refuses a source that holds the vault.
+    pub(super) fn refuse_overlap(&self, source: &Path, found: &Found) -> Result<()> {
+        if self.vault != Some(found.stat.id) {
+            return Ok(());
         }
-        decision
-    }
-
-    fn judge(&self, path: &EntryPath, stat: &Stat) -> (Reason, Decision) {
-        if self.own.contains(&stat.id) {
-            return (Reason::Own, Decision::Skip);
-        }
-        if file::matches(&self.exclude, path, stat.kind == ObjectKind::Directory) {
-            return (Reason::Excluded, Decision::Skip);
-        }
-        (Reason::None, Decision::Take)
-    }
-
-    fn overlap(&self, stat: &Stat) -> Option<&'static str> {
-        (self.vault == Some(stat.id)).then_some("a vault never holds itself")
-    }
-
-    fn protected_seen(&self) -> Vec<EntryPath> {
-        let mut seen = self.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clone();
-        seen.sort();
-        seen.dedup();
-        seen
+        let message =
+            format!("{} contains the vault (a vault never holds itself) at {}", shown_path(source), found.path);
+        refuse(Code::SourceOverlaps, message)
     }
 }
 
@@ -322,17 +231,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_walk_that_breaks_off_never_passes_for_a_whole_one() {
-        let root = tempfile::tempdir().expect("a directory");
-        fs::write(root.path().join("a"), b"").expect("writable");
-        fs::write(root.path().join("b"), b"").expect("writable");
-        let decide = |path: &EntryPath, _: &Stat| {
-            assert!(path.name() != b"b", "on purpose");
-            Decision::Take
-        };
-        let mut walk = WalkAhead::start(Dir::open(root.path()).expect("readable"), decide);
-        while walk.next().is_some() {}
-        let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| walk.finish()));
-        assert!(ended.is_err());
+    fn looks_that_did_not_see_everything_are_never_the_same() {
+        let failed = || Event::Failed(EntryPath::root(), std::io::Error::other("unreadable"));
+        let (mut one, mut other) = (Look::default(), Look::default());
+        assert!(one.is_same(&other));
+        one.see(&failed());
+        assert!(!one.is_same(&other) && !other.is_same(&one));
+        other.see(&failed());
+        assert!(!one.is_same(&other));
     }
 }

@@ -3,14 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use ignore::gitignore::Gitignore;
-
 use super::Report;
 use super::file::{self, Read};
 use super::names::Names;
 use super::owners::Owners;
 use super::prior::Prior;
 use super::queue::{Item, Queue, Results};
+use super::sieve::BadRules;
 use crate::clock::Clock;
 use crate::error::{Error, Result, refuse, shown_path};
 use crate::format::attribute::{Attribute, Value};
@@ -20,6 +19,7 @@ use crate::format::pack::BlockKind;
 use crate::fsys::walk::{Found, is_gone};
 use crate::fsys::{Object, ObjectKind, Stat, Xattr};
 use crate::limits;
+use crate::ops::rules::Rules;
 use crate::path::EntryPath;
 use crate::progress::Progress;
 use crate::refusal::{Code, Refusal};
@@ -34,16 +34,24 @@ pub(super) struct Problems {
     pub(super) unreadable: Vec<(EntryPath, String)>,
     pub(super) changing: Vec<(EntryPath, String)>,
     pub(super) unsupported: Vec<(EntryPath, String)>,
+    pub(super) rules: Vec<(EntryPath, String)>,
     pub(super) left_out: Vec<EntryPath>,
 }
 
 impl Problems {
+    /// Takes what a walk could not look at.
+    pub(super) fn failed(&mut self, path: EntryPath, error: &std::io::Error) {
+        let list = if BadRules::is(error) { &mut self.rules } else { &mut self.unreadable };
+        list.push((path, error.to_string()));
+    }
+
     /// Refuses if there is any, with the complete lists; the code is that of the first kind that occurs.
     pub(super) fn refuse(&self, source: &Path) -> Result<()> {
         let kinds = [
             (Code::SourceUnreadable, &self.unreadable, "cannot be read"),
             (Code::SourceChanging, &self.changing, "keep changing while they are read"),
             (Code::SourceUnsupported, &self.unsupported, "are of a kind that a vault cannot keep yet"),
+            (Code::SourceRules, &self.rules, "are files of rules that cannot be used"),
         ];
         let Some((code, ..)) = kinds.iter().find(|(_, list, _)| !list.is_empty()) else { return Ok(()) };
         let counted: Vec<String> = kinds
@@ -238,7 +246,7 @@ impl Taker<'_> {
     }
 
     /// What failed a read of this run is relied on no more, also where another pack had the chunk.
-    fn distrust_failed(&mut self) {
+    pub(super) fn distrust_failed(&mut self) {
         if !self.reader.has_failed() {
             return;
         }
@@ -247,7 +255,7 @@ impl Taker<'_> {
         }
     }
 
-    pub(super) fn take_results(&mut self, results: Results, may_change: &Gitignore) -> Result<()> {
+    pub(super) fn take_results(&mut self, results: Results, may_change: &Rules) -> Result<()> {
         let Results { items, data } = results;
         for item in items {
             match item {
@@ -266,7 +274,7 @@ impl Taker<'_> {
         Ok(())
     }
 
-    fn take_read(&mut self, path: EntryPath, read: Read, data: &[u8], may_change: &Gitignore) -> Result<()> {
+    fn take_read(&mut self, path: EntryPath, read: Read, data: &[u8], may_change: &Rules) -> Result<()> {
         match read {
             Read::Whole(whole) => {
                 for (chunk, range) in &whole.chunks {
@@ -288,9 +296,9 @@ impl Taker<'_> {
         }
     }
 
-    fn file_problem(&mut self, path: EntryPath, read: Read, may_change: &Gitignore) {
+    fn file_problem(&mut self, path: EntryPath, read: Read, may_change: &Rules) {
         match read {
-            Read::Changing(_) if file::matches(may_change, &path, false) => self.problems.left_out.push(path),
+            Read::Changing(_) if may_change.matches(&path, false) => self.problems.left_out.push(path),
             Read::Changing(reason) => self.problems.changing.push((path, reason)),
             Read::Failed(reason) => self.problems.unreadable.push((path, reason)),
             Read::Whole(_) | Read::Gone => {}
@@ -298,7 +306,7 @@ impl Taker<'_> {
     }
 
     /// Takes a further name of an object whose first one has been taken.
-    fn take_link(&mut self, found: &Found, first: &EntryPath, may_change: &Gitignore) -> Result<()> {
+    fn take_link(&mut self, found: &Found, first: &EntryPath, may_change: &Rules) -> Result<()> {
         if let Some((entry, unchanged)) = self.names.further(first, &found.path, &found.stat) {
             return self.add(&entry, unchanged);
         }
@@ -319,7 +327,7 @@ impl Taker<'_> {
     }
 
     /// Reads a large file as a stream; its chunks go into the draft as they come.
-    fn take_large(&mut self, found: &Found, may_change: &Gitignore) -> Result<Option<Entry>> {
+    fn take_large(&mut self, found: &Found, may_change: &Rules) -> Result<Option<Entry>> {
         let (draft, progress) = (&mut *self.draft, self.progress);
         let mut advanced = 0;
         let read = file::read_large(found, self.sizes, &*self.clock, |chunk, bytes| {

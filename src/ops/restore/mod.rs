@@ -4,6 +4,7 @@
 //! with the authenticated listing, and made durable, before one rename puts it in place. Until then the destination is
 //! untouched; on failure the staging directory stays as evidence and is named.
 
+mod choice;
 mod class;
 mod compare;
 mod inspect;
@@ -14,11 +15,13 @@ mod seals;
 mod target;
 mod tree;
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+use self::choice::Choice;
 pub use self::class::Class;
 use self::compare::{Comparer, Outcome};
 use self::inspect::{Inspector, Plan};
@@ -26,22 +29,25 @@ use self::probe::Probe;
 use self::seals::Seals;
 use self::target::{Staging, Target};
 use self::tree::TreeWriter;
+use super::audit::{self, Told};
+use super::reading::check_counts;
 use super::select::{self, Place as Selection};
-use crate::crypto::Id;
+use crate::crypto::{Digest, Id};
 use crate::error::{Error, Result, refuse, shown_path};
 use crate::format::entry::{ChunkRef, Entry};
 use crate::format::links::Links;
 use crate::format::record::{Counts, Snapshot};
 use crate::fsys::Dir;
 use crate::fsys::walk::{Decision, walk};
+use crate::incident::journal::bounded;
 use crate::path::EntryPath;
 use crate::pool::Pool;
 use crate::progress::{Phase, Progress};
-use crate::refusal::{Code, Family, Refusal};
+use crate::refusal::{Code, Family, Kept, Refusal};
 use crate::vault::catalog::{Catalog, UseIndex};
-use crate::vault::doubts::{self, Intact};
 use crate::vault::gate::{self, Access, Vault};
 use crate::vault::read::Reader;
+use crate::vault::reads::Reads;
 use crate::vault::witness::Freshness;
 use crate::vault::{Finding, layout, read_error};
 
@@ -54,6 +60,10 @@ pub struct Options {
     pub without: Vec<Class>,
     /// Give files to the recorded numbers of users and groups, whatever names these have here.
     pub numeric_owner: bool,
+    /// Patterns in gitignore syntax, relative to what is restored, of what is restored; everything where there is none.
+    pub include: Vec<String>,
+    /// Patterns of what is not restored, with all that lies below it; these go before the others.
+    pub exclude: Vec<String>,
 }
 
 /// What `restore` did.
@@ -69,6 +79,12 @@ pub struct Report {
     pub destination: PathBuf,
     /// How much was restored.
     pub counts: Counts,
+    /// How much of that part was not restored, because patterns did not choose it.
+    pub not_chosen: Counts,
+    /// Whether less than the whole snapshot was restored; then nothing is said of the rest of it.
+    pub partial: bool,
+    /// Packs that the snapshot relies on and that are missing or not vouched for; nothing that was restored needs them.
+    pub damage_elsewhere: Vec<String>,
     /// How the chain stands to what this host has seen.
     pub freshness: Freshness,
     /// Whether what was written was read back and compared; always true in a report.
@@ -98,6 +114,24 @@ pub struct Shortfall {
     pub reason: String,
 }
 
+impl Told for Report {
+    fn told(&self) -> serde_json::Value {
+        serde_json::json!({
+            "snapshot": self.snapshot,
+            "path": bounded(&self.path.to_string()),
+            "destination": bounded(&shown_path(&self.destination)),
+            "files": self.counts.files,
+            "bytes": self.counts.bytes.to_string(),
+            "freshness": self.freshness.to_string(),
+            "compared_from": self.compared_from,
+        })
+    }
+
+    fn keep(&mut self, kept: Kept) {
+        self.notes.extend(kept.notes);
+    }
+}
+
 /// Restores a snapshot or a part of it.
 ///
 /// # Errors
@@ -111,8 +145,19 @@ pub fn run(
     options: &Options,
     progress: &dyn Progress,
 ) -> Result<Report> {
+    audit::watch(access, "restore", || put_back(access, selection, destination, options, progress))
+}
+
+fn put_back(
+    access: &Access,
+    selection: &Selection,
+    destination: &Path,
+    options: &Options,
+    progress: &dyn Progress,
+) -> Result<Report> {
     let begun = Instant::now();
     progress.phase(Phase::Opening, None, None);
+    let choice = Choice::new(&options.include, &options.exclude)?;
     let mut vault = gate::open(access)?;
     let _lock = gate::read_lock(&*vault.store)?;
     let (number, snapshot) = select::select(&vault, &selection.snapshot)?;
@@ -124,9 +169,9 @@ pub fn run(
     notes.extend(index.ignored.iter().map(|reason| format!("the index was not used completely: {reason}")));
     let indexed = index.packs_indexed > 0;
     let look = |reader: &Arc<Reader>| {
-        Part { reader, pool: &pool, snapshot, selection: &selection.path }.preflight(&target, options)
+        Part { reader, pool: &pool, snapshot, selection: &selection.path, choice: &choice }.preflight(&target, options)
     };
-    let mut plan = match look(&reader) {
+    let (mut plan, all) = match look(&reader) {
         Err(error) if indexed && error.code().is_some_and(|code| code.family() == Family::SnapshotIntegrity) => {
             // The index may be what is wrong: the packs themselves decide.
             reader = Arc::new(open_reader(&vault, UseIndex::No)?);
@@ -136,7 +181,9 @@ pub fn run(
         }
         other => other?,
     };
-    let part = Part { reader: &reader, pool: &pool, snapshot, selection: &selection.path };
+    let part = Part { reader: &reader, pool: &pool, snapshot, selection: &selection.path, choice: &choice };
+    let partial = !selection.path.is_root() || all != plan.seen;
+    let damage_elsewhere = if partial { not_vouched_for(&reader, snapshot) } else { Vec::new() };
     let left_out = snapshot.left_out.iter().filter(|path| path.is_within(&selection.path)).cloned().collect();
 
     let staging = target.stage()?;
@@ -150,8 +197,11 @@ pub fn run(
         Ok(outcome)
     });
     let failed = reader.failed_packs();
-    let (macs, now) = (&vault.macs, access.clock.now());
-    if let Err(error) = doubts::remember(&access.host, macs, &failed, Intact::Only(&[]), now) {
+    let mut reads = Reads::load(&access.host, &vault.macs, &*vault.store);
+    for (pack, finding) in &failed {
+        reads.note_failed(*pack, finding, access.clock.now());
+    }
+    if let Err(error) = reads.save(&access.host, &vault.macs) {
         notes.push(format!("packs that failed a read were not remembered for later backups: {error}"));
     }
     for finding in failed.values() {
@@ -182,7 +232,7 @@ pub fn run(
         );
     }
     if !vault.chain.findings.is_empty() {
-        notes.push("the chain has findings elsewhere; this snapshot authenticates and was restored completely; run `devvault verify`".into());
+        notes.push("the chain has findings elsewhere; this snapshot authenticates, and all that was to be restored was; run `devvault verify`".into());
     }
     let vault_id = vault.config.vault;
     let path = selection.path.clone();
@@ -194,6 +244,9 @@ pub fn run(
         path,
         destination: target.path.clone(),
         counts: plan.counts,
+        not_chosen: all.minus(&plan.seen),
+        partial,
+        damage_elsewhere,
         freshness: vault.freshness,
         verified: true,
         compared_from: if options.from_medium && from_memory == 0 { "medium" } else { "page cache" },
@@ -214,42 +267,69 @@ fn open_reader(vault: &Vault, use_index: UseIndex) -> Result<Reader> {
     Ok(Reader::new(Arc::clone(&vault.store), Arc::clone(&vault.macs), Arc::new(catalog)))
 }
 
+/// Returns the packs that a snapshot relies on and that are not there, or whose footers are not authentic.
+fn not_vouched_for(reader: &Reader, snapshot: &Snapshot) -> Vec<String> {
+    let known: BTreeSet<(Digest, u64)> = reader.catalog().packs().iter().map(|pack| (pack.name, pack.length)).collect();
+    let packs = match reader.packs(snapshot) {
+        Ok(packs) => packs,
+        // What is wrong with the list of packs is a damage elsewhere too.
+        Err(finding) => return vec![finding.subject],
+    };
+    let missing = packs.iter().filter(|pack| !known.contains(&(pack.0, pack.1)));
+    missing.map(|pack| layout::pack_path(&pack.0)).collect()
+}
+
 /// A part of a snapshot.
 struct Part<'a> {
     reader: &'a Arc<Reader>,
     pool: &'a Pool,
     snapshot: &'a Snapshot,
     selection: &'a EntryPath,
+    choice: &'a Choice,
+}
+
+/// What a part holds, chosen or not.
+struct Looked {
+    all: Counts,
+    nothing_chosen: bool,
 }
 
 impl Part<'_> {
-    /// Hands on every entry of the part in path order, each with its path below the destination. A further name of an
-    /// object names the first one in the part, also below the destination.
-    fn each(&self, mut take: impl FnMut(Entry) -> Result<()>) -> Result<()> {
+    /// Hands on every entry that is chosen in path order, each with its path below the destination. A further name of an
+    /// object names the first one that is chosen, also below the destination.
+    fn each(&self, mut take: impl FnMut(Entry) -> Result<()>) -> Result<Looked> {
+        let mut chooser = self.choice.begin();
+        let mut all = Counts::default();
+        // Of what is chosen; the names of the whole part were held against each other before.
+        let mut links = Links::default();
+        self.each_of_all(|entry, place| {
+            all.add(&entry);
+            let path = place.of(&entry.path)?;
+            let chosen = if self.choice.is_everything() { vec![entry] } else { chooser.take(entry, &path) };
+            chosen.into_iter().try_for_each(|entry| {
+                let first = links.take(&entry, false).map_err(|error| unsafe_listing(&entry.path, error))?.cloned();
+                let hardlink = first.map(|first| place.of(&first)).transpose()?;
+                take(Entry { path: place.of(&entry.path)?, hardlink, ..entry })
+            })
+        })?;
+        Ok(Looked { all, nothing_chosen: !self.choice.is_everything() && chooser.chosen == 0 })
+    }
+
+    /// Hands on every entry of the part as it is, with what tells where it is restored.
+    fn each_of_all(&self, mut take: impl FnMut(Entry, Below<'_>) -> Result<()>) -> Result<()> {
         let mut single = None;
         let mut links = Links::default();
         for batch in self.reader.entries_within(self.pool, &self.snapshot.lists, self.selection) {
             for entry in batch?.entries {
-                if single.is_none() {
-                    if entry.path != *self.selection {
-                        let detail = "entries lie below it, but it is no entry itself";
-                        return Err(Finding::new(Code::ListingUnsafe, self.selection.to_string(), detail).into());
-                    }
-                    // What is not a directory is restored under its own name.
-                    single = Some(!entry.is_directory());
+                if single.is_none() && entry.path != *self.selection {
+                    let detail = "entries lie below it, but it is no entry itself";
+                    return Err(unsafe_listing(self.selection, detail));
                 }
-                let unsafe_listing = |error: &dyn std::fmt::Display| {
-                    Error::from(Finding::new(Code::ListingUnsafe, entry.path.to_string(), error))
-                };
-                let below = |path: &EntryPath| match single {
-                    Some(true) => EntryPath::root().join(self.selection.name()),
-                    _ => EntryPath::parse(below(path, self.selection)),
-                };
-                let first =
-                    links.take(&entry, self.selection.is_root()).map_err(|error| unsafe_listing(&error))?.cloned();
-                let hardlink = first.map(|first| below(&first)).transpose().map_err(|error| unsafe_listing(&error))?;
-                let path = below(&entry.path).map_err(|error| unsafe_listing(&error))?;
-                take(Entry { path, hardlink, ..entry })?;
+                // What is not a directory is restored under its own name.
+                let single = *single.get_or_insert(!entry.is_directory());
+                let whole = self.selection.is_root();
+                links.take(&entry, whole).map_err(|error| unsafe_listing(&entry.path, error))?;
+                take(entry, Below { selection: self.selection, single })?;
             }
         }
         Ok(())
@@ -257,12 +337,12 @@ impl Part<'_> {
 
     /// Refuses before the first byte what could not be completed: content that is missing, what the target cannot
     /// hold, too little room.
-    fn preflight(&self, target: &Target, options: &Options) -> Result<Plan> {
+    fn preflight(&self, target: &Target, options: &Options) -> Result<(Plan, Counts)> {
         let mut counts = Counts::default();
         let mut missing: Option<(ChunkRef, Vec<EntryPath>)> = None;
         let probe = Probe::new(target)?;
         let mut inspector = Inspector::new(&probe, self.reader, options);
-        self.each(|entry| {
+        let looked = self.each(|entry| {
             counts.add(&entry);
             let mut held = true;
             self.reader.each_needed(&entry, |chunk| {
@@ -275,12 +355,16 @@ impl Part<'_> {
             // What is missing is refused in the end; until then it is not asked for.
             if held { inspector.take(&entry) } else { Ok(()) }
         })?;
-        if counts.entries() == 0 {
+        if looked.all.entries() == 0 {
             return refuse(Code::SelectionEmpty, format!("the snapshot holds no {}", self.selection));
         }
-        if self.selection.is_root() && counts != self.snapshot.counts {
-            let detail = format!("its entries are {counts:?}, its manifest says {:?}", self.snapshot.counts);
-            return Err(Finding::new(Code::ListingUnsafe, "the snapshot", detail).into());
+        if self.selection.is_root() {
+            check_counts(&looked.all, &self.snapshot.counts)?;
+        }
+        if looked.nothing_chosen {
+            return Err(Refusal::new(Code::SelectionEmpty, "the snapshot holds nothing that the patterns choose")
+                .next("look what it holds: `devvault find SNAP PATTERN`")
+                .into());
         }
         if let Some((chunk, paths)) = missing {
             let message = format!("content of {} file(s) is missing from the vault", paths.len());
@@ -289,7 +373,9 @@ impl Part<'_> {
                 .paths(paths)
                 .into());
         }
-        inspector.finish(target)
+        let mut plan = inspector.finish(target)?;
+        plan.seen = counts;
+        Ok((plan, looked.all))
     }
 
     /// Writes everything: directories and files first, then links, metadata of directories last.
@@ -345,7 +431,7 @@ impl Part<'_> {
         });
         let mut comparer = Comparer::new(self.reader, Arc::clone(&plan.keep), self.pool, options.from_medium, progress);
         let take = |entry: Entry| if plan.keep.restores(&entry) { comparer.take(entry, &events) } else { Ok(()) };
-        let compared = self.each(take).and_then(|()| comparer.finish(&events));
+        let compared = self.each(take).and_then(|_| comparer.finish(&events));
         drop(events);
         let walked = walker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         let outcome = compared?;
@@ -354,20 +440,25 @@ impl Part<'_> {
     }
 }
 
-fn below<'a>(path: &'a EntryPath, selection: &EntryPath) -> &'a [u8] {
-    let rest = &path.as_bytes()[selection.as_bytes().len()..];
-    rest.strip_prefix(b"/").unwrap_or(rest)
+/// Tells where an entry of a part is restored.
+#[derive(Clone, Copy)]
+struct Below<'a> {
+    selection: &'a EntryPath,
+    // The part is one object that is no directory, restored under its own name.
+    single: bool,
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn paths_below_a_selection_lose_its_prefix() {
-        let path = |text: &str| EntryPath::parse(text.as_bytes()).expect("valid");
-        assert_eq!(below(&path("a/b/c"), &path("a/b")), b"c");
-        assert_eq!(below(&path("a"), &path("a")), b"");
-        assert_eq!(below(&path("a/b"), &EntryPath::root()), b"a/b");
+impl Below<'_> {
+    fn of(self, path: &EntryPath) -> Result<EntryPath> {
+        let below = if self.single {
+            EntryPath::root().join(self.selection.name())
+        } else {
+            EntryPath::parse(path.below(self.selection))
+        };
+        below.map_err(|error| unsafe_listing(path, error))
     }
+}
+
+fn unsafe_listing(path: &EntryPath, error: impl std::fmt::Display) -> Error {
+    Finding::new(Code::ListingUnsafe, path.to_string(), error).into()
 }

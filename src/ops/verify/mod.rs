@@ -15,6 +15,7 @@ use std::sync::Arc;
 use self::blame::Blame;
 use self::proof::{ListCheck, Proof};
 pub use self::rolling::Budget;
+use super::audit::{self, Told};
 use super::select::Selector;
 use crate::clock::Time;
 use crate::crypto::{Digest, Id};
@@ -24,11 +25,12 @@ use crate::format::record::Head;
 use crate::path::EntryPath;
 use crate::pool::{Pool, Task};
 use crate::progress::{Phase, Progress};
-use crate::refusal::Code;
+use crate::refusal::{Code, Kept};
 use crate::vault::catalog::{Catalog, UseIndex};
 use crate::vault::chain::Chain;
 use crate::vault::gate::{self, Access, Found};
 use crate::vault::read::Reader;
+use crate::vault::reads::Reads;
 use crate::vault::witness::Freshness;
 use crate::vault::{Finding, layout, read_error};
 
@@ -108,8 +110,8 @@ pub struct Covered {
     pub packs_now: u64,
     /// Their bytes.
     pub bytes_now: u64,
-    /// Bytes of packs that were read completely and found intact within [`limits::PROOF_DAYS`] days, by this host, or by
-    /// the writer as the manifests say.
+    /// Bytes of packs that this host read completely at this place, and found intact, within
+    /// [`PROOF_DAYS`](crate::limits::PROOF_DAYS) days; what it wrote was read back then.
     pub bytes_recently: u64,
     /// When the pack that was not read for longest was last read; nothing where one was never read.
     pub oldest: Option<Time>,
@@ -150,6 +152,38 @@ pub struct Report {
     pub not_checked: Vec<String>,
     /// What should be said besides, in words.
     pub notes: Vec<String>,
+    /// What was kept on this host about what was found.
+    pub kept: Kept,
+    // No snapshot was named: the vault as a whole was meant.
+    whole: bool,
+}
+
+impl Told for Report {
+    fn told(&self) -> serde_json::Value {
+        let numbers = self.snapshots.iter().map(|(number, _)| number).take(crate::limits::EVIDENCE_ITEMS_MAX);
+        serde_json::json!({
+            "level": self.level.name(),
+            "whole": self.whole,
+            "verdict": self.verdict.name(),
+            "snapshots": numbers.collect::<Vec<_>>(),
+            "snapshot_count": self.snapshots.len(),
+            "head": self.head.to_string(),
+            "freshness": self.freshness.to_string(),
+            "packs_read": self.read.packs,
+            "bytes_read": self.read.bytes_stored.to_string(),
+            "not_checked": self.not_checked.len(),
+            "finding_count": self.findings.len(),
+        })
+    }
+
+    fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
+
+    fn keep(&mut self, mut kept: Kept) {
+        self.notes.append(&mut kept.notes);
+        self.kept = kept;
+    }
 }
 
 impl Report {
@@ -168,6 +202,10 @@ impl Report {
 /// DV301 to DV307 and DV406 where vault or key are not there, DV404 during a removal, DV111 where there is nothing to
 /// verify, DV112 or DV113 where a named snapshot does not exist. Damage is no error but a finding.
 pub fn run(access: &Access, selectors: &[Selector], level: Level, progress: &dyn Progress) -> Result<Report> {
+    audit::watch(access, "verify", || look(access, selectors, level, progress))
+}
+
+fn look(access: &Access, selectors: &[Selector], level: Level, progress: &dyn Progress) -> Result<Report> {
     progress.phase(Phase::Opening, None, None);
     let found = gate::find(access)?;
     let _lock = gate::read_lock(&*found.store)?;
@@ -183,16 +221,23 @@ pub fn run(access: &Access, selectors: &[Selector], level: Level, progress: &dyn
     let mut findings = verifier.concerning(found_in_packs, &reader);
 
     let mut proof = Proof::new(level, &catalog);
-    let mut coverage = verifier.coverage(access, &reader);
-    findings.extend(verifier.prove(access, &mut proof, &mut coverage, &reader, &pool, progress)?);
-    verifier.fail(&findings);
-    let proof = Arc::new(proof);
-    let mut blame = Blame::new(&catalog, findings);
-    verifier.check_snapshots(&reader, &proof, &pool, &mut blame, progress)?;
-    verifier.failed.extend(reader.failed_packs());
-    verifier.remember(access, &mut coverage);
-    let covered = verifier.covered(access, &catalog, &coverage);
-    Ok(verifier.report(access, blame, covered))
+    let mut blame = None;
+    let check = || {
+        findings.extend(verifier.prove(access, &mut proof, &reader, &pool, progress)?);
+        verifier.fail(&findings);
+        let blame = blame.insert(Blame::new(&catalog, std::mem::take(&mut findings)));
+        verifier.check_snapshots(&reader, &Arc::new(proof), &pool, blame, progress)
+    };
+    let checked = check();
+    // Whatever ended it: what was read, and what failed, is known now.
+    verifier.fail_packs(reader.failed_packs());
+    if checked.is_ok() {
+        verifier.note_all_read(&reader);
+    }
+    verifier.remember(access);
+    checked.map_err(|error| verifier.told_so_far(error))?;
+    let covered = verifier.covered(access, &catalog);
+    Ok(verifier.report(access, blame.expect("made before the snapshots were checked"), covered))
 }
 
 /// What is known before packs are read.
@@ -208,9 +253,11 @@ struct Verifier<'a> {
     notes: Vec<String>,
     not_checked: Vec<String>,
     read: ReadTotals,
-    // Packs that failed a read of this run, and packs that were read completely.
+    // What this host remembers of reading packs here.
+    reads: Reads,
+    // Packs that failed a read of this run, and packs that were read completely and are intact.
     failed: BTreeMap<Digest, Finding>,
-    complete: Vec<Digest>,
+    complete: BTreeSet<Digest>,
     files: u64,
     files_whole: u64,
 }
@@ -247,6 +294,10 @@ impl<'a> Verifier<'a> {
             findings.extend(chain.findings.iter().cloned());
             findings.extend(freshness.finding(&found.store.describe()));
         }
+        let reads = Reads::load(&access.host, &found.macs, &*found.store);
+        if let Some(reason) = reads.unsure() {
+            notes.push(format!("what this host remembers of earlier reads counts for nothing: {reason}"));
+        }
         let mut verifier = Self {
             found,
             chain,
@@ -258,8 +309,9 @@ impl<'a> Verifier<'a> {
             notes,
             not_checked: Vec::new(),
             read: ReadTotals::default(),
+            reads,
             failed: BTreeMap::new(),
-            complete: Vec::new(),
+            complete: BTreeSet::new(),
             files: 0,
             files_whole: 0,
         };
@@ -347,9 +399,12 @@ impl<'a> Verifier<'a> {
             );
         } else if self.whole {
             let state = load(UseIndex::Yes)?.index;
-            self.notes.extend(state.ignored.iter().map(|reason| {
-                format!("the index was not needed and is not sound: {reason}; `devvault index rebuild` makes it anew")
-            }));
+            // What it still lists may be the only record of a pack that is lost.
+            let sound = self.findings.is_empty() && catalog.findings.is_empty() && state.absent == 0;
+            let next = if sound { "; `devvault index rebuild` makes it anew" } else { "; leave it as it is" };
+            self.notes.extend(
+                state.ignored.iter().map(|reason| format!("the index was not needed and is not sound: {reason}{next}")),
+            );
         }
         Ok(catalog)
     }
@@ -482,6 +537,13 @@ impl<'a> Verifier<'a> {
             let name = crate::path::shown(name.as_bytes());
             self.notes.push(format!("{}/{name} does not belong to the vault and was ignored", layout::SNAPSHOTS));
         }
+        if self.whole && self.level == Level::Full {
+            for finding in findings.iter_mut().filter(|finding| finding.snapshots.is_empty()) {
+                if layout::pack_named(&finding.subject).is_some() {
+                    finding.detail.push_str("; no snapshot that authenticates needs anything of it");
+                }
+            }
+        }
         let verdict = Verdict::of(&findings);
         let left_out = self.left_out();
         let sound = findings.iter().all(|finding| finding.code.family() != crate::refusal::Family::CryptoBoundary);
@@ -502,6 +564,8 @@ impl<'a> Verifier<'a> {
             coverage,
             not_checked: self.not_checked,
             notes: self.notes,
+            kept: Kept::default(),
+            whole: self.whole,
         }
     }
 }

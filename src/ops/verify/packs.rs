@@ -1,23 +1,20 @@
 //! Reading packs: which of them, in which order, and what is remembered of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::proof::Proof;
 use super::rolling::{self, Candidate, Meter};
 use super::{Covered, Level, Verifier, unstable};
-use crate::clock::Time;
 use crate::crypto::{Digest, random};
 use crate::error::{Error, Result};
 use crate::format::entry::{ChunkRef, Chunks};
 use crate::limits;
 use crate::pool::Pool;
 use crate::progress::{Phase, Progress};
-use crate::refusal::Code;
+use crate::refusal::{Code, Written};
 use crate::vault::catalog::Catalog;
-use crate::vault::coverage::Coverage;
-use crate::vault::doubts::{self, Intact};
 use crate::vault::gate::Access;
 use crate::vault::read::{PackCheck, Reader, check_pack};
 use crate::vault::{Finding, layout};
@@ -78,36 +75,17 @@ impl Verifier<'_> {
         Some(needed)
     }
 
-    /// Returns what is known of when packs were last read: by this host, and by writers as the manifests say.
-    pub(super) fn coverage(&mut self, access: &Access, reader: &Reader) -> Coverage {
-        let mut coverage = Coverage::read(&access.host, &self.found.macs);
-        if let Some(reason) = coverage.ignored.take() {
-            self.notes.push(format!("what this host remembers of earlier reads counts for nothing: {reason}"));
-        }
-        let there: BTreeSet<Digest> = reader.catalog().packs().iter().map(|pack| pack.name).collect();
-        coverage.retain(|pack| there.contains(pack));
-        for (_, snapshot) in self.chain.snapshots() {
-            for pack in reader.packs(snapshot).unwrap_or_default().iter().filter(|pack| there.contains(&pack.0)) {
-                if pack.2 > Time::default() {
-                    coverage.note(pack.0, pack.2);
-                }
-            }
-        }
-        coverage
-    }
-
     /// Reads what the level asks for. Returns what is wrong.
     pub(super) fn prove(
         &mut self,
         access: &Access,
         proof: &mut Proof,
-        coverage: &mut Coverage,
         reader: &Arc<Reader>,
         pool: &Pool,
         progress: &dyn Progress,
     ) -> Result<Vec<Finding>> {
         let all: BTreeSet<u32> = (0u32..).zip(proof.catalog.packs()).map(|(number, _)| number).collect();
-        let mut reading = Reading { access, proof, coverage, pool, progress, meter: None, saved: Instant::now() };
+        let mut reading = Reading { access, proof, pool, progress, meter: None, saved: Instant::now() };
         let needed = if self.level == Level::Quick { None } else { self.needed_packs(reader) };
         match (self.level, needed) {
             (Level::Quick, _) => Ok(Vec::new()),
@@ -137,7 +115,7 @@ impl Verifier<'_> {
             let seed = random().map_err(|error| Error::environment("draw random bytes", error))?;
             let candidate = |number: &u32| {
                 let pack = &catalog.packs()[*number as usize];
-                Candidate { name: pack.name, last: reading.coverage.last(&pack.name) }
+                Candidate { name: pack.name, last: self.reads.last(&pack.name) }
             };
             let candidates: Vec<Candidate> = order.iter().map(candidate).collect();
             order = rolling::order(&candidates, seed).into_iter().map(|at| order[at]).collect();
@@ -151,7 +129,6 @@ impl Verifier<'_> {
                 break;
             }
             if reading.progress.interrupted() {
-                self.remember(reading.access, reading.coverage);
                 return Err(Error::Interrupted(None));
             }
             let pack = catalog.packs()[number as usize];
@@ -164,7 +141,6 @@ impl Verifier<'_> {
             }
             self.fail(&findings[before..]);
             let Some(check) = check else { continue };
-            self.complete.push(pack.name);
             self.read.packs += 1;
             self.read.bytes_stored += check.bytes_stored;
             self.read.bytes += check.bytes;
@@ -173,11 +149,12 @@ impl Verifier<'_> {
                 reading.proof.prove(chunk, number);
             }
             if findings.len() == before {
-                reading.coverage.note(pack.name, reading.access.clock.now());
+                self.complete.insert(pack.name);
+                self.reads.note_intact(pack.name, reading.access.clock.now());
             }
             // A rolling verification goes on tomorrow where it was cut off today.
             if reading.meter.is_some() && reading.saved.elapsed() >= SAVE_EVERY {
-                let _ = reading.coverage.save(&reading.access.host, &self.found.macs);
+                let _ = self.reads.save(&reading.access.host, &self.found.macs);
                 reading.saved = Instant::now();
             }
         }
@@ -193,36 +170,57 @@ impl Verifier<'_> {
         }
     }
 
-    /// Remembers what was read and what failed, for later backups and verifications.
-    pub(super) fn remember(&mut self, access: &Access, coverage: &mut Coverage) {
-        self.complete.retain(|name| !self.failed.contains_key(name));
-        for name in self.failed.keys() {
-            coverage.forget(name);
+    pub(super) fn fail_packs(&mut self, failed: BTreeMap<Digest, Finding>) {
+        for (pack, finding) in failed {
+            self.failed.entry(pack).or_insert(finding);
         }
-        let everything = self.whole && self.level == Level::Full;
-        let intact = if everything { Intact::AllOthers } else { Intact::Only(&self.complete) };
-        let (macs, now) = (&self.found.macs, access.clock.now());
-        if let Err(error) = doubts::remember(&access.host, macs, &self.failed, intact, now) {
-            self.notes.push(format!("packs that failed a read were not remembered for later backups: {error}"));
-        }
-        if !self.complete.is_empty()
-            && let Err(error) = coverage.save(&access.host, macs)
+    }
+
+    /// Notes it if this run has read every pack that is there or that a manifest names.
+    pub(super) fn note_all_read(&mut self, reader: &Reader) {
+        let named = self.chain.snapshots().flat_map(|(_, snapshot)| reader.packs(snapshot).unwrap_or_default());
+        let mut all = reader.catalog().packs().iter().map(|pack| pack.name).chain(named.map(|pack| pack.0));
+        if all.all(|name| self.complete.contains(&name) || self.failed.contains_key(&name)) && !self.complete.is_empty()
         {
-            self.notes.push(format!("what was read was not remembered: {error}"));
+            self.reads.note_all_read();
+        }
+    }
+
+    /// Tells with an error what was found before it.
+    pub(super) fn told_so_far(&self, error: Error) -> Error {
+        let found: Vec<String> =
+            self.failed.iter().map(|(pack, finding)| format!("{} {}", finding.code, layout::pack_path(pack))).collect();
+        if found.is_empty() {
+            return error;
+        }
+        error.written(|| Written {
+            text: format!("nothing into the vault; {} finding(s) so far: {}", found.len(), found.join(", ")),
+            changed: false,
+        })
+    }
+
+    /// Remembers what was read and what failed, for later backups and verifications.
+    pub(super) fn remember(&mut self, access: &Access) {
+        let now = access.clock.now();
+        for (pack, finding) in &self.failed {
+            self.complete.remove(pack);
+            self.reads.note_failed(*pack, finding, now);
+        }
+        if let Err(error) = self.reads.save(&access.host, &self.found.macs) {
+            self.notes.push(format!("what was read was not remembered for later runs: {error}"));
         }
     }
 
     /// Says how much of the vault this and earlier runs have read.
-    pub(super) fn covered(&self, access: &Access, catalog: &Catalog, coverage: &Coverage) -> Covered {
+    pub(super) fn covered(&self, access: &Access, catalog: &Catalog) -> Covered {
         let since = access.clock.now().seconds.saturating_sub(limits::PROOF_DAYS as i64 * 86_400);
-        let complete: BTreeSet<&Digest> = self.complete.iter().collect();
         let mut covered = Covered { files: self.files, files_whole: self.files_whole, ..Covered::default() };
         let mut oldest = Some(access.clock.now());
         for pack in catalog.packs() {
-            let last = coverage.last(&pack.name);
+            let last = self.reads.last(&pack.name);
             covered.packs += 1;
             covered.bytes += pack.length;
-            if complete.contains(&pack.name) {
+            if self.complete.contains(&pack.name) {
                 covered.packs_now += 1;
                 covered.bytes_now += pack.length;
             }
@@ -247,6 +245,10 @@ impl Verifier<'_> {
         let store = &*self.found.store;
         let path = layout::pack_path(name);
         let read = |count: bool| {
+            // The medium is asked, not the system's memory of it: what is still in memory proves nothing for later.
+            if let Ok(file) = store.open(&path) {
+                file.drop_cached();
+            }
             let mut advance = |bytes| {
                 if count {
                     progress.advance(0, bytes);
@@ -270,9 +272,6 @@ impl Verifier<'_> {
             }
             Err(finding) => (None, vec![finding]),
         };
-        if let Ok(file) = store.open(&path) {
-            file.drop_cached();
-        }
         match read(false) {
             Ok(second) if second.findings.is_empty() => {
                 findings.extend(wrong.into_iter().take(1).map(unstable));
@@ -294,7 +293,6 @@ impl Verifier<'_> {
 struct Reading<'a> {
     access: &'a Access,
     proof: &'a mut Proof,
-    coverage: &'a mut Coverage,
     pool: &'a Pool,
     progress: &'a dyn Progress,
     meter: Option<Meter>,

@@ -1,0 +1,102 @@
+//! A walk that runs ahead of whoever takes what it finds.
+
+use std::io;
+use std::ops::ControlFlow;
+use std::thread::{self, JoinHandle};
+
+use crossbeam_channel::{Receiver, bounded};
+
+use super::Dir;
+use super::walk::{Event, Guide, walk_guided};
+
+/// How many events the walk sends at once.
+const BATCH: usize = 64;
+/// How many bytes of paths it sends at once: very deep trees have very long ones.
+const BATCH_BYTES: usize = 256 << 10;
+
+/// A walk on a thread of its own. It has ended well only where [`finish`](Self::finish) says so.
+pub struct WalkAhead {
+    events: Option<Receiver<Vec<Event>>>,
+    thread: Option<JoinHandle<io::Result<()>>>,
+}
+
+impl WalkAhead {
+    /// Starts to walk; see [`walk_guided`].
+    pub fn start(root: Dir, guide: impl Guide + Send + 'static) -> Self {
+        let (sender, events) = bounded(4);
+        let thread = thread::spawn(move || {
+            let mut batch = Vec::with_capacity(BATCH);
+            let mut bytes = 0;
+            let walked = walk_guided(root, guide, |event| {
+                bytes += event.path().as_bytes().len();
+                batch.push(event);
+                if batch.len() < BATCH && bytes < BATCH_BYTES {
+                    return ControlFlow::Continue(());
+                }
+                bytes = 0;
+                match sender.send(std::mem::replace(&mut batch, Vec::with_capacity(BATCH))) {
+                    Ok(()) => ControlFlow::Continue(()),
+                    Err(_) => ControlFlow::Break(()),
+                }
+            });
+            // Whoever does not receive it has ended the walk.
+            let _ = sender.send(batch);
+            walked
+        });
+        Self { events: Some(events), thread: Some(thread) }
+    }
+
+    /// Returns the next events, in path order; nothing when the walk has ended, however it did.
+    pub fn next(&self) -> Option<Vec<Event>> {
+        self.events.as_ref()?.recv().ok()
+    }
+
+    /// Waits for the end of the walk; a panic in it goes on here, so that a part of a tree never passes for all of it.
+    ///
+    /// # Errors
+    /// As [`walk_guided`].
+    pub fn finish(&mut self) -> io::Result<()> {
+        self.events = None;
+        match self.thread.take().map(JoinHandle::join) {
+            Some(Ok(walked)) => walked,
+            Some(Err(panic)) => std::panic::resume_unwind(panic),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for WalkAhead {
+    fn drop(&mut self) {
+        self.events = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fsys::Stat;
+    use crate::fsys::walk::Decision;
+    use crate::path::EntryPath;
+    use std::fs;
+
+    #[test]
+    fn a_walk_that_breaks_off_never_passes_for_a_whole_one() {
+        let root = tempfile::tempdir().expect("a directory");
+        fs::write(root.path().join("a"), b"").expect("writable");
+        fs::write(root.path().join("b"), b"").expect("writable");
+        struct Breaking;
+        impl Guide for Breaking {
+            fn decide(&mut self, path: &EntryPath, _: &Stat) -> Decision {
+                assert!(path.name() != b"b", "on purpose");
+                Decision::Take
+            }
+        }
+        let mut walk = WalkAhead::start(Dir::open(root.path()).expect("readable"), Breaking);
+        while walk.next().is_some() {}
+        let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| walk.finish()));
+        assert!(ended.is_err());
+    }
+}

@@ -1,0 +1,405 @@
+//! Incidents: what is open about which vault, since when, and what was decided.
+//!
+//! Invariants: an incident belongs to a vault and the place where it lies; it is what the journal says and nothing else;
+//! while one is open, nothing is removed from that vault by this host. A finding that was already decided is reported
+//! again, but opens no new incident.
+
+use serde_json::{Value, json};
+
+use super::Item;
+use super::break_glass::{Act, Permit, Target};
+use super::journal::{Entry, Event, bounded};
+use crate::clock::Time;
+use crate::crypto::Id;
+use crate::error::Result;
+use crate::limits;
+use crate::refusal::{Code, Family, Refusal};
+
+/// How long after an incident opened its report is due, in seconds.
+pub const REPORT_DUE_SECONDS: i64 = 24 * 3600;
+/// The act under which incidents stand in the journal.
+pub const ACT: &str = "incident";
+
+/// What somebody wrote down.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// When.
+    pub time: Time,
+    /// What.
+    pub text: String,
+    /// Who.
+    pub by: String,
+}
+
+/// How an incident ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Closed {
+    /// When.
+    pub time: Time,
+    /// Why.
+    pub reason: String,
+    /// Who closed it.
+    pub by: String,
+    /// What was decided about what stays broken; absent where a full verification found nothing.
+    pub decision: Option<String>,
+}
+
+/// One incident.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Incident {
+    /// Its id: letters, digits and dashes.
+    pub id: String,
+    /// The vault, as far as it was known.
+    pub vault: Option<Id>,
+    /// Where the vault lies.
+    pub place: String,
+    /// How bad it is.
+    pub severity: String,
+    /// The codes that were seen, ascending.
+    pub codes: Vec<Code>,
+    /// What was found.
+    pub items: Vec<Item>,
+    /// When it opened.
+    pub opened: Time,
+    /// When its report is due.
+    pub report_due: Time,
+    /// When its report was written, if it was.
+    pub reported: Option<Time>,
+    /// How it ended, if it did.
+    pub closed: Option<Closed>,
+    /// What was written down.
+    pub notes: Vec<Note>,
+    /// Files of evidence.
+    pub evidence: Vec<String>,
+    /// The number of the journal's newest entry that adds to it.
+    pub last_entry: u64,
+}
+
+impl Incident {
+    /// Returns whether the report is late.
+    pub fn is_overdue(&self, now: Time) -> bool {
+        self.reported.is_none() && now > self.report_due
+    }
+
+    /// Returns `open` or `closed`.
+    pub fn state(&self) -> &'static str {
+        if self.closed.is_some() { "closed" } else { "open" }
+    }
+
+    fn concerns(&self, vault: Option<Id>, place: &str) -> bool {
+        self.place == place && (self.vault == vault || self.vault.is_none() || vault.is_none())
+    }
+
+    fn add(&mut self, entry: &Entry) {
+        let list = |name: &str| entry.data.get(name).and_then(Value::as_array).into_iter().flatten();
+        for item in list("items").filter_map(Item::from_json) {
+            if !self.codes.contains(&item.code) {
+                self.codes.push(item.code);
+            }
+            if !self.items.iter().any(|known| known.code == item.code && known.subject == item.subject) {
+                self.items.push(item);
+            }
+        }
+        self.codes.sort_unstable();
+        let evidence = entry.text("evidence");
+        if !evidence.is_empty() && !self.evidence.iter().any(|known| known == evidence) {
+            self.evidence.push(evidence.to_owned());
+        }
+        self.last_entry = entry.number;
+    }
+}
+
+/// Returns whether a code opens an incident: a failure of integrity or authenticity that leaves something to preserve.
+///
+/// A name that was mistyped, a vault without snapshots, a key that is missing or another vault's, and a host that has
+/// lost its own memory say nothing against the vault.
+pub fn opens(code: Code) -> bool {
+    let harmless = [
+        Code::NothingToVerify,
+        Code::NoSuchSnapshot,
+        Code::SnapshotRemoved,
+        Code::KeyMissing,
+        Code::KeyWrong,
+        Code::KeyExposed,
+        Code::KeyInsideVault,
+        Code::KeyDamaged,
+        Code::FormatUnknown,
+        Code::WitnessMissing,
+        Code::JournalBroken,
+        Code::EvidenceDamaged,
+    ];
+    leaves_evidence(code) && !harmless.contains(&code)
+}
+
+/// Returns whether a code leaves a file of evidence.
+pub fn leaves_evidence(code: Code) -> bool {
+    matches!(code.family(), Family::SnapshotIntegrity | Family::CryptoBoundary)
+}
+
+/// Returns every incident that the journal tells of, oldest first.
+pub fn replay(entries: &[Entry]) -> Vec<Incident> {
+    let mut incidents: Vec<Incident> = Vec::new();
+    for entry in entries {
+        let id = entry.text("incident");
+        if id.is_empty() {
+            continue;
+        }
+        let event = if entry.act == ACT { entry.text("event") } else { "" };
+        if event == "opened" {
+            if incidents.iter().all(|incident| incident.id != id) {
+                incidents.push(opened(entry, id));
+            }
+            continue;
+        }
+        let Some(incident) = incidents.iter_mut().find(|incident| incident.id == id) else { continue };
+        let note = || Note { time: entry.time, text: entry.text("text").to_owned(), by: entry.text("by").to_owned() };
+        match event {
+            "noted" => incident.notes.push(note()),
+            "reported" => incident.reported = Some(entry.time),
+            "closed" => {
+                let decision = entry.text("decision");
+                incident.closed = Some(Closed {
+                    time: entry.time,
+                    reason: entry.text("reason").to_owned(),
+                    by: entry.text("by").to_owned(),
+                    decision: (!decision.is_empty()).then(|| decision.to_owned()),
+                });
+            }
+            _ => incident.add(entry),
+        }
+    }
+    incidents
+}
+
+fn opened(entry: &Entry, id: &str) -> Incident {
+    // An incident that outlived its journal keeps the time at which it opened.
+    let since = entry.data.get("since").and_then(Value::as_i64).map(|seconds| Time { seconds, nanos: 0 });
+    let time = since.unwrap_or(entry.time);
+    let mut incident = Incident {
+        id: id.to_owned(),
+        vault: entry.vault,
+        place: entry.place.clone().unwrap_or_default(),
+        severity: entry.text("severity").to_owned(),
+        codes: Vec::new(),
+        items: Vec::new(),
+        opened: time,
+        report_due: Time { seconds: time.seconds.saturating_add(REPORT_DUE_SECONDS), nanos: 0 },
+        reported: None,
+        closed: None,
+        notes: Vec::new(),
+        evidence: Vec::new(),
+        last_entry: entry.number,
+    };
+    incident.add(entry);
+    incident
+}
+
+/// What findings mean for the incidents of a vault.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Matter {
+    /// They belong to an open incident.
+    Joins(String),
+    /// They open one.
+    Opens,
+    /// Somebody decided about all of them before.
+    Decided,
+    /// They are none that open one.
+    Nothing,
+}
+
+/// Decides what findings mean.
+pub fn matter(incidents: &[Incident], vault: Option<Id>, place: &str, items: &[Item]) -> Matter {
+    let own = || incidents.iter().filter(|incident| incident.concerns(vault, place));
+    if let Some(open) = own().find(|incident| incident.closed.is_none()) {
+        // A finding that would open none still belongs to the story of the one that is open.
+        return Matter::Joins(open.id.clone());
+    }
+    let grave: Vec<&Item> = items.iter().filter(|item| opens(item.code)).collect();
+    if grave.is_empty() {
+        return Matter::Nothing;
+    }
+    let decided: Vec<&Item> = own()
+        .filter(|incident| incident.closed.as_ref().is_some_and(|closed| closed.decision.is_some()))
+        .flat_map(|incident| &incident.items)
+        .collect();
+    if grave.iter().all(|item| is_decided(item, &decided)) { Matter::Decided } else { Matter::Opens }
+}
+
+/// The same thing as was decided, or content of paths that were all decided.
+fn is_decided(item: &Item, decided: &[&Item]) -> bool {
+    let same = |known: &&Item| known.code == item.code && known.subject == item.subject;
+    if decided.iter().any(same) {
+        return true;
+    }
+    let content = |code: Code| {
+        matches!(
+            code,
+            Code::ChunkMissing | Code::ChunkDamaged | Code::ListingMissing | Code::ListingDamaged | Code::PackDamaged
+        )
+    };
+    let known = |path: &String| decided.iter().any(|other| content(other.code) && other.paths.contains(path));
+    content(item.code)
+        && !item.paths.is_empty()
+        && item.paths.len() as u64 == item.path_count
+        && item.paths.iter().all(known)
+}
+
+/// Returns the event that opens an incident, and its id.
+pub fn opening(now: Time, random: Id, vault: Option<Id>, place: &str, items: &[Item]) -> (String, Event) {
+    let day: String = now.rfc3339().chars().take(10).filter(char::is_ascii_digit).collect();
+    let id = format!("INC-{day}-{}", &random.to_string()[..6]);
+    let severity = items.iter().map(|item| item.code.family().severity()).min().unwrap_or("SEV-1");
+    let data = json!({
+        "event": "opened",
+        "incident": id,
+        "severity": severity,
+        "items": items_to_json(items),
+    });
+    let event = Event::new(ACT, data).of(vault, place);
+    (id, event)
+}
+
+/// Returns items for an entry of the journal, within its bounds.
+pub fn items_to_json(items: &[Item]) -> Vec<Value> {
+    items.iter().take(limits::EVIDENCE_ITEMS_MAX).map(|item| item.to_json(ITEM_PATHS_MAX)).collect()
+}
+
+/// How many paths of one finding an entry of the journal names; evidence names more.
+const ITEM_PATHS_MAX: usize = 5;
+
+/// Returns the events that carry open incidents over into a new journal.
+pub fn carried(incidents: &[Incident]) -> Vec<Event> {
+    let carry = |incident: &Incident| {
+        let data = json!({
+            "event": "opened",
+            "incident": incident.id,
+            "severity": incident.severity,
+            "since": incident.opened.seconds,
+            "items": items_to_json(&incident.items),
+        });
+        Event::new(ACT, data).of(incident.vault, &incident.place)
+    };
+    incidents.iter().filter(|incident| incident.closed.is_none()).map(carry).collect()
+}
+
+/// Returns the incident of this id.
+///
+/// # Errors
+/// DV709 where there is none.
+pub fn find<'a>(incidents: &'a [Incident], id: &str) -> Result<&'a Incident> {
+    let found = incidents.iter().find(|incident| incident.id.eq_ignore_ascii_case(id));
+    found.ok_or_else(|| {
+        let id = crate::path::shown(id.as_bytes());
+        Refusal::new(Code::IncidentUnfit, format!("there is no incident {id} in this host's journal"))
+            .next("list the incidents: `devvault incident list`")
+            .into()
+    })
+}
+
+/// Returns the event of a note.
+pub fn note(incident: &Incident, text: &str, by: &str) -> Event {
+    let data = json!({"event": "noted", "incident": incident.id, "text": bounded(text), "by": bounded(by)});
+    Event::new(ACT, data).of(incident.vault, &incident.place)
+}
+
+/// Returns the event that says that the report was written.
+pub fn reported(incident: &Incident) -> Event {
+    let data = json!({"event": "reported", "incident": incident.id});
+    Event::new(ACT, data).of(incident.vault, &incident.place)
+}
+
+/// Returns the event that closes an incident.
+///
+/// # Errors
+/// DV709 where it is closed already, where there is no reason, or where neither the newest full verification of the
+/// whole vault, made since the last entry about the incident, found nothing, nor a decision says what stays broken.
+pub fn closing(
+    entries: &[Entry],
+    incident: &Incident,
+    reason: &str,
+    by: &str,
+    decision: Option<&str>,
+) -> Result<Event> {
+    let unfit = |message: String| Refusal::new(Code::IncidentUnfit, message);
+    if let Some(closed) = &incident.closed {
+        let message = format!("incident {} was closed at {}", incident.id, closed.time.rfc3339());
+        return Err(unfit(message).next(format!("read it: `devvault incident show {}`", incident.id)).into());
+    }
+    if reason.trim().is_empty() || decision.is_some_and(|decision| decision.trim().is_empty()) {
+        return Err(unfit("a reason or a decision without words decides nothing".into()).into());
+    }
+    let clean = clean_verification(entries, incident);
+    if decision.is_none() && clean.is_none() {
+        return Err(unfit(format!(
+            "incident {} cannot be closed: no full verification of the whole vault has found nothing since it last grew",
+            incident.id
+        ))
+        .into());
+    }
+    let mut data = json!({
+        "event": "closed",
+        "incident": incident.id,
+        "reason": bounded(reason),
+        "by": bounded(by),
+    });
+    if let Some(decision) = decision {
+        data["decision"] = bounded(decision).into();
+    }
+    if let Some(entry) = clean {
+        data["verified_by_entry"] = entry.into();
+    }
+    Ok(Event::new(ACT, data).of(incident.vault, &incident.place))
+}
+
+/// Returns the entry of a full verification of the whole vault that found nothing, made after the incident last grew.
+fn clean_verification(entries: &[Entry], incident: &Incident) -> Option<u64> {
+    let last = entries.iter().rev().find(|entry| {
+        entry.number > incident.last_entry
+            && entry.place.as_deref() == Some(&incident.place)
+            && (incident.vault.is_none() || entry.vault == incident.vault)
+            && is_full_verification(entry)
+    })?;
+    (last.text("verdict") == "valid").then_some(last.number)
+}
+
+/// Returns whether an entry tells of a full verification of a whole vault, whatever it found.
+pub fn is_full_verification(entry: &Entry) -> bool {
+    entry.act == "verify"
+        && entry.text("level") == "full"
+        && entry.data.get("whole") == Some(&Value::Bool(true))
+        && !entry.text("verdict").is_empty()
+}
+
+/// Proves that nothing stands against removing something from a vault; only the checks here make one.
+#[derive(Debug)]
+pub struct Clearance {
+    _private: (),
+}
+
+/// Refuses to remove anything from a vault while an incident is open about it, unless a permit releases it.
+///
+/// # Errors
+/// DV702 where evidence is held.
+pub fn clear_to_remove(
+    entries: &[Entry],
+    vault: Option<Id>,
+    place: &str,
+    permit: Option<&Permit>,
+    target: Option<Target>,
+) -> Result<Clearance> {
+    let released = match (permit, vault, target) {
+        (Some(permit), Some(vault), Some(target)) => permit.covers(Act::Release, vault, target),
+        _ => false,
+    };
+    let incidents = replay(entries);
+    let open = incidents.iter().find(|incident| incident.closed.is_none() && incident.concerns(vault, place));
+    match open {
+        Some(incident) if !released => Err(Refusal::new(
+            Code::EvidenceHold,
+            format!("incident {} is open about this vault, so that nothing is removed from it", incident.id),
+        )
+        .cause(format!("{} since {}; the hold binds this host only", incident.severity, incident.opened.rfc3339()))
+        .into()),
+        _ => Ok(Clearance { _private: () }),
+    }
+}

@@ -1,0 +1,261 @@
+//! The audit: every operation is journaled here, and what it refuses or finds is kept as evidence.
+//!
+//! It stands around operations, not in them: what cannot be journaled becomes a note, and never turns a backup, a
+//! verification or a restore into a failure.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use crate::clock::{Clock, Time};
+use crate::crypto::Id;
+use crate::error::{Error, Result, shown_path};
+use crate::host::Host;
+use crate::incident::Item;
+use crate::incident::evidence::{self, Case};
+use crate::incident::journal::{Event, Journal, bounded};
+use crate::incident::registry::{self, Matter};
+use crate::limits;
+use crate::refusal::{Kept, Refusal};
+use crate::store::Store;
+use crate::vault::chain::claimed_vault;
+use crate::vault::gate::{self, Access};
+use crate::vault::{Finding, layout};
+
+/// What a report tells the journal.
+pub(super) trait Told {
+    /// Returns what the entry says, as a JSON object.
+    fn told(&self) -> Value;
+
+    /// Returns what was found.
+    fn findings(&self) -> &[Finding] {
+        &[]
+    }
+
+    /// Takes what was kept about it.
+    fn keep(&mut self, kept: Kept);
+}
+
+/// Where something happens: the vault and its place as far as they are known, and this host.
+#[derive(Clone)]
+pub(super) struct Scene {
+    pub(super) host: Host,
+    pub(super) now: Time,
+    pub(super) vault: Option<Id>,
+    pub(super) place: Option<String>,
+    pub(super) store: Option<Arc<dyn Store>>,
+}
+
+impl Scene {
+    /// Looks at what a vault claims to be; it need not open.
+    pub(super) fn of(access: &Access) -> Self {
+        let store = access.store.clone().or_else(|| gate::open_store(&access.vault).ok());
+        let bytes = store.as_ref().and_then(|store| store.read(layout::CONFIG, limits::CONFIG_BYTES_MAX).ok());
+        let place = store.as_ref().map_or_else(
+            || shown_path(&std::path::absolute(&access.vault).unwrap_or_else(|_| access.vault.clone())),
+            |store| store.describe(),
+        );
+        Self {
+            host: access.host.clone(),
+            now: access.clock.now(),
+            vault: bytes.and_then(|bytes| claimed_vault(&bytes)),
+            place: Some(place),
+            store,
+        }
+    }
+
+    /// A scene without a vault.
+    pub(super) fn of_host(host: &Host, clock: &dyn Clock) -> Self {
+        Self { host: host.clone(), now: clock.now(), vault: None, place: None, store: None }
+    }
+
+    /// Returns the vault's place, empty where none is meant.
+    pub(super) fn place(&self) -> &str {
+        self.place.as_deref().unwrap_or_default()
+    }
+
+    fn event(&self, act: &'static str, data: Value) -> Event {
+        let mut event = Event::new(act, data);
+        event.vault = self.vault;
+        event.place = self.place.as_deref().map(bounded);
+        event
+    }
+}
+
+/// Runs an operation and journals how it ended, whatever that is.
+pub(super) fn watch<R: Told>(access: &Access, act: &'static str, run: impl FnOnce() -> Result<R>) -> Result<R> {
+    let outcome = run();
+    settle(&Scene::of(access), act, outcome)
+}
+
+/// Runs an operation that only looks: it is journaled where it refuses or finds something.
+pub(super) fn watch_reader<R: Told>(access: &Access, act: &'static str, run: impl FnOnce() -> Result<R>) -> Result<R> {
+    match run() {
+        Ok(report) if report.findings().is_empty() => Ok(report),
+        outcome => settle(&Scene::of(access), act, outcome),
+    }
+}
+
+/// Runs an operation that only looks and finds nothing, or refuses.
+pub(super) fn watch_refusals<R>(access: &Access, act: &'static str, run: impl FnOnce() -> Result<R>) -> Result<R> {
+    run().map_err(|error| refused(access, act, error))
+}
+
+/// Runs an operation on this host's own directories.
+pub(super) fn watch_host<R: Told>(
+    host: &Host,
+    clock: &dyn Clock,
+    act: &'static str,
+    run: impl FnOnce() -> Result<R>,
+) -> Result<R> {
+    settle(&Scene::of_host(host, clock), act, run())
+}
+
+/// Journals a refusal on this host that no operation journaled, where no vault is known and a journal exists: who
+/// mistypes a first command has not begun anything yet.
+pub(crate) fn refused_on(host: &Host, clock: &dyn Clock, act: &'static str, error: Error) -> Error {
+    match error {
+        Error::Refused(refusal) if !refusal.kept.journaled && Journal::of(host).path().exists() => {
+            failed(&Scene::of_host(host, clock), act, Error::Refused(refusal))
+        }
+        other => other,
+    }
+}
+
+/// Journals a refusal that no operation journaled.
+pub(crate) fn refused(access: &Access, act: &'static str, error: Error) -> Error {
+    match error {
+        Error::Refused(refusal) if !refusal.kept.journaled => failed(&Scene::of(access), act, Error::Refused(refusal)),
+        other => other,
+    }
+}
+
+fn settle<R: Told>(scene: &Scene, act: &'static str, outcome: Result<R>) -> Result<R> {
+    let mut report = outcome.map_err(|error| failed(scene, act, error))?;
+    let mut data = report.told();
+    let items: Vec<Item> = report.findings().iter().map(item).collect();
+    data["outcome"] = if items.is_empty() { "done" } else { "findings" }.into();
+    let first = report.findings().first().cloned();
+    let told =
+        first.map(|first| (first.code, format!("{}: {}", first.subject, first.code.title()), vec![first.detail]));
+    let kept =
+        keep(scene, act, data, told.as_ref().map(|(code, text, causes)| (*code, &text[..], &causes[..])), &items);
+    report.keep(kept);
+    Ok(report)
+}
+
+fn failed(scene: &Scene, act: &'static str, error: Error) -> Error {
+    match error {
+        Error::Refused(mut refusal) => {
+            if !refusal.kept.journaled {
+                refusal.kept = keep_refusal(scene, act, &refusal);
+            }
+            Error::Refused(refusal)
+        }
+        other => {
+            let outcome = if matches!(other, Error::Interrupted(_)) { "interrupted" } else { "failed" };
+            let data = json!({"outcome": outcome, "message": bounded(&other.to_string())});
+            // There is no report that could carry a note; the failure itself is what is told.
+            let _ = Journal::of(&scene.host).append(scene.now, scene.event(act, data));
+            other
+        }
+    }
+}
+
+fn keep_refusal(scene: &Scene, act: &'static str, refusal: &Refusal) -> Kept {
+    let items = [Item {
+        code: refusal.code,
+        subject: refusal.subject.clone().unwrap_or_else(|| refusal.message.clone()),
+        detail: refusal.causes.join("; "),
+        snapshots: Vec::new(),
+        paths: refusal.paths.iter().take(limits::EVIDENCE_ITEMS_MAX).map(ToString::to_string).collect(),
+        path_count: refusal.paths.len() as u64,
+    }];
+    let data = json!({
+        "outcome": "refused",
+        "code": refusal.code.to_string(),
+        "message": bounded(&refusal.message),
+        "written": refusal.written.as_ref().map_or_else(|| "nothing".to_owned(), |written| bounded(&written.text)),
+    });
+    keep(scene, act, data, Some((refusal.code, &refusal.message, &refusal.causes)), &items)
+}
+
+/// Writes evidence where it is due, then the journal's entry, and opens or joins an incident.
+fn keep(
+    scene: &Scene,
+    act: &'static str,
+    mut data: Value,
+    told: Option<(crate::refusal::Code, &str, &[String])>,
+    items: &[Item],
+) -> Kept {
+    let mut kept = Kept { journaled: true, ..Kept::default() };
+    let due = items.iter().any(|item| registry::leaves_evidence(item.code));
+    if due && let Some((code, message, causes)) = told {
+        let case = Case {
+            act,
+            code,
+            message,
+            causes,
+            items,
+            vault: scene.vault,
+            place: scene.place(),
+            store: scene.store.as_deref(),
+        };
+        match evidence::record(&scene.host, scene.now, &case) {
+            Ok((path, digest)) => {
+                let path = shown_path(&path);
+                data["evidence"] = path.clone().into();
+                data["evidence_digest"] = digest.to_string().into();
+                kept.evidence = Some(path);
+            }
+            Err(error) => kept.notes.push(format!("no evidence was written: {error}")),
+        }
+        data["items"] = registry::items_to_json(items).into();
+    }
+    let mut incident = None;
+    let journaled = Id::random().map_err(|error| Error::environment("draw random bytes", error)).and_then(|random| {
+        Journal::of(&scene.host).append_if(scene.now, due, |entries| {
+            let mut events = Vec::new();
+            if due {
+                let incidents = registry::replay(entries);
+                match registry::matter(&incidents, scene.vault, scene.place(), items) {
+                    Matter::Joins(id) => incident = Some(id),
+                    Matter::Opens => {
+                        let (id, opening) = registry::opening(scene.now, random, scene.vault, scene.place(), items);
+                        incident = Some(id);
+                        events.push(opening);
+                    }
+                    Matter::Decided => kept.notes.push(DECIDED.into()),
+                    Matter::Nothing => {}
+                }
+            }
+            if let Some(id) = &incident {
+                data["incident"] = id.clone().into();
+            }
+            events.push(scene.event(act, data));
+            Ok(events)
+        })
+    });
+    match journaled {
+        Ok(_) => kept.incident = incident,
+        Err(error) => {
+            let lost = if due { "; no incident was opened" } else { "" };
+            kept.notes.push(format!("this was not journaled{lost}: {error}"));
+        }
+    }
+    kept
+}
+
+const DECIDED: &str = "this was found before and a decision about it is recorded: it opens no new incident";
+
+/// Returns a finding as journal and evidence name it.
+pub(super) fn item(finding: &Finding) -> Item {
+    Item {
+        code: finding.code,
+        subject: finding.subject.clone(),
+        detail: finding.detail.clone(),
+        snapshots: finding.snapshots.clone(),
+        paths: finding.paths.iter().take(limits::EVIDENCE_ITEMS_MAX).map(ToString::to_string).collect(),
+        path_count: finding.paths.len() as u64,
+    }
+}

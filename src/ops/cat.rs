@@ -1,0 +1,177 @@
+//! `cat`: hands on the content of one file of a snapshot. No byte is handed on before its chunk's hash matched.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::reading::Reading;
+use super::select::Place;
+use crate::error::{Error, Result};
+use crate::format::entry::{Entry, FileContent, Kind};
+use crate::format::holes::Extents;
+use crate::path::{EntryPath, shown};
+use crate::pool::Task;
+use crate::progress::Progress;
+use crate::refusal::{Code, Refusal};
+use crate::vault::Finding;
+use crate::vault::gate::Access;
+use crate::vault::witness::Freshness;
+
+/// What was handed on.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// The snapshot's number.
+    pub snapshot: u64,
+    /// The file.
+    pub path: EntryPath,
+    /// How many bytes it has; all of them were handed on.
+    pub bytes: u64,
+    /// How the chain stands to what this host has seen.
+    pub freshness: Freshness,
+    /// What should be said besides, in words.
+    pub notes: Vec<String>,
+}
+
+/// Hands on a file's content piece by piece, in order; after a failure nothing more.
+///
+/// # Errors
+/// What opening the vault or selecting the snapshot refuses; DV210 where the snapshot holds no regular file there; DV102
+/// or DV103 where content is missing or damaged, DV104, DV105 or DV108 where the listing is not intact; whatever `take`
+/// returns. The error says how much had been handed on.
+pub fn run(
+    access: &Access,
+    place: &Place,
+    progress: &dyn Progress,
+    mut take: impl FnMut(&[u8]) -> Result<()>,
+) -> Result<Report> {
+    let reading = Reading::open(access)?;
+    let (number, snapshot) = reading.select(&place.snapshot)?;
+    let entry = match reading.listing(snapshot, &place.path, progress).next() {
+        Some(entry) => entry?,
+        None => return Err(no_file(number, &place.path, "there is nothing of that name")),
+    };
+    let file = match &entry.kind {
+        Kind::File(file) => file,
+        other => return Err(no_file(number, &place.path, &what_it_is(other))),
+    };
+    let mut bytes = 0;
+    hand_on(&reading, &entry, file, progress, |piece| {
+        take(piece)?;
+        bytes += piece.len() as u64;
+        Ok(())
+    })
+    .map_err(|error| match bytes {
+        0 => error,
+        _ => error
+            .written(|| format!("{bytes} of {} bytes of the content, each verified; nothing after them", file.size)),
+    })?;
+    let notes = reading.remarks(access);
+    Ok(Report { snapshot: number, path: entry.path, bytes, freshness: reading.vault.freshness, notes })
+}
+
+fn what_it_is(kind: &Kind) -> String {
+    match kind {
+        Kind::Directory => "it is a directory".into(),
+        Kind::Symlink(target) => format!("it is a symbolic link to {}", shown(target)),
+        Kind::File(_) => "it is a file".into(),
+        other => format!("it is a {}", other.name()),
+    }
+}
+
+fn no_file(number: u64, path: &EntryPath, why: &str) -> Error {
+    Refusal::new(Code::SelectionEmpty, format!("snapshot {number} holds no regular file {path}"))
+        .cause(why)
+        .next(format!("list the snapshot: `devvault ls {number}`"))
+        .into()
+}
+
+/// Reads chunks ahead on the pool and hands them on in order.
+fn hand_on(
+    reading: &Reading,
+    entry: &Entry,
+    file: &FileContent,
+    progress: &dyn Progress,
+    take: impl FnMut(&[u8]) -> Result<()>,
+) -> Result<()> {
+    let mut filler = Filler { extents: file.extents(), data: 0, at: 0, take };
+    let named = |finding: Finding| {
+        Error::from(
+            Refusal::new(finding.code, format!("{}: {}", entry.path, finding.code.title()))
+                .cause(format!("{}: {}", finding.subject, finding.detail))
+                .paths(vec![entry.path.clone()]),
+        )
+    };
+    let mut under_way: VecDeque<Piece> = VecDeque::new();
+    let mut first = |under_way: &mut VecDeque<Piece>| -> Result<(), Stop> {
+        let Some(task) = under_way.pop_front() else { return Ok(()) };
+        if progress.interrupted() {
+            return Err(Stop::Other(Error::Interrupted(None)));
+        }
+        filler.data(&task.wait()?).map_err(Stop::Other)
+    };
+    let ended = reading.reader.each_chunk(file, |chunk| {
+        let reader = Arc::clone(&reading.reader);
+        under_way.push_back(reading.pool.spawn(move || reader.chunk(chunk)));
+        if under_way.len() > reading.pool.threads() { first(&mut under_way) } else { Ok(()) }
+    });
+    let ended = ended.and_then(|()| {
+        while !under_way.is_empty() {
+            first(&mut under_way)?;
+        }
+        Ok(())
+    });
+    ended.map_err(|stop| match stop {
+        Stop::Vault(finding) => named(finding),
+        Stop::Other(error) => error,
+    })?;
+    filler.zeros_to(file.size)
+}
+
+/// Puts zeros where a file has holes.
+struct Filler<T> {
+    extents: Extents,
+    // How much data was handed on, and how much of the file.
+    data: u64,
+    at: u64,
+    take: T,
+}
+
+impl<T: FnMut(&[u8]) -> Result<()>> Filler<T> {
+    fn data(&mut self, piece: &[u8]) -> Result<()> {
+        let spread: Vec<(u64, u64)> = self.extents.spread(self.data, piece.len() as u64).collect();
+        let mut rest = piece;
+        for (offset, length) in spread {
+            self.zeros_to(offset)?;
+            let (part, after) = rest.split_at(usize::try_from(length).unwrap_or(usize::MAX).min(rest.len()));
+            (self.take)(part)?;
+            self.at += part.len() as u64;
+            rest = after;
+        }
+        self.data += piece.len() as u64;
+        Ok(())
+    }
+
+    fn zeros_to(&mut self, end: u64) -> Result<()> {
+        const ZEROS: [u8; 16 << 10] = [0; 16 << 10];
+        while self.at < end {
+            let length = usize::try_from(end - self.at).unwrap_or(usize::MAX).min(ZEROS.len());
+            (self.take)(&ZEROS[..length])?;
+            self.at += length as u64;
+        }
+        Ok(())
+    }
+}
+
+/// A chunk that is being read.
+type Piece = Task<Result<Vec<u8>, Finding>>;
+
+/// Why handing on ended early.
+enum Stop {
+    Vault(Finding),
+    Other(Error),
+}
+
+impl From<Finding> for Stop {
+    fn from(finding: Finding) -> Self {
+        Self::Vault(finding)
+    }
+}

@@ -1,0 +1,474 @@
+//! `diff`: what differs between two snapshots, or between a snapshot and a directory of this machine.
+//!
+//! Both sides come in path order and are merged as they come; memory does not depend on how much they hold. Of a
+//! directory, every file that has the length of its entry is read, because only its bytes tell whether it is the same.
+
+mod content;
+mod directory;
+mod merge;
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use self::content::{Check, Compared, Outcome, Work};
+use self::directory::{Objects, Seen, What};
+use self::merge::{At, Merge, Pair};
+use super::change::{self, Aspect, State};
+use super::reading::Reading;
+use super::select::{Place, SourceName};
+use crate::error::{Error, Result, refuse, shown_path};
+use crate::format::entry::{Chunks, Entry};
+use crate::format::record::Snapshot;
+use crate::path::EntryPath;
+use crate::pool::Task;
+use crate::progress::{Phase, Progress};
+use crate::refusal::{Code, Refusal};
+use crate::vault::Finding;
+use crate::vault::gate::Access;
+use crate::vault::witness::Freshness;
+
+/// How many paths are compared in one job.
+const BATCH_PATHS: usize = 512;
+/// How many bytes of files are compared in one job.
+const BATCH_BYTES: u64 = 4 << 20;
+
+/// What a snapshot is compared with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Side {
+    /// Another snapshot, or a part of it.
+    Snapshot(Place),
+    /// A directory or file of this machine.
+    Directory(PathBuf),
+}
+
+impl std::str::FromStr for Side {
+    type Err = std::convert::Infallible;
+
+    /// What reads as a snapshot is one; a directory of such a name is named with `./` before it.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(text.parse().map_or_else(|_| Self::Directory(text.into()), Self::Snapshot))
+    }
+}
+
+/// What the caller may choose.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options {
+    /// Do not read files of a directory: a content that changed within its length goes unnoticed.
+    pub quick: bool,
+    /// Tell only of what is added or removed, or differs in kind, content or target.
+    pub content_only: bool,
+}
+
+/// How a path differs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// It is on the second side only.
+    Added,
+    /// It is on the first side only.
+    Removed,
+    /// It is on both sides and differs.
+    Changed,
+    /// A file's content differs while its length and modification time do not.
+    Corrupt,
+}
+
+impl Change {
+    /// Returns the change's name for people and for JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Added => "added",
+            Self::Removed => "removed",
+            Self::Changed => "changed",
+            Self::Corrupt => "corrupt",
+        }
+    }
+}
+
+/// One path that differs.
+#[derive(Debug, Clone)]
+pub struct Difference {
+    /// Where, below what is compared.
+    pub path: EntryPath,
+    /// How.
+    pub change: Change,
+    /// In what, ascending; empty unless it is on both sides.
+    pub aspects: Vec<Aspect>,
+    /// What it is on the first side.
+    pub before: Option<State>,
+    /// What it is on the second side.
+    pub after: Option<State>,
+    /// What else is known, in words.
+    pub detail: Option<String>,
+}
+
+/// How much is the same and how much differs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Paths on the second side only.
+    pub added: u64,
+    /// Paths on the first side only.
+    pub removed: u64,
+    /// Paths that differ.
+    pub changed: u64,
+    /// Files whose content differs while length and modification time do not.
+    pub corrupt: u64,
+    /// Paths on both sides that do not differ.
+    pub same: u64,
+}
+
+impl Tally {
+    /// Returns whether nothing differs.
+    pub fn is_same(&self) -> bool {
+        self.added + self.removed + self.changed + self.corrupt == 0
+    }
+}
+
+/// The second side of a comparison, as it was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Against {
+    /// A snapshot's number, and its source.
+    Snapshot(u64, SourceName),
+    /// The real path of a directory or file.
+    Directory(PathBuf),
+}
+
+/// What was compared.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// The first snapshot's number.
+    pub snapshot: u64,
+    /// Its source.
+    pub source: SourceName,
+    /// What it was compared with.
+    pub against: Against,
+    /// How much differs.
+    pub tally: Tally,
+    /// Whether contents were compared: two snapshots by their hashes, files of a directory by reading them.
+    pub content_compared: bool,
+    /// Bytes of a directory's files that were read.
+    pub bytes_read: u64,
+    /// How the chain stands to what this host has seen.
+    pub freshness: Freshness,
+    /// What should be said besides.
+    pub notes: Vec<String>,
+}
+
+/// Hands on every path that differs, in path order.
+///
+/// # Errors
+/// What opening the vault or selecting a snapshot refuses; DV104, DV105 or DV108 where a listing is not intact; DV210
+/// where a place does not exist; DV803 where the directory does not; DV801, after everything else has been handed on,
+/// where parts of it cannot be read; whatever `take` returns.
+pub fn run(
+    access: &Access,
+    left: &Place,
+    right: &Side,
+    options: Options,
+    progress: &dyn Progress,
+    take: &mut dyn FnMut(&Difference) -> Result<()>,
+) -> Result<Report> {
+    progress.phase(Phase::Opening, None, None);
+    let reading = Reading::open(access)?;
+    let (number, snapshot) = reading.select(&left.snapshot)?;
+    let mut output = Output { take, options, tally: Tally::default() };
+    let first = (number, snapshot, &left.path);
+    progress.phase(Phase::Comparing, Some(snapshot.counts.files), None);
+    let (against, bytes_read) = match right {
+        Side::Snapshot(place) => {
+            let (other, snapshot) = reading.select(&place.snapshot)?;
+            snapshots(&reading, first, (other, snapshot, &place.path), progress, &mut output)?;
+            (Against::Snapshot(other, SourceName::of(snapshot)), 0)
+        }
+        Side::Directory(path) => {
+            let (real, bytes) = with_directory(&reading, first, path, progress, &mut output)?;
+            (Against::Directory(real), bytes)
+        }
+    };
+    let source = SourceName::of(snapshot);
+    let notes = reading.remarks(access);
+    Ok(Report {
+        snapshot: number,
+        source,
+        content_compared: matches!(right, Side::Snapshot(_)) || !options.quick,
+        against,
+        tally: output.tally,
+        bytes_read,
+        freshness: reading.vault.freshness,
+        notes,
+    })
+}
+
+/// Takes differences in path order, and counts.
+struct Output<'a> {
+    take: &'a mut dyn FnMut(&Difference) -> Result<()>,
+    options: Options,
+    tally: Tally,
+}
+
+impl Output<'_> {
+    fn outcome(&mut self, outcome: Outcome, unknown: &mut Vec<(EntryPath, String)>) -> Result<()> {
+        match outcome {
+            Outcome::Same => {
+                self.tally.same += 1;
+                Ok(())
+            }
+            Outcome::Differs(difference) => self.difference(*difference),
+            Outcome::Unknown(path, reason) => {
+                unknown.push((path, reason));
+                Ok(())
+            }
+            Outcome::Broken(finding) => Err(finding.into()),
+        }
+    }
+
+    fn difference(&mut self, mut difference: Difference) -> Result<()> {
+        if self.options.content_only && difference.change == Change::Changed {
+            difference.aspects.retain(|aspect| aspect.is_content());
+            if difference.aspects.is_empty() {
+                self.tally.same += 1;
+                return Ok(());
+            }
+        }
+        let count = match difference.change {
+            Change::Added => &mut self.tally.added,
+            Change::Removed => &mut self.tally.removed,
+            Change::Changed => &mut self.tally.changed,
+            Change::Corrupt => &mut self.tally.corrupt,
+        };
+        *count += 1;
+        (self.take)(&difference)
+    }
+}
+
+type Chosen<'a> = (u64, &'a Snapshot, &'a EntryPath);
+
+/// Returns the entries at and below a place, with their paths below it.
+fn entries<'a>(
+    reading: &'a Reading,
+    (number, snapshot, within): Chosen<'a>,
+    progress: &'a dyn Progress,
+) -> Result<impl Iterator<Item = Result<Entry>> + 'a> {
+    let mut listing = reading.listing(snapshot, within, progress).peekable();
+    if listing.peek().is_none() {
+        return refuse(Code::SelectionEmpty, format!("snapshot {number} holds no {within}"));
+    }
+    Ok(listing.map(move |entry| {
+        let entry = entry?;
+        let path = EntryPath::parse(entry.path.below(within))
+            .map_err(|error| Finding::new(Code::ListingUnsafe, entry.path.to_string(), error))?;
+        Ok(Entry { path, ..entry })
+    }))
+}
+
+impl At for Entry {
+    fn path(&self) -> &EntryPath {
+        &self.path
+    }
+}
+
+fn snapshots(
+    reading: &Reading,
+    left: Chosen<'_>,
+    right: Chosen<'_>,
+    progress: &dyn Progress,
+    output: &mut Output<'_>,
+) -> Result<()> {
+    for pair in Merge::new(entries(reading, left, progress)?, entries(reading, right, progress)?) {
+        let (path, change, aspects, before, after) = match pair? {
+            Pair::Left(entry) => (entry.path.clone(), Change::Removed, Vec::new(), Some(entry), None),
+            Pair::Right(entry) => (entry.path.clone(), Change::Added, Vec::new(), None, Some(entry)),
+            Pair::Both(before, after) => {
+                let aspects = aspects(reading, &before, &after)?;
+                if aspects.is_empty() {
+                    output.tally.same += 1;
+                    continue;
+                }
+                (before.path.clone(), Change::Changed, aspects, Some(before), Some(after))
+            }
+        };
+        let (before, after) = (before.as_ref().map(State::of), after.as_ref().map(State::of));
+        output.difference(Difference { path, change, aspects, before, after, detail: None })?;
+    }
+    Ok(())
+}
+
+/// Returns in what two entries differ; contents that are listed in different ways are compared chunk by chunk.
+fn aspects(reading: &Reading, before: &Entry, after: &Entry) -> Result<Vec<Aspect>> {
+    let mut aspects = change::between(before, after);
+    if let (Some(before), Some(after)) = (before.file(), after.file())
+        && before.size == after.size
+        && (matches!(before.chunks, Chunks::Listed(_)) || matches!(after.chunks, Chunks::Listed(_)))
+        && before.chunks != after.chunks
+        && reading.reader.chunks(before)? == reading.reader.chunks(after)?
+    {
+        aspects.retain(|aspect| *aspect != Aspect::Content);
+    }
+    Ok(aspects)
+}
+
+/// Compares with a directory; returns its real path and how many bytes of it were read.
+fn with_directory(
+    reading: &Reading,
+    left: Chosen<'_>,
+    path: &Path,
+    progress: &dyn Progress,
+    output: &mut Output<'_>,
+) -> Result<(PathBuf, u64)> {
+    let mut objects = Objects::open(path)?;
+    let mut queue = Queue::new(reading, progress);
+    // Below what cannot be looked at, nothing is known.
+    let mut blind: Option<EntryPath> = None;
+    for pair in Merge::new(entries(reading, left, progress)?, &mut objects) {
+        let work = match pair? {
+            Pair::Left(entry) if blind.as_ref().is_some_and(|blind| entry.path.is_within(blind)) => continue,
+            Pair::Left(entry) => one_sided(entry.path.clone(), Change::Removed, State::of(&entry)),
+            Pair::Right(Seen { path, what: What::Object { stat, target, .. } }) => {
+                one_sided(path, Change::Added, State::seen(&stat, &target))
+            }
+            Pair::Both(entry, Seen { what: What::Object { stat, dir, name, target }, .. }) => {
+                let seen = State::seen(&stat, &target);
+                both(reading, entry, &seen, output.options.quick, dir, name)
+            }
+            Pair::Right(Seen { path, what: What::Failed(reason) })
+            | Pair::Both(_, Seen { path, what: What::Failed(reason) }) => {
+                blind = Some(path.clone());
+                Work::Decided(Outcome::Unknown(path, reason))
+            }
+        };
+        queue.push(work, output)?;
+    }
+    let (mut unknown, bytes) = queue.finish(output)?;
+    unknown.append(&mut objects.beside);
+    if unknown.is_empty() {
+        return Ok((objects.real, bytes));
+    }
+    unknown.sort();
+    let message = format!(
+        "{} object(s) in {} cannot be read; whether they differ is not known",
+        unknown.len(),
+        shown_path(&objects.real)
+    );
+    let mut refusal = Refusal::new(Code::SourceUnreadable, message)
+        .next("make them readable, then compare again; all else was compared");
+    for (path, reason) in unknown {
+        refusal.causes.push(format!("{path}: {reason}"));
+        refusal.paths.push(path);
+    }
+    Err(refusal.into())
+}
+
+fn one_sided(path: EntryPath, change: Change, state: State) -> Work {
+    let (before, after) = if change == Change::Added { (None, Some(state)) } else { (Some(state), None) };
+    Work::Decided(Outcome::Differs(Box::new(Difference {
+        path,
+        change,
+        aspects: Vec::new(),
+        before,
+        after,
+        detail: None,
+    })))
+}
+
+/// Compares an entry with an object as far as that needs no reading.
+fn both(reading: &Reading, entry: Entry, seen: &State, quick: bool, dir: Arc<crate::fsys::Dir>, name: Vec<u8>) -> Work {
+    let before = State::of(&entry);
+    let aspects = before.differs(seen);
+    if entry.file().is_some() && !quick && !aspects.contains(&Aspect::Kind) && !aspects.contains(&Aspect::Content) {
+        let reader = Arc::clone(&reading.reader);
+        return Work::Check(Box::new(Check { path: entry.path.clone(), entry, reader, dir, name }));
+    }
+    Work::Decided(match aspects[..] {
+        [] => Outcome::Same,
+        _ => Outcome::Differs(Box::new(Difference {
+            path: entry.path,
+            change: Change::Changed,
+            aspects,
+            before: Some(before),
+            after: Some(seen.clone()),
+            detail: None,
+        })),
+    })
+}
+
+/// Work in path order, whose files are read ahead on the pool.
+struct Queue<'a> {
+    reading: &'a Reading,
+    progress: &'a dyn Progress,
+    stop: Arc<AtomicBool>,
+    open: Vec<Work>,
+    bytes: u64,
+    under_way: VecDeque<Task<Compared>>,
+    unknown: Vec<(EntryPath, String)>,
+    bytes_read: u64,
+}
+
+impl Drop for Queue<'_> {
+    fn drop(&mut self) {
+        // A task is waited for when it is dropped: what nobody wants any more must not take long.
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+impl<'a> Queue<'a> {
+    fn new(reading: &'a Reading, progress: &'a dyn Progress) -> Self {
+        Self {
+            reading,
+            progress,
+            stop: Arc::default(),
+            open: Vec::new(),
+            bytes: 0,
+            under_way: VecDeque::new(),
+            unknown: Vec::new(),
+            bytes_read: 0,
+        }
+    }
+
+    fn push(&mut self, work: Work, output: &mut Output<'_>) -> Result<()> {
+        if let Work::Check(check) = &work {
+            self.bytes += check.entry.file().map_or(0, |file| file.size);
+        }
+        self.open.push(work);
+        if self.bytes >= BATCH_BYTES || self.open.len() >= BATCH_PATHS {
+            self.flush();
+        }
+        while self.under_way.len() > self.reading.pool.threads() + 4 {
+            self.take(output)?;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) {
+        let batch = std::mem::take(&mut self.open);
+        self.bytes = 0;
+        let stop = Arc::clone(&self.stop);
+        self.under_way.push_back(self.reading.pool.spawn(move || content::compare(batch, &stop)));
+    }
+
+    fn take(&mut self, output: &mut Output<'_>) -> Result<()> {
+        let Some(task) = self.under_way.pop_front() else { return Ok(()) };
+        while !task.is_done() {
+            if self.progress.interrupted() {
+                self.stop.store(true, Ordering::Relaxed);
+                return Err(Error::Interrupted(None));
+            }
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        let compared = task.wait();
+        self.bytes_read += compared.bytes;
+        self.progress.advance(compared.files, compared.bytes);
+        for outcome in compared.outcomes {
+            output.outcome(outcome, &mut self.unknown)?;
+        }
+        Ok(())
+    }
+
+    fn finish(mut self, output: &mut Output<'_>) -> Result<(Vec<(EntryPath, String)>, u64)> {
+        self.flush();
+        while !self.under_way.is_empty() {
+            self.take(output)?;
+        }
+        Ok((std::mem::take(&mut self.unknown), self.bytes_read))
+    }
+}

@@ -1,0 +1,600 @@
+//! `evidence`: packs everything that explains an incident into one file, and checks such a file.
+//!
+//! It reads the vault and writes only its output. It works when the vault does not open, without a key, and on media
+//! that cannot be written; what cannot be read is named as such. The last entries of a bundle are its manifest, with the
+//! BLAKE3 of every other entry, and, where the key is at hand, the manifest's tag under a domain of its own.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::audit::{self, Scene, Told};
+use crate::clock::Time;
+use crate::crypto::{Digest, Domain, Id, Macs};
+use crate::error::{Error, Result, refuse, shown_path};
+use crate::format::{PROGRAM, json as canonical};
+use crate::fsys;
+use crate::incident::evidence;
+use crate::incident::journal::{Journal, bounded};
+use crate::incident::registry::{self, Incident};
+use crate::limits;
+use crate::path::shown;
+use crate::refusal::{Code, Kept, Refusal};
+use crate::store::{NameKind, Store};
+use crate::vault::chain::{decode_mac_file, encode_mac_file};
+use crate::vault::gate::{self, Access};
+use crate::vault::{Finding, key, layout};
+
+/// What is to be packed.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Only what belongs to this incident, instead of all evidence of this host about the vault.
+    pub incident: Option<String>,
+    /// Also copies of damaged packs as they are.
+    pub raw: bool,
+    /// Read every pack, to find damaged ones without the key: a pack's name is the digest of its bytes.
+    pub all_packs: bool,
+}
+
+/// What was packed.
+#[derive(Debug, Clone)]
+pub struct Captured {
+    /// The bundle.
+    pub path: PathBuf,
+    /// How many files it holds besides its manifest.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// The digest of the manifest, which names all others.
+    pub manifest: Digest,
+    /// Whether the manifest carries a tag of the vault's key.
+    pub authenticated: bool,
+    /// What could not be read, in words.
+    pub unreadable: Vec<String>,
+    /// Packs whose bytes are not those that their names promise.
+    pub damaged: Vec<String>,
+    /// What should be said besides.
+    pub notes: Vec<String>,
+}
+
+impl Told for Captured {
+    fn told(&self) -> Value {
+        json!({
+            "path": bounded(&shown_path(&self.path)),
+            "manifest": self.manifest.to_string(),
+            "files": self.files,
+            "authenticated": self.authenticated,
+            "unreadable": self.unreadable.len(),
+        })
+    }
+
+    fn keep(&mut self, kept: Kept) {
+        self.notes.extend(kept.notes);
+    }
+}
+
+/// What a bundle's manifest says of one file in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Packed {
+    digest: Digest,
+    #[serde(with = "canonical::unsigned")]
+    length: u64,
+    name: String,
+}
+
+/// The manifest of a bundle.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Manifest {
+    files: Vec<Packed>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    incident: Option<String>,
+    place: String,
+    program: String,
+    schema: String,
+    time: Time,
+    unreadable: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    vault: Option<Id>,
+}
+
+const SCHEMA: &str = "devvault.evidence-bundle/1";
+const MANIFEST: &str = "MANIFEST.json";
+const MANIFEST_MAC: &str = "MANIFEST.hmac";
+/// Most files in one bundle.
+const FILES_MAX: usize = 1 << 20;
+/// How many damaged packs are copied at most, with `raw`.
+const RAW_MAX: usize = 64;
+
+/// Packs the journal, evidence, reports, records, listings of the vault's directories, and digests of damaged packs.
+///
+/// # Errors
+/// DV407 where the output exists, DV304 where it would lie in the vault, DV406 where there is no directory at the
+/// vault's place, DV709 where there is no such incident. Whatever cannot be read is no error but is named.
+pub fn capture(access: &Access, output: &Path, options: &Options) -> Result<Captured> {
+    audit::watch(access, "evidence capture", || pack(access, output, options))
+}
+
+fn pack(access: &Access, output: &Path, options: &Options) -> Result<Captured> {
+    let scene = Scene::of(access);
+    let store = match &access.store {
+        Some(store) => std::sync::Arc::clone(store),
+        None => gate::open_store(&access.vault)?,
+    };
+    let incident = match &options.incident {
+        Some(id) => Some(super::incident::show(&access.host, id)?.0),
+        None => None,
+    };
+    refuse_in_vault(output, &*store)?;
+    let file = new_file(output)?;
+    let mut bundle = Bundle::new(BufWriter::new(file), output);
+    bundle.host_side(access, incident.as_ref(), &scene)?;
+    bundle.vault_side(&*store, incident.as_ref(), options)?;
+    let macs = find_macs(access, &scene);
+    let manifest = Manifest {
+        files: std::mem::take(&mut bundle.files),
+        incident: incident.map(|incident| incident.id),
+        place: bounded(scene.place()),
+        program: PROGRAM.to_owned(),
+        schema: SCHEMA.to_owned(),
+        time: scene.now,
+        unreadable: bundle.unreadable.clone(),
+        vault: scene.vault,
+    };
+    bundle.finish(&manifest, macs.as_ref())
+}
+
+/// The key may be missing or wrong: then the bundle has digests only.
+fn find_macs(access: &Access, scene: &Scene) -> Option<Macs> {
+    let found = key::find(&access.host, access.key_file.as_deref(), scene.vault, None).ok()?;
+    Some(Macs::new(found.key.secret(), found.key.vault))
+}
+
+fn refuse_in_vault(output: &Path, store: &dyn Store) -> Result<()> {
+    let parent = output.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let parent = parent
+        .canonicalize()
+        .map_err(|error| Error::environment(format!("open the directory {}", shown_path(parent)), error))?;
+    if store.local_path().is_some_and(|vault| parent.starts_with(vault)) {
+        return Err(Refusal::new(
+            Code::DestinationOverlaps,
+            format!("{} lies in the vault, which is only read", shown_path(output)),
+        )
+        .next("name a file outside the vault, best on another medium")
+        .into());
+    }
+    Ok(())
+}
+
+fn new_file(path: &Path) -> Result<File> {
+    let mut options = File::options();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => {
+            Refusal::new(Code::NotEmpty, format!("{} exists; nothing is written over it", shown_path(path)))
+                .next("name a file that does not exist yet")
+                .into()
+        }
+        _ => Error::environment(format!("write {}", shown_path(path)), error),
+    })
+}
+
+/// A bundle that is being written.
+struct Bundle<'a, W: Write> {
+    tar: tar::Builder<W>,
+    output: &'a Path,
+    files: Vec<Packed>,
+    unreadable: Vec<String>,
+    damaged: Vec<String>,
+}
+
+impl<'a> Bundle<'a, BufWriter<File>> {
+    fn new(out: BufWriter<File>, output: &'a Path) -> Self {
+        let tar = tar::Builder::new(out);
+        Self { tar, output, files: Vec::new(), unreadable: Vec::new(), damaged: Vec::new() }
+    }
+
+    fn failed(&self, error: io::Error) -> Error {
+        Error::environment(format!("write {}", shown_path(self.output)), error)
+            .written(|| format!("{} is not complete", shown_path(self.output)))
+    }
+
+    fn add(&mut self, name: &str, bytes: &[u8]) -> Result<()> {
+        let packed = Packed { digest: Digest::of(bytes), length: bytes.len() as u64, name: name.to_owned() };
+        self.append(name, bytes.len() as u64, &mut &bytes[..])?;
+        self.files.push(packed);
+        Ok(())
+    }
+
+    fn append(&mut self, name: &str, length: u64, bytes: &mut dyn Read) -> Result<()> {
+        if self.files.len() >= FILES_MAX {
+            return Err(self.failed(io::Error::other("too many files for one bundle")));
+        }
+        let mut header = tar::Header::new_gnu();
+        header.set_size(length);
+        header.set_mode(0o600);
+        header.set_entry_type(tar::EntryType::Regular);
+        self.tar.append_data(&mut header, name, bytes).map_err(|error| self.failed(error))
+    }
+
+    /// Adds a file of this host; one that is not there or cannot be read is named.
+    fn add_host_file(&mut self, name: &str, path: &Path) -> Result<()> {
+        match fsys::replace::read(path, HOST_FILE_BYTES_MAX) {
+            Ok(bytes) => self.add(name, &bytes),
+            Err(error) => {
+                self.unreadable.push(format!("{}: {error}", shown_path(path)));
+                Ok(())
+            }
+        }
+    }
+
+    /// Adds a file of the vault as it is, read in pieces; what fails midway is filled up with zeros and named.
+    fn add_vault_file(&mut self, store: &dyn Store, name: &str) -> Result<Option<Digest>> {
+        let file = match store.open(name) {
+            Ok(file) => file,
+            Err(error) => {
+                self.unreadable.push(format!("{}: {error}", shown(name.as_bytes())));
+                return Ok(None);
+            }
+        };
+        let length = file.length();
+        let mut reader = Pieces { file: &*file, offset: 0, length, hasher: blake3::Hasher::new(), failure: None };
+        let packed_name = format!("vault/{name}");
+        self.append(&packed_name, length, &mut reader)?;
+        let digest = Digest(*reader.hasher.finalize().as_bytes());
+        if let Some(error) = reader.failure {
+            self.unreadable.push(format!("{}: {error}; what could not be read is zeros", shown(name.as_bytes())));
+        }
+        self.files.push(Packed { digest, length, name: packed_name });
+        Ok(Some(digest))
+    }
+
+    /// Adds journal, evidence, the incident and its report, and what is said of platform and medium.
+    fn host_side(&mut self, access: &Access, incident: Option<&Incident>, scene: &Scene) -> Result<()> {
+        let journal = Journal::of(&access.host);
+        if journal.path().exists() {
+            self.add_host_file("journal/journal.jsonl", &journal.path())?;
+            self.add_host_file("journal/head.json", &journal.path().with_file_name("head.json"))?;
+        } else {
+            self.unreadable.push(format!("{}: there is none", shown_path(&journal.path())));
+        }
+        for path in journal.set_aside().unwrap_or_default() {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            self.add_host_file(&format!("journal/{name}"), &path)?;
+        }
+        let about = json!({
+            "schema": "devvault.evidence-context/1",
+            "time": scene.now.rfc3339(),
+            "program": PROGRAM,
+            "platform": {"system": std::env::consts::OS, "machine": std::env::consts::ARCH},
+            "host": access.host.known_identity().ok().flatten().map(|host| json!({"id": host.id.to_string(), "name": host.name})),
+            "vault": scene.vault.map(|vault| vault.to_string()),
+            "place": scene.place(),
+            "medium": scene.store.as_ref().and_then(|store| store.local_path().map(evidence::medium)),
+        });
+        self.add("context.json", pretty(&about).as_bytes())?;
+        let incidents = super::incident::list(&access.host).unwrap_or_default();
+        let chosen: Vec<&Incident> = match incident {
+            Some(one) => vec![one],
+            None => incidents.iter().filter(|incident| incident.place == scene.place()).collect(),
+        };
+        let mut evidence: Vec<String> = Vec::new();
+        for incident in chosen {
+            evidence.extend(incident.evidence.iter().cloned());
+            let about = json!({
+                "incident": incident.id,
+                "state": incident.state(),
+                "severity": incident.severity,
+                "codes": incident.codes.iter().map(ToString::to_string).collect::<Vec<_>>(),
+                "opened": incident.opened.rfc3339(),
+                "items": registry::items_to_json(&incident.items),
+            });
+            self.add(&format!("incidents/{}.json", incident.id), pretty(&about).as_bytes())?;
+        }
+        evidence.sort();
+        evidence.dedup();
+        for path in evidence.into_iter().map(PathBuf::from) {
+            let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            self.add_host_file(&format!("evidence/{name}"), &path)?;
+        }
+        Ok(())
+    }
+
+    /// Adds records, listings with sizes and times, and digests of packs that are damaged.
+    fn vault_side(&mut self, store: &dyn Store, incident: Option<&Incident>, options: &Options) -> Result<()> {
+        let mut listing = Vec::new();
+        let mut packs = Vec::new();
+        let mut small = Vec::new();
+        self.list(store, "", 0, &mut listing, &mut packs, &mut small)?;
+        self.add("vault-files.jsonl", &listing)?;
+        for name in small {
+            self.add_vault_file(store, &name)?;
+        }
+        let suspected = |name: &String| {
+            options.all_packs
+                || incident.is_some_and(|incident| incident.items.iter().any(|item| item.subject == *name))
+        };
+        let mut digests = Vec::new();
+        for name in packs.iter().filter(|name| suspected(name)) {
+            let about = evidence::describe(store, name);
+            if about["found_digest"] == about["expected_digest"] {
+                continue;
+            }
+            canonical::append_line(&mut digests, &about);
+            self.damaged.push(name.clone());
+        }
+        self.add("damaged-packs.jsonl", &digests)?;
+        if options.raw {
+            for name in self.damaged.clone().iter().take(RAW_MAX) {
+                self.add_vault_file(store, name)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lists every file of the vault; collects packs, and the small files that are packed whole.
+    fn list(
+        &mut self,
+        store: &dyn Store,
+        directory: &str,
+        depth: u32,
+        listing: &mut Vec<u8>,
+        packs: &mut Vec<String>,
+        small: &mut Vec<String>,
+    ) -> Result<()> {
+        let mut names = match store.list(directory) {
+            Ok(names) => names,
+            Err(error) => {
+                self.unreadable
+                    .push(format!("{}: {error}", if directory.is_empty() { "the vault's root" } else { directory }));
+                return Ok(());
+            }
+        };
+        names.sort_by(|a, b| a.name.cmp(&b.name));
+        for listed in names {
+            let name = if directory.is_empty() { listed.name } else { format!("{directory}/{}", listed.name) };
+            let kind = match listed.kind {
+                NameKind::File => "file",
+                NameKind::Directory => "directory",
+                NameKind::Foreign => "other",
+            };
+            let mut about = json!({"kind": kind, "name": shown(name.as_bytes())});
+            if let Some(root) = store.local_path()
+                && let Ok(metadata) = std::fs::symlink_metadata(root.join(&name))
+            {
+                about["length"] = if metadata.is_file() { metadata.len().into() } else { Value::Null };
+                about["modified"] = metadata.modified().ok().map(|time| Time::from_system(time).rfc3339()).into();
+            }
+            canonical::append_line(listing, &about);
+            match listed.kind {
+                NameKind::Directory if depth < LISTING_DEPTH_MAX => {
+                    self.list(store, &name, depth + 1, listing, packs, small)?;
+                }
+                NameKind::File if name.starts_with("packs/") => packs.push(name),
+                NameKind::File if is_record(&name) => small.push(name),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(mut self, manifest: &Manifest, macs: Option<&Macs>) -> Result<Captured> {
+        let bytes = canonical::encode(manifest);
+        self.append(MANIFEST, bytes.len() as u64, &mut &bytes[..])?;
+        if let Some(macs) = macs {
+            let tag = encode_mac_file(macs.tag(Domain::Evidence, 0, &bytes));
+            self.append(MANIFEST_MAC, tag.len() as u64, &mut &tag[..])?;
+        }
+        let output = self.output.to_owned();
+        let failed = |error| Error::environment(format!("write {}", shown_path(&output)), error);
+        let out = self.tar.into_inner().map_err(failed)?;
+        let file = out.into_inner().map_err(|error| failed(error.into_error()))?;
+        file.sync_all().map_err(failed)?;
+        if let Some(parent) = output.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            fsys::sync_directory(parent).map_err(failed)?;
+        }
+        let mut notes = Vec::new();
+        if macs.is_none() {
+            notes.push("the key is not at hand: the bundle has digests, but no tag that proves who made it".into());
+        }
+        Ok(Captured {
+            path: self.output.to_owned(),
+            files: manifest.files.len() as u64,
+            bytes: manifest.files.iter().map(|file| file.length).sum(),
+            manifest: Digest::of(&bytes),
+            authenticated: macs.is_some(),
+            unreadable: self.unreadable,
+            damaged: self.damaged,
+            notes,
+        })
+    }
+}
+
+/// Longest file of this host that goes into a bundle, in bytes: a journal of many years.
+const HOST_FILE_BYTES_MAX: u64 = 1 << 30;
+/// How deep the directories of a vault lie, and one level more for what does not belong there.
+const LISTING_DEPTH_MAX: u32 = 4;
+
+fn is_record(name: &str) -> bool {
+    let in_root = [layout::CONFIG, layout::CONFIG_MAC, layout::LOCK_HOLDER].contains(&name);
+    let ending = [".json", ".hmac"].iter().any(|ending| name.ends_with(ending));
+    in_root || (name.starts_with(layout::SNAPSHOTS) && ending)
+}
+
+fn pretty(value: &Value) -> String {
+    serde_json::to_string_pretty(value).unwrap_or_default() + "\n"
+}
+
+/// Reads a file of a store from first to last byte; a piece that cannot be read becomes zeros.
+struct Pieces<'a> {
+    file: &'a dyn crate::store::StoredFile,
+    offset: u64,
+    length: u64,
+    hasher: blake3::Hasher,
+    failure: Option<io::Error>,
+}
+
+impl Read for Pieces<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.length - self.offset).unwrap_or(usize::MAX);
+        let count = buffer.len().min(left).min(64 << 10);
+        let part = &mut buffer[..count];
+        if let Err(error) = self.file.read_at(part, self.offset) {
+            part.fill(0);
+            self.failure = Some(error);
+        }
+        self.offset += count as u64;
+        self.hasher.update(part);
+        Ok(count)
+    }
+}
+
+/// What a check of a bundle found.
+#[derive(Debug, Clone)]
+pub struct Verified {
+    /// The bundle.
+    pub path: PathBuf,
+    /// When it was made.
+    pub time: Option<Time>,
+    /// The vault that it is about.
+    pub vault: Option<Id>,
+    /// The incident that it is about.
+    pub incident: Option<String>,
+    /// How many files matched their digest.
+    pub files: u64,
+    /// The digest of the manifest.
+    pub manifest: Option<Digest>,
+    /// Whether the manifest's tag verified; nothing where it could not be checked.
+    pub authenticated: Option<bool>,
+    /// What could not be read when it was made.
+    pub unreadable: Vec<String>,
+    /// What is wrong.
+    pub findings: Vec<Finding>,
+    /// What was not checked.
+    pub not_checked: Vec<String>,
+}
+
+/// Checks every file of a bundle against its manifest, and the manifest's tag where the key is at hand.
+///
+/// # Errors
+/// The bundle cannot be read at all; DV111 where it is no bundle. What does not match is no error but a finding.
+pub fn verify(host: &crate::host::Host, key_file: Option<&Path>, bundle: &Path) -> Result<Verified> {
+    let (found, manifest, tag) = read_bundle(bundle)?;
+    let mut verified = Verified {
+        path: bundle.to_owned(),
+        time: None,
+        vault: None,
+        incident: None,
+        files: 0,
+        manifest: None,
+        authenticated: None,
+        unreadable: Vec::new(),
+        findings: Vec::new(),
+        not_checked: Vec::new(),
+    };
+    let wrong = |name: &str, detail: &str| Finding::new(Code::EvidenceDamaged, name, detail);
+    let Some(bytes) = manifest else {
+        verified.findings.push(wrong(MANIFEST, "it is missing: the bundle is cut, or is none"));
+        return Ok(verified);
+    };
+    verified.manifest = Some(Digest::of(&bytes));
+    let manifest: Manifest = match canonical::decode(&bytes) {
+        Ok(manifest) => manifest,
+        Err(error) => {
+            verified.findings.push(wrong(MANIFEST, &error.to_string()));
+            return Ok(verified);
+        }
+    };
+    (verified.time, verified.vault) = (Some(manifest.time), manifest.vault);
+    (verified.incident, verified.unreadable) = (manifest.incident.clone(), manifest.unreadable.clone());
+    check_files(&manifest, found, &mut verified);
+    check_tag(&manifest, &bytes, tag.as_deref(), host, key_file, &mut verified);
+    Ok(verified)
+}
+
+fn check_files(manifest: &Manifest, mut found: BTreeMap<String, (u64, Digest)>, verified: &mut Verified) {
+    let wrong = |name: &str, detail: &str| Finding::new(Code::EvidenceDamaged, shown(name.as_bytes()), detail);
+    for file in &manifest.files {
+        match found.remove(&file.name) {
+            Some((length, digest)) if length == file.length && digest == file.digest => verified.files += 1,
+            Some(_) => verified.findings.push(wrong(&file.name, "it is not the file that was packed")),
+            None => verified.findings.push(wrong(&file.name, "it is missing")),
+        }
+    }
+    for name in found.keys() {
+        verified.findings.push(wrong(name, "the manifest does not name it"));
+    }
+}
+
+fn check_tag(
+    manifest: &Manifest,
+    bytes: &[u8],
+    tag: Option<&[u8]>,
+    host: &crate::host::Host,
+    key_file: Option<&Path>,
+    verified: &mut Verified,
+) {
+    let found = key::find(host, key_file, manifest.vault, None);
+    match (tag, found) {
+        (None, _) => {
+            verified.not_checked.push("who made the bundle: it was made without the key and carries no tag".into())
+        }
+        (Some(_), Err(error)) => {
+            verified.not_checked.push(format!("who made the bundle: the key is not at hand ({error})"));
+        }
+        (Some(tag), Ok(found)) => {
+            let macs = Macs::new(found.key.secret(), found.key.vault);
+            let authentic = decode_mac_file(tag).is_some_and(|tag| macs.verifies(Domain::Evidence, 0, bytes, &tag));
+            verified.authenticated = Some(authentic);
+            if !authentic {
+                let detail =
+                    "its tag does not match: the bundle was changed after it was made, or made with another key";
+                verified.findings.push(Finding::new(Code::EvidenceDamaged, MANIFEST_MAC, detail));
+            }
+        }
+    }
+}
+
+type Contents = (BTreeMap<String, (u64, Digest)>, Option<Vec<u8>>, Option<Vec<u8>>);
+
+/// Reads a bundle once, without unpacking anything.
+fn read_bundle(path: &Path) -> Result<Contents> {
+    let failed = |error: io::Error| Error::environment(format!("read {}", shown_path(path)), error);
+    let file = fsys::open_plain(path).map_err(failed)?;
+    let mut archive = tar::Archive::new(BufReader::new(file));
+    let mut contents: Contents = (BTreeMap::new(), None, None);
+    for entry in archive.entries().map_err(failed)? {
+        // What is no archive from here on ends the reading; the manifest comes last and will be missing.
+        let Ok(mut entry) = entry else { break };
+        if contents.0.len() > FILES_MAX {
+            return refuse(Code::EvidenceDamaged, format!("{} holds too many files", shown_path(path)));
+        }
+        let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+        let length = entry.size();
+        if name == MANIFEST || name == MANIFEST_MAC {
+            let mut bytes = Vec::new();
+            if (&mut entry).take(limits::RECORD_BYTES_MAX).read_to_end(&mut bytes).is_err() {
+                break;
+            }
+            if name == MANIFEST {
+                contents.1 = Some(bytes)
+            } else {
+                contents.2 = Some(bytes)
+            }
+            continue;
+        }
+        let mut hasher = blake3::Hasher::new();
+        if io::copy(&mut entry, &mut hasher).is_err() {
+            break;
+        }
+        contents.0.insert(name, (length, Digest(*hasher.finalize().as_bytes())));
+    }
+    Ok(contents)
+}

@@ -1,0 +1,177 @@
+//! `incomplete`: shows what was never finalized, and lets a person discard it or put it off.
+//!
+//! To resume one is no act of its own: the next backup of the same source takes over the packs that verify.
+
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+
+use super::audit::{self, Scene, Told};
+use super::orphans::{self, Orphans, TAG_ACT};
+use crate::clock::Time;
+use crate::crypto::Id;
+use crate::error::{Error, Result, refuse};
+use crate::incident::break_glass::{self, Act, Target};
+use crate::incident::journal::{Event, Journal, bounded};
+use crate::incident::registry::{self, Clearance};
+use crate::path::shown;
+use crate::refusal::{Code, Kept, Refusal};
+use crate::vault::catalog::{Catalog, UseIndex};
+use crate::vault::gate::{self, Access, Vault};
+use crate::vault::{layout, read_error, sweep};
+
+/// What lies in a vault and belongs to no snapshot.
+#[derive(Debug, Clone)]
+pub struct Listed {
+    /// The vault's id.
+    pub vault: Id,
+    /// The orphans.
+    pub orphans: Orphans,
+    /// What should be said besides.
+    pub notes: Vec<String>,
+}
+
+/// Lists the orphans of a vault; packs that were being written are read completely.
+///
+/// # Errors
+/// What opening the vault refuses.
+pub fn list(access: &Access) -> Result<Listed> {
+    audit::watch_refusals(access, "incomplete list", || {
+        let vault = gate::open(access)?;
+        let catalog = Catalog::load(&*vault.store, &vault.macs, UseIndex::Yes)
+            .map_err(|error| read_error(&*vault.store, layout::PACKS, &error))?;
+        let mut notes = vault.notes.clone();
+        let entries = Journal::of(&access.host).entries().unwrap_or_else(|error| {
+            notes.push(format!("what was decided about these is not known: {error}"));
+            Vec::new()
+        });
+        let orphans = orphans::find(&vault, Arc::new(catalog), &entries, true)?;
+        Ok(Listed { vault: vault.config.vault, orphans, notes })
+    })
+}
+
+/// What was done about one incomplete snapshot.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// The vault's id.
+    pub vault: Id,
+    /// Its directory below `snapshots`.
+    pub name: String,
+    /// Bytes of its files.
+    pub bytes: u64,
+    /// What was decided.
+    pub tag: Option<orphans::Tag>,
+    /// The declaration that released it, if one was needed.
+    pub permit: Option<String>,
+    /// What should be said besides.
+    pub notes: Vec<String>,
+}
+
+impl Told for Report {
+    fn told(&self) -> Value {
+        let mut data = json!({"name": self.name, "bytes": self.bytes.to_string()});
+        if let Some(tag) = &self.tag {
+            data["label"] = tag.label.clone().into();
+            data["until"] = tag.until.seconds.into();
+        }
+        if let Some(permit) = &self.permit {
+            data["permit"] = permit.clone().into();
+        }
+        data
+    }
+
+    fn keep(&mut self, kept: Kept) {
+        self.notes.extend(kept.notes);
+    }
+}
+
+/// Puts the decision about an incomplete snapshot off until a time, with a reason that `status` will show.
+///
+/// # Errors
+/// DV112 where there is none of this name, DV703 where the label is empty or the time is not in the future; DV410 or
+/// DV319 where it cannot be journaled: a decision that is not recorded is none.
+pub fn tag(access: &Access, name: &str, label: &str, until: Time) -> Result<Report> {
+    let report = audit::watch(access, TAG_ACT, || {
+        let vault = gate::open(access)?;
+        let name = named(&vault, name)?;
+        if label.trim().is_empty() || until <= access.clock.now() {
+            return refuse(Code::DeclarationUnfit, "a decision that is put off needs a reason and a time to come");
+        }
+        let tag = Some(orphans::Tag { label: bounded(label), until });
+        Ok(Report { vault: vault.config.vault, name, bytes: 0, tag, permit: None, notes: Vec::new() })
+    })?;
+    match report.notes.iter().any(|note| note.starts_with("this was not journaled")) {
+        true => refuse(Code::StateUnwritable, "the decision could not be recorded in this host's journal"),
+        false => Ok(report),
+    }
+}
+
+/// Removes an incomplete snapshot. The act is journaled first.
+///
+/// # Errors
+/// DV112 where there is none of this name, DV404 where a process writes to the vault, DV702 while an incident is open
+/// about it (or DV704 to DV708 where a permit was tried), DV410 or DV319 where the act cannot be journaled.
+pub fn discard(access: &Access, name: &str) -> Result<Report> {
+    audit::watch(access, "incomplete discard", || remove(access, name))
+}
+
+fn remove(access: &Access, name: &str) -> Result<Report> {
+    let vault = gate::open(access)?;
+    let name = named(&vault, name)?;
+    let (clearance, permit) = clear(access, &vault)?;
+    let (vault, lock) = gate::open_to_sweep(access, &clearance)?;
+    let directory = format!("{}/{name}", layout::SNAPSHOTS);
+    let listed = vault.store.list(&directory).map_err(|error| read_error(&*vault.store, &directory, &error))?;
+    let files: Vec<Value> = listed
+        .iter()
+        .take(crate::limits::EVIDENCE_ITEMS_MAX)
+        .map(|file| {
+            json!({"name": shown(file.name.as_bytes()), "length": vault.store.length(&format!("{directory}/{}", file.name)).ok()})
+        })
+        .collect();
+    let bytes = listed.iter().filter_map(|file| vault.store.length(&format!("{directory}/{}", file.name)).ok()).sum();
+    let scene = Scene::of(access);
+    let intent = json!({"name": name, "files": files, "file_count": listed.len()});
+    Journal::of(&access.host)
+        .append(scene.now, Event::new("removal begun", intent).of(Some(vault.config.vault), scene.place()))?;
+    sweep::discard_incomplete(&*vault.store, &name, &clearance, &lock).map_err(|error| {
+        Error::from(crate::vault::write_error(&*vault.store, &directory, &error))
+            .written(|| format!("{directory} may be removed in part; it is no snapshot"))
+    })?;
+    Ok(Report { vault: vault.config.vault, name, bytes, tag: None, permit, notes: Vec::new() })
+}
+
+/// Makes sure that nothing holds what is to be removed: no open incident, or a permit for the vault's present head.
+fn clear(access: &Access, vault: &Vault) -> Result<(Clearance, Option<String>)> {
+    let entries = Journal::of(&access.host).entries()?;
+    let (id, place) = (Some(vault.config.vault), vault.store.describe());
+    let held = match registry::clear_to_remove(&entries, id, &place, None, None) {
+        Ok(clearance) => return Ok((clearance, None)),
+        Err(held) => held,
+    };
+    let target = Target::Head(vault.chain.head());
+    match break_glass::grant(&access.host, access.clock.now(), Act::Release, vault.config.vault, target) {
+        Ok(permit) => {
+            let name = permit.declaration().to_owned();
+            let clearance = registry::clear_to_remove(&entries, id, &place, Some(&permit), Some(target))?;
+            Ok((clearance, Some(name)))
+        }
+        Err(error) if error.code() == Some(Code::PermitMissing) => Err(held),
+        Err(error) => Err(error),
+    }
+}
+
+/// Returns the directory that a person names, with or without what stands before it.
+fn named(vault: &Vault, name: &str) -> Result<String> {
+    let wanted = name.strip_prefix("snapshots/").unwrap_or(name);
+    let found = vault
+        .chain
+        .incomplete
+        .iter()
+        .find(|known| *known == wanted || known.strip_prefix(layout::INCOMPLETE_PREFIX) == Some(wanted));
+    found.cloned().ok_or_else(|| {
+        let message =
+            format!("there is no incomplete snapshot {} in {}", shown(name.as_bytes()), vault.store.describe());
+        Refusal::new(Code::NoSuchSnapshot, message).next("list them: `devvault incomplete list`").into()
+    })
+}

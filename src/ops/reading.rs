@@ -1,0 +1,133 @@
+//! A vault opened for reading content: kept from removals, with a reader at hand, its listings as entries in path order.
+
+use std::sync::Arc;
+
+use super::select::{self, Selector};
+use crate::error::{Error, Result};
+use crate::format::entry::Entry;
+use crate::format::record::{Counts, Snapshot};
+use crate::path::EntryPath;
+use crate::pool::Pool;
+use crate::progress::Progress;
+use crate::refusal::Code;
+use crate::store::Lock;
+use crate::vault::catalog::{Catalog, UseIndex};
+use crate::vault::gate::{self, Access, Vault};
+use crate::vault::read::{Entries, Reader};
+use crate::vault::reads::Reads;
+use crate::vault::{Finding, layout, read_error};
+
+/// An opened vault and what reads from it.
+pub(super) struct Reading {
+    pub(super) vault: Vault,
+    pub(super) reader: Arc<Reader>,
+    pub(super) pool: Pool,
+    // Held while anything is read, so that a removal waits.
+    _lock: Option<Box<dyn Lock>>,
+}
+
+impl Reading {
+    /// Opens the vault; writes nothing into it.
+    ///
+    /// # Errors
+    /// What opening the vault refuses; DV404 where a removal is under way; DV110 where the packs cannot be listed.
+    pub(super) fn open(access: &Access) -> Result<Self> {
+        let vault = gate::open(access)?;
+        let lock = gate::read_lock(&*vault.store)?;
+        let catalog = Catalog::load(&*vault.store, &vault.macs, UseIndex::Yes)
+            .map_err(|error| read_error(&*vault.store, layout::PACKS, &error))?;
+        let reader = Arc::new(Reader::new(Arc::clone(&vault.store), Arc::clone(&vault.macs), Arc::new(catalog)));
+        Ok(Self { vault, reader, pool: Pool::new(), _lock: lock })
+    }
+
+    /// Returns the snapshot that a selector names.
+    ///
+    /// # Errors
+    /// As [`select::select`].
+    pub(super) fn select(&self, selector: &Selector) -> Result<(u64, &Snapshot)> {
+        select::select(&self.vault, selector)
+    }
+
+    /// Returns what should be said besides, in words, and keeps packs that failed a read in mind for later backups.
+    pub(super) fn remarks(&self, access: &Access) -> Vec<String> {
+        let mut notes = self.vault.notes.clone();
+        if self.reader.index_was_wrong() {
+            notes.push("the index was wrong about where content lies; `devvault index rebuild` makes it anew".into());
+        }
+        let failed = self.reader.failed_packs();
+        let mut reads = Reads::load(&access.host, &self.vault.macs, &*self.vault.store);
+        for (pack, finding) in &failed {
+            reads.note_failed(*pack, finding, access.clock.now());
+        }
+        if let Err(error) = reads.save(&access.host, &self.vault.macs) {
+            notes.push(format!("packs that failed a read were not remembered for later backups: {error}"));
+        }
+        for finding in failed.values() {
+            let what = format!("{}: {}; {}", finding.subject, finding.code.title(), finding.detail);
+            notes.push(format!("{what}; run `devvault verify`"));
+        }
+        notes
+    }
+
+    /// Returns the entries of a snapshot at and below a path.
+    pub(super) fn listing<'a>(
+        &'a self,
+        snapshot: &'a Snapshot,
+        within: &EntryPath,
+        progress: &'a dyn Progress,
+    ) -> Listing<'a> {
+        Listing {
+            entries: self.reader.entries_within(&self.pool, &snapshot.lists, within),
+            current: Vec::new().into_iter(),
+            progress,
+            counts: Counts::default(),
+            meant: within.is_root().then_some(snapshot.counts),
+        }
+    }
+}
+
+/// Yields the entries of a snapshot in path order; after the last one of a whole listing, its counts have matched.
+pub(super) struct Listing<'a> {
+    entries: Entries<'a>,
+    current: std::vec::IntoIter<Entry>,
+    progress: &'a dyn Progress,
+    counts: Counts,
+    // Taken when it has been compared.
+    meant: Option<Counts>,
+}
+
+impl Iterator for Listing<'_> {
+    type Item = Result<Entry>;
+
+    fn next(&mut self) -> Option<Result<Entry>> {
+        loop {
+            if let Some(entry) = self.current.next() {
+                self.counts.add(&entry);
+                return Some(Ok(entry));
+            }
+            if self.progress.interrupted() {
+                return Some(Err(Error::Interrupted(None)));
+            }
+            match self.entries.next() {
+                Some(Ok(batch)) => self.current = batch.entries.into_iter(),
+                Some(Err(finding)) => return Some(Err(finding.into())),
+                None => {
+                    let meant = self.meant.take()?;
+                    return check_counts(&self.counts, &meant).err().map(|finding| Err(finding.into()));
+                }
+            }
+        }
+    }
+}
+
+/// Refuses a listing whose entries are not those that its manifest counts.
+///
+/// # Errors
+/// DV108.
+pub(super) fn check_counts(counts: &Counts, meant: &Counts) -> Result<(), Finding> {
+    if counts == meant {
+        return Ok(());
+    }
+    let detail = format!("its entries are {counts:?}, its manifest says {meant:?}");
+    Err(Finding::new(Code::ListingUnsafe, "the snapshot", detail))
+}

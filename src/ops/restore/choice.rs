@@ -1,0 +1,140 @@
+//! Which entries of a part are restored: those that patterns choose, and the directories that lead to them.
+
+use crate::error::Result;
+use crate::format::entry::Entry;
+use crate::ops::rules::{Rules, Verdict};
+use crate::path::EntryPath;
+
+/// Patterns in gitignore syntax, relative to what is restored.
+pub(super) struct Choice {
+    include: Rules,
+    exclude: Rules,
+}
+
+impl Choice {
+    /// Compiles patterns; without any, everything is chosen.
+    ///
+    /// # Errors
+    /// A pattern that is not valid; a usage error.
+    pub(super) fn new(include: &[String], exclude: &[String]) -> Result<Self> {
+        Ok(Self { include: Rules::given(include)?, exclude: Rules::given(exclude)? })
+    }
+
+    /// Returns whether everything is chosen.
+    pub(super) fn is_everything(&self) -> bool {
+        self.include.is_empty() && self.exclude.is_empty()
+    }
+
+    /// Begins to choose.
+    pub(super) fn begin(&self) -> Chooser<'_> {
+        Chooser { choice: self, above: Vec::new(), chosen: 0 }
+    }
+}
+
+/// A directory above the next entry.
+struct Above {
+    path: EntryPath,
+    included: bool,
+    excluded: bool,
+    // Kept until something below it is chosen.
+    pending: Option<Entry>,
+}
+
+/// Chooses entries that come in path order.
+pub(super) struct Chooser<'a> {
+    choice: &'a Choice,
+    above: Vec<Above>,
+    /// How many entries were chosen for themselves.
+    pub(super) chosen: u64,
+}
+
+impl Chooser<'_> {
+    /// Takes the next entry, and its path below what is restored. Returns what is restored now: nothing, or the
+    /// directories that lead to it, and the entry.
+    ///
+    /// What is excluded is so with everything below it. What is included is so with everything below it, unless a pattern
+    /// with `!` takes it out again. Excluding goes before including.
+    pub(super) fn take(&mut self, entry: Entry, path: &EntryPath) -> Vec<Entry> {
+        while self.above.last().is_some_and(|above| !path.is_within(&above.path)) {
+            self.above.pop();
+        }
+        let (is_directory, is_root) = (entry.is_directory(), path.is_root());
+        let above = self.above.last();
+        let excluded = above.is_some_and(|above| above.excluded)
+            || (!is_root && matches!(self.choice.exclude.judge(path.as_bytes(), is_directory), Verdict::Matched(_)));
+        let included = if self.choice.include.is_empty() {
+            !is_root
+        } else {
+            match self.choice.include.judge(path.as_bytes(), is_directory) {
+                Verdict::Matched(_) => !is_root,
+                Verdict::Kept => false,
+                Verdict::None => above.is_some_and(|above| above.included),
+            }
+        };
+        let is_chosen = included && !excluded;
+        self.chosen += u64::from(is_chosen);
+        let mut restored = Vec::new();
+        if is_chosen {
+            restored.extend(self.above.iter_mut().filter_map(|above| above.pending.take()));
+        }
+        // The place itself is restored in any case; it is what becomes the destination.
+        let now = is_chosen || is_root;
+        let pending = if now {
+            restored.push(entry);
+            None
+        } else {
+            is_directory.then_some(entry)
+        };
+        if is_directory {
+            self.above.push(Above { path: path.clone(), included, excluded, pending });
+        }
+        restored
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::Digest;
+    use crate::format::json;
+
+    /// What is restored of a tree, whose directories end in `/`.
+    fn chosen(tree: &[&str], include: &[&str], exclude: &[&str]) -> (Vec<String>, u64) {
+        let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
+        let choice = Choice::new(&words(include), &words(exclude)).expect("valid");
+        let mut chooser = choice.begin();
+        let mut restored = Vec::new();
+        for text in tree {
+            let path = EntryPath::parse(text.trim_end_matches('/').as_bytes()).expect("valid");
+            let shown = serde_json::to_string(text.trim_end_matches('/')).expect("text");
+            let id = Digest([1; 32]);
+            let line = match text.is_empty() || text.ends_with('/') {
+                true => format!(r#"{{"kind":"directory","path":{shown}}}"#),
+                false => format!(r#"{{"chunks":[["{id}",1]],"kind":"file","path":{shown},"size":1}}"#),
+            };
+            let entry: Entry = json::decode(line.as_bytes()).expect("canonical");
+            restored.extend(chooser.take(entry, &path).iter().map(|entry| entry.path.to_string()));
+        }
+        (restored, chooser.chosen)
+    }
+
+    const TREE: [&str; 9] = ["", "a/", "a/b/", "a/b/x.rs", "a/c.txt", "d/", "d/e/", "d/e/y.rs", "z.rs"];
+
+    #[test]
+    fn parents_of_what_is_chosen_come_before_it_and_nothing_else_does() {
+        assert_eq!(chosen(&TREE, &["x.rs"], &[]).0, [".", "a", "a/b", "a/b/x.rs"]);
+        assert_eq!(chosen(&TREE, &["/z.rs"], &[]).0, [".", "z.rs"]);
+        assert_eq!(chosen(&TREE, &["/d/"], &[]).0, [".", "d", "d/e", "d/e/y.rs"]);
+        assert_eq!(chosen(&TREE, &["*.rs"], &["/a/"]).0, [".", "d", "d/e", "d/e/y.rs", "z.rs"]);
+        assert_eq!(chosen(&TREE, &["*.rs", "!y.rs"], &[]).0, [".", "a", "a/b", "a/b/x.rs", "z.rs"]);
+        assert_eq!(chosen(&TREE, &["/a/", "!/a/b/"], &[]).0, [".", "a", "a/c.txt"]);
+        assert_eq!(chosen(&TREE, &[], &["b/", "*.txt"]).0, [".", "a", "d", "d/e", "d/e/y.rs", "z.rs"]);
+        assert_eq!(chosen(&TREE, &[], &["b/", "!a/b/"]).0.len(), TREE.len(), "the last pattern decides");
+    }
+
+    #[test]
+    fn what_matches_nothing_chooses_nothing_but_the_place() {
+        assert_eq!(chosen(&TREE, &["*.c"], &[]), (vec![".".to_owned()], 0));
+        assert_eq!(chosen(&TREE, &["*.rs"], &["*"]), (vec![".".to_owned()], 0));
+    }
+}

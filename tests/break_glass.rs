@@ -1,0 +1,316 @@
+//! Break-glass in use: each permit inside its scope, and refused in every other way; the vault is the same after a no.
+
+use std::fs;
+use std::sync::Arc;
+
+use devvault::clock::{FixedClock, Time};
+use devvault::crypto::Id;
+use devvault::format::record::{Body, Fate, Head};
+use devvault::incident::break_glass::{self, Request, TimeBox};
+use devvault::incident::journal::Journal;
+use devvault::ops::verify::Verdict;
+use devvault::ops::{backup, branch, incomplete, lost};
+use devvault::progress::Silent;
+use devvault::refusal::Code;
+use devvault::vault::gate::Access;
+
+use crate::support::{Forger, Home, assert_refused, copy_tree, flip, packs, unchanged};
+
+/// Access at so many seconds after the time at which everything else in the home happened.
+fn later(home: &Home, seconds: i64) -> Access {
+    let access = home.access();
+    let now = access.clock.now().seconds + seconds;
+    Access { clock: Arc::new(FixedClock(Time { seconds: now, nanos: 0 })), ..access }
+}
+
+fn vault_id(home: &Home) -> Id {
+    Forger::new(home).macs.vault()
+}
+
+fn declare(home: &Home, invariant: &str, target: &str, seconds: i64) -> String {
+    let request = Request {
+        invariant: invariant.into(),
+        reason: "the test needs it".into(),
+        scope: format!("{}:{target}", vault_id(home)),
+        time_box: TimeBox::Minutes(10),
+        rollback: "copy the old vault back".into(),
+        approver: "ann".into(),
+        incident: None,
+    };
+    break_glass::declare(&home.host(), later(home, seconds).clock.now(), &request).unwrap().id
+}
+
+fn backup_at(home: &Home, seconds: i64) -> devvault::error::Result<backup::Report> {
+    backup::run(&later(home, seconds), &home.source(), &backup::Options::default(), &Silent)
+}
+
+/// A vault of three snapshots that was put back to the copy made after the first.
+fn older_copy() -> (Home, Head, Head) {
+    let home = Home::with_snapshot();
+    copy_tree(&home.vault(), &home.path("older"));
+    home.backup();
+    home.backup();
+    let newest = Forger::new(&home).head(3);
+    fs::remove_dir_all(home.vault()).unwrap();
+    fs::rename(home.path("older"), home.vault()).unwrap();
+    let to = Forger::new(&home).head(1);
+    (home, to, newest)
+}
+
+#[test]
+fn an_older_copy_goes_on_as_a_branch_under_a_permit_for_its_head() {
+    let (home, to, newest) = older_copy();
+    unchanged(&home.vault(), || {
+        assert_refused(Code::Rollback, home.try_backup(&backup::Options::default()));
+        assert_refused(Code::PermitMissing, branch::run(&later(&home, 1), "no newer copy exists"));
+    });
+    declare(&home, "crypto", &to.to_string(), 10);
+    unchanged(&home.vault(), || {
+        assert_refused(Code::PermitNotYet, branch::run(&later(&home, 129), "no newer copy exists"));
+        assert_refused(Code::DeclarationUnfit, branch::run(&later(&home, 131), " "));
+    });
+    let report = branch::run(&later(&home, 140), "no newer copy exists").unwrap();
+    assert_eq!((report.continues, report.abandons, report.head.number), (to, newest, 2));
+    let Body::Branch(record) = Forger::new(&home).record(2).body else { panic!("no branch") };
+    assert_eq!((record.from, record.to, &record.reason[..]), (newest, to, "no newer copy exists"));
+    let verified = home.verify_from(&later(&home, 150), &[]).unwrap();
+    assert_eq!((verified.verdict, verified.freshness.to_string()), (Verdict::Valid, "proven".into()));
+    assert_eq!(backup_at(&home, 160).unwrap().snapshot, 3);
+    // The witness keeps what was left behind.
+    let witness = devvault::vault::witness::read(&home.host(), &Forger::new(&home).macs).unwrap().unwrap();
+    assert_eq!(witness.left, [newest]);
+    // A host that saw the head that was left behind follows; the permit is of no use any more.
+    let refusal = assert_refused(Code::PermitOutOfScope, branch::run(&later(&home, 170), "again"));
+    assert!(refusal.message.contains("nothing"), "{refusal}");
+}
+
+#[test]
+fn another_host_whose_head_the_branch_names_follows_it() {
+    let (home, to, _) = older_copy();
+    // The other host saw the newest head before the copy was put back.
+    let access = Access { host: home.other_host("other"), key_file: Some(home.key()), ..later(&home, 0) };
+    copy_tree(&home.path("state/witness"), &home.path("other-state/witness"));
+    declare(&home, "crypto", &to.to_string(), 10);
+    branch::run(&later(&home, 140), "no newer copy exists").unwrap();
+    assert_eq!(home.verify_from(&access, &[]).unwrap().freshness.to_string(), "proven");
+}
+
+#[test]
+fn a_permit_for_a_branch_covers_one_head_of_one_vault() {
+    let (home, _, newest) = older_copy();
+    declare(&home, "crypto", &newest.to_string(), 10);
+    unchanged(&home.vault(), || {
+        assert_refused(Code::PermitOutOfScope, branch::run(&later(&home, 140), "wrong head"));
+    });
+    let other = Home::with_snapshot();
+    let request = Request {
+        invariant: "crypto".into(),
+        reason: "r".into(),
+        scope: format!("{}:{}", vault_id(&other), Forger::new(&home).head(1)),
+        time_box: TimeBox::Minutes(10),
+        rollback: "p".into(),
+        approver: "a".into(),
+        incident: None,
+    };
+    break_glass::declare(&home.host(), later(&home, 150).clock.now(), &request).unwrap();
+    unchanged(&home.vault(), || {
+        assert_refused(Code::PermitOutOfScope, branch::run(&later(&home, 300), "another vault"));
+    });
+}
+
+#[test]
+fn an_expired_permit_and_a_broken_journal_permit_nothing() {
+    let (home, to, _) = older_copy();
+    declare(&home, "crypto", &to.to_string(), 10);
+    let journal = Journal::of(&home.host()).path();
+    let whole = fs::read_to_string(&journal).unwrap();
+    unchanged(&home.vault(), || {
+        fs::write(&journal, whole.replace("the test needs it", "somebody needs it")).unwrap();
+        assert_refused(Code::JournalBroken, branch::run(&later(&home, 140), "broken"));
+        fs::write(&journal, &whole).unwrap();
+        assert_refused(Code::PermitExpired, branch::run(&later(&home, 130 + 600), "too late"));
+        assert_refused(Code::ClockBehind, branch::run(&later(&home, 140), "set back"));
+        assert_refused(Code::PermitExpired, branch::run(&later(&home, 130 + 601), "still too late"));
+    });
+}
+
+#[test]
+fn a_sound_copy_that_is_not_behind_has_nothing_to_leave_behind() {
+    let home = Home::with_snapshot();
+    let head = Forger::new(&home).head(1);
+    declare(&home, "crypto", &head.to_string(), 10);
+    unchanged(&home.vault(), || assert_refused(Code::PermitOutOfScope, branch::run(&later(&home, 140), "why not")));
+}
+
+/// Three snapshots, of which the medium destroyed some.
+fn destroyed(numbers: &[u64]) -> Home {
+    let home = Home::with_snapshot();
+    home.backup();
+    home.backup();
+    for number in numbers {
+        fs::remove_dir_all(home.vault().join(format!("snapshots/{number:08}"))).unwrap();
+    }
+    home
+}
+
+#[test]
+fn a_record_that_the_medium_destroyed_is_declared_lost_under_a_permit_for_its_number() {
+    let home = destroyed(&[2]);
+    let digest = Forger::new(&home).record(3).predecessor;
+    unchanged(&home.vault(), || {
+        assert_refused(Code::RecordMissing, home.try_backup(&backup::Options::default()));
+        assert_refused(Code::PermitMissing, lost::run(&later(&home, 1), &[2], "bad blocks"));
+    });
+    declare(&home, "snapshot", "2", 10);
+    unchanged(&home.vault(), || {
+        assert_refused(Code::PermitNotYet, lost::run(&later(&home, 100), &[2], "bad blocks"));
+        for wrong in [&[1][..], &[4], &[1, 2], &[]] {
+            assert_refused(Code::PermitOutOfScope, lost::run(&later(&home, 140), wrong, "bad blocks"));
+        }
+        assert_refused(Code::DeclarationUnfit, lost::run(&later(&home, 140), &[2], ""));
+    });
+    let report = lost::run(&later(&home, 150), &[2], "bad blocks").unwrap();
+    assert_eq!((&report.lost[..], report.head.number), (&[2][..], 4));
+    let Body::Tombstone(tombstone) = Forger::new(&home).record(4).body else { panic!("no tombstone") };
+    assert_eq!((tombstone.gone.len(), tombstone.gone[0].number, tombstone.gone[0].fate), (1, 2, Fate::Lost));
+    assert_eq!((tombstone.gone[0].digest, &tombstone.rule[..]), (Some(digest), ""));
+    let verified = home.verify_from(&later(&home, 160), &[]).unwrap();
+    assert_eq!((verified.verdict, verified.freshness.to_string()), (Verdict::Valid, "proven".into()));
+    assert_refused(Code::SnapshotRemoved, home.verify_from(&later(&home, 170), &["2"]));
+    assert_eq!(backup_at(&home, 180).unwrap().snapshot, 5);
+}
+
+#[test]
+fn the_newest_records_are_declared_lost_under_the_number_after_the_highest_that_was_seen() {
+    let home = destroyed(&[2, 3]);
+    assert_refused(Code::Rollback, home.try_backup(&backup::Options::default()));
+    declare(&home, "snapshot", "3", 10);
+    let refusal = assert_refused(Code::PermitOutOfScope, lost::run(&later(&home, 140), &[3], "bad blocks"));
+    assert!(refusal.next.contains("2 3"), "{}", refusal.next);
+    unchanged(&home.vault(), || {
+        assert_refused(Code::PermitOutOfScope, lost::run(&later(&home, 140), &[2, 3], "only one permit"));
+    });
+    declare(&home, "snapshot", "2", 150);
+    let report = lost::run(&later(&home, 280), &[2, 3], "bad blocks").unwrap();
+    assert_eq!((&report.lost[..], report.head.number, report.permits.len()), (&[2, 3][..], 4, 2));
+    let verified = home.verify_from(&later(&home, 290), &[]).unwrap();
+    assert_eq!((verified.verdict, verified.freshness.to_string()), (Verdict::Valid, "proven".into()));
+    assert_eq!(backup_at(&home, 300).unwrap().snapshot, 5);
+}
+
+#[test]
+fn a_record_that_is_damaged_is_declared_lost_and_what_is_left_of_it_stays() {
+    let home = destroyed(&[]);
+    let manifest = home.vault().join("snapshots/00000003/manifest.json");
+    flip(&manifest, 20);
+    let bytes = fs::read(&manifest).unwrap();
+    declare(&home, "snapshot", "3", 10);
+    lost::run(&later(&home, 140), &[3], "bad blocks").unwrap();
+    assert_eq!(fs::read(&manifest).unwrap(), bytes);
+    assert_eq!(home.verify_from(&later(&home, 150), &[]).unwrap().verdict, Verdict::Valid);
+    assert_eq!(backup_at(&home, 160).unwrap().snapshot, 5);
+}
+
+#[test]
+fn a_forged_successor_is_no_loss() {
+    let home = destroyed(&[]);
+    let forger = Forger::new(&home);
+    let Body::Snapshot(snapshot) = forger.record(3).body else { panic!("no snapshot") };
+    let mut record = forger.record(3);
+    record.predecessor = devvault::crypto::Digest([9; 32]);
+    record.body = Body::Snapshot(snapshot);
+    forger.put_bytes(3, record.kind(), &record.encode());
+    declare(&home, "snapshot", "3", 10);
+    unchanged(&home.vault(), || {
+        let refusal = crate::support::refused(lost::run(&later(&home, 140), &[3], "it contradicts"));
+        assert!([Code::PermitOutOfScope, Code::ChainBroken].contains(&refusal.code), "{refusal}");
+    });
+}
+
+/// A vault with an unfinished snapshot in it.
+fn unfinished(home: &Home) -> String {
+    let name = ".incomplete-0123456789abcdef0123456789abcdef";
+    let directory = home.vault().join("snapshots").join(name);
+    fs::create_dir(&directory).unwrap();
+    let origin = r#"{"boot":"","host":"00","host_name":"desk","pid":7,"source":"/home/ann","started":[1700000000,0]}"#;
+    fs::write(directory.join("origin.json"), origin).unwrap();
+    fs::write(directory.join("0000.part"), "half a pack").unwrap();
+    name.into()
+}
+
+#[test]
+fn what_was_never_finalized_is_listed_with_its_origin_and_discarded_by_name() {
+    let home = Home::with_snapshot();
+    let name = unfinished(&home);
+    let listed = unchanged(&home.vault(), || incomplete::list(&home.access()).unwrap());
+    let one = &listed.orphans.incomplete[0];
+    assert_eq!((one.packs, one.packs_verified, one.has_record), (1, Some(0), false));
+    let claim = one.claim.clone().unwrap();
+    assert_eq!((&claim.host_name[..], claim.pid, &claim.source[..]), ("desk", 7, "/home/ann"));
+    unchanged(&home.vault(), || {
+        for wrong in ["nothing", "../packs", "00000001", ".incomplete-"] {
+            assert_refused(Code::NoSuchSnapshot, incomplete::discard(&home.access(), wrong));
+        }
+    });
+    let report = incomplete::discard(&home.access(), &name).unwrap();
+    assert!(!home.vault().join("snapshots").join(&name).exists());
+    assert!(report.bytes > 11);
+    let entries = Journal::of(&home.host()).entries().unwrap();
+    let acts: Vec<&str> = entries.iter().rev().take(2).map(|entry| &entry.act[..]).collect();
+    assert_eq!(acts, ["incomplete discard", "removal begun"]);
+    assert_eq!(home.verify(&[]).unwrap().verdict, Verdict::Valid);
+}
+
+#[test]
+fn nothing_is_discarded_under_an_evidence_hold_without_a_permit_for_the_head() {
+    let home = Home::with_snapshot();
+    let name = unfinished(&home);
+    flip(&packs(&home.vault())[0], 60);
+    home.verify(&[]).unwrap();
+    let head = Forger::new(&home).head(1);
+    unchanged(&home.vault(), || {
+        assert_refused(Code::EvidenceHold, incomplete::discard(&later(&home, 1), &name));
+        declare(&home, "evidence", "1", 10);
+        assert_refused(Code::PermitOutOfScope, incomplete::discard(&later(&home, 140), &name));
+        declare(&home, "evidence", &head.to_string(), 150);
+        assert_refused(Code::PermitNotYet, incomplete::discard(&later(&home, 200), &name));
+    });
+    let report = incomplete::discard(&later(&home, 300), &name).unwrap();
+    assert!(report.permit.is_some() && !home.vault().join("snapshots").join(&name).exists());
+    assert_eq!(packs(&home.vault()).len(), 1, "nothing else was removed");
+}
+
+#[test]
+fn nothing_is_discarded_while_the_journal_cannot_be_written_or_somebody_writes() {
+    let home = Home::with_snapshot();
+    let name = unfinished(&home);
+    let journal = Journal::of(&home.host()).path();
+    let whole = fs::read_to_string(&journal).unwrap();
+    unchanged(&home.vault(), || {
+        fs::write(&journal, whole.replace("backup", "backxp")).unwrap();
+        assert_refused(Code::JournalBroken, incomplete::discard(&home.access(), &name));
+        fs::write(&journal, &whole).unwrap();
+        let lock = fs::File::options().read(true).write(true).open(home.vault().join("lock")).unwrap();
+        fs2::FileExt::lock_exclusive(&lock).unwrap();
+        assert_refused(Code::Locked, incomplete::discard(&home.access(), &name));
+        let listed = incomplete::list(&home.access()).unwrap();
+        assert!(listed.orphans.incomplete[0].may_be_written);
+    });
+    incomplete::discard(&home.access(), &name).unwrap();
+}
+
+#[test]
+fn a_decision_can_be_put_off_until_a_day() {
+    let home = Home::with_snapshot();
+    let name = unfinished(&home);
+    let now = home.access().clock.now();
+    let until = Time { seconds: now.seconds + 1000, nanos: 0 };
+    assert_refused(Code::DeclarationUnfit, incomplete::tag(&home.access(), &name, "", until));
+    assert_refused(Code::DeclarationUnfit, incomplete::tag(&home.access(), &name, "later", now));
+    assert_refused(Code::NoSuchSnapshot, incomplete::tag(&home.access(), "x", "later", until));
+    incomplete::tag(&home.access(), &name, "ann looks at it", until).unwrap();
+    let listed = incomplete::list(&home.access()).unwrap();
+    let one = &listed.orphans.incomplete[0];
+    assert_eq!(one.tag.as_ref().unwrap().label, "ann looks at it");
+    assert!(!one.is_due(now) && one.is_due(until));
+}

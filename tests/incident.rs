@@ -1,0 +1,236 @@
+//! Incidents: what opens one, what belongs to it, how it ends, and what is held meanwhile.
+
+use std::fs;
+
+use devvault::crypto::Id;
+use devvault::incident::journal::Journal;
+use devvault::incident::registry::{self, Incident};
+use devvault::ops::incident;
+use devvault::refusal::Code;
+use serde_json::Value;
+
+use crate::support::{Home, assert_refused, flip, packs, unchanged};
+
+fn incidents(home: &Home) -> Vec<Incident> {
+    registry::replay(&Journal::of(&home.host()).entries().unwrap())
+}
+
+/// A home whose only snapshot has a damaged pack.
+fn damaged() -> Home {
+    let home = Home::with_snapshot();
+    flip(&packs(&home.vault())[0], 60);
+    home
+}
+
+#[test]
+fn a_finding_of_integrity_opens_an_incident_with_evidence_and_changes_nothing() {
+    let home = damaged();
+    let report = unchanged(&home.vault(), || home.verify(&[]).unwrap());
+    let all = incidents(&home);
+    assert_eq!(all.len(), 1);
+    let incident = &all[0];
+    assert_eq!(report.kept.incident.as_ref(), Some(&incident.id));
+    assert!(incident.id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-'), "{}", incident.id);
+    assert_eq!((incident.state(), &incident.severity[..]), ("open", "SEV-1"));
+    assert_eq!(incident.report_due.seconds - incident.opened.seconds, 24 * 3600);
+    assert_eq!(incident.codes, [Code::ChunkDamaged, Code::PackDamaged]);
+    let evidence = report.kept.evidence.unwrap();
+    assert_eq!(incident.evidence, std::slice::from_ref(&evidence));
+    let text = fs::read_to_string(&evidence).unwrap();
+    let document: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!((&document["schema"], &document["act"]), (&"devvault.evidence/1".into(), &"verify".into()));
+    assert_eq!(document["code"], report.findings[0].code.to_string());
+    assert!(document["platform"]["system"].is_string() && document["program"].is_string());
+    assert_eq!(document["vault"], report.vault.to_string());
+    let pack = packs(&home.vault())[0].clone();
+    let name = pack.file_stem().unwrap().to_str().unwrap().to_owned();
+    let files = document["files"].as_array().unwrap();
+    let about = files.iter().find(|file| file["name"].as_str().unwrap().contains(&name)).unwrap();
+    assert_eq!(about["expected_digest"], name);
+    assert_eq!(about["found_digest"], blake3::hash(&fs::read(&pack).unwrap()).to_hex().to_string());
+    assert!(document["medium"]["device"].is_u64(), "{document}");
+}
+
+#[test]
+fn evidence_holds_no_secret_and_no_content() {
+    let home = Home::with_vault();
+    home.write_source(&[("private", "a text that nobody else may read, long enough to be found again")]);
+    home.backup();
+    flip(&packs(&home.vault())[0], 60);
+    let evidence = home.verify(&[]).unwrap().kept.evidence.unwrap();
+    let text = fs::read_to_string(evidence).unwrap() + &fs::read_to_string(Journal::of(&home.host()).path()).unwrap();
+    let key = fs::read_to_string(home.key()).unwrap();
+    let secret = key.split("\"secret\":\"").nth(1).unwrap().split('"').next().unwrap();
+    assert!(!text.contains(secret) && !text.contains("nobody else may read"));
+}
+
+#[cfg(unix)]
+#[test]
+fn evidence_can_be_read_by_its_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let home = damaged();
+    let evidence = home.verify(&[]).unwrap().kept.evidence.unwrap();
+    for path in [evidence.into(), Journal::of(&home.host()).path()] {
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o077, 0, "{}", path.display());
+    }
+}
+
+#[test]
+fn later_refusals_of_the_same_vault_join_the_open_incident() {
+    let home = damaged();
+    home.verify(&[]).unwrap();
+    let refusal = crate::support::refused(home.restore("1", "restored"));
+    assert_eq!(refusal.code.family().exit(), 11);
+    assert_eq!(refusal.kept.incident, Some(incidents(&home)[0].id.clone()));
+    assert!(fs::metadata(refusal.kept.evidence.unwrap()).is_ok());
+    home.verify(&[]).unwrap();
+    let all = incidents(&home);
+    assert_eq!((all.len(), all[0].evidence.len()), (1, 3));
+}
+
+#[test]
+fn a_mistyped_destination_a_wrong_key_and_a_mistyped_number_open_none() {
+    let home = Home::with_snapshot();
+    fs::create_dir(home.path("full")).unwrap();
+    fs::write(home.path("full/x"), "").unwrap();
+    let refusal = assert_refused(Code::DestinationNotEmpty, home.restore("1", "full"));
+    assert_eq!((refusal.kept.evidence, refusal.kept.incident), (None, None));
+    let refusal = assert_refused(Code::NoSuchSnapshot, home.verify(&["9"]));
+    assert!(refusal.kept.evidence.is_some() && refusal.kept.incident.is_none());
+    let other = Home::with_vault();
+    let access = devvault::vault::gate::Access { key_file: Some(other.key()), ..home.access() };
+    let refusal = assert_refused(Code::KeyWrong, home.verify_from(&access, &[]));
+    assert!(refusal.kept.evidence.is_some() && refusal.kept.incident.is_none());
+    fs::remove_file(home.key()).unwrap();
+    assert_refused(Code::KeyMissing, home.verify(&[]));
+    assert_eq!(incidents(&home), []);
+}
+
+#[test]
+fn another_copy_of_the_vault_has_incidents_of_its_own() {
+    let home = damaged();
+    home.verify(&[]).unwrap();
+    crate::support::copy_tree(&home.vault(), &home.path("copy"));
+    let access = devvault::vault::gate::Access { vault: home.path("copy"), ..home.access() };
+    home.verify_from(&access, &[]).unwrap();
+    let all = incidents(&home);
+    assert_eq!(all.len(), 2);
+    assert!(all[0].vault == all[1].vault && all[0].place != all[1].place && all[0].id != all[1].id);
+}
+
+#[test]
+fn nothing_is_removed_while_an_incident_is_open_and_its_vault_alone_is_held() {
+    let home = damaged();
+    home.verify(&[]).unwrap();
+    let entries = Journal::of(&home.host()).entries().unwrap();
+    let incident = &registry::replay(&entries)[0];
+    let clear = |vault, place: &str| registry::clear_to_remove(&entries, vault, place, None, None);
+    let refusal = assert_refused(Code::EvidenceHold, clear(incident.vault, &incident.place));
+    assert!(refusal.message.contains(&incident.id));
+    assert_refused(Code::EvidenceHold, clear(None, &incident.place));
+    clear(incident.vault, "/elsewhere").unwrap();
+    clear(Some(Id([7; 16])), &incident.place).unwrap();
+}
+
+#[test]
+fn an_incident_closes_after_a_clean_full_verification_and_not_before() {
+    let home = damaged();
+    let pack = packs(&home.vault())[0].clone();
+    let id = home.verify(&[]).unwrap().kept.incident.unwrap();
+    let now = devvault::clock::Time::default();
+    let close = || incident::close(&home.host(), now, &id, "mended", "ann", None);
+    assert_refused(Code::IncidentUnfit, close());
+    home.verify(&[]).unwrap();
+    assert_refused(Code::IncidentUnfit, close());
+    flip(&pack, 60);
+    let quick = devvault::ops::verify::Level::Quick;
+    devvault::ops::verify::run(&home.access(), &[], quick, &devvault::progress::Silent).unwrap();
+    assert_refused(Code::IncidentUnfit, close());
+    home.verify(&["1"]).unwrap();
+    assert_refused(Code::IncidentUnfit, close());
+    home.verify(&[]).unwrap();
+    assert_refused(Code::IncidentUnfit, incident::close(&home.host(), now, &id, " ", "ann", None));
+    let closed = close().unwrap().closed.unwrap();
+    assert_eq!((&closed.reason[..], &closed.by[..], closed.decision), ("mended", "ann", None));
+    assert_refused(Code::IncidentUnfit, close());
+    assert_refused(Code::IncidentUnfit, incident::close(&home.host(), now, "INC-0", "x", "ann", None));
+    flip(&pack, 60);
+    let again = home.verify(&[]).unwrap().kept.incident.unwrap();
+    assert_ne!(again, id, "damage after a clean verification is another incident");
+}
+
+#[test]
+fn a_verification_of_another_copy_closes_nothing() {
+    let home = damaged();
+    let id = home.verify(&[]).unwrap().kept.incident.unwrap();
+    crate::support::copy_tree(&home.vault(), &home.path("copy"));
+    flip(&packs(&home.path("copy"))[0], 60);
+    let access = devvault::vault::gate::Access { vault: home.path("copy"), ..home.access() };
+    assert_eq!(home.verify_from(&access, &[]).unwrap().exit(), 0);
+    let now = devvault::clock::Time::default();
+    assert_refused(Code::IncidentUnfit, incident::close(&home.host(), now, &id, "mended", "ann", None));
+}
+
+#[test]
+fn what_was_decided_is_reported_again_and_opens_no_incident() {
+    let home = damaged();
+    let id = home.verify(&[]).unwrap().kept.incident.unwrap();
+    let now = devvault::clock::Time::default();
+    let decision = Some("the pack is lost; the files are restored from the laptop");
+    incident::close(&home.host(), now, &id, "nobody has another copy", "ann", decision).unwrap();
+    let report = home.verify(&[]).unwrap();
+    assert_eq!((report.exit(), &report.kept.incident), (11, &None));
+    assert!(report.notes.iter().any(|note| note.contains("a decision about it is recorded")), "{:?}", report.notes);
+    let refusal = crate::support::refused(home.restore("1", "restored"));
+    assert_eq!((refusal.code.family().exit(), refusal.kept.incident), (11, None));
+    assert_eq!(incidents(&home).len(), 1);
+    // Something else that breaks is no part of the decision.
+    fs::write(home.vault().join("snapshots/00000001/manifest.hmac"), "x").unwrap();
+    assert!(home.verify(&[]).unwrap().kept.incident.is_some());
+}
+
+#[test]
+fn a_report_has_timeline_evidence_decisions_and_boxes_and_a_due_date() {
+    let home = damaged();
+    let id = home.verify(&[]).unwrap().kept.incident.unwrap();
+    let opened = incidents(&home)[0].opened;
+    let after = |hours: i64| devvault::clock::Time { seconds: opened.seconds + hours * 3600, nanos: 0 };
+    assert!(!incidents(&home)[0].is_overdue(after(23)) && incidents(&home)[0].is_overdue(after(25)));
+    incident::note(&home.host(), after(1), &id, "the cable was loose | really", "ann").unwrap();
+    assert_refused(Code::IncidentUnfit, incident::note(&home.host(), after(1), &id, "", "ann"));
+    let (reported, text) = incident::report(&home.host(), after(2), &id).unwrap();
+    assert!(!reported.is_overdue(after(99)));
+    for part in [
+        "## Timeline",
+        "## Evidence",
+        "## What was refused",
+        "## What was decided, and by whom",
+        "## What broke",
+        "## What worked",
+        "- [ ] ",
+    ] {
+        assert!(text.contains(part), "{part} is missing from:\n{text}");
+    }
+    assert!(text.contains(&incidents(&home)[0].evidence[0]) && text.contains("the cable was loose \\| really"));
+    let (exit, document) = home.json(&["incident", "list"]);
+    assert_eq!((exit, &document["schema"]), (0, &"devvault.incidents/1".into()));
+    let one = &document["incidents"][0];
+    for name in ["incident", "vault", "state", "severity", "opened", "report_due"] {
+        assert!(one[name].is_string(), "{name}: {one}");
+    }
+    assert_eq!((&one["state"], &one["codes"]), (&"open".into(), &serde_json::json!(["DV103", "DV106"])));
+}
+
+#[test]
+fn an_open_incident_outlives_a_journal_that_is_begun_anew() {
+    let home = damaged();
+    let id = home.verify(&[]).unwrap().kept.incident.unwrap();
+    let opened = incidents(&home)[0].opened.seconds;
+    let path = Journal::of(&home.host()).path();
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text + "{}\n").unwrap();
+    assert_refused(Code::JournalBroken, Journal::of(&home.host()).entries());
+    devvault::ops::journal::restart(&home.host(), &devvault::clock::SystemClock, "someone wrote into it").unwrap();
+    let all = incidents(&home);
+    assert_eq!((all.len(), &all[0].id, all[0].opened.seconds, all[0].state()), (1, &id, opened, "open"));
+}

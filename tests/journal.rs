@@ -1,0 +1,177 @@
+//! The journal: what is recorded, how it is anchored in snapshots, what happens when it is cut or cannot be written.
+
+use std::fs;
+use std::path::PathBuf;
+
+use devvault::host::Host;
+use devvault::incident::journal::{Entry, Journal};
+use devvault::ops::{journal, key};
+use devvault::refusal::Code;
+
+use crate::support::{Home, assert_refused, flip, packs, unchanged};
+
+fn entries(home: &Home) -> Vec<Entry> {
+    Journal::of(&home.host()).entries().unwrap()
+}
+
+fn acts(home: &Home) -> Vec<String> {
+    entries(home).iter().map(|entry| format!("{} {}", entry.act, entry.text("outcome"))).collect()
+}
+
+fn file(home: &Home) -> PathBuf {
+    Journal::of(&home.host()).path()
+}
+
+/// Leaves only the first `count` entries, and a head file that fits them: what an older copy of the directory holds.
+fn put_back(home: &Home, copy: &[(PathBuf, Vec<u8>)]) {
+    fs::remove_dir_all(home.host().journal_directory()).unwrap();
+    fs::create_dir_all(home.host().journal_directory()).unwrap();
+    for (path, bytes) in copy {
+        fs::write(path, bytes).unwrap();
+    }
+}
+
+fn copy(home: &Home) -> Vec<(PathBuf, Vec<u8>)> {
+    let names = fs::read_dir(home.host().journal_directory()).unwrap().map(|entry| entry.unwrap().path());
+    names.map(|path| (path.clone(), fs::read(path).unwrap())).collect()
+}
+
+#[test]
+fn what_is_done_and_what_is_refused_is_journaled() {
+    let home = Home::with_snapshot();
+    home.verify(&[]).unwrap();
+    home.restore("1", "restored").unwrap();
+    assert_refused(Code::DestinationNotEmpty, home.restore("1", "restored"));
+    key::export(&home.access(), &home.path("exported.key"), true).unwrap();
+    assert_refused(Code::NotAcknowledged, key::export(&home.access(), &home.path("other.key"), false));
+    assert_refused(Code::NoSuchSnapshot, home.verify(&["7"]));
+    let expected = [
+        "init done",
+        "backup done",
+        "verify done",
+        "restore done",
+        "restore refused",
+        "key export done",
+        "key export refused",
+        "verify refused",
+    ];
+    assert_eq!(acts(&home), expected);
+    let entries = entries(&home);
+    let verified = &entries[2];
+    assert_eq!(
+        (verified.text("level"), verified.text("verdict"), &verified.data["whole"]),
+        ("full", "valid", &true.into())
+    );
+    assert_eq!(verified.data["snapshots"], serde_json::json!([1]));
+    assert_eq!((entries[4].text("code"), entries[7].text("code")), ("DV201", "DV112"));
+    assert!(entries.iter().all(|entry| entry.vault.is_some() && entry.place.is_some()));
+    let secret = fs::read_to_string(home.key()).unwrap();
+    let secret = secret.split("\"secret\":\"").nth(1).unwrap().split('"').next().unwrap();
+    assert!(!fs::read_to_string(file(&home)).unwrap().contains(secret));
+}
+
+#[test]
+fn a_new_snapshot_names_the_newest_entry_of_the_journal() {
+    let home = Home::with_snapshot();
+    let before = Journal::of(&home.host()).head().unwrap();
+    home.backup();
+    let forger = crate::support::Forger::new(&home);
+    let devvault::format::record::Body::Snapshot(snapshot) = forger.record(2).body else { panic!("no snapshot") };
+    assert_eq!(snapshot.journal, before);
+    assert!(before.is_some());
+    let checked = journal::verify(&home.host(), Some(&home.access())).unwrap();
+    assert_eq!((checked.anchors, checked.findings.len()), (2, 0));
+    assert!(checked.not_checked.is_empty());
+    let without = journal::verify(&home.host(), None).unwrap();
+    assert_eq!(without.not_checked.len(), 1);
+}
+
+#[test]
+fn a_journal_that_was_put_back_whole_is_noticed_by_the_snapshots_that_name_it() {
+    let home = Home::with_snapshot();
+    let old = copy(&home);
+    home.backup();
+    home.backup();
+    put_back(&home, &old);
+    let checked = journal::verify(&home.host(), None).unwrap();
+    assert!(checked.findings.is_empty(), "an older copy is sound by itself");
+    let checked = journal::verify(&home.host(), Some(&home.access())).unwrap();
+    assert_eq!(checked.findings.len(), 1, "{:?}", checked.findings);
+    assert_eq!((checked.findings[0].code, &checked.findings[0].snapshots[..]), (Code::JournalBroken, &[3][..]));
+    let (exit, document) = home.json(&["journal", "verify"]);
+    assert_eq!((exit, &document["verdict"]), (13, &"broken".into()));
+}
+
+#[test]
+fn a_journal_that_is_gone_or_cut_is_noticed_and_backups_go_on() {
+    let home = Home::with_snapshot();
+    home.verify(&[]).unwrap();
+    let text = fs::read_to_string(file(&home)).unwrap();
+    let lines: Vec<&str> = text.split_inclusive('\n').collect();
+    for cut in [lines[..lines.len() - 1].concat(), lines[1..].concat(), String::new()] {
+        fs::write(file(&home), &cut).unwrap();
+        let checked = journal::verify(&home.host(), None).unwrap();
+        assert_eq!(checked.findings[0].code, Code::JournalBroken);
+        let report = home.backup();
+        assert!(report.notes.iter().any(|note| note.starts_with("this was not journaled")), "{:?}", report.notes);
+        assert!(report.notes.iter().any(|note| note.contains("does not name this host's journal")));
+        assert_eq!(fs::read_to_string(file(&home)).unwrap(), cut, "a broken journal is left as it is");
+    }
+    let report = home.verify(&[]).unwrap();
+    assert_eq!(report.verdict, devvault::ops::verify::Verdict::Valid);
+    assert!(report.notes.iter().any(|note| note.starts_with("this was not journaled")));
+    home.restore("1", "restored").unwrap();
+
+    let moved = journal::restart(&home.host(), &devvault::clock::SystemClock, "the test cut it").unwrap();
+    assert_eq!(fs::read_to_string(&moved.path).unwrap(), "");
+    home.backup();
+    assert_eq!(acts(&home), ["journal begun anew ", "backup done"]);
+    let again = journal::restart(&home.host(), &devvault::clock::SystemClock, "for no reason");
+    assert_refused(Code::IncidentUnfit, again);
+}
+
+#[test]
+fn without_a_state_directory_backup_verify_and_restore_go_on_and_say_so() {
+    let home = Home::with_snapshot();
+    let state = home.path("not-a-directory");
+    fs::write(&state, "").unwrap();
+    let host = Host::new(home.path("config"), &state, home.path("data"));
+    let access = devvault::vault::gate::Access { host, key_file: Some(home.key()), ..home.access() };
+    let said = |notes: &[String]| notes.iter().any(|note| note.starts_with("this was not journaled: refused DV410"));
+    let report = unchanged(&home.vault(), || home.verify_from(&access, &[]).unwrap());
+    assert!(said(&report.notes), "{:?}", report.notes);
+    let restored = devvault::ops::restore::run(
+        &access,
+        &"1".parse().unwrap(),
+        &home.path("restored"),
+        &devvault::ops::restore::Options::default(),
+        &devvault::progress::Silent,
+    );
+    assert!(said(&restored.unwrap().notes));
+    flip(&packs(&home.vault())[0], 60);
+    let report = home.verify_from(&access, &[]).unwrap();
+    assert_eq!(report.exit(), 11);
+    assert_eq!((&report.kept.evidence, &report.kept.incident), (&None, &None));
+    assert!(report.notes.iter().any(|note| note.starts_with("no evidence was written")), "{:?}", report.notes);
+    assert!(report.notes.iter().any(|note| note.contains("no incident was opened")), "{:?}", report.notes);
+}
+
+#[test]
+fn the_journal_is_shown_and_exported() {
+    let home = Home::with_snapshot();
+    let output = home.run(&["journal", "show"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("backup  outcome: done  snapshot: 1") && text.lines().count() == 2, "{text}");
+    let (exit, document) = home.json(&["journal", "show", "--last", "1", "--act", "init"]);
+    assert_eq!((exit, document["schema"].as_str()), (0, Some("devvault.journal/1")));
+    assert_eq!((&document["total"], document["entries"].as_array().unwrap().len()), (&2.into(), 1));
+    assert_eq!(document["entries"][0]["act"], "init");
+    assert_eq!(home.json(&["journal", "export", "out.jsonl"]).0, 0);
+    assert_eq!(fs::read(home.path("out.jsonl")).unwrap(), fs::read(file(&home)).unwrap());
+    let (exit, document) = home.json(&["journal", "export", "out.jsonl"]);
+    assert_eq!((exit, &document["code"]), (14, &"DV407".into()));
+    let bytes = fs::read(file(&home)).unwrap();
+    flip(&file(&home), bytes.len() / 2);
+    let (exit, document) = home.json(&["journal", "show"]);
+    assert_eq!((exit, &document["findings"][0]["code"]), (13, &"DV319".into()));
+}
