@@ -6,6 +6,7 @@ use indicatif::{HumanBytes, HumanCount};
 
 use crate::error::{Error, shown_path};
 use crate::format::entry::Entry;
+use crate::format::entry::Kind;
 use crate::format::record::{Counts, ExcludedBy, Exclusion};
 use crate::fsys::ObjectKind;
 use crate::limits;
@@ -201,7 +202,7 @@ fn left_out(out: &mut String, margin: &str, paths: &[EntryPath]) {
 fn freshness(freshness: &Freshness) -> String {
     match freshness {
         Freshness::Proven => "proven (this host's newest head occurs in it)".into(),
-        Freshness::Unproven => "unproven (this host has not seen this vault before)".into(),
+        Freshness::Unproven => "unproven (this host has no witness of this vault)".into(),
         Freshness::Behind { seen, fork, .. } => {
             let how = if *fork { "it continues differently" } else { "newer records are missing" };
             format!("{freshness} (this host has seen head {seen}; {how})")
@@ -234,8 +235,13 @@ pub(super) fn ls_entry(entry: &Entry) -> String {
         };
         format!("{}:{}", name(&owner.user, owner.uid), name(&owner.group, owner.gid))
     });
+    let device = match &entry.kind {
+        Kind::Block(major, minor) | Kind::Character(major, minor) => format!(" ({} {major},{minor})", state.kind),
+        Kind::Fifo | Kind::Socket | Kind::Junction(_) => format!(" ({})", state.kind),
+        Kind::Directory | Kind::File(_) | Kind::Symlink(_) => String::new(),
+    };
     let same = entry.hardlink.as_ref().map_or_else(String::new, |first| format!(" (same object as {first})"));
-    format!("{} {owner:<13} {}{same}\n", columns(&state), named(&entry.path, &state))
+    format!("{owner:<13} {} {}{device}{same}\n", columns(&state), named(&entry.path, &state))
 }
 
 pub(super) fn verify(report: &verify::Report, words: &str) -> String {
@@ -511,8 +517,7 @@ pub(super) fn key_check(report: &key::CheckReport) -> String {
 /// The columns that describe a state: mode, length, time.
 fn columns(state: &State) -> String {
     let mode = state.mode.map_or_else(|| "----".into(), |mode| format!("{mode:04o}"));
-    let device = || state.device.map_or_else(|| "-".into(), |(major, minor)| format!("{major},{minor}"));
-    let bytes = state.bytes.map_or_else(device, |bytes| bytes.to_string());
+    let bytes = state.bytes.map_or_else(|| "-".into(), |bytes| bytes.to_string());
     let time = state.mtime.map(|time| time.rfc3339()).unwrap_or_default();
     format!("{mode} {bytes:>12} {time}")
 }
@@ -624,11 +629,7 @@ fn aspect_of(aspect: Aspect, before: &State, after: &State) -> String {
             format!("{name}: {:04o} to {:04o}", before.mode.unwrap_or_default(), after.mode.unwrap_or_default())
         }
         Aspect::Mtime => format!("{name}: {} to {}", time(before), time(after)),
-        Aspect::Owner => {
-            let numbers = |state: &State| state.owner.map_or_else(String::new, |(uid, gid)| format!("{uid}:{gid}"));
-            format!("{name}: {} to {}", numbers(before), numbers(after))
-        }
-        Aspect::Attributes => name.to_owned(),
+        Aspect::Owner | Aspect::Attributes | Aspect::Flags | Aspect::Links => name.to_owned(),
     }
 }
 

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::error::{Error, shown_path};
 use crate::format::attribute::Attribute;
-use crate::format::entry::{Entry, FileContent};
+use crate::format::entry::{Entry, FileContent, Kind};
 use crate::format::json::TextOrBase64;
 use crate::format::record::{Counts, Exclusion};
 use crate::ops::change::{Aspect, State};
@@ -363,9 +363,6 @@ fn state(state: &State) -> Map<String, Value> {
         ("mode", state.mode.map(|mode| Value::from(format!("{mode:04o}")))),
         ("time", state.mtime.map(|time| time.rfc3339_exact().into())),
         ("bytes", state.bytes.map(Value::from)),
-        ("uid", state.owner.map(|(uid, _)| uid.into())),
-        ("gid", state.owner.map(|(_, gid)| gid.into())),
-        ("device", state.device.map(|(major, minor)| vec![major, minor].into())),
     ];
     fields.extend(known.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
     if let Some(target) = &state.target {
@@ -382,24 +379,20 @@ fn aspects(aspects: &[Aspect]) -> Vec<&'static str> {
 pub(super) fn entry(entry: &Entry) -> Value {
     let mut fields = state(&State::of(entry));
     put_bytes(&mut fields, "path", entry.path.as_bytes());
-    if let Some(first) = &entry.hardlink {
-        put_bytes(&mut fields, "hardlink", first.as_bytes());
-    }
-    let names = |name: &Option<String>| name.clone().map(Value::from);
-    let attributes = |list: &[Attribute]| {
-        let one = |attribute: &Attribute| {
-            let mut fields = object(json!({"bytes": attribute.value.length()}));
-            put_bytes(&mut fields, "name", &attribute.name);
-            Value::from(fields)
-        };
-        (!list.is_empty()).then(|| list.iter().map(one).collect::<Vec<_>>().into())
+    let owner = entry.owner.as_ref();
+    let device = match &entry.kind {
+        Kind::Block(major, minor) | Kind::Character(major, minor) => Some(json!([major, minor])),
+        _ => None,
     };
-    let holes = entry.file().map(FileContent::hole_bytes).filter(|&bytes| bytes > 0);
+    let in_holes = entry.file().map(FileContent::hole_bytes).filter(|&bytes| bytes > 0);
     let known = [
-        ("created", entry.created.map(|time| time.rfc3339_exact().into())),
-        ("user", entry.owner.as_ref().and_then(|owner| names(&owner.user))),
-        ("group", entry.owner.as_ref().and_then(|owner| names(&owner.group))),
-        ("bytes_in_holes", holes.map(Value::from)),
+        ("created", entry.created.map(|time| time.rfc3339().into())),
+        ("uid", owner.map(|owner| owner.uid.into())),
+        ("gid", owner.map(|owner| owner.gid.into())),
+        ("user", owner.and_then(|owner| owner.user.clone()).map(Value::from)),
+        ("group", owner.and_then(|owner| owner.group.clone()).map(Value::from)),
+        ("bytes_in_holes", in_holes.map(Value::from)),
+        ("device", device),
         ("flags", entry.flags.map(Value::from)),
         ("attributes", entry.attributes.map(Value::from)),
         ("links", entry.links.map(Value::from)),
@@ -407,7 +400,20 @@ pub(super) fn entry(entry: &Entry) -> Value {
         ("streams", attributes(&entry.streams)),
     ];
     fields.extend(known.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
+    if let Some(first) = &entry.hardlink {
+        put_bytes(&mut fields, "hardlink", first.as_bytes());
+    }
     fields.into()
+}
+
+/// Names and lengths of attributes or streams; nothing where there are none.
+fn attributes(attributes: &[Attribute]) -> Option<Value> {
+    let one = |attribute: &Attribute| {
+        let mut fields = object(json!({"bytes": attribute.value.length()}));
+        put_bytes(&mut fields, "name", &attribute.name);
+        Value::from(fields)
+    };
+    (!attributes.is_empty()).then(|| attributes.iter().map(one).collect())
 }
 
 pub(super) fn ls_end(report: &ls::Report) -> Value {

@@ -1,11 +1,8 @@
 //! What can differ between two states of one path, whether a listing or a file system tells of them.
 
 use crate::clock::Time;
-use crate::crypto::Digest;
-use crate::format::entry::{Entry, Kind};
-use crate::format::json;
+use crate::format::entry::Entry;
 use crate::fsys::{self, Stat};
-use crate::path::EntryPath;
 
 /// Something in which two states of a path differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -14,7 +11,7 @@ pub enum Aspect {
     Kind,
     /// The bytes of a file.
     Content,
-    /// Where a symbolic link leads, or which device it is.
+    /// Where a symbolic link leads.
     Target,
     /// Permission bits.
     Mode,
@@ -22,8 +19,12 @@ pub enum Aspect {
     Mtime,
     /// To whom it belongs.
     Owner,
-    /// Extended attributes, access lists, streams and flags.
+    /// Extended attributes, access lists among them, and streams.
     Attributes,
+    /// Flags of the platform.
+    Flags,
+    /// Which names it shares with other paths.
+    Links,
 }
 
 impl Aspect {
@@ -37,6 +38,8 @@ impl Aspect {
             Self::Mtime => "mtime",
             Self::Owner => "owner",
             Self::Attributes => "attributes",
+            Self::Flags => "flags",
+            Self::Links => "links",
         }
     }
 
@@ -57,14 +60,8 @@ pub struct State {
     pub mode: Option<u32>,
     /// When its content was last modified.
     pub mtime: Option<Time>,
-    /// The target, of a symbolic link or junction.
+    /// The target, of a symbolic link.
     pub target: Option<Vec<u8>>,
-    /// The numbers of user and group, where they are known.
-    pub owner: Option<(u32, u32)>,
-    /// Major and minor number, of a device.
-    pub device: Option<(u32, u32)>,
-    /// Stands for extended attributes, streams and flags, where they are known.
-    pub attributes: Option<Digest>,
 }
 
 impl State {
@@ -76,12 +73,6 @@ impl State {
             mode: entry.mode,
             mtime: entry.mtime,
             target: entry.kind.target().map(<[u8]>::to_vec),
-            owner: entry.owner.as_ref().map(|owner| (owner.uid, owner.gid)),
-            device: match entry.kind {
-                Kind::Block(major, minor) | Kind::Character(major, minor) => Some((major, minor)),
-                _ => None,
-            },
-            attributes: Some(attributes_of(entry)),
         }
     }
 
@@ -92,15 +83,14 @@ impl State {
             ObjectKind::Directory => "directory",
             ObjectKind::File => "file",
             ObjectKind::Symlink => "symlink",
-            ObjectKind::Junction => "junction",
             ObjectKind::Fifo => "fifo",
             ObjectKind::Socket => "socket",
+            ObjectKind::Junction => "junction",
             ObjectKind::Block => "block",
             ObjectKind::Character => "character",
-            ObjectKind::Other => stat.kind.name(),
+            other => other.name(),
         };
         let is_link = matches!(stat.kind, ObjectKind::Symlink | ObjectKind::Junction);
-        let is_device = matches!(stat.kind, ObjectKind::Block | ObjectKind::Character);
         Self {
             kind,
             bytes: (stat.kind == ObjectKind::File).then_some(stat.size),
@@ -108,9 +98,6 @@ impl State {
             mode: if is_link { None } else { stat.mode },
             mtime: Some(stat.mtime),
             target: is_link.then(|| target.to_vec()),
-            owner: stat.owner,
-            device: is_device.then_some(stat.device),
-            attributes: None,
         }
     }
 
@@ -124,21 +111,12 @@ impl State {
         let later = self.mtime.zip(other.mtime).is_some_and(|(mine, theirs)| !fsys::same_time(mine, theirs));
         let found = [
             (self.bytes != other.bytes, Aspect::Content),
-            (self.target != other.target || self.device != other.device, Aspect::Target),
+            (self.target != other.target, Aspect::Target),
             (both(self.mode, other.mode), Aspect::Mode),
             (later, Aspect::Mtime),
-            (self.owner.zip(other.owner).is_some_and(|(mine, theirs)| mine != theirs), Aspect::Owner),
-            (self.attributes.zip(other.attributes).is_some_and(|(mine, theirs)| mine != theirs), Aspect::Attributes),
         ];
         found.into_iter().filter(|(differs, _)| *differs).map(|(_, aspect)| aspect).collect()
     }
-}
-
-/// Stands for what an entry says of attributes, streams and flags.
-fn attributes_of(entry: &Entry) -> Digest {
-    let Entry { xattrs, streams, flags, attributes, .. } = entry.clone();
-    let alone = Entry::new(EntryPath::root(), Kind::Directory);
-    Digest::of(&json::encode(&Entry { xattrs, streams, flags, attributes, ..alone }))
 }
 
 /// Returns in what two entries differ, ascending, where equal contents are cut alike and named alike.
@@ -146,21 +124,34 @@ pub(super) fn between(before: &Entry, after: &Entry) -> Vec<Aspect> {
     let mut aspects = State::of(before).differs(&State::of(after));
     if let (Some(before), Some(after)) = (before.file(), after.file())
         && before.size == after.size
-        && (&before.chunks, &before.holes) != (&after.chunks, &after.holes)
+        && before.chunks != after.chunks
     {
         aspects.insert(0, Aspect::Content);
     }
+    if aspects == [Aspect::Kind] {
+        return aspects;
+    }
+    let owners = before.owner.as_ref().zip(after.owner.as_ref());
+    let noted = [
+        (owners.is_some_and(|(before, after)| before != after), Aspect::Owner),
+        ((&before.xattrs, &before.streams) != (&after.xattrs, &after.streams), Aspect::Attributes),
+        ((before.flags, before.attributes) != (after.flags, after.attributes), Aspect::Flags),
+        (before.hardlink != after.hardlink, Aspect::Links),
+    ];
+    aspects.extend(noted.into_iter().filter(|(differs, _)| *differs).map(|(_, aspect)| aspect));
     aspects
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::entry::{ChunkRef, Chunks, FileContent};
+    use crate::crypto::Digest;
+    use crate::format::entry::{ChunkRef, Chunks, FileContent, Kind};
+    use crate::path::EntryPath;
 
     fn file(content: u8, size: u32, mode: u32, seconds: i64) -> Entry {
         let chunks = Chunks::Direct(vec![ChunkRef(Digest([content; 32]), size)]);
-        let content = FileContent { size: size.into(), chunks, ..FileContent::default() };
+        let content = FileContent { size: size.into(), holes: Vec::new(), chunks, ctime: None, ino: None, racy: false };
         let path = EntryPath::parse(b"f").expect("valid");
         Entry { mode: Some(mode), mtime: Some(Time { seconds, nanos: 0 }), ..Entry::new(path, Kind::File(content)) }
     }

@@ -345,6 +345,8 @@ fn add(sum: &mut Counts, more: &Counts) {
     sum.bytes = sum.bytes.saturating_add(more.bytes);
     sum.directories += more.directories;
     sum.files += more.files;
+    sum.hardlinks += more.hardlinks;
+    sum.specials += more.specials;
     sum.symlinks += more.symlinks;
 }
 

@@ -95,6 +95,7 @@ impl Taker<'_> {
     pub(super) fn look_at(&mut self, found: Found, queue: &mut Queue<'_>) -> Result<()> {
         let before = self.prior.at(&found.path);
         self.distrust_failed();
+        self.draft.unless_started_over()?;
         if let Some(first) = self.names.note(&found.path, &found.stat) {
             queue.push_link(found, first, self.sizes, &self.clock);
             return Ok(());

@@ -9,7 +9,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use super::{Change, Difference};
 use crate::crypto::Digest;
 use crate::format::entry::Entry;
-use crate::fsys::extents::{ExtentReader, longest_zeros};
 use crate::fsys::walk::is_gone;
 use crate::fsys::{self, Dir, ObjectKind, Stat};
 use crate::limits;
@@ -121,12 +120,12 @@ impl Check {
 
     /// Returns nothing where the file changed while it was read.
     fn once(&self, buffer: &mut Vec<u8>, bytes: &mut u64, stop: &AtomicBool) -> Result<Option<Outcome>, Stop> {
-        let file = self.dir.open_file(&self.name)?;
+        let mut file = self.dir.open_file(&self.name)?;
         let stat = fsys::stat_file(&file)?;
         if stat.kind != ObjectKind::File {
             return Ok(None);
         }
-        let same = match self.holds(&file, &stat, buffer, bytes, stop) {
+        let same = match self.holds(&mut file, &stat, buffer, bytes, stop) {
             Ok(()) => true,
             Err(Stop::Differs) => false,
             Err(other) => return Err(other),
@@ -141,7 +140,7 @@ impl Check {
     /// Compares the file with the chunks of its entry, up to the first that differs.
     fn holds(
         &self,
-        mut file: &File,
+        file: &mut File,
         stat: &Stat,
         buffer: &mut Vec<u8>,
         bytes: &mut u64,
@@ -150,28 +149,61 @@ impl Check {
         let Some(content) = self.entry.file().filter(|content| content.size == stat.size) else {
             return Err(Stop::Differs);
         };
-        let holes = content.holes.iter().map(|hole| (hole.0, hole.1));
-        if !content.holes.is_empty() && longest_zeros(file, holes, content.size)?.is_none() {
-            return Err(Stop::Differs);
-        }
         let extents = content.extents();
-        let mut sparse = ExtentReader::new(file, extents.iter());
-        let mut whole = file;
+        let mut at = 0;
         self.reader.each_chunk(content, |chunk| {
             if stop.load(Ordering::Relaxed) {
                 return Err(Stop::Io(io::ErrorKind::Interrupted.into()));
             }
             buffer.resize(chunk.length() as usize, 0);
-            let read = if content.holes.is_empty() { whole.read_exact(buffer) } else { sparse.read_exact(buffer) };
-            match read {
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(Stop::Differs),
-                read => read?,
+            let mut rest = &mut buffer[..];
+            for (offset, length) in extents.spread(at, chunk.length().into()) {
+                let (piece, after) = rest.split_at_mut(length as usize);
+                read_at(file, offset, piece)?;
+                rest = after;
             }
+            at += u64::from(chunk.length());
             *bytes += u64::from(chunk.length());
             if Digest::of(buffer) == chunk.id() { Ok(()) } else { Err(Stop::Differs) }
         })?;
+        for hole in &content.holes {
+            self.is_empty(file, hole.0, hole.1, buffer, stop)?;
+        }
         file.seek(SeekFrom::Start(content.size))?;
         if file.read(&mut [0])? == 0 { Ok(()) } else { Err(Stop::Differs) }
+    }
+
+    /// Compares a part of the file with a hole, which reads as zeros.
+    fn is_empty(
+        &self,
+        file: &mut File,
+        mut at: u64,
+        length: u64,
+        buffer: &mut Vec<u8>,
+        stop: &AtomicBool,
+    ) -> Result<(), Stop> {
+        let end = at + length;
+        while at < end {
+            if stop.load(Ordering::Relaxed) {
+                return Err(Stop::Io(io::ErrorKind::Interrupted.into()));
+            }
+            buffer.resize((end - at).min(1 << 20) as usize, 0);
+            read_at(file, at, buffer)?;
+            if buffer.iter().any(|byte| *byte != 0) {
+                return Err(Stop::Differs);
+            }
+            at += buffer.len() as u64;
+        }
+        Ok(())
+    }
+}
+
+/// Fills a buffer from a place in a file; a file that ends before differs.
+fn read_at(file: &mut File, offset: u64, buffer: &mut [u8]) -> Result<(), Stop> {
+    file.seek(SeekFrom::Start(offset))?;
+    match file.read_exact(buffer) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(Stop::Differs),
+        read => Ok(read?),
     }
 }
 
@@ -242,7 +274,8 @@ mod tests {
 
     fn entry() -> Entry {
         let chunks = Chunks::Direct(vec![ChunkRef(Digest([1; 32]), 3)]);
-        let content = FileContent { size: 3, chunks, ctime: Some(at(20)), ino: Some(7), ..FileContent::default() };
+        let content =
+            FileContent { size: 3, holes: Vec::new(), chunks, ctime: Some(at(20)), ino: Some(7), racy: false };
         let path = EntryPath::parse(b"f").expect("valid");
         Entry { mode: Some(0o644), mtime: Some(at(10)), ..Entry::new(path, Kind::File(content)) }
     }

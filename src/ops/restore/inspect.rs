@@ -28,8 +28,6 @@ use crate::vault::read::Reader;
 pub(super) struct Plan {
     pub(super) keep: Arc<Keep>,
     pub(super) counts: Counts,
-    /// What is chosen, with what is given up.
-    pub(super) seen: Counts,
     pub(super) not_restored: Vec<Shortfall>,
     pub(super) coarser: Vec<Shortfall>,
 }
@@ -379,7 +377,7 @@ impl<'a> Inspector<'a> {
         let mut coarser = vec![said("time", self.times_coarser, &step), said("sparse", self.holes_filled, holes)];
         not_restored.retain(|shortfall| shortfall.count > 0);
         coarser.retain(|shortfall| shortfall.count > 0);
-        Plan { keep: Arc::new(self.keep), counts: self.counts, seen: self.counts, not_restored, coarser }
+        Plan { keep: Arc::new(self.keep), counts: self.counts, not_restored, coarser }
     }
 }
 

@@ -56,14 +56,14 @@ use crate::vault::{Finding, layout, read_error};
 pub struct Options {
     /// Drop restored files from memory before they are read back, so that the comparison reads the medium.
     pub from_medium: bool,
-    /// Classes that are given up; the report counts what is lost by that.
-    pub without: Vec<Class>,
-    /// Give files to the recorded numbers of users and groups, whatever names these have here.
-    pub numeric_owner: bool,
     /// Patterns in gitignore syntax, relative to what is restored, of what is restored; everything where there is none.
     pub include: Vec<String>,
     /// Patterns of what is not restored, with all that lies below it; these go before the others.
     pub exclude: Vec<String>,
+    /// Classes that are given up; the report counts what is lost by that.
+    pub without: Vec<Class>,
+    /// Give files to the recorded numbers of users and groups, whatever names these have here.
+    pub numeric_owner: bool,
 }
 
 /// What `restore` did.
@@ -103,17 +103,6 @@ pub struct Report {
     pub notes: Vec<String>,
 }
 
-/// Metadata of one class that was not restored, or not exactly.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Shortfall {
-    /// The class.
-    pub class: &'static str,
-    /// How many objects are concerned.
-    pub count: u64,
-    /// Why.
-    pub reason: String,
-}
-
 impl Told for Report {
     fn told(&self) -> serde_json::Value {
         serde_json::json!({
@@ -130,6 +119,17 @@ impl Told for Report {
     fn keep(&mut self, kept: Kept) {
         self.notes.extend(kept.notes);
     }
+}
+
+/// Metadata of one class that was not restored, or not exactly.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shortfall {
+    /// The class.
+    pub class: &'static str,
+    /// How many objects are concerned.
+    pub count: u64,
+    /// Why.
+    pub reason: String,
 }
 
 /// Restores a snapshot or a part of it.
@@ -171,7 +171,25 @@ fn put_back(
     let look = |reader: &Arc<Reader>| {
         Part { reader, pool: &pool, snapshot, selection: &selection.path, choice: &choice }.preflight(&target, options)
     };
-    let (mut plan, all) = match look(&reader) {
+    let keep_in_mind = |reader: &Reader, notes: &mut Vec<String>| {
+        let failed = reader.failed_packs();
+        let mut reads = Reads::load(&access.host, &vault.macs, &*vault.store);
+        for (pack, finding) in &failed {
+            reads.note_failed(*pack, finding, access.clock.now());
+        }
+        if let Err(error) = reads.save(&access.host, &vault.macs) {
+            notes.push(format!("packs that failed a read were not remembered for later backups: {error}"));
+        }
+        for finding in failed.values() {
+            let what = format!("{}: {}; {}", finding.subject, finding.code.title(), finding.detail);
+            notes.push(format!("{what}; another pack had what this restore needs; run `devvault verify`"));
+        }
+    };
+    let looked = look(&reader);
+    if looked.is_err() {
+        keep_in_mind(&reader, &mut notes);
+    }
+    let (mut plan, looked) = match looked {
         Err(error) if indexed && error.code().is_some_and(|code| code.family() == Family::SnapshotIntegrity) => {
             // The index may be what is wrong: the packs themselves decide.
             reader = Arc::new(open_reader(&vault, UseIndex::No)?);
@@ -182,7 +200,7 @@ fn put_back(
         other => other?,
     };
     let part = Part { reader: &reader, pool: &pool, snapshot, selection: &selection.path, choice: &choice };
-    let partial = !selection.path.is_root() || all != plan.seen;
+    let partial = !selection.path.is_root() || looked.all != looked.chosen;
     let damage_elsewhere = if partial { not_vouched_for(&reader, snapshot) } else { Vec::new() };
     let left_out = snapshot.left_out.iter().filter(|path| path.is_within(&selection.path)).cloned().collect();
 
@@ -196,18 +214,7 @@ fn put_back(
         target.publish(&staging, Dir::sync)?;
         Ok(outcome)
     });
-    let failed = reader.failed_packs();
-    let mut reads = Reads::load(&access.host, &vault.macs, &*vault.store);
-    for (pack, finding) in &failed {
-        reads.note_failed(*pack, finding, access.clock.now());
-    }
-    if let Err(error) = reads.save(&access.host, &vault.macs) {
-        notes.push(format!("packs that failed a read were not remembered for later backups: {error}"));
-    }
-    for finding in failed.values() {
-        let what = format!("{}: {}; {}", finding.subject, finding.code.title(), finding.detail);
-        notes.push(format!("{what}; another pack had what this restore needs; run `devvault verify`"));
-    }
+    keep_in_mind(&reader, &mut notes);
     let outcome = restored.map_err(|error| {
         error.written(|| {
             format!(
@@ -243,8 +250,8 @@ fn put_back(
         vault: vault_id,
         path,
         destination: target.path.clone(),
+        not_chosen: looked.all.minus(&looked.chosen),
         counts: plan.counts,
-        not_chosen: all.minus(&plan.seen),
         partial,
         damage_elsewhere,
         freshness: vault.freshness,
@@ -289,8 +296,10 @@ struct Part<'a> {
 }
 
 /// What a part holds, chosen or not.
+#[derive(Default)]
 struct Looked {
     all: Counts,
+    chosen: Counts,
     nothing_chosen: bool,
 }
 
@@ -299,51 +308,56 @@ impl Part<'_> {
     /// object names the first one that is chosen, also below the destination.
     fn each(&self, mut take: impl FnMut(Entry) -> Result<()>) -> Result<Looked> {
         let mut chooser = self.choice.begin();
-        let mut all = Counts::default();
-        // Of what is chosen; the names of the whole part were held against each other before.
-        let mut links = Links::default();
-        self.each_of_all(|entry, place| {
-            all.add(&entry);
-            let path = place.of(&entry.path)?;
-            let chosen = if self.choice.is_everything() { vec![entry] } else { chooser.take(entry, &path) };
-            chosen.into_iter().try_for_each(|entry| {
-                let first = links.take(&entry, false).map_err(|error| unsafe_listing(&entry.path, error))?.cloned();
-                let hardlink = first.map(|first| place.of(&first)).transpose()?;
-                take(Entry { path: place.of(&entry.path)?, hardlink, ..entry })
-            })
-        })?;
-        Ok(Looked { all, nothing_chosen: !self.choice.is_everything() && chooser.chosen == 0 })
-    }
-
-    /// Hands on every entry of the part as it is, with what tells where it is restored.
-    fn each_of_all(&self, mut take: impl FnMut(Entry, Below<'_>) -> Result<()>) -> Result<()> {
+        let mut looked = Looked::default();
+        let everything = self.choice.is_everything();
         let mut single = None;
         let mut links = Links::default();
         for batch in self.reader.entries_within(self.pool, &self.snapshot.lists, self.selection) {
             for entry in batch?.entries {
-                if single.is_none() && entry.path != *self.selection {
-                    let detail = "entries lie below it, but it is no entry itself";
-                    return Err(unsafe_listing(self.selection, detail));
+                if single.is_none() {
+                    if entry.path != *self.selection {
+                        let detail = "entries lie below it, but it is no entry itself";
+                        return Err(Finding::new(Code::ListingUnsafe, self.selection.to_string(), detail).into());
+                    }
+                    // What is not a directory is restored under its own name.
+                    single = Some(!entry.is_directory());
                 }
-                // What is not a directory is restored under its own name.
-                let single = *single.get_or_insert(!entry.is_directory());
-                let whole = self.selection.is_root();
-                links.take(&entry, whole).map_err(|error| unsafe_listing(&entry.path, error))?;
-                take(entry, Below { selection: self.selection, single })?;
+                let unsafe_listing = |path: &EntryPath, error: &dyn std::fmt::Display| {
+                    Error::from(Finding::new(Code::ListingUnsafe, path.to_string(), error))
+                };
+                let below = |path: &EntryPath| match single {
+                    Some(true) => EntryPath::root().join(self.selection.name()),
+                    _ => EntryPath::parse(path.below(self.selection)),
+                };
+                looked.all.add(&entry);
+                let chosen = if everything {
+                    vec![entry]
+                } else {
+                    let path = below(&entry.path).map_err(|error| unsafe_listing(&entry.path, &error))?;
+                    chooser.take(entry, &path)
+                };
+                for entry in chosen {
+                    let first = links.take(&entry, self.selection.is_root() && everything);
+                    let first = first.map_err(|error| unsafe_listing(&entry.path, &error))?.cloned();
+                    let hardlink = first.map(|first| below(&first)).transpose();
+                    let hardlink = hardlink.map_err(|error| unsafe_listing(&entry.path, &error))?;
+                    let path = below(&entry.path).map_err(|error| unsafe_listing(&entry.path, &error))?;
+                    looked.chosen.add(&entry);
+                    take(Entry { path, hardlink, ..entry })?;
+                }
             }
         }
-        Ok(())
+        looked.nothing_chosen = !everything && chooser.chosen == 0;
+        Ok(looked)
     }
 
     /// Refuses before the first byte what could not be completed: content that is missing, what the target cannot
     /// hold, too little room.
-    fn preflight(&self, target: &Target, options: &Options) -> Result<(Plan, Counts)> {
-        let mut counts = Counts::default();
+    fn preflight(&self, target: &Target, options: &Options) -> Result<(Plan, Looked)> {
         let mut missing: Option<(ChunkRef, Vec<EntryPath>)> = None;
         let probe = Probe::new(target)?;
         let mut inspector = Inspector::new(&probe, self.reader, options);
         let looked = self.each(|entry| {
-            counts.add(&entry);
             let mut held = true;
             self.reader.each_needed(&entry, |chunk| {
                 if held && !self.reader.catalog().holds(chunk) {
@@ -373,9 +387,7 @@ impl Part<'_> {
                 .paths(paths)
                 .into());
         }
-        let mut plan = inspector.finish(target)?;
-        plan.seen = counts;
-        Ok((plan, looked.all))
+        Ok((inspector.finish(target)?, looked))
     }
 
     /// Writes everything: directories and files first, then links, metadata of directories last.
@@ -438,27 +450,4 @@ impl Part<'_> {
         walked.map_err(|error| Error::environment(format!("walk {}", shown_path(&staging.path)), error))?;
         Ok(outcome)
     }
-}
-
-/// Tells where an entry of a part is restored.
-#[derive(Clone, Copy)]
-struct Below<'a> {
-    selection: &'a EntryPath,
-    // The part is one object that is no directory, restored under its own name.
-    single: bool,
-}
-
-impl Below<'_> {
-    fn of(self, path: &EntryPath) -> Result<EntryPath> {
-        let below = if self.single {
-            EntryPath::root().join(self.selection.name())
-        } else {
-            EntryPath::parse(path.below(self.selection))
-        };
-        below.map_err(|error| unsafe_listing(path, error))
-    }
-}
-
-fn unsafe_listing(path: &EntryPath, error: impl std::fmt::Display) -> Error {
-    Finding::new(Code::ListingUnsafe, path.to_string(), error).into()
 }
