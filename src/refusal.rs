@@ -243,6 +243,10 @@ codes! {
         "leave these out on purpose with `--exclude`";
     SourceRules = 807, "a file of rules cannot be used",
         "correct the file, or move it away; `devvault backup SOURCE --dry-run` shows what the rules do";
+    SourceElsewhere = 808, "files of the source are not on this machine",
+        "have their program keep them on this machine, or leave them out on purpose with `--exclude`";
+    SourceHeld = 809, "files of the source are held by another process",
+        "end the program that holds them and back up again";
 }
 
 impl Code {

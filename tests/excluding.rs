@@ -398,3 +398,80 @@ fn what_was_left_out_is_told_by_every_report() {
     assert_eq!(document["snapshots"][0]["exclusions"][0]["objects"], 2);
     assert!(Path::new(&home.vault()).exists());
 }
+
+/// Has another process hold a file by a lease, as a file server does, until its standard input ends.
+#[cfg(target_os = "linux")]
+fn lease(file: &Path) -> Option<std::process::Child> {
+    use std::io::Read as _;
+    let script = "import fcntl,os,signal,sys\n\
+        signal.signal(signal.SIGIO, signal.SIG_IGN)\n\
+        fd = os.open(sys.argv[1], os.O_RDWR)\n\
+        fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)\n\
+        sys.stdout.write('!')\n\
+        sys.stdout.flush()\n\
+        sys.stdin.read()\n";
+    let mut command = std::process::Command::new("python3");
+    command.args(["-c", script]).arg(file);
+    command
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null());
+    let mut child = command.spawn().ok()?;
+    let mut held = [0];
+    let ready = child.stdout.as_mut()?.read(&mut held).is_ok_and(|count| count == 1);
+    if ready {
+        return Some(child);
+    }
+    let _ = child.wait();
+    None
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn files_that_another_process_holds_are_refused_with_the_complete_list() {
+    let home = Home::with_vault();
+    home.write_source(&[("a", "free"), ("b", "held"), ("sub/c", "held too")]);
+    let holders = [lease(&home.source().join("b")), lease(&home.source().join("sub/c"))];
+    let [Some(mut one), Some(mut two)] = holders else {
+        println!("skipped: no leases here");
+        return;
+    };
+    let result = home.try_backup(&Options::default());
+    for child in [&mut one, &mut two] {
+        drop(child.stdin.take());
+        child.wait().unwrap();
+    }
+    let refusal = assert_refused(Code::SourceHeld, result);
+    let paths: Vec<String> = refusal.paths.iter().map(ToString::to_string).collect();
+    assert_eq!(paths, ["b", "sub/c"]);
+    // Who held them has let them go.
+    assert_eq!(home.backup().counts.files, 3);
+}
+
+#[cfg(windows)]
+#[test]
+fn files_that_another_process_holds_are_refused_with_the_complete_list() {
+    use std::os::windows::fs::OpenOptionsExt;
+    let home = Home::with_vault();
+    home.write_source(&[("a", "free"), ("b", "held")]);
+    let held = fs::File::options().read(true).share_mode(0).open(home.source().join("b")).unwrap();
+    let refusal = assert_refused(Code::SourceHeld, home.try_backup(&Options::default()));
+    assert_eq!(refusal.paths.iter().map(ToString::to_string).collect::<Vec<_>>(), ["b"]);
+    drop(held);
+    home.backup();
+}
+
+#[cfg(windows)]
+#[test]
+fn placeholders_are_refused_with_the_complete_list_and_not_fetched() {
+    let home = Home::with_vault();
+    home.write_source(&[("a", "here"), ("b", "elsewhere"), ("sub/c", "elsewhere")]);
+    for name in ["b", "sub/c"] {
+        let marked = std::process::Command::new("attrib").arg("+O").arg(home.source().join(name)).status();
+        assert!(marked.unwrap().success());
+    }
+    let refusal = assert_refused(Code::SourceElsewhere, home.try_backup(&Options::default()));
+    assert_eq!(refusal.paths.iter().map(ToString::to_string).collect::<Vec<_>>(), ["b", "sub/c"]);
+    let exclude = vec!["b".into(), "c".into()];
+    assert_eq!(home.try_backup(&Options { exclude, ..Options::default() }).unwrap().counts.files, 1);
+}

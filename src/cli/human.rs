@@ -574,6 +574,7 @@ pub(super) fn find_end(report: &find::Report) -> String {
     if !report.findings.is_empty() {
         line!(out, "not everything could be looked through: what was found is right, what was not found may be there");
     }
+    kept(&mut out, &report.kept);
     notes(&mut out, &report.notes);
     out
 }

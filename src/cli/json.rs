@@ -438,6 +438,8 @@ pub(super) fn find_end(report: &find::Report) -> Value {
         "paths": report.paths,
         "freshness": report.freshness.as_ref().map(ToString::to_string),
         "findings": findings(&report.findings),
+        "evidence": report.kept.evidence,
+        "incident": report.kept.incident,
         "notes": report.notes,
     })
 }

@@ -47,6 +47,8 @@ pub enum ObjectKind {
     Block,
     /// A character device.
     Character,
+    /// A file or directory whose content is not on this machine and would be fetched by looking into it.
+    Placeholder,
     /// Something that this program does not know.
     #[default]
     Other,
@@ -64,6 +66,7 @@ impl ObjectKind {
             Self::Junction => "junction",
             Self::Block => "block device",
             Self::Character => "character device",
+            Self::Placeholder => "cloud placeholder",
             Self::Other => "object of unknown kind",
         }
     }
@@ -125,4 +128,41 @@ pub fn same_time(meant: Time, found: Time) -> bool {
         return (meant.seconds, meant.nanos / 100) == (found.seconds, found.nanos / 100);
     }
     meant == found
+}
+
+/// Returns whether an error says that another process holds an object so that it cannot be opened or read now: a sharing
+/// mode or a lock on Windows; a lease, a mandatory lock or a text that is being executed on Unix.
+pub fn is_held(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind;
+    #[cfg(windows)]
+    if matches!(error.raw_os_error(), Some(SHARING_VIOLATION | LOCK_VIOLATION)) {
+        return true;
+    }
+    // Files are opened without waiting, so that a lease that is being broken answers at once.
+    let held = [ErrorKind::WouldBlock, ErrorKind::ExecutableFileBusy, ErrorKind::ResourceBusy, ErrorKind::Deadlock];
+    held.contains(&error.kind())
+}
+
+#[cfg(windows)]
+const SHARING_VIOLATION: i32 = 32;
+#[cfg(windows)]
+const LOCK_VIOLATION: i32 = 33;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_another_process_holds_is_held() {
+        use std::io::{Error, ErrorKind};
+        assert!(is_held(&ErrorKind::WouldBlock.into()) && is_held(&ErrorKind::ResourceBusy.into()));
+        for other in [ErrorKind::PermissionDenied, ErrorKind::NotFound, ErrorKind::Interrupted, ErrorKind::Other] {
+            assert!(!is_held(&other.into()), "{other}");
+        }
+        #[cfg(unix)]
+        assert!(is_held(&Error::from(rustix::io::Errno::TXTBSY)) && !is_held(&Error::from(rustix::io::Errno::IO)));
+        #[cfg(windows)]
+        assert!(is_held(&Error::from_raw_os_error(32)) && is_held(&Error::from_raw_os_error(33)));
+        assert!(!is_held(&Error::other("else")));
+    }
 }

@@ -289,6 +289,7 @@ fn convert(stat: &fs::Stat) -> Stat {
         fs::FileType::BlockDevice => ObjectKind::Block,
         _ => ObjectKind::Other,
     };
+    let kind = if is_dataless(stat) { ObjectKind::Placeholder } else { kind };
     Stat {
         kind,
         size: u64::try_from(stat.st_size).unwrap_or(0),
@@ -330,6 +331,21 @@ fn flags(stat: &fs::Stat) -> Option<u32> {
 #[cfg(not(target_vendor = "apple"))]
 fn flags(_stat: &fs::Stat) -> Option<u32> {
     None
+}
+
+/// `SF_DATALESS` of `sys/stat.h`: the content is with a provider, and is fetched by whoever looks.
+#[cfg(target_vendor = "apple")]
+const DATALESS: u32 = 0x4000_0000;
+
+#[cfg(target_vendor = "apple")]
+fn is_dataless(stat: &fs::Stat) -> bool {
+    stat.st_flags & DATALESS != 0
+}
+
+#[cfg(not(target_vendor = "apple"))]
+fn is_dataless(_: &fs::Stat) -> bool {
+    // No other system of this family has a mark for it.
+    false
 }
 
 fn nanos(value: i64) -> u32 {

@@ -744,9 +744,17 @@ impl Nature {
             TAG_MOUNT_POINT => ObjectKind::Junction,
             TAG_APP_EXEC_LINK => ObjectKind::Other,
             tag if tag & TAG_NAME_SURROGATE != 0 => ObjectKind::Other,
+            _ if self.is_elsewhere() => ObjectKind::Placeholder,
             _ if self.is_directory() => ObjectKind::Directory,
             _ => ObjectKind::File,
         }
+    }
+
+    /// Returns whether the content is not on this machine, so that opening or reading it would fetch it: a file in a cloud
+    /// or in a slower storage, a directory whose names have not been fetched yet.
+    fn is_elsewhere(self) -> bool {
+        let marks = FILE_ATTRIBUTE_OFFLINE | FILE_ATTRIBUTE_RECALL_ON_OPEN | FILE_ATTRIBUTE_RECALL_ON_DATA_ACCESS;
+        self.attributes & marks != 0
     }
 
     /// Returns whether a filter of the system may hold the content of this file or directory.
@@ -1569,6 +1577,11 @@ mod tests {
         // Deduplication, a cloud folder.
         assert_eq!(kind(0x8000_0013, FILE_ATTRIBUTE_REPARSE_POINT), ObjectKind::File);
         assert_eq!(kind(0x9000_101a, directory), ObjectKind::Directory);
+        // The same where the content is elsewhere, whether or not the tag shows.
+        for mark in [FILE_ATTRIBUTE_OFFLINE, FILE_ATTRIBUTE_RECALL_ON_OPEN, FILE_ATTRIBUTE_RECALL_ON_DATA_ACCESS] {
+            assert_eq!(kind(0x9000_101a, directory | mark), ObjectKind::Placeholder);
+            assert_eq!(kind(0, mark), ObjectKind::Placeholder);
+        }
     }
 
     #[test]

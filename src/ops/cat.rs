@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::audit;
 use super::reading::Reading;
 use super::select::Place;
 use crate::error::{Error, Result};
@@ -38,6 +39,15 @@ pub struct Report {
 /// or DV103 where content is missing or damaged, DV104, DV105 or DV108 where the listing is not intact; whatever `take`
 /// returns. The error says how much had been handed on.
 pub fn run(
+    access: &Access,
+    place: &Place,
+    progress: &dyn Progress,
+    take: impl FnMut(&[u8]) -> Result<()>,
+) -> Result<Report> {
+    audit::watch_refusals(access, "cat", || print(access, place, progress, take))
+}
+
+fn print(
     access: &Access,
     place: &Place,
     progress: &dyn Progress,

@@ -8,7 +8,9 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Weak};
 
 use globset::{Candidate, GlobBuilder, GlobSet, GlobSetBuilder};
+use serde_json::{Value, json};
 
+use super::audit::{self, Told};
 use super::change::{self, Aspect, State};
 use super::reading::{Reading, check_counts};
 use super::select::{Place, SourceName};
@@ -19,7 +21,7 @@ use crate::format::listing::PartRef;
 use crate::format::record::{Counts, Snapshot};
 use crate::path::EntryPath;
 use crate::progress::Progress;
-use crate::refusal::Code;
+use crate::refusal::{Code, Kept};
 use crate::vault::Finding;
 use crate::vault::gate::Access;
 use crate::vault::read::{Reader, check_seam, relevant};
@@ -121,6 +123,23 @@ pub struct Report {
     pub findings: Vec<Finding>,
     /// What should be said besides.
     pub notes: Vec<String>,
+    /// What was kept about it on this host.
+    pub kept: Kept,
+}
+
+impl Told for Report {
+    fn told(&self) -> Value {
+        json!({"snapshots": self.snapshots.len(), "versions": self.versions})
+    }
+
+    fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
+
+    fn keep(&mut self, mut kept: Kept) {
+        self.notes.append(&mut kept.notes);
+        self.kept = kept;
+    }
 }
 
 /// Checks a pattern of [`Options::patterns`].
@@ -140,6 +159,16 @@ pub fn check_pattern(pattern: &str) -> Result<(), String> {
 /// What opening the vault or selecting the snapshots refuses; DV112 where there is no snapshot; DV210 where a named place
 /// does not exist; a pattern that is not valid; whatever `take` returns.
 pub fn run(
+    access: &Access,
+    places: &[Place],
+    options: &Options,
+    progress: &dyn Progress,
+    take: impl FnMut(&Version<'_>) -> Result<()>,
+) -> Result<Report> {
+    audit::watch_reader(access, "find", || search(access, places, options, progress, take))
+}
+
+fn search(
     access: &Access,
     places: &[Place],
     options: &Options,

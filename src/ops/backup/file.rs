@@ -66,6 +66,8 @@ pub(super) enum Read {
     Gone,
     /// It changed every time while it was read.
     Changing(String),
+    /// Another process held it every time.
+    Held(String),
     /// It cannot be read.
     Failed(String),
 }
@@ -173,7 +175,7 @@ fn attempts<E>(
     clock: &dyn Clock,
     mut read: impl FnMut(&mut dyn io::Read, u64) -> Result<(u64, Vec<(ChunkRef, Range<usize>)>), Attempt<E>>,
 ) -> Result<Read, E> {
-    let mut reason = String::new();
+    let (mut reason, mut held) = (String::new(), None);
     for attempt in 0..limits::READ_ATTEMPTS {
         if attempt > 0 {
             // Whoever writes the file gets a moment to finish.
@@ -184,11 +186,13 @@ fn attempts<E>(
             Err(Attempt::Changed(what)) => reason = what,
             Err(Attempt::Io(error)) if is_gone(dir, name, &error) => return Ok(Read::Gone),
             Err(Attempt::Io(error)) if is_other_kind(&error) => reason = format!("it was replaced meanwhile: {error}"),
+            // Whoever holds it may let it go.
+            Err(Attempt::Io(error)) if fsys::is_held(&error) => held = Some(error.to_string()),
             Err(Attempt::Io(error)) => return Ok(Read::Failed(error.to_string())),
             Err(Attempt::Other(error)) => return Err(error),
         }
     }
-    Ok(Read::Changing(reason))
+    Ok(held.map_or(Read::Changing(reason), Read::Held))
 }
 
 fn read_once<E>(

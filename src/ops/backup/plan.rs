@@ -110,6 +110,7 @@ fn count(counts: &mut Counts, found: &Found, problems: &mut Problems) {
             counts.files += 1;
             counts.bytes = counts.bytes.saturating_add(found.stat.size);
         }
+        ObjectKind::Placeholder => problems.elsewhere(found.path.clone()),
         other => problems.unsupported.push((found.path.clone(), format!("a {}", other.name()))),
     }
 }

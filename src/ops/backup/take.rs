@@ -17,7 +17,7 @@ use crate::format::entry::{ChunkRef, Chunks, Entry, Kind, ListRef, encode_chunk_
 use crate::format::json;
 use crate::format::pack::BlockKind;
 use crate::fsys::walk::{Found, is_gone};
-use crate::fsys::{Object, ObjectKind, Stat, Xattr};
+use crate::fsys::{self, Object, ObjectKind, Stat, Xattr};
 use crate::limits;
 use crate::ops::rules::Rules;
 use crate::path::EntryPath;
@@ -35,14 +35,27 @@ pub(super) struct Problems {
     pub(super) changing: Vec<(EntryPath, String)>,
     pub(super) unsupported: Vec<(EntryPath, String)>,
     pub(super) rules: Vec<(EntryPath, String)>,
+    pub(super) placeholders: Vec<(EntryPath, String)>,
+    pub(super) held: Vec<(EntryPath, String)>,
     pub(super) left_out: Vec<EntryPath>,
 }
 
 impl Problems {
     /// Takes what a walk could not look at.
     pub(super) fn failed(&mut self, path: EntryPath, error: &std::io::Error) {
-        let list = if BadRules::is(error) { &mut self.rules } else { &mut self.unreadable };
+        let list = if BadRules::is(error) {
+            &mut self.rules
+        } else if fsys::is_held(error) {
+            &mut self.held
+        } else {
+            &mut self.unreadable
+        };
         list.push((path, error.to_string()));
+    }
+
+    /// Takes something whose content is not on this machine; looking into it would fetch it.
+    pub(super) fn elsewhere(&mut self, path: EntryPath) {
+        self.placeholders.push((path, "a cloud placeholder, whose content is not on this machine".into()));
     }
 
     /// Refuses if there is any, with the complete lists; the code is that of the first kind that occurs.
@@ -52,6 +65,8 @@ impl Problems {
             (Code::SourceChanging, &self.changing, "keep changing while they are read"),
             (Code::SourceUnsupported, &self.unsupported, "are of a kind that a vault cannot keep yet"),
             (Code::SourceRules, &self.rules, "are files of rules that cannot be used"),
+            (Code::SourceElsewhere, &self.placeholders, "are not on this machine"),
+            (Code::SourceHeld, &self.held, "are held by another process"),
         ];
         let Some((code, ..)) = kinds.iter().find(|(_, list, _)| !list.is_empty()) else { return Ok(()) };
         let counted: Vec<String> = kinds
@@ -93,6 +108,10 @@ const ENTRY_BYTES_MAX: usize = limits::OBJECT_BYTES_MAX as usize - 4096;
 impl Taker<'_> {
     /// Decides what to do with an object: an entry at once, or a job.
     pub(super) fn look_at(&mut self, found: Found, queue: &mut Queue<'_>) -> Result<()> {
+        if found.stat.kind == ObjectKind::Placeholder {
+            self.problems.elsewhere(found.path);
+            return Ok(());
+        }
         let before = self.prior.at(&found.path);
         self.distrust_failed();
         self.draft.unless_started_over()?;
@@ -137,6 +156,10 @@ impl Taker<'_> {
             ObjectKind::Socket => Kind::Socket,
             ObjectKind::Block => Kind::Block(major, minor),
             ObjectKind::Character => Kind::Character(major, minor),
+            ObjectKind::Placeholder => {
+                self.problems.elsewhere(found.path.clone());
+                return Ok(None);
+            }
             ObjectKind::File | ObjectKind::Other => {
                 self.problems.unsupported.push((found.path.clone(), format!("a {}", found.stat.kind.name())));
                 return Ok(None);
@@ -301,6 +324,7 @@ impl Taker<'_> {
         match read {
             Read::Changing(_) if may_change.matches(&path, false) => self.problems.left_out.push(path),
             Read::Changing(reason) => self.problems.changing.push((path, reason)),
+            Read::Held(reason) => self.problems.held.push((path, reason)),
             Read::Failed(reason) => self.problems.unreadable.push((path, reason)),
             Read::Whole(_) | Read::Gone => {}
         }
@@ -404,5 +428,21 @@ mod tests {
         assert_eq!(refusal.code, Code::SourceUnsupported);
         assert_eq!(refusal.paths, ["a", "a/b", "z"].map(path));
         assert_eq!(refusal.causes[0], "a: of a kind that nobody knows");
+    }
+
+    #[test]
+    fn every_kind_of_problem_has_its_code_and_all_paths_are_named() {
+        let path = |text: &str| EntryPath::parse(text.as_bytes()).expect("valid");
+        let code = |problems: &Problems| problems.refuse(Path::new("/s")).expect_err("a problem").code();
+        let mut problems = Problems::default();
+        assert!(problems.refuse(Path::new("/s")).is_ok());
+        problems.failed(path("held"), &std::io::ErrorKind::ResourceBusy.into());
+        assert_eq!(code(&problems), Some(Code::SourceHeld));
+        problems.elsewhere(path("cloud"));
+        assert_eq!(code(&problems), Some(Code::SourceElsewhere));
+        problems.failed(path("closed"), &std::io::ErrorKind::PermissionDenied.into());
+        let Err(Error::Refused(refusal)) = problems.refuse(Path::new("/s")) else { panic!("no refusal") };
+        assert_eq!(refusal.code, Code::SourceUnreadable);
+        assert_eq!(refusal.paths, [path("closed"), path("cloud"), path("held")]);
     }
 }

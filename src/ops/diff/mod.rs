@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use self::content::{Check, Compared, Outcome, Work};
 use self::directory::{Objects, Seen, What};
 use self::merge::{At, Merge, Pair};
+use super::audit;
 use super::change::{self, Aspect, State};
 use super::reading::Reading;
 use super::select::{Place, SourceName};
@@ -162,6 +163,17 @@ pub struct Report {
 /// where a place does not exist; DV803 where the directory does not; DV801, after everything else has been handed on,
 /// where parts of it cannot be read; whatever `take` returns.
 pub fn run(
+    access: &Access,
+    left: &Place,
+    right: &Side,
+    options: Options,
+    progress: &dyn Progress,
+    take: &mut dyn FnMut(&Difference) -> Result<()>,
+) -> Result<Report> {
+    audit::watch_refusals(access, "diff", || compare(access, left, right, options, progress, take))
+}
+
+fn compare(
     access: &Access,
     left: &Place,
     right: &Side,
