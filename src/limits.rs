@@ -52,6 +52,20 @@ pub const COMPONENT_BYTES_MAX: usize = 1_024;
 pub const PATH_BYTES_MAX: usize = 1 << 20;
 /// Longest target of a symbolic link, in bytes.
 pub const TARGET_BYTES_MAX: usize = 64 << 10;
+/// Most extended attributes, and most alternate streams, of an entry.
+pub const XATTRS_MAX: usize = 512;
+/// Longest name of an attribute, in bytes.
+pub const XATTR_NAME_BYTES_MAX: usize = 1_024;
+/// Longest value of an attribute that stands in the entry itself, in bytes; a longer one is kept in chunks.
+pub const XATTR_INLINE_BYTES_MAX: usize = 4_096;
+/// Longest value of an attribute, in bytes.
+pub const XATTR_BYTES_MAX: u64 = 64 << 20;
+/// Most chunks of an attribute's value.
+pub const XATTR_CHUNKS_MAX: usize = 1_024;
+/// Longest name of a user or group, in bytes.
+pub const OWNER_BYTES_MAX: usize = 256;
+/// Most holes of a file; a file with more keeps the longest, the others are read as data.
+pub const HOLES_MAX: usize = 4_096;
 /// Largest integer that JSON carries as a number; a larger one is a decimal string.
 pub const JSON_INTEGER_MAX: u64 = (1 << 53) - 1;
 /// Largest record number: eight decimal digits name its directory.

@@ -23,7 +23,7 @@ fn empty(path: &str) -> String {
 }
 
 fn counts(directories: u64, files: u64, bytes: u64) -> Counts {
-    Counts { bytes, directories, files, symlinks: 0 }
+    Counts { bytes, directories, files, ..Counts::default() }
 }
 
 /// Asserts that the second snapshot is neither verified nor restored, and that the first is both.
@@ -89,6 +89,18 @@ impl PlusSymlink for Counts {
         self.symlinks += 1;
         self
     }
+}
+
+#[test]
+fn a_part_whose_own_entry_is_missing_is_refused() {
+    let home = Home::with_snapshot();
+    let above = [entry_line("", ""), entry_line("a", "")].concat().into_bytes();
+    let below = empty("a/b/c").into_bytes();
+    // Who reads only what may lie below `a/b` reads nothing of the first list.
+    Forger::new(&home).publish_lists(2, &[&[("", 2, above)], &[("a/b/c", 1, below)]], counts(2, 1, 0));
+    assert_refused(Code::ListingUnsafe, home.restore("2:a/b", "restored"));
+    assert!(!home.path("restored").exists());
+    assert_refused_alone(&home, Code::ListingUnsafe);
 }
 
 #[test]

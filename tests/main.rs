@@ -8,6 +8,8 @@
 mod backup;
 mod break_glass;
 mod chain;
+#[cfg(target_os = "linux")]
+mod difficult;
 mod evidence;
 mod excluding;
 mod faults;
@@ -20,6 +22,8 @@ mod index;
 mod integrity;
 mod journal;
 mod keys;
+#[cfg(target_os = "linux")]
+mod metadata;
 mod program;
 mod properties;
 mod query;

@@ -50,6 +50,13 @@ OBJECT_BYTES_MAX = 8388608
 MANIFEST_EXCLUSIONS_MAX = 65536
 MANIFEST_PACKS_MAX = 1024
 PACK_LIST_MAX = 16384
+XATTRS_MAX = 512
+XATTR_NAME_BYTES_MAX = 1024
+XATTR_INLINE_BYTES_MAX = 4096
+XATTR_BYTES_MAX = 67108864
+XATTR_CHUNKS_MAX = 1024
+OWNER_BYTES_MAX = 256
+HOLES_MAX = 4096
 COMPONENT_BYTES_MAX = 1024
 PATH_BYTES_MAX = 1048576
 TARGET_BYTES_MAX = 65536
@@ -227,18 +234,23 @@ def byte_keys(name):
     return (name, name + "_b64")
 
 
+def base64_text(value):
+    raw = text(value)
+    try:
+        result = base64.b64decode(raw.encode("ascii"), validate=True)
+    except (binascii.Error, UnicodeEncodeError):
+        raise Refused("not base64") from None
+    need(base64.b64encode(result).decode("ascii") == raw, "not canonical base64")
+    return result
+
+
 def byte_field(value, name):
     """A field of type bytes, of which exactly one of two keys is there."""
     plain, coded = byte_keys(name)
     need((plain in value) != (coded in value), f"{name} needs exactly one of its keys")
     if plain in value:
         return text(value[plain]).encode("utf-8")
-    raw = text(value[coded])
-    try:
-        result = base64.b64decode(raw.encode("ascii"), validate=True)
-    except (binascii.Error, UnicodeEncodeError):
-        raise Refused(f"{coded} is not base64") from None
-    need(base64.b64encode(result).decode("ascii") == raw, f"{coded} is not canonical base64")
+    result = base64_text(value[coded])
     try:
         result.decode("utf-8", "strict")
     except UnicodeDecodeError:
@@ -403,9 +415,11 @@ def decode_snapshot(body):
         ("journal", "quiet") + byte_keys("source"),
     )
     counts = body["counts"]
-    fields(counts, ("bytes", "directories", "files", "symlinks"))
+    fields(counts, ("bytes", "directories", "files", "symlinks"), ("hardlinks", "specials"))
     for value in counts.values():
         need(u64(value) <= COUNT_MAX, "a count is too large")
+    for name in ("hardlinks", "specials"):
+        need(counts.get(name) != 0, f"{name} is left out where there are none")
     time(body["ended"])
     time(body["started"])
     need(len(array(body["excluded"])) <= MANIFEST_EXCLUSIONS_MAX, "too many rules")
@@ -441,7 +455,7 @@ def decode_snapshot(body):
     need(1 <= len(array(body["lists"])) <= MANIFEST_LISTS_MAX, "a manifest has 1 to MANIFEST_LISTS_MAX lists")
     parts = decode_parts(body["lists"], "a manifest")
     need(parts[0].first == b"", "the first list begins with the source itself")
-    total = u64(counts["directories"]) + u64(counts["files"]) + u64(counts["symlinks"])
+    total = sum(u64(counts.get(name, 0)) for name in ("directories", "files", "specials", "symlinks"))
     need(sum(part.entries for part in parts) == total, "the entries of the lists are not those of the counts")
 
     # Section 9.5.
@@ -567,13 +581,19 @@ def decode_list_reference(value):
 def decode_entry(value):
     need(type(value) is dict, "an entry is an object")
     kind = value.get("kind")
-    common = ("mode", "mtime") + byte_keys("path")
+    common = ("attributes", "created", "flags", "gid", "group", "mode", "mtime", "streams", "uid", "user", "xattrs")
+    common += byte_keys("path")
+    names = ("links",) + byte_keys("hardlink")
     if kind == "directory":
         fields(value, ("kind",), common)
     elif kind == "file":
-        fields(value, ("kind", "size"), common + ("chunks", "ctime", "ino", "lists", "racy"))
-    elif kind == "symlink":
-        fields(value, ("kind",), common + byte_keys("target"))
+        fields(value, ("kind", "size"), common + names + ("chunks", "ctime", "holes", "ino", "lists", "racy"))
+    elif kind in ("symlink", "junction"):
+        fields(value, ("kind",), common + names + byte_keys("target"))
+    elif kind in ("block", "character"):
+        fields(value, ("kind", "device"), common + names)
+    elif kind in ("fifo", "socket"):
+        fields(value, ("kind",), common + names)
     else:
         raise Refused("unknown kind of entry")
 
@@ -584,8 +604,9 @@ def decode_entry(value):
     need(entry.path != b"" or kind == "directory", "the source itself is a directory")
     entry.mode = integer(value["mode"], 0, 4095) if "mode" in value else None
     entry.mtime = time(value["mtime"]) if "mtime" in value else None
-    entry.size, entry.chunks, entry.lists, entry.target = 0, [], [], b""
-    if kind == "symlink":
+    entry.size, entry.chunks, entry.lists, entry.target, entry.holes = 0, [], [], b"", []
+    decode_metadata(entry, value)
+    if kind in ("symlink", "junction"):
         entry.target = byte_field(value, "target")
         need(1 <= len(entry.target) <= TARGET_BYTES_MAX, "the length of a target")
         need(b"\0" not in entry.target, "a NUL byte in a target")
@@ -597,18 +618,98 @@ def decode_entry(value):
             u64(value["ino"])
         if "racy" in value:
             need(value["racy"] is True, "racy is true or absent")
+        entry.holes = decode_holes(value["holes"], entry.size) if "holes" in value else []
+        data = entry.size - sum(length for _, length in entry.holes)
         need(not ("chunks" in value and "lists" in value), "chunks or lists, not both")
         if "chunks" in value:
             need(1 <= len(array(value["chunks"])) <= ENTRY_CHUNKS_MAX, "1 to ENTRY_CHUNKS_MAX chunks")
             entry.chunks = [decode_chunk_reference(one) for one in value["chunks"]]
-            need(sum(length for _, length in entry.chunks) == entry.size, "the chunks do not add up to the size")
+            need(sum(length for _, length in entry.chunks) == data, "the chunks do not add up to the size")
         elif "lists" in value:
             need(1 <= len(array(value["lists"])) <= ENTRY_LISTS_MAX, "1 to ENTRY_LISTS_MAX lists")
             entry.lists = [decode_list_reference(one) for one in value["lists"]]
-            need(sum(content for _, _, content in entry.lists) == entry.size, "the lists do not add up to the size")
+            need(sum(content for _, _, content in entry.lists) == data, "the lists do not add up to the size")
         else:
-            need(entry.size == 0, "a file with a size and without content")
+            need(data == 0, "a file with a size and without content")
     return entry
+
+
+def decode_holes(value, size):
+    need(1 <= len(array(value)) <= HOLES_MAX, "1 to HOLES_MAX holes")
+    holes, before = [], -1
+    for hole in value:
+        need(type(hole) is list and len(hole) == 2, "a hole is [offset,length]")
+        offset, length = u64(hole[0]), u64(hole[1])
+        need(before < offset and 0 < length and offset + length <= size, "a hole is empty, out of order or outside")
+        before = offset + length
+        holes.append((offset, length))
+    return holes
+
+
+def decode_attributes(value):
+    need(1 <= len(array(value)) <= XATTRS_MAX, "1 to XATTRS_MAX attributes")
+    attributes = []
+    for one in value:
+        fields(one, (), ("chunks", "value") + byte_keys("name"))
+        name = byte_field(one, "name")
+        need(1 <= len(name) <= XATTR_NAME_BYTES_MAX and b"\0" not in name, "the name of an attribute")
+        need(("value" in one) != ("chunks" in one), "an attribute has value or chunks")
+        if "value" in one:
+            inline, chunks = base64_text(one["value"]), []
+            need(len(inline) <= XATTR_INLINE_BYTES_MAX, "a long value stands in the entry")
+        else:
+            need(1 <= len(array(one["chunks"])) <= XATTR_CHUNKS_MAX, "1 to XATTR_CHUNKS_MAX chunks")
+            inline, chunks = b"", [decode_chunk_reference(chunk) for chunk in one["chunks"]]
+            length = sum(length for _, length in chunks)
+            need(XATTR_INLINE_BYTES_MAX < length <= XATTR_BYTES_MAX, "the length of a value in chunks")
+        attributes.append((name, inline, chunks))
+    ascending([name for name, _, _ in attributes], "the names of attributes")
+    return attributes
+
+
+def decode_metadata(entry, value):
+    if "created" in value:
+        time(value["created"])
+    for name in ("attributes", "flags"):
+        if name in value:
+            integer(value[name], 1, U32_MAX)
+    need(("uid" in value) == ("gid" in value), "both numbers of an owner or none")
+    for name, number in (("user", "uid"), ("group", "gid")):
+        if number in value:
+            integer(value[number], 0, U32_MAX)
+        if name in value:
+            need(number in value, "the name of an owner without a number")
+            length = len(text(value[name]).encode())
+            need(1 <= length <= OWNER_BYTES_MAX and "\0" not in value[name], "the name of an owner")
+    if "device" in value:
+        need(type(value["device"]) is list and len(value["device"]) == 2, "a device is [major,minor]")
+        for number in value["device"]:
+            integer(number, 0, U32_MAX)
+    entry.xattrs = decode_attributes(value["xattrs"]) if "xattrs" in value else []
+    entry.streams = decode_attributes(value["streams"]) if "streams" in value else []
+    entry.attribute_chunks = [chunk for _, _, chunks in entry.xattrs + entry.streams for chunk in chunks]
+    entry.links = u64(value["links"]) if "links" in value else None
+    need(entry.links is None or entry.links >= 2, "links is left out where there is one name")
+    entry.hardlink = None
+    if "hardlink" in value or "hardlink_b64" in value:
+        entry.hardlink = byte_field(value, "hardlink")
+        check_path(entry.hardlink)
+        need(entry.links is not None, "a further name without a number of names")
+        need(entry.hardlink != b"" and order(entry.hardlink) < order(entry.path), "the first name comes first")
+    entry.value = value
+
+
+# Everything but the name must agree in all names of an object.
+def body_of(entry):
+    hidden = byte_keys("path") + byte_keys("hardlink")
+    return encode_json({key: value for key, value in entry.value.items() if key not in hidden})
+
+
+def rest_of(entry):
+    hidden = ("chunks", "ctime", "ino", "kind", "lists", "mode", "mtime", "racy", "size")
+    hidden += byte_keys("path") + byte_keys("target")
+    rest = {key: value for key, value in entry.value.items() if key not in hidden}
+    return [encode_json(rest)] if rest else []
 
 
 def decode_segment(data):
@@ -1082,8 +1183,8 @@ class Vault:
     def entries(self, own):
         """The entries of a snapshot in order, everything about the listing checked."""
         body = self.records[own][0]["body"]
-        counts = {"bytes": 0, "directories": 0, "files": 0, "symlinks": 0}
-        before = None
+        counts = {"bytes": 0, "directories": 0, "files": 0, "hardlinks": 0, "specials": 0, "symlinks": 0}
+        before, objects = None, {}
         for outer in decode_parts(body["lists"], "a manifest"):
             inner = decode_segment_list(self.fetch(outer.id, outer.length))
             need(inner[0].first == outer.first, "a segment list begins elsewhere than its part says")
@@ -1102,11 +1203,18 @@ class Vault:
                         chunks = decode_chunk_list(self.fetch(id, length))
                         need(sum(size for _, size in chunks) == content, "a chunk list does not add up")
                         entry.chunks += chunks
-                    counts[{"directory": "directories", "file": "files", "symlink": "symlinks"}[entry.kind]] += 1
+                    plural = {"directory": "directories", "file": "files", "symlink": "symlinks"}
+                    counts[plural.get(entry.kind, "specials")] += 1
                     counts["bytes"] += entry.size
+                    if entry.hardlink is not None:
+                        counts["hardlinks"] += 1
+                        need(entry.hardlink in objects, f"{entry.path!r} is another name of what has none")
+                        need(objects[entry.hardlink] == body_of(entry), f"{entry.path!r} differs from its first name")
+                    elif entry.links is not None:
+                        objects[entry.path] = body_of(entry)
                     yield entry
         for name, value in counts.items():
-            need(u64(body["counts"][name]) == value, f"the count of {name} is wrong")
+            need(u64(body["counts"].get(name, 0)) == value, f"the count of {name} is wrong")
 
     def check_pack_uses(self, own):
         packs = self.records[own][0]["body"]["packs"]
@@ -1142,7 +1250,7 @@ def canonical_line(entry):
     size = str(entry.size) if entry.kind == "file" else ""
     chunks = ",".join(id for id, _ in entry.chunks)
     columns = [entry.path, entry.kind.encode(), size.encode(), mode.encode(), mtime.encode(), entry.target]
-    return b"\0".join(columns + [chunks.encode()]) + b"\n"
+    return b"\0".join(columns + [chunks.encode()] + rest_of(entry)) + b"\n"
 
 
 def verify_snapshot(vault, own):
@@ -1153,7 +1261,7 @@ def verify_snapshot(vault, own):
     try:
         vault.check_pack_uses(own)
         for entry in vault.entries(own):
-            for reference in entry.chunks:
+            for reference in entry.chunks + entry.attribute_chunks:
                 if reference not in seen:
                     seen.add(reference)
                     if reference not in vault.good:
@@ -1230,7 +1338,7 @@ def extract(root, key_file, own, destination):
     parent, _ = os.path.split(destination)
     work = os.path.join(parent, b".extract-" + secrets.token_hex(8).encode())
     os.mkdir(work, 0o700)
-    directories, links = [], []
+    directories, links, names = [], [], []
 
     def place(path):
         return os.path.join(work, path) if path else work
@@ -1241,30 +1349,66 @@ def extract(root, key_file, own, destination):
             if entry.path:
                 os.mkdir(here, 0o700)
             directories.append(entry)
-        elif entry.kind == "symlink":
+        elif entry.hardlink is not None:
+            names.append(entry)
+        elif entry.kind != "file":
             links.append(entry)
         else:
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
             with os.fdopen(os.open(here, flags, 0o600), "wb") as file:
-                written = 0
-                for id, length in entry.chunks:
-                    written += file.write(vault.fetch(id, length))
-                need(written == entry.size, "a file of another size")
+                write_content(vault, entry, file)
                 file.flush()
+                set_attributes(vault, entry, file.fileno())
                 if entry.mode is not None:
-                    os.fchmod(file.fileno(), entry.mode)
+                    os.fchmod(file.fileno(), entry.mode & 0o1777)
                 if entry.mtime is not None:
                     set_mtime(file.fileno(), entry.mtime)
     for entry in links:
-        os.symlink(entry.target, place(entry.path))
+        here = place(entry.path)
+        if entry.kind == "symlink":
+            os.symlink(entry.target, here)
+        elif entry.kind in ("fifo", "socket"):
+            os.mknod(here, 0o600 | {"fifo": stat.S_IFIFO, "socket": stat.S_IFSOCK}[entry.kind])
+            if entry.mode is not None:
+                os.chmod(here, entry.mode & 0o1777)
+        else:
+            print(f"not restored: {here!r}, a {entry.kind}", file=sys.stderr)
+            continue
         if entry.mtime is not None:
-            set_mtime(place(entry.path), entry.mtime, follow_symlinks=False)
+            set_mtime(here, entry.mtime, follow_symlinks=False)
+    for entry in names:
+        if os.path.lexists(place(entry.hardlink)):
+            os.link(place(entry.hardlink), place(entry.path), follow_symlinks=False)
     for entry in reversed(directories):
+        set_attributes(vault, entry, place(entry.path))
         if entry.mode is not None:
-            os.chmod(place(entry.path), entry.mode)
+            os.chmod(place(entry.path), entry.mode & 0o1777)
         if entry.mtime is not None:
             set_mtime(place(entry.path), entry.mtime)
     os.rename(work, destination)
+
+
+def write_content(vault, entry, file):
+    """The chunks, one after another, around the holes."""
+    os.ftruncate(file.fileno(), entry.size)
+    holes, at, written = list(entry.holes), 0, 0
+    for id, length in entry.chunks:
+        data = vault.fetch(id, length)
+        while data:
+            while holes and holes[0][0] == at:
+                at += holes.pop(0)[1]
+            room = holes[0][0] - at if holes else len(data)
+            file.seek(at)
+            count = file.write(data[:room])
+            data, at, written = data[count:], at + count, written + count
+    need(written + sum(length for _, length in entry.holes) == entry.size, "a file of another size")
+
+
+def set_attributes(vault, entry, target):
+    """Attributes of the user; others take rights that this reader does not ask for."""
+    for name, inline, chunks in entry.xattrs:
+        if name.startswith(b"user.") and hasattr(os, "setxattr"):
+            os.setxattr(target, name, inline + b"".join(vault.fetch(id, length) for id, length in chunks))
 
 
 def set_mtime(target, mtime, **how):

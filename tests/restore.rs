@@ -113,6 +113,30 @@ fn restore_refuses_a_mount_point_and_a_full_target() {
     assert_eq!(Code::parse("DV207"), Some(Code::DestinationSpace));
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn the_medium_is_named_only_where_memory_was_dropped() {
+    let home = Home::with_snapshot();
+    let options = devvault::ops::restore::Options { from_medium: true, ..Default::default() };
+    let run = |destination: &Path| {
+        devvault::ops::restore::run(
+            &home.access(),
+            &"1".parse().unwrap(),
+            destination,
+            &options,
+            &devvault::progress::Silent,
+        )
+    };
+    let memory = Path::new("/dev/shm");
+    let Ok(place) = tempfile::Builder::new().prefix("devvault-test-").tempdir_in(memory) else {
+        println!("skipped: no file system in memory at {}", memory.display());
+        return;
+    };
+    let report = run(&place.path().join("restored")).unwrap();
+    assert_eq!(report.compared_from, "page cache");
+    assert!(report.notes.iter().any(|note| note.contains("what it holds in memory")), "{:?}", report.notes);
+}
+
 #[test]
 fn a_part_of_a_snapshot_restores_alone() {
     let home = Home::with_snapshot();
@@ -159,7 +183,7 @@ mod unix {
     fn modes_and_times_of_every_kind_come_back() {
         let home = Home::with_vault();
         home.write_source(&[
-            ("setuid", "x"),
+            ("old", "x"),
             ("none", "x"),
             ("all", "x"),
             ("sealed/inside", "y"),
@@ -168,18 +192,13 @@ mod unix {
         ]);
         let source = home.source();
         for (name, seconds, nanos) in
-            [("all", -1_000_000_000, 123_456_789), ("setuid", 4_000_000_000, 1), ("sealed/inside", 0, 999_999_999)]
+            [("all", -1_000_000_000, 123_456_789), ("old", 4_000_000_000, 1), ("sealed/inside", 0, 999_999_999)]
         {
             set_time(&source.join(name), seconds, nanos);
         }
-        for (name, mode) in [
-            ("setuid", 0o6755),
-            ("none", 0o400),
-            ("all", 0o777),
-            ("sealed/deeper", 0o555),
-            ("sealed", 0o500),
-            ("sticky", 0o1777),
-        ] {
+        for (name, mode) in
+            [("none", 0o400), ("all", 0o777), ("sealed/deeper", 0o555), ("sealed", 0o500), ("sticky", 0o1777)]
+        {
             set_mode(&source.join(name), mode);
         }
         set_time(&source, 1_234_567_890, 42);
@@ -190,6 +209,37 @@ mod unix {
         for root in [source, home.path("restored")] {
             set_mode(&root.join("sealed"), 0o700);
             set_mode(&root.join("sealed/deeper"), 0o700);
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn modes_that_keep_the_owner_from_reading_come_back_for_a_normal_user() {
+        let home = Home::with_vault();
+        home.write_source(&[("none", "a"), ("write", "b"), ("shut/in/side", "c"), ("blind/file", "d"), ("z", "e")]);
+        home.backup();
+        // Who cannot read a file cannot back it up either: the modes come from a listing.
+        let (number, listing) = crate::support::Forger::new(&home).relist(|entry| {
+            entry.mode = Some(match &entry.path.to_string()[..] {
+                "none" | "shut" => 0,
+                "write" => 0o200,
+                "shut/in" => 0o100,
+                "blind" => 0o311,
+                "shut/in/side" => 0o007,
+                _ => 0o755,
+            });
+        });
+        let destination = home.path("restored");
+        let number = number.to_string();
+        let arguments = ["restore", &number, destination.to_str().unwrap()];
+        let Some((status, document)) = home.json_as_user(&arguments) else { return };
+        assert_eq!((status, &document["verified"]), (0, &true.into()), "{document}");
+        let mode = |path: &Path| fs::symlink_metadata(path).unwrap().permissions().mode() & 0o7777;
+        // From the top, each opened for the test once it was looked at.
+        for entry in listing {
+            let path = destination.join(entry.path.to_string());
+            assert_eq!(Some(mode(&path)), entry.mode, "{}", entry.path);
+            set_mode(&path, 0o700);
         }
     }
 

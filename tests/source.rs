@@ -88,21 +88,6 @@ fn a_source_that_is_empty_now_and_was_not_before_is_refused() {
     assert_eq!(home.backup().snapshot, 3);
 }
 
-#[cfg(unix)]
-#[test]
-fn pipes_and_sockets_are_refused_with_the_complete_list() {
-    let home = Home::with_snapshot();
-    let made = std::process::Command::new("mkfifo").arg(home.source().join("pipe")).status().unwrap();
-    assert!(made.success());
-    let _socket = std::os::unix::net::UnixListener::bind(home.source().join("socket")).unwrap();
-    let refusal = assert_refused(Code::SourceUnsupported, home.try_backup(&Options::default()));
-    let paths: Vec<String> = refusal.paths.iter().map(ToString::to_string).collect();
-    assert_eq!(paths, ["pipe", "socket"]);
-    assert_eq!(fs::read_dir(home.vault().join("snapshots")).unwrap().count(), 1, "no draft stays");
-    let exclude = vec!["/pipe".into(), "/socket".into()];
-    assert_eq!(home.try_backup(&Options { exclude, ..Options::default() }).unwrap().excluded(), 2);
-}
-
 #[cfg(target_os = "linux")]
 #[test]
 fn unreadable_files_are_refused_with_the_complete_list() {
@@ -114,42 +99,12 @@ fn unreadable_files_are_refused_with_the_complete_list() {
         fs::set_permissions(home.source().join(name), fs::Permissions::from_mode(0o000)).unwrap();
     }
     // Root reads everything: another user runs the program.
-    let document = if rustix_is_root() {
-        let own = std::process::Command::new("chown").arg("-R").arg("nobody").arg(home.path("")).status().unwrap();
-        assert!(own.success());
-        fs::copy(env!("CARGO_BIN_EXE_devvault"), home.path("program")).unwrap();
-        let output = std::process::Command::new("setpriv")
-            .args(["--reuid", "nobody", "--clear-groups"])
-            .arg(home.path("program"))
-            .env("HOME", home.path("home"))
-            .env("DEVVAULT_CONFIG_DIR", home.path("config"))
-            .env("DEVVAULT_STATE_DIR", home.path("state"))
-            .arg("--vault")
-            .arg(home.vault())
-            .args(["--json", "backup"])
-            .arg(home.source())
-            .output();
-        match output.ok().and_then(|output| serde_json::from_slice::<serde_json::Value>(&output.stdout).ok()) {
-            Some(document) => document,
-            None => {
-                println!("skipped: no program runs as another user here");
-                return;
-            }
-        }
-    } else {
-        home.json(&["backup", home.source().to_str().unwrap()]).1
-    };
+    let Some((_, document)) = home.json_as_user(&["backup", home.source().to_str().unwrap()]) else { return };
     assert_eq!(document["code"], "DV801", "{document}");
     assert_eq!(Code::parse("DV801"), Some(Code::SourceUnreadable));
     assert_eq!(document["paths"], serde_json::json!(["README", "closed", "secret"]));
     assert_eq!(document["exit"], 18);
     fs::set_permissions(home.source().join("closed"), fs::Permissions::from_mode(0o700)).unwrap();
-}
-
-#[cfg(target_os = "linux")]
-fn rustix_is_root() -> bool {
-    let status = fs::read_to_string("/proc/self/status").unwrap();
-    status.lines().any(|line| line.starts_with("Uid:") && line.split_whitespace().nth(2) == Some("0"))
 }
 
 #[test]

@@ -10,6 +10,7 @@ use devvault::clock::{FixedClock, SystemClock, Time};
 use devvault::crypto::{Digest, Id, Macs};
 use devvault::error::{Error, Result};
 use devvault::format::config::Parameters;
+use devvault::format::entry::Entry;
 use devvault::format::json::encode_lines;
 use devvault::format::keyfile::KeyFile;
 use devvault::format::listing::PartRef;
@@ -19,11 +20,15 @@ use devvault::format::record::{Body, Head, Record, RecordKind};
 use devvault::host::Host;
 use devvault::ops::{backup, init, restore, verify};
 use devvault::path::EntryPath;
+use devvault::pool::Pool;
 use devvault::progress::Silent;
 use devvault::refusal::{Code, Refusal};
+use devvault::store::LocalStore;
+use devvault::vault::catalog::{Catalog, UseIndex};
 use devvault::vault::chain::encode_mac_file;
 use devvault::vault::gate::Access;
 use devvault::vault::layout;
+use devvault::vault::read::Reader;
 use devvault::vault::write::reference;
 
 /// A home of its own: configuration, state and data, a source and a vault.
@@ -195,6 +200,44 @@ impl Home {
         });
         (output.status.code().unwrap(), document)
     }
+}
+
+#[cfg(target_os = "linux")]
+impl Home {
+    /// Runs the program with `--json` as a normal user, whatever user the tests run as. The home becomes that user's.
+    /// Says why and returns nothing where that cannot be done.
+    pub fn json_as_user(&self, arguments: &[&str]) -> Option<(i32, serde_json::Value)> {
+        if !is_root() {
+            return Some(self.json(arguments));
+        }
+        let own = Command::new("chown").arg("-hR").arg("nobody:nogroup").arg(self.root.path()).status().unwrap();
+        assert!(own.success());
+        // The build directory may be closed to others.
+        let program = self.path("program");
+        if !program.exists() {
+            fs::copy(env!("CARGO_BIN_EXE_devvault"), &program).unwrap();
+        }
+        let inherited = self.program();
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", "nobody", "--regid", "nogroup", "--clear-groups"]).arg(program);
+        command.env_clear().current_dir(self.root.path());
+        command.envs(inherited.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let output = command.arg("--vault").arg(self.vault()).arg("--json").args(arguments).output().ok();
+        let parsed = output.and_then(|output| {
+            Some((output.status.code()?, serde_json::from_slice::<serde_json::Value>(&output.stdout).ok()?))
+        });
+        if parsed.is_none() {
+            println!("skipped: no program runs as another user here");
+        }
+        parsed
+    }
+}
+
+/// Returns whether the tests run as root.
+#[cfg(target_os = "linux")]
+pub fn is_root() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    status.lines().any(|line| line.starts_with("Uid:") && line.split_whitespace().nth(2) == Some("0"))
 }
 
 /// The time now, outside every clock that a test injects.
@@ -452,21 +495,49 @@ impl Forger {
     /// Publishes a snapshot after the newest whose listing is one list of these segments, each already encoded, with
     /// the path of its first entry. Whatever the entries say, every byte of it is authentic.
     pub fn publish(&self, number: u64, segments: &[(&str, u64, Vec<u8>)], counts: Counts) {
+        self.publish_lists(number, &[segments], counts);
+    }
+
+    /// Publishes a snapshot whose listing is several lists.
+    pub fn publish_lists(&self, number: u64, lists: &[&[(&str, u64, Vec<u8>)]], counts: Counts) {
         let part = |first: &str, entries, bytes: &[u8]| PartRef {
             entries,
             first: EntryPath::parse(first.as_bytes()).unwrap(),
             object: reference(bytes),
         };
-        let parts: Vec<PartRef> = segments.iter().map(|(first, entries, bytes)| part(first, *entries, bytes)).collect();
-        let list = encode_lines(&parts);
-        let mut chunks: Vec<&[u8]> = segments.iter().map(|(_, _, bytes)| &bytes[..]).collect();
-        chunks.push(&list);
-        self.pack(&chunks);
         let Body::Snapshot(mut snapshot) = self.record(number - 1).body else { panic!("no snapshot before") };
-        let total = segments.iter().map(|(_, entries, _)| entries).sum();
-        snapshot.lists = vec![part(segments[0].0, total, &list)];
+        snapshot.lists.clear();
+        for segments in lists {
+            let parts: Vec<PartRef> =
+                segments.iter().map(|(first, entries, bytes)| part(first, *entries, bytes)).collect();
+            let list = encode_lines(&parts);
+            let mut chunks: Vec<&[u8]> = segments.iter().map(|(_, _, bytes)| &bytes[..]).collect();
+            chunks.push(&list);
+            self.pack(&chunks);
+            let total = segments.iter().map(|(_, entries, _)| entries).sum();
+            snapshot.lists.push(part(segments[0].0, total, &list));
+        }
         snapshot.counts = counts;
         self.put(number, Body::Snapshot(snapshot));
+    }
+}
+
+impl Forger {
+    /// Publishes the newest snapshot again, its entries altered; returns its number and the entries.
+    pub fn relist(&self, mut alter: impl FnMut(&mut Entry)) -> (u64, Vec<Entry>) {
+        let newest = (1..).take_while(|&number| self.vault.join(layout::record_directory(number)).exists()).last();
+        let number = newest.unwrap();
+        let Body::Snapshot(snapshot) = self.record(number).body else { panic!("no snapshot") };
+        let store: Arc<dyn devvault::store::Store> = Arc::new(LocalStore::open(&self.vault).unwrap());
+        let catalog = Catalog::load(&*store, &self.macs, UseIndex::No).unwrap();
+        let reader = Arc::new(Reader::new(store, Arc::new(self.macs.clone()), Arc::new(catalog)));
+        let pool = Pool::new();
+        let mut entries: Vec<Entry> =
+            reader.entries(&pool, &snapshot.lists).flat_map(|batch| batch.unwrap().entries).collect();
+        entries.iter_mut().for_each(&mut alter);
+        let segment = encode_lines(&entries);
+        self.publish(number + 1, &[("", entries.len() as u64, segment)], snapshot.counts);
+        (number + 1, entries)
     }
 }
 

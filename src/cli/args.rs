@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use crate::format::record::Head;
 use crate::ops::diff::Side;
 use crate::ops::find::Size;
+use crate::ops::restore::Class;
 use crate::ops::select::{Place, Selector};
 use crate::ops::verify::Budget;
 
@@ -250,6 +251,16 @@ pub(super) enum FindKind {
     Directory,
     /// Symbolic links
     Symlink,
+    /// Junctions of Windows
+    Junction,
+    /// Named pipes
+    Fifo,
+    /// Sockets
+    Socket,
+    /// Block devices
+    Block,
+    /// Character devices
+    Character,
 }
 
 #[derive(Debug, clap::Args)]
@@ -307,6 +318,13 @@ pub(super) struct Restore {
     /// Compare with what the medium holds rather than the system's memory
     #[arg(long)]
     pub(super) from_medium: bool,
+    /// Give up classes of metadata or objects: acl, capability, created, device, flags, hardlink, junction, mode, owner,
+    /// security, sparse, special, stream, symlink, time, xattr; the report counts what is lost (repeatable)
+    #[arg(long, value_name = "CLASS,...", value_delimiter = ',')]
+    pub(super) without: Vec<Class>,
+    /// Give files to the recorded numbers of users and groups, whatever these are called here
+    #[arg(long)]
+    pub(super) numeric_owner: bool,
     /// A head that must occur in the vault's chain, as `backup` printed it
     #[arg(long, value_name = "HEAD")]
     pub(super) expect_head: Option<Head>,

@@ -6,6 +6,7 @@ use indicatif::{HumanBytes, HumanCount};
 
 use crate::error::{Error, shown_path};
 use crate::format::entry::Entry;
+use crate::format::entry::Kind;
 use crate::format::record::{Counts, ExcludedBy, Exclusion};
 use crate::fsys::ObjectKind;
 use crate::limits;
@@ -34,6 +35,12 @@ fn counted(counts: &Counts) -> String {
     );
     if counts.symlinks > 0 {
         let _ = write!(text, ", {} links", HumanCount(counts.symlinks));
+    }
+    if counts.specials > 0 {
+        let _ = write!(text, ", {} special files", HumanCount(counts.specials));
+    }
+    if counts.hardlinks > 0 {
+        let _ = write!(text, "; {} names are further ones of the same object", HumanCount(counts.hardlinks));
     }
     text
 }
@@ -222,7 +229,19 @@ pub(super) fn findings(out: &mut String, findings: &[Finding]) {
 
 pub(super) fn ls_entry(entry: &Entry) -> String {
     let state = State::of(entry);
-    format!("{} {}\n", columns(&state), named(&entry.path, &state))
+    let owner = entry.owner.as_ref().map_or_else(String::new, |owner| {
+        let name = |name: &Option<String>, number: u32| {
+            name.as_ref().map_or_else(|| number.to_string(), |name| shown(name.as_bytes()))
+        };
+        format!("{}:{}", name(&owner.user, owner.uid), name(&owner.group, owner.gid))
+    });
+    let device = match &entry.kind {
+        Kind::Block(major, minor) | Kind::Character(major, minor) => format!(" ({} {major},{minor})", state.kind),
+        Kind::Fifo | Kind::Socket | Kind::Junction(_) => format!(" ({})", state.kind),
+        Kind::Directory | Kind::File(_) | Kind::Symlink(_) => String::new(),
+    };
+    let same = entry.hardlink.as_ref().map_or_else(String::new, |first| format!(" (same object as {first})"));
+    format!("{owner:<13} {} {}{device}{same}\n", columns(&state), named(&entry.path, &state))
 }
 
 pub(super) fn verify(report: &verify::Report, words: &str) -> String {
@@ -324,7 +343,7 @@ pub(super) fn restore(report: &restore::Report) -> String {
     );
     line!(
         out,
-        "  everything was read back from the {} and compared: content, kind, mode, times, targets, names; {:.1} s",
+        "  everything was read back from the {} and compared: content, kinds, metadata, targets, names; {:.1} s",
         report.compared_from,
         report.seconds
     );
@@ -346,7 +365,19 @@ pub(super) fn restore(report: &restore::Report) -> String {
         line!(out, "    nothing that was restored needs them; run `devvault verify`");
     }
     left_out(&mut out, "  the snapshot ", &report.left_out);
-    line!(out, "  not restored by this version: owner, extended attributes, hard links as such");
+    for shortfall in &report.not_restored {
+        line!(
+            out,
+            "  not restored: {} of {} object(s): {}",
+            shortfall.class,
+            HumanCount(shortfall.count),
+            shortfall.reason
+        );
+    }
+    for shortfall in &report.coarser {
+        let count = HumanCount(shortfall.count);
+        line!(out, "  less exact: {} of {count} object(s): {}", shortfall.class, shortfall.reason);
+    }
     line!(out, "  freshness: {}", freshness(&report.freshness));
     notes(&mut out, &report.notes);
     out
@@ -599,6 +630,7 @@ fn aspect_of(aspect: Aspect, before: &State, after: &State) -> String {
             format!("{name}: {:04o} to {:04o}", before.mode.unwrap_or_default(), after.mode.unwrap_or_default())
         }
         Aspect::Mtime => format!("{name}: {} to {}", time(before), time(after)),
+        Aspect::Owner | Aspect::Attributes | Aspect::Flags | Aspect::Links => name.to_owned(),
     }
 }
 

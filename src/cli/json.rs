@@ -3,7 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use crate::error::{Error, shown_path};
-use crate::format::entry::Entry;
+use crate::format::attribute::Attribute;
+use crate::format::entry::{Entry, FileContent, Kind};
 use crate::format::json::TextOrBase64;
 use crate::format::record::{Counts, Exclusion};
 use crate::ops::change::{Aspect, State};
@@ -43,6 +44,8 @@ fn with_counts(mut document: Value, counts: &Counts) -> Value {
         fields.insert("files".into(), counts.files.into());
         fields.insert("directories".into(), counts.directories.into());
         fields.insert("symlinks".into(), counts.symlinks.into());
+        fields.insert("specials".into(), counts.specials.into());
+        fields.insert("hardlinks".into(), counts.hardlinks.into());
         fields.insert("bytes".into(), counts.bytes.into());
     }
     document
@@ -215,6 +218,10 @@ pub(super) fn verify(report: &verify::Report) -> String {
     }))
 }
 
+fn shortfall(shortfall: &restore::Shortfall) -> Value {
+    json!({"class": shortfall.class, "count": shortfall.count, "reason": shortfall.reason})
+}
+
 pub(super) fn restore(report: &restore::Report) -> String {
     let document = json!({
         "schema": "devvault.restore/1",
@@ -230,6 +237,8 @@ pub(super) fn restore(report: &restore::Report) -> String {
         "damage_elsewhere": report.damage_elsewhere,
         "left_out": paths(&report.left_out),
         "compared_from": report.compared_from,
+        "not_restored": report.not_restored.iter().map(shortfall).collect::<Vec<_>>(),
+        "coarser": report.coarser.iter().map(shortfall).collect::<Vec<_>>(),
         "seconds": seconds(report.seconds),
         "milliseconds": milliseconds(report.seconds),
         "notes": report.notes,
@@ -370,7 +379,41 @@ fn aspects(aspects: &[Aspect]) -> Vec<&'static str> {
 pub(super) fn entry(entry: &Entry) -> Value {
     let mut fields = state(&State::of(entry));
     put_bytes(&mut fields, "path", entry.path.as_bytes());
+    let owner = entry.owner.as_ref();
+    let device = match &entry.kind {
+        Kind::Block(major, minor) | Kind::Character(major, minor) => Some(json!([major, minor])),
+        _ => None,
+    };
+    let in_holes = entry.file().map(FileContent::hole_bytes).filter(|&bytes| bytes > 0);
+    let known = [
+        ("created", entry.created.map(|time| time.rfc3339().into())),
+        ("uid", owner.map(|owner| owner.uid.into())),
+        ("gid", owner.map(|owner| owner.gid.into())),
+        ("user", owner.and_then(|owner| owner.user.clone()).map(Value::from)),
+        ("group", owner.and_then(|owner| owner.group.clone()).map(Value::from)),
+        ("bytes_in_holes", in_holes.map(Value::from)),
+        ("device", device),
+        ("flags", entry.flags.map(Value::from)),
+        ("attributes", entry.attributes.map(Value::from)),
+        ("links", entry.links.map(Value::from)),
+        ("xattrs", attributes(&entry.xattrs)),
+        ("streams", attributes(&entry.streams)),
+    ];
+    fields.extend(known.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
+    if let Some(first) = &entry.hardlink {
+        put_bytes(&mut fields, "hardlink", first.as_bytes());
+    }
     fields.into()
+}
+
+/// Names and lengths of attributes or streams; nothing where there are none.
+fn attributes(attributes: &[Attribute]) -> Option<Value> {
+    let one = |attribute: &Attribute| {
+        let mut fields = object(json!({"bytes": attribute.value.length()}));
+        put_bytes(&mut fields, "name", &attribute.name);
+        Value::from(fields)
+    };
+    (!attributes.is_empty()).then(|| attributes.iter().map(one).collect())
 }
 
 pub(super) fn ls_end(report: &ls::Report) -> Value {

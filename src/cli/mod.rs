@@ -15,8 +15,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use clap::Parser;
 use clap::error::ErrorKind;
+use clap::{Parser, ValueEnum};
 
 use crate::clock::SystemClock;
 use crate::error::{Error, Result, shown_path};
@@ -235,10 +235,9 @@ impl Session {
                 usage(ErrorKind::ValueValidation, &reason);
             }
         }
-        let kind = |kind: &FindKind| match kind {
-            FindKind::File => "file".to_owned(),
-            FindKind::Directory => "directory".to_owned(),
-            FindKind::Symlink => "symlink".to_owned(),
+        let kind = |kind: &FindKind| {
+            // The words of the command line are those of the format.
+            kind.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
         };
         let chosen = find::Options {
             patterns,
@@ -335,6 +334,8 @@ impl Session {
             from_medium: options.from_medium,
             include: options.include.clone(),
             exclude: options.exclude.clone(),
+            without: options.without.clone(),
+            numeric_owner: options.numeric_owner,
         };
         let report = restore::run(&access, &options.place, &options.destination, &chosen, &self.watch);
         self.watch.end();

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::Malformed;
+use super::attribute::{self, Attribute};
+use super::holes::{self, Extents, Hole};
 use super::json::{self, TextOrBase64};
 use crate::clock::Time;
 use crate::crypto::Digest;
@@ -20,6 +22,35 @@ pub struct Entry {
     pub mode: Option<u32>,
     /// When its content was last modified.
     pub mtime: Option<Time>,
+    /// When it was made, where the platform lets that be restored.
+    pub created: Option<Time>,
+    /// To whom it belongs; absent where the platform has no numbers for that.
+    pub owner: Option<Owner>,
+    /// The flags of macOS and the BSDs (`st_flags`), if any is set.
+    pub flags: Option<u32>,
+    /// The attributes of Windows (`FILE_ATTRIBUTE_*`), if any is set that a restore can set.
+    pub attributes: Option<u32>,
+    /// Extended attributes, access lists and capabilities among them; names ascend.
+    pub xattrs: Vec<Attribute>,
+    /// Alternate data streams of Windows; names ascend.
+    pub streams: Vec<Attribute>,
+    /// How many names the object had in the source, if more than one.
+    pub links: Option<u64>,
+    /// The first name of the same object in this snapshot, if this is a further one.
+    pub hardlink: Option<EntryPath>,
+}
+
+/// To whom an object belongs, by number, and by name where the source's system knew one.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Owner {
+    /// The user's number.
+    pub uid: u32,
+    /// The group's number.
+    pub gid: u32,
+    /// The user's name.
+    pub user: Option<String>,
+    /// The group's name.
+    pub group: Option<String>,
 }
 
 /// What an entry is.
@@ -31,13 +62,49 @@ pub enum Kind {
     File(FileContent),
     /// A symbolic link, with the exact bytes of its target.
     Symlink(Vec<u8>),
+    /// A junction of Windows, with its target.
+    Junction(Vec<u8>),
+    /// A named pipe.
+    Fifo,
+    /// A socket.
+    Socket,
+    /// A block device, by major and minor number.
+    Block(u32, u32),
+    /// A character device, by major and minor number.
+    Character(u32, u32),
+}
+
+impl Kind {
+    /// Returns the kind's name in the format.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Directory => "directory",
+            Self::File(_) => "file",
+            Self::Symlink(_) => "symlink",
+            Self::Junction(_) => "junction",
+            Self::Fifo => "fifo",
+            Self::Socket => "socket",
+            Self::Block(..) => "block",
+            Self::Character(..) => "character",
+        }
+    }
+
+    /// Returns the target, of a link or junction.
+    pub fn target(&self) -> Option<&[u8]> {
+        match self {
+            Self::Symlink(target) | Self::Junction(target) => Some(target),
+            _ => None,
+        }
+    }
 }
 
 /// The content of a regular file, and what tells whether it changed since.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileContent {
-    /// Length in bytes; the sum of the chunks' lengths.
+    /// Length in bytes: the chunks' lengths and those of the holes.
     pub size: u64,
+    /// Where there is no data, ascending; the chunks hold what lies between.
+    pub holes: Vec<Hole>,
     /// The chunks in order, or the objects that list them.
     pub chunks: Chunks,
     /// When the inode last changed; absent where the platform has no such time.
@@ -87,7 +154,47 @@ impl ListRef {
     }
 }
 
+impl FileContent {
+    /// Returns how many bytes lie in holes.
+    pub fn hole_bytes(&self) -> u64 {
+        self.holes.iter().map(|hole| hole.1).sum()
+    }
+
+    /// Returns how many bytes the chunks hold.
+    pub fn data_bytes(&self) -> u64 {
+        self.size.saturating_sub(self.hole_bytes())
+    }
+
+    /// Returns where the data lies.
+    pub fn extents(&self) -> Extents {
+        Extents::new(&self.holes, self.size)
+    }
+}
+
 impl Entry {
+    /// Creates an entry that says nothing but path and kind.
+    pub fn new(path: EntryPath, kind: Kind) -> Self {
+        Self {
+            path,
+            kind,
+            mode: None,
+            mtime: None,
+            created: None,
+            owner: None,
+            flags: None,
+            attributes: None,
+            xattrs: Vec::new(),
+            streams: Vec::new(),
+            links: None,
+            hardlink: None,
+        }
+    }
+
+    /// Returns the chunks that hold long values of attributes and streams.
+    pub fn attribute_chunks(&self) -> impl Iterator<Item = ChunkRef> + '_ {
+        self.xattrs.iter().chain(&self.streams).flat_map(|attribute| attribute.value.chunks()).copied()
+    }
+
     /// Returns whether this is a directory.
     pub fn is_directory(&self) -> bool {
         matches!(self.kind, Kind::Directory)
@@ -103,16 +210,36 @@ impl Entry {
 }
 
 /// An entry as JSON; keys ascend.
-#[derive(Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Raw {
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    attributes: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     chunks: Option<Vec<ChunkRef>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    created: Option<Time>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     ctime: Option<Time>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    device: Option<(u32, u32)>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    flags: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    gid: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    group: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    hardlink: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    hardlink_b64: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    holes: Option<Vec<Hole>>,
     #[serde(default, skip_serializing_if = "Option::is_none", with = "json::unsigned_option")]
     ino: Option<u64>,
     kind: RawKind,
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "json::unsigned_option")]
+    links: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     lists: Option<Vec<ListRef>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -128,58 +255,187 @@ struct Raw {
     #[serde(default, skip_serializing_if = "Option::is_none", with = "json::unsigned_option")]
     size: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    streams: Option<Vec<Attribute>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     target: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     target_b64: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    uid: Option<u32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    user: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    xattrs: Option<Vec<Attribute>>,
 }
 
-#[derive(Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum RawKind {
+    Block,
+    Character,
+    #[default]
     Directory,
+    Fifo,
     File,
+    Junction,
+    Socket,
     Symlink,
 }
 
 impl Serialize for Entry {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let path = TextOrBase64::of(self.path.as_bytes());
+        let some = |list: &[Attribute]| (!list.is_empty()).then(|| list.to_vec());
         let mut raw = Raw {
-            chunks: None,
-            ctime: None,
-            ino: None,
-            kind: RawKind::Directory,
-            lists: None,
+            attributes: self.attributes,
+            created: self.created,
+            flags: self.flags,
+            links: self.links,
             mode: self.mode,
             mtime: self.mtime,
             path: path.text,
             path_b64: path.base64,
-            racy: None,
-            size: None,
-            target: None,
-            target_b64: None,
+            streams: some(&self.streams),
+            xattrs: some(&self.xattrs),
+            ..Raw::default()
         };
-        match &self.kind {
-            Kind::Directory => {}
+        if let Some(owner) = &self.owner {
+            (raw.uid, raw.gid) = (Some(owner.uid), Some(owner.gid));
+            (raw.user, raw.group) = (owner.user.clone(), owner.group.clone());
+        }
+        if let Some(first) = &self.hardlink {
+            let first = TextOrBase64::of(first.as_bytes());
+            (raw.hardlink, raw.hardlink_b64) = (first.text, first.base64);
+        }
+        raw.set_kind(&self.kind);
+        raw.serialize(serializer)
+    }
+}
+
+impl Raw {
+    fn set_kind(&mut self, kind: &Kind) {
+        self.kind = match kind {
+            Kind::Directory => RawKind::Directory,
+            Kind::File(_) => RawKind::File,
+            Kind::Symlink(_) => RawKind::Symlink,
+            Kind::Junction(_) => RawKind::Junction,
+            Kind::Fifo => RawKind::Fifo,
+            Kind::Socket => RawKind::Socket,
+            Kind::Block(..) => RawKind::Block,
+            Kind::Character(..) => RawKind::Character,
+        };
+        match kind {
             Kind::File(file) => {
-                raw.kind = RawKind::File;
-                raw.ctime = file.ctime;
-                raw.ino = file.ino;
-                raw.racy = file.racy.then_some(true);
-                raw.size = Some(file.size);
+                self.ctime = file.ctime;
+                self.ino = file.ino;
+                self.racy = file.racy.then_some(true);
+                self.size = Some(file.size);
+                self.holes = (!file.holes.is_empty()).then(|| file.holes.clone());
                 match &file.chunks {
                     Chunks::Direct(chunks) if chunks.is_empty() => {}
-                    Chunks::Direct(chunks) => raw.chunks = Some(chunks.clone()),
-                    Chunks::Listed(lists) => raw.lists = Some(lists.clone()),
+                    Chunks::Direct(chunks) => self.chunks = Some(chunks.clone()),
+                    Chunks::Listed(lists) => self.lists = Some(lists.clone()),
                 }
             }
-            Kind::Symlink(target) => {
+            Kind::Symlink(target) | Kind::Junction(target) => {
                 let target = TextOrBase64::of(target);
-                raw.kind = RawKind::Symlink;
-                (raw.target, raw.target_b64) = (target.text, target.base64);
+                (self.target, self.target_b64) = (target.text, target.base64);
             }
+            Kind::Block(major, minor) | Kind::Character(major, minor) => self.device = Some((*major, *minor)),
+            Kind::Directory | Kind::Fifo | Kind::Socket => {}
         }
-        raw.serialize(serializer)
+    }
+
+    /// Refuses fields that the kind does not have.
+    fn check_fields(&self) -> Result<(), Malformed> {
+        let of_files = self.chunks.is_some()
+            || self.ctime.is_some()
+            || self.holes.is_some()
+            || self.ino.is_some()
+            || self.lists.is_some()
+            || self.racy.is_some()
+            || self.size.is_some();
+        let of_links = self.target.is_some() || self.target_b64.is_some();
+        let of_names = self.links.is_some() || self.hardlink.is_some() || self.hardlink_b64.is_some();
+        let is_link = matches!(self.kind, RawKind::Symlink | RawKind::Junction);
+        let is_device = matches!(self.kind, RawKind::Block | RawKind::Character);
+        if (of_files && self.kind != RawKind::File)
+            || (of_links && !is_link)
+            || (self.device.is_some() != is_device)
+            || (of_names && self.kind == RawKind::Directory)
+        {
+            return Err(Malformed::new("a field that this kind does not have, or a device without its number"));
+        }
+        Ok(())
+    }
+
+    fn take_file(&mut self) -> Result<FileContent, Malformed> {
+        let file = FileContent {
+            size: self.size.ok_or_else(|| Malformed::new("size is missing"))?,
+            holes: self.holes.take().unwrap_or_default(),
+            chunks: Chunks::from_raw(self.chunks.take(), self.lists.take())?,
+            ctime: self.ctime,
+            ino: self.ino,
+            racy: match self.racy {
+                None => false,
+                Some(true) => true,
+                Some(false) => return Err(Malformed::new("racy is left out where it is false")),
+            },
+        };
+        let in_holes = if file.holes.is_empty() { 0 } else { holes::check(&file.holes, file.size)? };
+        if file.chunks.content_bytes() != Some(file.size - in_holes) {
+            return Err(Malformed::new("the chunks and holes do not add up to the size"));
+        }
+        Ok(file)
+    }
+
+    fn take_kind(&mut self) -> Result<Kind, Malformed> {
+        let device = self.device.unwrap_or_default();
+        Ok(match self.kind {
+            RawKind::Directory => Kind::Directory,
+            RawKind::Fifo => Kind::Fifo,
+            RawKind::Socket => Kind::Socket,
+            RawKind::Block => Kind::Block(device.0, device.1),
+            RawKind::Character => Kind::Character(device.0, device.1),
+            RawKind::File => Kind::File(self.take_file()?),
+            RawKind::Symlink | RawKind::Junction => {
+                let target = TextOrBase64 { text: self.target.take(), base64: self.target_b64.take() };
+                let target = target.into_bytes("target")?;
+                if target.is_empty() || target.len() > limits::TARGET_BYTES_MAX || target.contains(&0) {
+                    return Err(Malformed::new("a link target is empty, too long or holds NUL"));
+                }
+                if self.kind == RawKind::Symlink { Kind::Symlink(target) } else { Kind::Junction(target) }
+            }
+        })
+    }
+
+    fn take_owner(&mut self) -> Result<Option<Owner>, Malformed> {
+        let sound = |name: &Option<String>| {
+            name.as_ref()
+                .is_none_or(|name| !name.is_empty() && name.len() <= limits::OWNER_BYTES_MAX && !name.contains('\0'))
+        };
+        match (self.uid, self.gid) {
+            (None, None) if self.user.is_none() && self.group.is_none() => Ok(None),
+            (Some(uid), Some(gid)) if sound(&self.user) && sound(&self.group) => {
+                Ok(Some(Owner { uid, gid, user: self.user.take(), group: self.group.take() }))
+            }
+            _ => Err(Malformed::new("an owner has both numbers or none, and names of a sound length")),
+        }
+    }
+
+    fn take_hardlink(&mut self, path: &EntryPath) -> Result<Option<EntryPath>, Malformed> {
+        if self.links.is_some_and(|links| links < 2) {
+            return Err(Malformed::new("links is left out where there is one name"));
+        }
+        if self.hardlink.is_none() && self.hardlink_b64.is_none() {
+            return Ok(None);
+        }
+        let first = TextOrBase64 { text: self.hardlink.take(), base64: self.hardlink_b64.take() };
+        let first = first.into_path("hardlink")?;
+        if self.links.is_none() || first >= *path || first.is_root() {
+            return Err(Malformed::new("a further name without a number of names, or before the first"));
+        }
+        Ok(Some(first))
     }
 }
 
@@ -190,51 +446,36 @@ impl<'de> Deserialize<'de> for Entry {
 }
 
 impl Entry {
-    fn from_raw(raw: Raw) -> Result<Self, Malformed> {
-        let path = TextOrBase64 { text: raw.path, base64: raw.path_b64 }.into_path("path")?;
+    fn from_raw(mut raw: Raw) -> Result<Self, Malformed> {
+        let path = TextOrBase64 { text: raw.path.take(), base64: raw.path_b64.take() }.into_path("path")?;
         if raw.mode.is_some_and(|mode| mode > 0o7777) {
             return Err(Malformed::new("mode has bits beyond 0o7777"));
         }
-        let of_files = raw.chunks.is_some()
-            || raw.ctime.is_some()
-            || raw.ino.is_some()
-            || raw.lists.is_some()
-            || raw.racy.is_some()
-            || raw.size.is_some();
-        let of_links = raw.target.is_some() || raw.target_b64.is_some();
-        if (of_files && raw.kind != RawKind::File) || (of_links && raw.kind != RawKind::Symlink) {
-            return Err(Malformed::new("a field that this kind does not have"));
+        if raw.flags == Some(0) || raw.attributes == Some(0) {
+            return Err(Malformed::new("flags and attributes are left out where none is set"));
         }
-        let kind = match raw.kind {
-            RawKind::Directory => Kind::Directory,
-            RawKind::Symlink => {
-                let target = TextOrBase64 { text: raw.target, base64: raw.target_b64 }.into_bytes("target")?;
-                if target.is_empty() || target.len() > limits::TARGET_BYTES_MAX || target.contains(&0) {
-                    return Err(Malformed::new("a link target is empty, too long or holds NUL"));
-                }
-                Kind::Symlink(target)
-            }
-            RawKind::File => Kind::File(FileContent {
-                size: raw.size.ok_or_else(|| Malformed::new("size is missing"))?,
-                chunks: Chunks::from_raw(raw.chunks, raw.lists)?,
-                ctime: raw.ctime,
-                ino: raw.ino,
-                racy: match raw.racy {
-                    None => false,
-                    Some(true) => true,
-                    Some(false) => return Err(Malformed::new("racy is left out where it is false")),
-                },
-            }),
-        };
-        if let Kind::File(file) = &kind
-            && file.chunks.content_bytes() != Some(file.size)
-        {
-            return Err(Malformed::new("the chunks do not add up to the size"));
+        raw.check_fields()?;
+        for list in [&raw.xattrs, &raw.streams].into_iter().flatten() {
+            attribute::check(list)?;
         }
+        let kind = raw.take_kind()?;
         if path.is_root() && !matches!(kind, Kind::Directory) {
             return Err(Malformed::new("the source itself is not a directory"));
         }
-        Ok(Self { path, kind, mode: raw.mode, mtime: raw.mtime })
+        Ok(Self {
+            owner: raw.take_owner()?,
+            hardlink: raw.take_hardlink(&path)?,
+            links: raw.links,
+            mode: raw.mode,
+            mtime: raw.mtime,
+            created: raw.created,
+            flags: raw.flags,
+            attributes: raw.attributes,
+            xattrs: raw.xattrs.unwrap_or_default(),
+            streams: raw.streams.unwrap_or_default(),
+            path,
+            kind,
+        })
     }
 }
 
@@ -310,7 +551,7 @@ pub(crate) mod tests {
         prop::option::of((any::<i64>(), 0u32..1_000_000_000).prop_map(|(seconds, nanos)| Time { seconds, nanos }))
     }
 
-    fn any_kind() -> impl Strategy<Value = Kind> {
+    fn any_file() -> impl Strategy<Value = Kind> {
         let chunk = (any::<[u8; 32]>(), 1..=limits::CHUNK_BYTES_MAX).prop_map(|(id, len)| ChunkRef(Digest(id), len));
         let list = (any::<[u8; 32]>(), 1..=limits::OBJECT_BYTES_MAX, 1..1u64 << 50)
             .prop_map(|(id, len, size)| ListRef(Digest(id), len, size));
@@ -318,18 +559,68 @@ pub(crate) mod tests {
             prop::collection::vec(chunk, 0..5).prop_map(Chunks::Direct),
             prop::collection::vec(list, 1..5).prop_map(Chunks::Listed),
         ];
-        let file = (chunks, any_time(), any::<Option<u64>>(), any::<bool>()).prop_map(|(chunks, ctime, ino, racy)| {
-            let size = chunks.content_bytes().expect("small");
-            Kind::File(FileContent { size, chunks, ctime, ino, racy })
-        });
-        let target = prop::collection::vec(1u8.., 1..40).prop_map(Kind::Symlink);
-        prop_oneof![Just(Kind::Directory), file, target]
+        let gaps = prop::collection::vec((1..1u64 << 20, 1..1u64 << 40), 0..4);
+        let read = (any_time(), any::<Option<u64>>(), any::<bool>());
+        (chunks, gaps, read).prop_map(|(chunks, gaps, (ctime, ino, racy))| {
+            let data = chunks.content_bytes().expect("small");
+            // Each hole some way behind the one before, as far as there is data to lie between them.
+            let (mut holes, mut at, mut left) = (Vec::new(), 0, data);
+            for (distance, length) in gaps {
+                if distance > left {
+                    break;
+                }
+                holes.push(Hole(at + distance, length));
+                (at, left) = (at + distance + length, left - distance);
+            }
+            let size = data + holes.iter().map(|hole| hole.1).sum::<u64>();
+            Kind::File(FileContent { size, holes, chunks, ctime, ino, racy })
+        })
+    }
+
+    fn any_kind() -> impl Strategy<Value = Kind> {
+        let target = || prop::collection::vec(1u8.., 1..40);
+        prop_oneof![
+            Just(Kind::Directory),
+            any_file(),
+            target().prop_map(Kind::Symlink),
+            target().prop_map(Kind::Junction),
+            Just(Kind::Fifo),
+            Just(Kind::Socket),
+            any::<(u32, u32)>().prop_map(|(major, minor)| Kind::Block(major, minor)),
+            any::<(u32, u32)>().prop_map(|(major, minor)| Kind::Character(major, minor)),
+        ]
+    }
+
+    fn any_owner() -> impl Strategy<Value = Option<Owner>> {
+        let name = || prop::option::of("[a-z]{1,8}");
+        let owner = (any::<(u32, u32)>(), name(), name());
+        prop::option::of(owner.prop_map(|((uid, gid), user, group)| Owner { uid, gid, user, group }))
+    }
+
+    fn any_attributes() -> impl Strategy<Value = Vec<Attribute>> {
+        let chunk = (any::<[u8; 32]>(), 4097..=9000u32).prop_map(|(id, len)| ChunkRef(Digest(id), len));
+        let value = prop_oneof![
+            prop::collection::vec(any::<u8>(), 0..40).prop_map(attribute::Value::Inline),
+            prop::collection::vec(chunk, 1..3).prop_map(attribute::Value::Chunks),
+        ];
+        prop::collection::btree_map(prop::collection::vec(1u8.., 1..12), value, 0..4)
+            .prop_map(|map| map.into_iter().map(|(name, value)| Attribute { name, value }).collect())
     }
 
     prop_compose! {
-        pub(crate) fn any_entry()(path in any_path(), kind in any_kind(), mode in prop::option::of(0..=0o7777u32), mtime in any_time()) -> Entry {
+        pub(crate) fn any_entry()(
+            (path, kind) in (any_path(), any_kind()),
+            mode in prop::option::of(0..=0o7777u32),
+            (mtime, created) in (any_time(), any_time()),
+            owner in any_owner(),
+            (flags, attributes) in (prop::option::of(1u32..), prop::option::of(1u32..)),
+            (xattrs, streams) in (any_attributes(), any_attributes()),
+            (links, before) in (prop::option::of(2u64..), prop::option::of(any_path())),
+        ) -> Entry {
             let kind = if path.is_root() { Kind::Directory } else { kind };
-            Entry { path, kind, mode, mtime }
+            let links = links.filter(|_| !matches!(kind, Kind::Directory));
+            let hardlink = before.filter(|before| links.is_some() && !before.is_root() && *before < path);
+            Entry { path, kind, mode, mtime, created, owner, flags, attributes, xattrs, streams, links, hardlink }
         }
     }
 
@@ -345,12 +636,31 @@ pub(crate) mod tests {
         let id = "ab".repeat(32);
         let good = format!(r#"{{"chunks":[["{id}",3]],"kind":"file","mode":420,"path":"a","size":3}}"#);
         assert!(json::decode::<Entry>(good.as_bytes()).is_ok());
+        for good in [
+            good.replace(r#""kind""#, r#""holes":[[0,2],[5,1]],"kind""#).replace(r#""size":3"#, r#""size":6"#),
+            r#"{"device":[8,1],"hardlink":"a","kind":"block","links":2,"path":"b"}"#.to_owned(),
+            r#"{"gid":0,"kind":"socket","path":"b","uid":1,"user":"x"}"#.to_owned(),
+        ] {
+            assert!(json::decode::<Entry>(good.as_bytes()).is_ok(), "{good}");
+        }
         for bad in [
             good.replace(r#""size":3"#, r#""size":4"#),
             good.replace(r#","size":3"#, ""),
             good.replace("420", "4096"),
             good.replace(r#""file""#, r#""directory""#),
             good.replace(r#""file""#, r#""socket""#),
+            good.replace(r#""file""#, r#""pipe""#),
+            good.replace(r#""kind""#, r#""device":[1,2],"kind""#),
+            good.replace(r#""kind""#, r#""flags":0,"kind""#),
+            good.replace(r#""kind""#, r#""gid":0,"kind""#),
+            good.replace(r#""kind""#, r#""hardlink":"A","kind""#),
+            good.replace(r#""kind""#, r#""holes":[[0,3]],"kind""#),
+            good.replace(r#""mode""#, r#""links":1,"mode""#),
+            good.replace(r#"3}"#, r#"3,"xattrs":[]}"#),
+            good.replace(r#"3}"#, r#"3,"xattrs":[{"name":"b","value":""},{"name":"a","value":""}]}"#),
+            r#"{"hardlink":"b","kind":"fifo","links":2,"path":"a"}"#.to_owned(),
+            r#"{"kind":"directory","links":2,"path":"a"}"#.to_owned(),
+            r#"{"kind":"block","path":"a"}"#.to_owned(),
             good.replace(r#""path":"a""#, r#""path":"../a""#),
             good.replace(r#""path":"a""#, r#""path":"""#),
             good.replace(r#""path":"a""#, r#""path":"a","racy":false"#),

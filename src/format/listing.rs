@@ -124,12 +124,7 @@ mod tests {
     use crate::format::entry::Kind;
 
     fn directory(path: &str) -> Entry {
-        Entry {
-            path: EntryPath::parse(path.as_bytes()).expect("valid"),
-            kind: Kind::Directory,
-            mode: None,
-            mtime: None,
-        }
+        Entry::new(EntryPath::parse(path.as_bytes()).expect("valid"), Kind::Directory)
     }
 
     fn part(first: &str, entries: u64) -> PartRef {

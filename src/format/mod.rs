@@ -1,10 +1,13 @@
 #![doc = include_str!("FORMAT.md")]
 
+pub mod attribute;
 pub mod config;
 pub mod entry;
+pub mod holes;
 pub mod index;
 pub mod json;
 pub mod keyfile;
+pub mod links;
 pub mod listing;
 pub mod pack;
 pub mod record;

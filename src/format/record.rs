@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::entry::ChunkRef;
+use super::entry::{Entry, Kind};
 use super::json::{self, TextOrBase64};
 use super::listing::{PartRef, check_parts};
 use super::{FORMAT_VERSION, Malformed};
@@ -110,6 +111,12 @@ pub struct Counts {
     /// Regular files.
     #[serde(with = "json::unsigned")]
     pub files: u64,
+    /// Further names of objects that have several; each is counted by its kind too.
+    #[serde(default, skip_serializing_if = "is_zero", with = "json::unsigned")]
+    pub hardlinks: u64,
+    /// Pipes, sockets, devices and junctions.
+    #[serde(default, skip_serializing_if = "is_zero", with = "json::unsigned")]
+    pub specials: u64,
     /// Symbolic links.
     #[serde(with = "json::unsigned")]
     pub symlinks: u64,
@@ -122,14 +129,44 @@ impl Counts {
             bytes: self.bytes.saturating_sub(part.bytes),
             directories: self.directories.saturating_sub(part.directories),
             files: self.files.saturating_sub(part.files),
+            hardlinks: self.hardlinks.saturating_sub(part.hardlinks),
+            specials: self.specials.saturating_sub(part.specials),
             symlinks: self.symlinks.saturating_sub(part.symlinks),
         }
     }
 
     /// Returns the number of entries.
     pub fn entries(&self) -> u64 {
-        self.directories + self.files + self.symlinks
+        self.directories + self.files + self.specials + self.symlinks
     }
+
+    /// Counts an entry.
+    pub fn add(&mut self, entry: &Entry) {
+        match &entry.kind {
+            Kind::Directory => self.directories += 1,
+            Kind::File(file) => {
+                self.files += 1;
+                self.bytes = self.bytes.saturating_add(file.size);
+            }
+            Kind::Symlink(_) => self.symlinks += 1,
+            Kind::Junction(_) | Kind::Fifo | Kind::Socket | Kind::Block(..) | Kind::Character(..) => self.specials += 1,
+        }
+        self.hardlinks += u64::from(entry.hardlink.is_some());
+    }
+
+    /// Adds the counts of another part.
+    pub fn plus(&mut self, other: &Self) {
+        self.bytes = self.bytes.saturating_add(other.bytes);
+        self.directories += other.directories;
+        self.files += other.files;
+        self.hardlinks += other.hardlinks;
+        self.specials += other.specials;
+        self.symlinks += other.symlinks;
+    }
+}
+
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// A pack that a snapshot relies on: `["name",length,[seconds,nanos]]`, with when it was last read completely.
@@ -450,7 +487,8 @@ impl Snapshot {
 
     fn check(&self) -> Result<(), Malformed> {
         let counts = &self.counts;
-        if [counts.bytes, counts.directories, counts.files, counts.symlinks].iter().any(|&count| count > u64::MAX / 4) {
+        let Counts { bytes, directories, files, hardlinks, specials, symlinks } = *counts;
+        if [bytes, directories, files, hardlinks, specials, symlinks].iter().any(|&count| count > u64::MAX / 4) {
             return Err(Malformed::new("a count is too large"));
         }
         if self.journal.is_some_and(|head| head.number == 0 || head.number > limits::JSON_INTEGER_MAX) {
@@ -625,9 +663,9 @@ mod tests {
     }
 
     fn snapshot() -> Snapshot {
-        let list = PartRef { entries: 3, first: EntryPath::root(), object: ChunkRef(Digest([5; 32]), 7) };
+        let list = PartRef { entries: 4, first: EntryPath::root(), object: ChunkRef(Digest([5; 32]), 7) };
         Snapshot {
-            counts: Counts { bytes: 9, directories: 1, files: 2, symlinks: 0 },
+            counts: Counts { bytes: 9, directories: 1, files: 2, specials: 1, ..Counts::default() },
             ended: Time::default(),
             excluded: vec![Exclusion {
                 by: ExcludedBy::Gitignore,

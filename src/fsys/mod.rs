@@ -8,8 +8,9 @@
 mod unix;
 #[cfg(unix)]
 pub use unix::{
-    Dir, drop_cached, is_private, open_plain, raise_descriptor_limit, rename_no_replace, stat_file, sync_directory,
-    sync_filesystem, write_ahead, write_private,
+    Dir, Object, allow_holes, drop_cached, group_name, group_number, holes, is_private, is_root, open_plain,
+    raise_descriptor_limit, rename_no_replace, stat_file, sync_directory, sync_filesystem, takes_size, user_name,
+    user_number, write_ahead, write_private,
 };
 #[cfg(windows)]
 mod windows;
@@ -20,6 +21,7 @@ pub use windows::{
 };
 
 pub mod ahead;
+pub mod extents;
 pub mod replace;
 pub mod walk;
 
@@ -38,8 +40,12 @@ pub enum ObjectKind {
     Fifo,
     /// A socket.
     Socket,
-    /// A character or block device.
-    Device,
+    /// A junction of Windows.
+    Junction,
+    /// A block device.
+    Block,
+    /// A character device.
+    Character,
     /// A file or directory whose content is not on this machine and would be fetched by looking into it.
     Placeholder,
     /// Something that this program does not know.
@@ -55,7 +61,9 @@ impl ObjectKind {
             Self::Symlink => "symbolic link",
             Self::Fifo => "named pipe",
             Self::Socket => "socket",
-            Self::Device => "device",
+            Self::Junction => "junction",
+            Self::Block => "block device",
+            Self::Character => "character device",
             Self::Placeholder => "cloud placeholder",
             Self::Other => "object of unknown kind",
         }
@@ -88,7 +96,20 @@ pub struct Stat {
     pub id: ObjectId,
     /// How many names it has.
     pub links: u64,
+    /// The numbers of user and group, where the platform has them.
+    pub owner: Option<(u32, u32)>,
+    /// Major and minor number, of a device.
+    pub device: (u32, u32),
+    /// How many bytes are allocated, where the file system tells.
+    pub allocated: Option<u64>,
+    /// When it was made, where the platform can set that again.
+    pub created: Option<Time>,
+    /// Flags of macOS or attributes of Windows, of those that can be set again.
+    pub flags: Option<u32>,
 }
+
+/// Name and value of an extended attribute, or of an alternate stream.
+pub type Xattr = (Vec<u8>, Vec<u8>);
 
 /// Permission bits for a file whose entry has none, because it comes from a platform without them.
 pub const FILE_MODE_DEFAULT: u32 = 0o644;

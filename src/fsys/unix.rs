@@ -1,5 +1,15 @@
 //! Directory handles on Unix: `openat` and its relatives.
 
+#[cfg(target_vendor = "apple")]
+mod apple;
+mod object;
+mod owners;
+mod sparse;
+
+pub use self::object::Object;
+pub use self::owners::{group_name, group_number, is_root, user_name, user_number};
+pub use self::sparse::{allow_holes, holes, takes_size};
+
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
@@ -133,6 +143,55 @@ impl Dir {
         Ok(fs::symlinkat(OsStr::from_bytes(target), &self.0, OsStr::from_bytes(name))?)
     }
 
+    /// Creates a pipe, socket or device that must not exist.
+    ///
+    /// # Errors
+    /// The name exists, the platform cannot make it by name, or the system refuses.
+    pub fn create_special(&self, name: &[u8], kind: ObjectKind, (major, minor): (u32, u32)) -> io::Result<()> {
+        let (name, mode) = (OsStr::from_bytes(name), Mode::from_raw_mode(0o600));
+        #[cfg(target_vendor = "apple")]
+        {
+            let _ = (major, minor);
+            match kind {
+                ObjectKind::Fifo => Ok(fs::mkfifoat(&self.0, name, mode)?),
+                _ => Err(io::ErrorKind::Unsupported.into()),
+            }
+        }
+        #[cfg(not(target_vendor = "apple"))]
+        {
+            let kind = match kind {
+                ObjectKind::Fifo => fs::FileType::Fifo,
+                ObjectKind::Socket => fs::FileType::Socket,
+                ObjectKind::Block => fs::FileType::BlockDevice,
+                ObjectKind::Character => fs::FileType::CharacterDevice,
+                _ => return Err(io::ErrorKind::Unsupported.into()),
+            };
+            Ok(fs::mknodat(&self.0, name, kind, mode, fs::makedev(major, minor))?)
+        }
+    }
+
+    /// Creates a junction that must not exist; only Windows has them.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::Unsupported`].
+    pub fn create_junction(&self, _target: &[u8], _name: &[u8]) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Gives an object, named in this directory, a further name in `other` that must not exist.
+    ///
+    /// # Errors
+    /// The new name exists, or the file system refuses.
+    pub fn create_link(&self, name: &[u8], other: &Self, new: &[u8]) -> io::Result<()> {
+        Ok(fs::linkat(&self.0, OsStr::from_bytes(name), &other.0, OsStr::from_bytes(new), AtFlags::empty())?)
+    }
+
+    /// Returns how many more files can be made here, where the file system says.
+    pub fn free_files(&self) -> Option<u64> {
+        let stat = fs::fstatvfs(&self.0).ok()?;
+        (stat.f_files > 0).then_some(stat.f_favail)
+    }
+
     /// Sets permission bits and modification time of an open file.
     ///
     /// # Errors
@@ -225,7 +284,8 @@ fn convert(stat: &fs::Stat) -> Stat {
         fs::FileType::Symlink => ObjectKind::Symlink,
         fs::FileType::Fifo => ObjectKind::Fifo,
         fs::FileType::Socket => ObjectKind::Socket,
-        fs::FileType::CharacterDevice | fs::FileType::BlockDevice => ObjectKind::Device,
+        fs::FileType::CharacterDevice => ObjectKind::Character,
+        fs::FileType::BlockDevice => ObjectKind::Block,
         _ => ObjectKind::Other,
     };
     let kind = if is_dataless(stat) { ObjectKind::Placeholder } else { kind };
@@ -237,6 +297,14 @@ fn convert(stat: &fs::Stat) -> Stat {
         ctime: Some(Time { seconds: stat.st_ctime as i64, nanos: nanos(stat.st_ctime_nsec as i64) }),
         id: ObjectId { device: stat.st_dev as u64, number: stat.st_ino as u64 },
         links: stat.st_nlink as u64,
+        owner: Some((stat.st_uid, stat.st_gid)),
+        device: match kind {
+            ObjectKind::Character | ObjectKind::Block => (fs::major(stat.st_rdev as _), fs::minor(stat.st_rdev as _)),
+            _ => (0, 0),
+        },
+        allocated: u64::try_from(stat.st_blocks).ok().and_then(|blocks| blocks.checked_mul(512)),
+        created: created(stat),
+        flags: flags(stat),
     }
 }
 
@@ -253,6 +321,30 @@ fn is_dataless(stat: &fs::Stat) -> bool {
 fn is_dataless(_: &fs::Stat) -> bool {
     // No other system of this family has a mark for it.
     false
+}
+
+/// The time of creation counts only where it can be set again.
+#[cfg(target_vendor = "apple")]
+fn created(stat: &fs::Stat) -> Option<Time> {
+    Some(Time { seconds: stat.st_birthtime, nanos: nanos(stat.st_birthtime_nsec) })
+}
+
+#[cfg(not(target_vendor = "apple"))]
+fn created(_stat: &fs::Stat) -> Option<Time> {
+    None
+}
+
+/// Those flags that can be set again: no dump, immutable, append only, opaque, hidden; archived, immutable and append only
+/// by the superuser.
+#[cfg(target_vendor = "apple")]
+fn flags(stat: &fs::Stat) -> Option<u32> {
+    const SETTABLE: u32 = 0x0007_800f;
+    Some(stat.st_flags & SETTABLE)
+}
+
+#[cfg(not(target_vendor = "apple"))]
+fn flags(_stat: &fs::Stat) -> Option<u32> {
+    None
 }
 
 fn nanos(value: i64) -> u32 {
@@ -359,7 +451,14 @@ pub fn sync_filesystem(directory: &Dir) -> io::Result<bool> {
 /// Asks the system to forget what it holds of a file in memory, so that the next read comes from the medium.
 /// Returns whether it can be asked.
 pub fn drop_cached(file: &File) -> bool {
-    #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    {
+        // Of these, memory is the medium: they take the advice and forget nothing.
+        const IN_MEMORY: [u32; 3] = [0x0102_1994, 0x8584_58f6, 0x9584_58f6];
+        fs::fadvise(file, 0, None, fs::Advice::DontNeed).is_ok()
+            && fs::fstatfs(file).is_ok_and(|stat| !IN_MEMORY.contains(&(stat.f_type as u32)))
+    }
+    #[cfg(target_os = "freebsd")]
     {
         fs::fadvise(file, 0, None, fs::Advice::DontNeed).is_ok()
     }

@@ -22,7 +22,7 @@ pub struct Found {
     pub stat: Stat,
     /// The directory that holds it; for the root and other directories, the directory itself.
     pub dir: Arc<Dir>,
-    /// The target, of a symbolic link.
+    /// The target, of a symbolic link or junction.
     pub target: Vec<u8>,
 }
 
@@ -229,7 +229,7 @@ fn look(dir: &Dir, name: &[u8], path: &EntryPath, guide: &mut impl Guide) -> io:
             let names = sorted_names(&child)?;
             Looked::Directory(Arc::new(child), stat, names)
         }
-        ObjectKind::Symlink => Looked::Object(stat, dir.read_link(name)?),
+        ObjectKind::Symlink | ObjectKind::Junction => Looked::Object(stat, dir.read_link(name)?),
         _ => Looked::Object(stat, Vec::new()),
     })
 }

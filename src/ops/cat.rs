@@ -8,6 +8,7 @@ use super::reading::Reading;
 use super::select::Place;
 use crate::error::{Error, Result};
 use crate::format::entry::{Entry, FileContent, Kind};
+use crate::format::holes::Extents;
 use crate::path::{EntryPath, shown};
 use crate::pool::Task;
 use crate::progress::Progress;
@@ -79,9 +80,8 @@ fn print(
 
 fn what_it_is(kind: &Kind) -> String {
     match kind {
-        Kind::Directory => "it is a directory".into(),
         Kind::Symlink(target) => format!("it is a symbolic link to {}", shown(target)),
-        Kind::File(_) => "it is a file".into(),
+        other => format!("it is a {}", other.name()),
     }
 }
 
@@ -98,7 +98,7 @@ fn hand_on(
     entry: &Entry,
     file: &FileContent,
     progress: &dyn Progress,
-    mut take: impl FnMut(&[u8]) -> Result<()>,
+    take: impl FnMut(&[u8]) -> Result<()>,
 ) -> Result<()> {
     let named = |finding: Finding| {
         Error::from(
@@ -108,28 +108,67 @@ fn hand_on(
         )
     };
     let mut under_way: VecDeque<Piece> = VecDeque::new();
-    let mut first = |under_way: &mut VecDeque<Piece>| -> Result<(), Stop> {
+    let mut spreader = Spreader { extents: file.extents(), data: 0, place: 0, progress, take };
+    let first = |under_way: &mut VecDeque<Piece>, spreader: &mut Spreader<'_, _>| -> Result<(), Stop> {
         let Some(task) = under_way.pop_front() else { return Ok(()) };
         if progress.interrupted() {
             return Err(Stop::Other(Error::Interrupted(None)));
         }
-        take(&task.wait()?).map_err(Stop::Other)
+        spreader.put(&task.wait()?).map_err(Stop::Other)
     };
     let ended = reading.reader.each_chunk(file, |chunk| {
         let reader = Arc::clone(&reading.reader);
         under_way.push_back(reading.pool.spawn(move || reader.chunk(chunk)));
-        if under_way.len() > reading.pool.threads() { first(&mut under_way) } else { Ok(()) }
+        if under_way.len() > reading.pool.threads() { first(&mut under_way, &mut spreader) } else { Ok(()) }
     });
     let ended = ended.and_then(|()| {
         while !under_way.is_empty() {
-            first(&mut under_way)?;
+            first(&mut under_way, &mut spreader)?;
         }
-        Ok(())
+        spreader.zeros_up_to(file.size).map_err(Stop::Other)
     });
     ended.map_err(|stop| match stop {
         Stop::Vault(finding) => named(finding),
         Stop::Other(error) => error,
     })
+}
+
+/// Hands on data where it belongs, with the zeros of the holes between.
+struct Spreader<'a, T> {
+    extents: Extents,
+    // Where the next byte comes from in the data, and where it goes in the file.
+    data: u64,
+    place: u64,
+    progress: &'a dyn Progress,
+    take: T,
+}
+
+impl<T: FnMut(&[u8]) -> Result<()>> Spreader<'_, T> {
+    fn put(&mut self, bytes: &[u8]) -> Result<()> {
+        let pieces: Vec<(u64, u64)> = self.extents.spread(self.data, bytes.len() as u64).collect();
+        self.data += bytes.len() as u64;
+        let mut rest = bytes;
+        for (offset, length) in pieces {
+            self.zeros_up_to(offset)?;
+            let (piece, after) = rest.split_at(length as usize);
+            (self.take)(piece)?;
+            (rest, self.place) = (after, offset + length);
+        }
+        Ok(())
+    }
+
+    fn zeros_up_to(&mut self, place: u64) -> Result<()> {
+        static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+        while self.place < place {
+            if self.progress.interrupted() {
+                return Err(Error::Interrupted(None));
+            }
+            let length = (place - self.place).min(ZEROS.len() as u64);
+            (self.take)(&ZEROS[..length as usize])?;
+            self.place += length;
+        }
+        Ok(())
+    }
 }
 
 /// A chunk that is being read.

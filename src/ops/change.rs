@@ -1,7 +1,7 @@
 //! What can differ between two states of one path, whether a listing or a file system tells of them.
 
 use crate::clock::Time;
-use crate::format::entry::{Entry, Kind};
+use crate::format::entry::Entry;
 use crate::fsys::{self, Stat};
 
 /// Something in which two states of a path differ.
@@ -17,6 +17,14 @@ pub enum Aspect {
     Mode,
     /// When its content was last modified.
     Mtime,
+    /// To whom it belongs.
+    Owner,
+    /// Extended attributes, access lists among them, and streams.
+    Attributes,
+    /// Flags of the platform.
+    Flags,
+    /// Which names it shares with other paths.
+    Links,
 }
 
 impl Aspect {
@@ -28,6 +36,10 @@ impl Aspect {
             Self::Target => "target",
             Self::Mode => "mode",
             Self::Mtime => "mtime",
+            Self::Owner => "owner",
+            Self::Attributes => "attributes",
+            Self::Flags => "flags",
+            Self::Links => "links",
         }
     }
 
@@ -55,12 +67,13 @@ pub struct State {
 impl State {
     /// Returns what an entry says.
     pub fn of(entry: &Entry) -> Self {
-        let (kind, bytes, target) = match &entry.kind {
-            Kind::Directory => ("directory", None, None),
-            Kind::File(file) => ("file", Some(file.size), None),
-            Kind::Symlink(target) => ("symlink", None, Some(target.clone())),
-        };
-        Self { kind, bytes, mode: entry.mode, mtime: entry.mtime, target }
+        Self {
+            kind: entry.kind.name(),
+            bytes: entry.file().map(|file| file.size),
+            mode: entry.mode,
+            mtime: entry.mtime,
+            target: entry.kind.target().map(<[u8]>::to_vec),
+        }
     }
 
     /// Returns what a file system says.
@@ -70,9 +83,14 @@ impl State {
             ObjectKind::Directory => "directory",
             ObjectKind::File => "file",
             ObjectKind::Symlink => "symlink",
+            ObjectKind::Fifo => "fifo",
+            ObjectKind::Socket => "socket",
+            ObjectKind::Junction => "junction",
+            ObjectKind::Block => "block",
+            ObjectKind::Character => "character",
             other => other.name(),
         };
-        let is_link = stat.kind == ObjectKind::Symlink;
+        let is_link = matches!(stat.kind, ObjectKind::Symlink | ObjectKind::Junction);
         Self {
             kind,
             bytes: (stat.kind == ObjectKind::File).then_some(stat.size),
@@ -110,6 +128,17 @@ pub(super) fn between(before: &Entry, after: &Entry) -> Vec<Aspect> {
     {
         aspects.insert(0, Aspect::Content);
     }
+    if aspects == [Aspect::Kind] {
+        return aspects;
+    }
+    let owners = before.owner.as_ref().zip(after.owner.as_ref());
+    let noted = [
+        (owners.is_some_and(|(before, after)| before != after), Aspect::Owner),
+        ((&before.xattrs, &before.streams) != (&after.xattrs, &after.streams), Aspect::Attributes),
+        ((before.flags, before.attributes) != (after.flags, after.attributes), Aspect::Flags),
+        (before.hardlink != after.hardlink, Aspect::Links),
+    ];
+    aspects.extend(noted.into_iter().filter(|(differs, _)| *differs).map(|(_, aspect)| aspect));
     aspects
 }
 
@@ -117,18 +146,14 @@ pub(super) fn between(before: &Entry, after: &Entry) -> Vec<Aspect> {
 mod tests {
     use super::*;
     use crate::crypto::Digest;
-    use crate::format::entry::{ChunkRef, Chunks, FileContent};
+    use crate::format::entry::{ChunkRef, Chunks, FileContent, Kind};
     use crate::path::EntryPath;
 
     fn file(content: u8, size: u32, mode: u32, seconds: i64) -> Entry {
         let chunks = Chunks::Direct(vec![ChunkRef(Digest([content; 32]), size)]);
-        let content = FileContent { size: size.into(), chunks, ctime: None, ino: None, racy: false };
-        Entry {
-            path: EntryPath::parse(b"f").expect("valid"),
-            kind: Kind::File(content),
-            mode: Some(mode),
-            mtime: Some(Time { seconds, nanos: 0 }),
-        }
+        let content = FileContent { size: size.into(), holes: Vec::new(), chunks, ctime: None, ino: None, racy: false };
+        let path = EntryPath::parse(b"f").expect("valid");
+        Entry { mode: Some(mode), mtime: Some(Time { seconds, nanos: 0 }), ..Entry::new(path, Kind::File(content)) }
     }
 
     #[test]

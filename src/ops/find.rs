@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::audit::{self, Told};
 use super::change::{self, Aspect, State};
-use super::reading::{Reading, check_counts, count};
+use super::reading::{Reading, check_counts};
 use super::select::{Place, SourceName};
 use crate::crypto::Digest;
 use crate::error::{Error, Result, refuse};
@@ -304,7 +304,7 @@ impl Shelf {
         let entries = reader.segment(part)?;
         let mut counts = Counts::default();
         for entry in &entries {
-            count(&mut counts, entry);
+            counts.add(entry);
         }
         let segment = Arc::new(Segment { entries, counts });
         if self.segments.len() >= Self::NAMES_MAX {
@@ -374,6 +374,8 @@ fn add(sum: &mut Counts, more: &Counts) {
     sum.bytes = sum.bytes.saturating_add(more.bytes);
     sum.directories += more.directories;
     sum.files += more.files;
+    sum.hardlinks += more.hardlinks;
+    sum.specials += more.specials;
     sum.symlinks += more.symlinks;
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::select::{self, Selector};
 use crate::error::{Error, Result};
-use crate::format::entry::{Entry, Kind};
+use crate::format::entry::Entry;
 use crate::format::record::{Counts, Snapshot};
 use crate::path::EntryPath;
 use crate::pool::Pool;
@@ -102,7 +102,7 @@ impl Iterator for Listing<'_> {
     fn next(&mut self) -> Option<Result<Entry>> {
         loop {
             if let Some(entry) = self.current.next() {
-                count(&mut self.counts, &entry);
+                self.counts.add(&entry);
                 return Some(Ok(entry));
             }
             if self.progress.interrupted() {
@@ -116,18 +116,6 @@ impl Iterator for Listing<'_> {
                     return check_counts(&self.counts, &meant).err().map(|finding| Err(finding.into()));
                 }
             }
-        }
-    }
-}
-
-/// Adds an entry to what a listing holds.
-pub(super) fn count(counts: &mut Counts, entry: &Entry) {
-    match &entry.kind {
-        Kind::Directory => counts.directories += 1,
-        Kind::Symlink(_) => counts.symlinks += 1,
-        Kind::File(file) => {
-            counts.files += 1;
-            counts.bytes = counts.bytes.saturating_add(file.size);
         }
     }
 }

@@ -277,6 +277,19 @@ impl Reader {
         Ok(chunks)
     }
 
+    /// Hands on every chunk that an entry needs: of long values of its attributes, and of its content.
+    ///
+    /// # Errors
+    /// As [`each_chunk`](Self::each_chunk).
+    pub fn each_needed<E: From<Finding>>(
+        &self,
+        entry: &Entry,
+        mut take: impl FnMut(ChunkRef) -> Result<(), E>,
+    ) -> Result<(), E> {
+        entry.attribute_chunks().try_for_each(&mut take)?;
+        entry.file().map_or(Ok(()), |file| self.each_chunk(file, take))
+    }
+
     /// Returns the packs that a snapshot says it relies on.
     ///
     /// # Errors

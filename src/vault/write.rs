@@ -635,8 +635,7 @@ fn check_held(reader: &Arc<Reader>, snapshot: &Snapshot, trusted: &HashSet<Diges
 }
 
 fn require_chunks(reader: &Reader, entry: &Entry) -> Result<(), Finding> {
-    let Some(file) = entry.file() else { return Ok(()) };
-    reader.each_chunk(file, |chunk| {
+    reader.each_needed(entry, |chunk| {
         if reader.catalog().holds(chunk) {
             return Ok(());
         }

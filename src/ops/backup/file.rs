@@ -1,17 +1,19 @@
 //! Reading files of a source: each once, whole, and told apart from one that changes meanwhile.
 
-use std::fs::File;
 use std::io::{self, Read as _};
 use std::ops::Range;
 use std::sync::Arc;
 
+use super::sparse;
 use crate::chunk::Cutter;
 use crate::clock::{Clock, Time};
 use crate::crypto::Digest;
 use crate::error::{Error, Result};
 use crate::format::entry::{ChunkRef, Chunks, Entry, FileContent, Kind};
+use crate::format::holes::{Extents, Hole};
+use crate::fsys::extents::ExtentReader;
 use crate::fsys::walk::{Found, is_gone, is_other_kind};
-use crate::fsys::{self, Dir, ObjectKind, Stat};
+use crate::fsys::{self, Dir, Object, ObjectKind, Stat, Xattr};
 use crate::limits;
 use crate::path::EntryPath;
 
@@ -59,7 +61,7 @@ pub(super) struct ReadResult {
 /// What reading a file came to.
 pub(super) enum Read {
     /// It was read whole.
-    Whole(Whole),
+    Whole(Box<Whole>),
     /// It has vanished; a second listing lacks it too.
     Gone,
     /// It changed every time while it was read.
@@ -72,8 +74,14 @@ pub(super) enum Read {
 
 /// A file that was whole while it was read.
 pub(super) struct Whole {
-    stat: Stat,
+    /// What the file system said of it.
+    pub(super) stat: Stat,
     racy: bool,
+    holes: Vec<Hole>,
+    /// Its extended attributes.
+    pub(super) xattrs: Vec<Xattr>,
+    /// Its alternate streams.
+    pub(super) streams: Vec<Xattr>,
     /// Its length in bytes.
     pub(super) size: u64,
     /// Its chunks, and where their bytes lie in the batch's data (nowhere, for a large file).
@@ -81,15 +89,15 @@ pub(super) struct Whole {
 }
 
 impl Whole {
-    pub(super) fn entry(&self, path: EntryPath, chunks: Chunks) -> Entry {
-        let content = FileContent {
+    pub(super) fn content(&self, chunks: Chunks) -> Kind {
+        Kind::File(FileContent {
             size: self.size,
+            holes: self.holes.clone(),
             chunks,
             ctime: self.stat.ctime,
             ino: Some(self.stat.id.number),
             racy: self.racy,
-        };
-        Entry { path, kind: Kind::File(content), mode: self.stat.mode, mtime: Some(self.stat.mtime) }
+        })
     }
 }
 
@@ -147,9 +155,9 @@ pub(super) fn read_large(
     mut take: impl FnMut(ChunkRef, &[u8]) -> Result<()>,
 ) -> Result<Read> {
     let mut cutter = Cutter::new(sizes);
-    attempts(&found.dir, found.path.name(), clock, |file, size| {
+    attempts(&found.dir, found.path.name(), clock, |mut file, size| {
         let mut chunks = Vec::new();
-        let count = cutter.cut(file, size, |bytes| {
+        let count = cutter.cut(&mut file, size, |bytes| {
             let length = u32::try_from(bytes.len()).expect("a chunk is bounded");
             let chunk = ChunkRef(Digest::of(bytes), length);
             take(chunk, bytes).map_err(Attempt::Other)?;
@@ -165,7 +173,7 @@ fn attempts<E>(
     dir: &Dir,
     name: &[u8],
     clock: &dyn Clock,
-    mut read: impl FnMut(&mut File, u64) -> Result<(u64, Vec<(ChunkRef, Range<usize>)>), Attempt<E>>,
+    mut read: impl FnMut(&mut dyn io::Read, u64) -> Result<(u64, Vec<(ChunkRef, Range<usize>)>), Attempt<E>>,
 ) -> Result<Read, E> {
     let (mut reason, mut held) = (String::new(), None);
     for attempt in 0..limits::READ_ATTEMPTS {
@@ -174,7 +182,7 @@ fn attempts<E>(
             std::thread::sleep(std::time::Duration::from_millis(20 << attempt));
         }
         match read_once(dir, name, clock, &mut read) {
-            Ok(whole) => return Ok(Read::Whole(whole)),
+            Ok(whole) => return Ok(Read::Whole(Box::new(whole))),
             Err(Attempt::Changed(what)) => reason = what,
             Err(Attempt::Io(error)) if is_gone(dir, name, &error) => return Ok(Read::Gone),
             Err(Attempt::Io(error)) if is_other_kind(&error) => reason = format!("it was replaced meanwhile: {error}"),
@@ -191,15 +199,26 @@ fn read_once<E>(
     dir: &Dir,
     name: &[u8],
     clock: &dyn Clock,
-    read: &mut impl FnMut(&mut File, u64) -> Result<(u64, Vec<(ChunkRef, Range<usize>)>), Attempt<E>>,
+    read: &mut impl FnMut(&mut dyn io::Read, u64) -> Result<(u64, Vec<(ChunkRef, Range<usize>)>), Attempt<E>>,
 ) -> Result<Whole, Attempt<E>> {
     let begun = clock.now();
-    let mut file = dir.open_file(name)?;
+    let file = dir.open_file(name)?;
     let before = fsys::stat_file(&file)?;
     if before.kind != ObjectKind::File {
         return Err(Attempt::Changed("it is no longer a regular file".into()));
     }
-    let outcome = match read(&mut file, before.size) {
+    let holes = sparse::holes(&file, &before)?;
+    let object = Object::File(&file);
+    let (xattrs, streams) = (object.xattrs()?, object.streams()?);
+    let in_holes: u64 = holes.iter().map(|hole| hole.1).sum();
+    let data = before.size - in_holes;
+    let outcome = if holes.is_empty() {
+        read(&mut &file, data)
+    } else {
+        let extents = Extents::new(&holes, before.size);
+        read(&mut ExtentReader::new(&file, extents.iter()), data)
+    };
+    let outcome = match outcome {
         // What is wrong elsewhere is not made good by reading the file again.
         Err(Attempt::Other(error)) => return Err(Attempt::Other(error)),
         other => other,
@@ -209,10 +228,10 @@ fn read_once<E>(
         return Err(Attempt::Changed("size or times changed while it was read".into()));
     }
     let (count, chunks) = outcome?;
-    if count != before.size {
-        return Err(Attempt::Changed(format!("{count} bytes were read of a file of {}", before.size)));
+    if count != data {
+        return Err(Attempt::Changed(format!("{count} bytes were read of a file with {data}")));
     }
-    Ok(Whole { stat: before, racy: is_racy(&before, begun), size: count, chunks })
+    Ok(Whole { stat: before, racy: is_racy(&before, begun), holes, xattrs, streams, size: before.size, chunks })
 }
 
 /// Cuts the chunks of a very long file into lists; where, its chunks decide, so that an edit changes few lists.
@@ -252,12 +271,20 @@ mod tests {
             ctime: Some(Time { seconds: ctime, nanos: 0 }),
             id: ObjectId { device: 1, number: 2 },
             links: 1,
+            owner: None,
+            device: (0, 0),
+            allocated: None,
+            created: None,
+            flags: None,
         }
     }
 
     fn entry(stat: &Stat, read: Time) -> Entry {
-        let whole = Whole { stat: *stat, racy: is_racy(stat, read), size: 3, chunks: Vec::new() };
-        whole.entry(EntryPath::parse(b"f").expect("valid"), Chunks::Direct(vec![ChunkRef(Digest([0; 32]), 3)]))
+        let racy = is_racy(stat, read);
+        let (holes, xattrs, streams, chunks) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let whole = Whole { stat: *stat, racy, holes, xattrs, streams, size: 3, chunks };
+        let kind = whole.content(Chunks::Direct(vec![ChunkRef(Digest([0; 32]), 3)]));
+        Entry { mtime: Some(stat.mtime), ..Entry::new(EntryPath::parse(b"f").expect("valid"), kind) }
     }
 
     #[test]

@@ -5,11 +5,14 @@
 //! depend on the number of threads.
 
 mod file;
+mod names;
+mod owners;
 mod plan;
 mod prior;
 mod queue;
 mod sieve;
 mod source;
+mod sparse;
 mod take;
 
 use std::collections::{BTreeMap, HashSet};
@@ -18,6 +21,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+use self::names::Names;
+use self::owners::Owners;
 pub use self::plan::{Planned, Report as Plan, plan};
 use self::prior::Prior;
 pub use self::sieve::{Left, Why};
@@ -322,6 +327,8 @@ impl Run<'_> {
             report,
             problems: Problems::default(),
             sizes: vault.config.parameters.chunk_sizes(),
+            names: Names::default(),
+            owners: Owners::default(),
         };
         let before = prior.map(|(_, snapshot)| snapshot.counts);
         self.progress.phase(Phase::Storing, before.map(|counts| counts.files), before.map(|counts| counts.bytes));

@@ -36,6 +36,8 @@ pub(super) enum Item {
     Read(EntryPath, Read),
     /// A file that is read by itself.
     Large(Found),
+    /// A further name of an object, and its first one.
+    Link(Found, EntryPath),
 }
 
 /// Items whose files have been read, and what was read.
@@ -81,6 +83,13 @@ impl<'a> Queue<'a> {
         self.open.push(Item::Entry(entry, unchanged));
         // Also where a few of them wait for a file between them: memory does not grow with the tree.
         if self.open.len() >= BATCH_ITEMS || self.path_bytes >= BATCH_PATH_BYTES {
+            self.flush(sizes, clock);
+        }
+    }
+
+    pub(super) fn push_link(&mut self, found: Found, first: EntryPath, sizes: [u32; 3], clock: &Arc<dyn Clock>) {
+        self.open.push(Item::Link(found, first));
+        if self.open.len() >= BATCH_ITEMS {
             self.flush(sizes, clock);
         }
     }
@@ -184,7 +193,7 @@ mod tests {
         let mut taken = 0;
         for number in 0..100_000u32 {
             let path = EntryPath::parse(format!("b{number:06}").as_bytes()).expect("valid");
-            let entry = Entry { path, kind: Kind::Directory, mode: None, mtime: None };
+            let entry = Entry::new(path, Kind::Directory);
             queue.push_entry(entry, false, [64, 256, 1024], &clock);
             while let Some(results) = queue.ready() {
                 taken += results.items.len();

@@ -5,15 +5,19 @@ use std::sync::Arc;
 
 use super::Report;
 use super::file::{self, Read};
+use super::names::Names;
+use super::owners::Owners;
 use super::prior::Prior;
 use super::queue::{Item, Queue, Results};
 use super::sieve::BadRules;
 use crate::clock::Clock;
 use crate::error::{Error, Result, refuse, shown_path};
-use crate::format::entry::{ChunkRef, Chunks, Entry, FileContent, Kind, ListRef, encode_chunk_list};
+use crate::format::attribute::{Attribute, Value};
+use crate::format::entry::{ChunkRef, Chunks, Entry, Kind, ListRef, encode_chunk_list};
+use crate::format::json;
 use crate::format::pack::BlockKind;
-use crate::fsys::walk::Found;
-use crate::fsys::{self, ObjectKind};
+use crate::fsys::walk::{Found, is_gone};
+use crate::fsys::{self, Object, ObjectKind, Stat, Xattr};
 use crate::limits;
 use crate::ops::rules::Rules;
 use crate::path::EntryPath;
@@ -94,7 +98,12 @@ pub(super) struct Taker<'a> {
     pub(super) report: Report,
     pub(super) problems: Problems,
     pub(super) sizes: [u32; 3],
+    pub(super) names: Names,
+    pub(super) owners: Owners,
 }
+
+/// Longest entry that a writer makes, in bytes: it must fit into a segment by itself.
+const ENTRY_BYTES_MAX: usize = limits::OBJECT_BYTES_MAX as usize - 4096;
 
 impl Taker<'_> {
     /// Decides what to do with an object: an entry at once, or a job.
@@ -105,32 +114,138 @@ impl Taker<'_> {
         }
         let before = self.prior.at(&found.path);
         self.distrust_failed();
-        let (mode, mtime) = (found.stat.mode, Some(found.stat.mtime));
-        let entry = |kind| Entry { path: found.path.clone(), kind, mode, mtime };
-        match found.stat.kind {
-            ObjectKind::Directory => queue.push_entry(entry(Kind::Directory), false, self.sizes, &self.clock),
-            ObjectKind::Symlink if found.target.is_empty() || found.target.len() > limits::TARGET_BYTES_MAX => {
-                self.problems.unsupported.push((found.path, "a link target that is empty or too long".into()));
+        if let Some(first) = self.names.note(&found.path, &found.stat) {
+            queue.push_link(found, first, self.sizes, &self.clock);
+            return Ok(());
+        }
+        if found.stat.kind != ObjectKind::File {
+            if let Some(entry) = self.look_at_object(&found)? {
+                queue.push_entry(entry, false, self.sizes, &self.clock);
             }
-            // Permission bits of a link mean nothing anywhere that keeps them.
-            ObjectKind::Symlink => {
-                let link = Kind::Symlink(found.target.clone());
-                queue.push_entry(Entry { mode: None, ..entry(link) }, false, self.sizes, &self.clock);
+            return Ok(());
+        }
+        match before.filter(|before| file::is_unchanged(before, &found.stat)) {
+            // A change of owner, mode or attributes changes the change time too.
+            Some(before) if self.still_holds(&before) => {
+                let Entry { kind, xattrs, streams, .. } = before;
+                let entry = Entry { xattrs, streams, ..self.describe(found.path, kind, &found.stat) };
+                queue.push_entry(entry, true, self.sizes, &self.clock);
             }
-            ObjectKind::File => match before.filter(|before| file::is_unchanged(before, &found.stat)) {
-                Some(before) if self.still_holds(&before) => {
-                    queue.push_entry(Entry { mode, ..before }, true, self.sizes, &self.clock);
-                }
-                _ => queue.push_read(found, self.sizes, &self.clock),
-            },
-            other => self.problems.unsupported.push((found.path, format!("a {}", other.name()))),
+            _ => queue.push_read(found, self.sizes, &self.clock),
         }
         Ok(())
+    }
+
+    /// Makes the entry of what is no regular file.
+    fn look_at_object(&mut self, found: &Found) -> Result<Option<Entry>> {
+        let (major, minor) = found.stat.device;
+        let target = || found.target.clone();
+        let kind = match found.stat.kind {
+            ObjectKind::Directory => Kind::Directory,
+            ObjectKind::Symlink | ObjectKind::Junction
+                if found.target.is_empty() || found.target.len() > limits::TARGET_BYTES_MAX =>
+            {
+                let reason = "a link target that is empty or too long";
+                self.problems.unsupported.push((found.path.clone(), reason.into()));
+                return Ok(None);
+            }
+            ObjectKind::Symlink => Kind::Symlink(target()),
+            ObjectKind::Junction => Kind::Junction(target()),
+            ObjectKind::Fifo => Kind::Fifo,
+            ObjectKind::Socket => Kind::Socket,
+            ObjectKind::Block => Kind::Block(major, minor),
+            ObjectKind::Character => Kind::Character(major, minor),
+            ObjectKind::File | ObjectKind::Placeholder | ObjectKind::Other => {
+                self.problems.unsupported.push((found.path.clone(), format!("a {}", found.stat.kind.name())));
+                return Ok(None);
+            }
+        };
+        let name = found.path.name();
+        let object = match found.stat.kind {
+            ObjectKind::Directory => Object::Directory(&found.dir),
+            _ => Object::Name(&found.dir, name),
+        };
+        let read = object.xattrs().and_then(|xattrs| Ok((xattrs, object.streams()?)));
+        match read {
+            Ok((xattrs, streams)) => {
+                let entry = self.describe(found.path.clone(), kind, &found.stat);
+                self.with_attributes(entry, xattrs, streams)
+            }
+            Err(error) if found.stat.kind != ObjectKind::Directory && is_gone(&found.dir, name, &error) => Ok(None),
+            Err(error) => {
+                self.problems.unreadable.push((found.path.clone(), format!("its attributes: {error}")));
+                Ok(None)
+            }
+        }
+    }
+
+    /// Says of an entry what the file system says of the object, but for content and attributes.
+    fn describe(&mut self, path: EntryPath, kind: Kind, stat: &Stat) -> Entry {
+        let flags = stat.flags.filter(|&flags| flags != 0);
+        Entry {
+            // Permission bits of a link mean nothing anywhere that keeps them.
+            mode: stat.mode.filter(|_| kind.target().is_none()),
+            mtime: Some(stat.mtime),
+            created: stat.created,
+            owner: self.owners.of(stat),
+            flags: flags.filter(|_| !cfg!(windows)),
+            attributes: flags.filter(|_| cfg!(windows)),
+            links: (stat.links > 1 && kind != Kind::Directory).then_some(stat.links),
+            ..Entry::new(path, kind)
+        }
+    }
+
+    /// Adds attributes and streams; where a vault cannot keep them, the object stands in the way of the snapshot.
+    fn with_attributes(&mut self, entry: Entry, xattrs: Vec<Xattr>, streams: Vec<Xattr>) -> Result<Option<Entry>> {
+        if xattrs.is_empty() && streams.is_empty() {
+            return Ok(Some(entry));
+        }
+        let unfit = |(name, value): &Xattr| {
+            name.is_empty() || name.len() > limits::XATTR_NAME_BYTES_MAX || value.len() as u64 > limits::XATTR_BYTES_MAX
+        };
+        if xattrs.len() > limits::XATTRS_MAX
+            || streams.len() > limits::XATTRS_MAX
+            || xattrs.iter().chain(&streams).any(unfit)
+        {
+            let reason = "more or longer attributes or streams than a vault can keep";
+            self.problems.unsupported.push((entry.path, reason.into()));
+            return Ok(None);
+        }
+        let entry = Entry { xattrs: self.attributes(xattrs)?, streams: self.attributes(streams)?, ..entry };
+        if json::encode(&entry).len() >= ENTRY_BYTES_MAX {
+            self.problems.unsupported.push((entry.path, "more metadata than a vault can keep".into()));
+            return Ok(None);
+        }
+        Ok(Some(entry))
+    }
+
+    fn attributes(&mut self, attributes: Vec<Xattr>) -> Result<Vec<Attribute>> {
+        let mut kept = Vec::with_capacity(attributes.len());
+        for (name, bytes) in attributes {
+            let value = if bytes.len() <= limits::XATTR_INLINE_BYTES_MAX {
+                Value::Inline(bytes)
+            } else {
+                // Cut evenly where that keeps within the bound, which no content-defined cut promises.
+                let length = bytes.len().div_ceil(limits::XATTR_CHUNKS_MAX).max(self.sizes[1] as usize);
+                let mut chunks = Vec::new();
+                for part in bytes.chunks(length) {
+                    let chunk = reference(part);
+                    self.draft.put(BlockKind::Data, chunk, part)?;
+                    chunks.push(chunk);
+                }
+                Value::Chunks(chunks)
+            };
+            kept.push(Attribute { name, value });
+        }
+        Ok(kept)
     }
 
     /// Returns whether the vault still vouches for every chunk of a previous entry.
     fn still_holds(&mut self, entry: &Entry) -> bool {
         let Some(file) = entry.file() else { return false };
+        if !entry.attribute_chunks().all(|chunk| self.draft.holds(chunk)) {
+            return false;
+        }
         match &file.chunks {
             Chunks::Direct(chunks) => chunks.iter().all(|chunk| self.draft.holds(*chunk)),
             Chunks::Listed(lists) => {
@@ -165,7 +280,13 @@ impl Taker<'_> {
             match item {
                 Item::Entry(entry, unchanged) => self.add(&entry, unchanged)?,
                 Item::Read(path, read) => self.take_read(path, read, &data, may_change)?,
-                Item::Large(found) => self.take_large(&found, may_change)?,
+                Item::Large(found) => {
+                    if let Some(entry) = self.take_large(&found, may_change)? {
+                        self.names.keep(&entry.path, &entry, false);
+                        self.add_read(&entry)?;
+                    }
+                }
+                Item::Link(found, first) => self.take_link(&found, &first, may_change)?,
                 Item::Job(_) => unreachable!("jobs are done before their results are taken"),
             }
         }
@@ -179,8 +300,12 @@ impl Taker<'_> {
                     self.draft.put(BlockKind::Data, *chunk, &data[range.clone()])?;
                 }
                 let chunks: Vec<ChunkRef> = whole.chunks.iter().map(|(chunk, _)| *chunk).collect();
-                let chunks = self.name_chunks(chunks)?;
-                self.add(&whole.entry(path, chunks), false)
+                let kind = whole.content(self.name_chunks(chunks)?);
+                let entry = self.describe(path, kind, &whole.stat);
+                match self.with_attributes(entry, whole.xattrs, whole.streams)? {
+                    Some(entry) => self.add(&entry, false),
+                    None => Ok(()),
+                }
             }
             Read::Gone => Ok(()),
             other => {
@@ -200,8 +325,29 @@ impl Taker<'_> {
         }
     }
 
+    /// Takes a further name of an object whose first one has been taken.
+    fn take_link(&mut self, found: &Found, first: &EntryPath, may_change: &Rules) -> Result<()> {
+        if let Some((entry, unchanged)) = self.names.further(first, &found.path, &found.stat) {
+            return self.add(&entry, unchanged);
+        }
+        // It changed since, or the first name was not taken.
+        let entry = match found.stat.kind {
+            ObjectKind::File => self.take_large(found, may_change)?,
+            _ => self.look_at_object(found)?,
+        };
+        let Some(entry) = entry else { return Ok(()) };
+        match self.names.reconcile(first, entry) {
+            Some(entry) => self.add_read(&entry),
+            None => {
+                let reason = format!("it changed since it was read under its other name {first}");
+                self.file_problem(found.path.clone(), Read::Changing(reason), may_change);
+                Ok(())
+            }
+        }
+    }
+
     /// Reads a large file as a stream; its chunks go into the draft as they come.
-    fn take_large(&mut self, found: &Found, may_change: &Rules) -> Result<()> {
+    fn take_large(&mut self, found: &Found, may_change: &Rules) -> Result<Option<Entry>> {
         let (draft, progress) = (&mut *self.draft, self.progress);
         let mut advanced = 0;
         let read = file::read_large(found, self.sizes, &*self.clock, |chunk, bytes| {
@@ -215,14 +361,13 @@ impl Taker<'_> {
         match read {
             Read::Whole(whole) => {
                 let chunks = self.name_chunks(whole.chunks.iter().map(|(chunk, _)| *chunk).collect())?;
-                let entry = whole.entry(found.path.clone(), chunks);
-                self.count(&entry);
+                let entry = self.describe(found.path.clone(), whole.content(chunks), &whole.stat);
                 self.progress.advance(1, whole.size.saturating_sub(advanced));
-                self.writer.push(self.draft, &entry)
+                self.with_attributes(entry, whole.xattrs, whole.streams)
             }
             other => {
                 self.file_problem(found.path.clone(), other, may_change);
-                Ok(())
+                Ok(None)
             }
         }
     }
@@ -247,30 +392,38 @@ impl Taker<'_> {
     }
 
     fn add(&mut self, entry: &Entry, unchanged: bool) -> Result<()> {
-        self.count(entry);
         if let Some(file) = entry.file() {
             self.report.files_unchanged += u64::from(unchanged);
             self.progress.advance(1, file.size);
         }
-        self.writer.push(self.draft, entry)
+        self.names.keep(&entry.path, entry, unchanged);
+        self.add_read(entry)
     }
 
-    fn count(&mut self, entry: &Entry) {
-        let counts = &mut self.report.counts;
-        match &entry.kind {
-            Kind::Directory => counts.directories += 1,
-            Kind::Symlink(_) => counts.symlinks += 1,
-            Kind::File(FileContent { size, .. }) => {
-                counts.files += 1;
-                counts.bytes += size;
-            }
-        }
+    /// Adds an entry whose progress has been told.
+    fn add_read(&mut self, entry: &Entry) -> Result<()> {
+        self.report.counts.add(entry);
+        self.writer.push(self.draft, entry)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_vault_cannot_keep_is_refused_with_the_complete_list() {
+        let path = |text: &str| EntryPath::parse(text.as_bytes()).expect("valid");
+        let mut problems = Problems::default();
+        assert!(problems.refuse(Path::new("/s")).is_ok());
+        for name in ["z", "a/b", "a"] {
+            problems.unsupported.push((path(name), "of a kind that nobody knows".into()));
+        }
+        let Err(Error::Refused(refusal)) = problems.refuse(Path::new("/s")) else { panic!("not refused") };
+        assert_eq!(refusal.code, Code::SourceUnsupported);
+        assert_eq!(refusal.paths, ["a", "a/b", "z"].map(path));
+        assert_eq!(refusal.causes[0], "a: of a kind that nobody knows");
+    }
 
     #[test]
     fn every_kind_of_problem_has_its_code_and_all_paths_are_named() {

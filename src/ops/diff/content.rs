@@ -2,7 +2,7 @@
 //! what was changed though nothing says so.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -149,19 +149,61 @@ impl Check {
         let Some(content) = self.entry.file().filter(|content| content.size == stat.size) else {
             return Err(Stop::Differs);
         };
+        let extents = content.extents();
+        let mut at = 0;
         self.reader.each_chunk(content, |chunk| {
             if stop.load(Ordering::Relaxed) {
                 return Err(Stop::Io(io::ErrorKind::Interrupted.into()));
             }
             buffer.resize(chunk.length() as usize, 0);
-            match file.read_exact(buffer) {
-                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(Stop::Differs),
-                read => read?,
+            let mut rest = &mut buffer[..];
+            for (offset, length) in extents.spread(at, chunk.length().into()) {
+                let (piece, after) = rest.split_at_mut(length as usize);
+                read_at(file, offset, piece)?;
+                rest = after;
             }
+            at += u64::from(chunk.length());
             *bytes += u64::from(chunk.length());
             if Digest::of(buffer) == chunk.id() { Ok(()) } else { Err(Stop::Differs) }
         })?;
+        for hole in &content.holes {
+            self.is_empty(file, hole.0, hole.1, buffer, stop)?;
+        }
+        file.seek(SeekFrom::Start(content.size))?;
         if file.read(&mut [0])? == 0 { Ok(()) } else { Err(Stop::Differs) }
+    }
+
+    /// Compares a part of the file with a hole, which reads as zeros.
+    fn is_empty(
+        &self,
+        file: &mut File,
+        mut at: u64,
+        length: u64,
+        buffer: &mut Vec<u8>,
+        stop: &AtomicBool,
+    ) -> Result<(), Stop> {
+        let end = at + length;
+        while at < end {
+            if stop.load(Ordering::Relaxed) {
+                return Err(Stop::Io(io::ErrorKind::Interrupted.into()));
+            }
+            buffer.resize((end - at).min(1 << 20) as usize, 0);
+            read_at(file, at, buffer)?;
+            if buffer.iter().any(|byte| *byte != 0) {
+                return Err(Stop::Differs);
+            }
+            at += buffer.len() as u64;
+        }
+        Ok(())
+    }
+}
+
+/// Fills a buffer from a place in a file; a file that ends before differs.
+fn read_at(file: &mut File, offset: u64, buffer: &mut [u8]) -> Result<(), Stop> {
+    file.seek(SeekFrom::Start(offset))?;
+    match file.read_exact(buffer) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(Stop::Differs),
+        read => Ok(read?),
     }
 }
 
@@ -232,13 +274,10 @@ mod tests {
 
     fn entry() -> Entry {
         let chunks = Chunks::Direct(vec![ChunkRef(Digest([1; 32]), 3)]);
-        let content = FileContent { size: 3, chunks, ctime: Some(at(20)), ino: Some(7), racy: false };
-        Entry {
-            path: EntryPath::parse(b"f").expect("valid"),
-            kind: Kind::File(content),
-            mode: Some(0o644),
-            mtime: Some(at(10)),
-        }
+        let content =
+            FileContent { size: 3, holes: Vec::new(), chunks, ctime: Some(at(20)), ino: Some(7), racy: false };
+        let path = EntryPath::parse(b"f").expect("valid");
+        Entry { mode: Some(0o644), mtime: Some(at(10)), ..Entry::new(path, Kind::File(content)) }
     }
 
     fn stat(size: u64, mtime: i64, ctime: i64, number: u64) -> Stat {
@@ -250,6 +289,11 @@ mod tests {
             ctime: Some(at(ctime)),
             id: ObjectId { device: 1, number },
             links: 1,
+            owner: None,
+            device: (0, 0),
+            allocated: None,
+            created: None,
+            flags: None,
         }
     }
 

@@ -1,14 +1,19 @@
 //! Holding what was restored against the listing: everything is read again, from the file system.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::io;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
 use std::sync::Arc;
 
+use super::class::Class;
+use super::keep::Keep;
 use crate::crypto::Digest;
 use crate::error::{Error, Result};
-use crate::format::entry::{ChunkRef, Entry, Kind};
+use crate::format::entry::{ChunkRef, Chunks, Entry, Kind};
+use crate::format::holes::Extents;
+use crate::fsys::extents::ExtentReader;
 use crate::fsys::walk::{Event, Found};
-use crate::fsys::{self, Dir, ObjectKind};
+use crate::fsys::{self, Dir, Object, ObjectId, ObjectKind};
 use crate::path::EntryPath;
 use crate::pool::{Pool, Task};
 use crate::progress::Progress;
@@ -22,15 +27,17 @@ const COMPARE_FILES: usize = 256;
 
 /// A file whose content is to be read back.
 struct Check {
-    path: EntryPath,
+    entry: Entry,
     dir: Arc<Dir>,
     size: u64,
     chunks: Vec<ChunkRef>,
+    extents: Option<Extents>,
 }
 
 /// Holds what is found below the staging directory against the listing.
 pub(super) struct Comparer<'a> {
     reader: &'a Arc<Reader>,
+    keep: Arc<Keep>,
     pool: &'a Pool,
     from_medium: bool,
     progress: &'a dyn Progress,
@@ -38,18 +45,49 @@ pub(super) struct Comparer<'a> {
     open: Vec<Check>,
     bytes: u64,
     under_way: VecDeque<Task<Compared>>,
+    outcome: Outcome,
+    // Of objects with several names, by the first: which object it is, how many names it has and how many were seen.
+    linked: HashMap<EntryPath, Linked>,
 }
 
-/// Files and bytes read back, and what differs.
-type Compared = (u64, u64, Vec<(EntryPath, String)>);
+struct Linked {
+    id: ObjectId,
+    names: u64,
+    seen: u64,
+}
+
+/// What a comparison without differences has shown besides.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Outcome {
+    /// How many files may have been read from memory, and not from the medium.
+    pub(super) from_memory: u64,
+    /// How many files have fewer holes than they should.
+    pub(super) filled: u64,
+}
+
+/// What one job read back.
+#[derive(Default)]
+struct Compared {
+    files: u64,
+    bytes: u64,
+    outcome: Outcome,
+    differences: Vec<(EntryPath, String)>,
+}
 
 /// How many differences are worth collecting before the restore is refused.
 const DIFFERENCES_MAX: usize = 1_000;
 
 impl<'a> Comparer<'a> {
-    pub(super) fn new(reader: &'a Arc<Reader>, pool: &'a Pool, from_medium: bool, progress: &'a dyn Progress) -> Self {
+    pub(super) fn new(
+        reader: &'a Arc<Reader>,
+        keep: Arc<Keep>,
+        pool: &'a Pool,
+        from_medium: bool,
+        progress: &'a dyn Progress,
+    ) -> Self {
         Self {
             reader,
+            keep,
             pool,
             from_medium,
             progress,
@@ -57,12 +95,18 @@ impl<'a> Comparer<'a> {
             open: Vec::new(),
             bytes: 0,
             under_way: VecDeque::new(),
+            outcome: Outcome::default(),
+            linked: HashMap::new(),
         }
     }
 
     fn differs(&mut self, path: EntryPath, what: impl Into<String>) {
         if self.differences.len() < DIFFERENCES_MAX {
-            self.differences.insert(path, what.into());
+            let all = self.differences.entry(path).or_default();
+            if !all.is_empty() {
+                all.push_str("; ");
+            }
+            all.push_str(&what.into());
         }
     }
 
@@ -100,42 +144,34 @@ impl<'a> Comparer<'a> {
     }
 
     fn compare(&mut self, entry: Entry, found: Found) -> Result<()> {
-        let kind = match entry.kind {
-            Kind::Directory => ObjectKind::Directory,
-            Kind::File(_) => ObjectKind::File,
-            Kind::Symlink(_) => ObjectKind::Symlink,
-        };
+        let (kind, device) = expected(&entry.kind);
         if found.stat.kind != kind {
             self.differs(entry.path, format!("it is a {}", found.stat.kind.name()));
             return Ok(());
         }
-        let default =
-            if kind == ObjectKind::Directory { fsys::DIRECTORY_MODE_DEFAULT } else { fsys::FILE_MODE_DEFAULT };
-        if let Some(mode) = found.stat.mode
-            && kind != ObjectKind::Symlink
-            && mode != entry.mode.unwrap_or(default)
-        {
-            self.differs(entry.path.clone(), format!("its mode is {mode:o}"));
+        if found.stat.device != device {
+            self.differs(entry.path.clone(), "it is another device");
         }
-        if let Some(mtime) = entry.mtime
-            && !fsys::same_time(mtime, found.stat.mtime)
-        {
-            self.differs(entry.path.clone(), format!("its time is {:?}, not {mtime:?}", found.stat.mtime));
+        for what in self.keep.compare(&entry, &found.stat) {
+            self.differs(entry.path.clone(), what);
         }
-        match entry.kind {
-            Kind::Symlink(target) if target != found.target => self.differs(entry.path, "its target differs"),
-            Kind::File(file) if file.size != found.stat.size => {
-                self.differs(entry.path, format!("it has {} bytes", found.stat.size))
+        if entry.kind.target().is_some_and(|target| target != found.target) {
+            self.differs(entry.path.clone(), "its target differs");
+        }
+        if !self.is_new_object(&entry, &found) {
+            return Ok(());
+        }
+        if entry.file().is_none() {
+            let object = match kind {
+                ObjectKind::Directory => Object::Directory(&found.dir),
+                _ => Object::Name(&found.dir, entry.path.name()),
+            };
+            match self.keep.compare_xattrs(&entry, object) {
+                Ok(differences) => differences.into_iter().for_each(|what| self.differs(entry.path.clone(), what)),
+                Err(error) => self.differs(entry.path, format!("its attributes cannot be read: {error}")),
             }
-            Kind::File(file) => {
-                let chunks = self.reader.chunks(&file)?;
-                self.bytes += file.size;
-                self.open.push(Check { path: entry.path, dir: found.dir, size: file.size, chunks });
-                if self.bytes >= COMPARE_BYTES || self.open.len() >= COMPARE_FILES {
-                    self.flush();
-                }
-            }
-            Kind::Directory | Kind::Symlink(_) => {}
+        } else {
+            self.check_content(entry, found)?;
         }
         while self.under_way.len() > self.pool.threads() + 4 {
             self.take_compared();
@@ -143,34 +179,80 @@ impl<'a> Comparer<'a> {
         Ok(())
     }
 
+    /// Returns whether what was found is to be compared further; a further name need only be the same object.
+    fn is_new_object(&mut self, entry: &Entry, found: &Found) -> bool {
+        if let Some(first) = self.keep.further_name(entry).cloned() {
+            let same = self.linked.get_mut(&first).is_some_and(|linked| {
+                linked.seen += 1;
+                linked.id == found.stat.id
+            });
+            if !same {
+                self.differs(entry.path.clone(), format!("it is not the same object as {first}"));
+            }
+            return false;
+        }
+        if entry.links.is_some() && self.keep.keeps(Class::Hardlink) {
+            let linked = Linked { id: found.stat.id, names: found.stat.links, seen: 1 };
+            self.linked.insert(entry.path.clone(), linked);
+        } else if !entry.is_directory() && found.stat.links > 1 {
+            self.differs(entry.path.clone(), format!("it has {} names", found.stat.links));
+        }
+        true
+    }
+
+    fn check_content(&mut self, mut entry: Entry, found: Found) -> Result<()> {
+        let Kind::File(file) = &mut entry.kind else { return Ok(()) };
+        if file.size != found.stat.size {
+            self.differs(entry.path, format!("it has {} bytes", found.stat.size));
+            return Ok(());
+        }
+        let chunks = self.reader.chunks(file)?;
+        let extents = (!file.holes.is_empty()).then(|| file.extents());
+        let (size, data) = (file.size, file.data_bytes());
+        file.chunks = Chunks::Direct(Vec::new());
+        self.bytes += data;
+        self.open.push(Check { entry, dir: found.dir, size, chunks, extents });
+        if self.bytes >= COMPARE_BYTES || self.open.len() >= COMPARE_FILES {
+            self.flush();
+        }
+        Ok(())
+    }
+
     fn flush(&mut self) {
         let checks = std::mem::take(&mut self.open);
         self.bytes = 0;
-        let from_medium = self.from_medium;
+        let (keep, from_medium) = (Arc::clone(&self.keep), self.from_medium);
         self.under_way.push_back(self.pool.spawn(move || {
             let mut buffer = Vec::new();
-            let (mut bytes, mut differences) = (0, Vec::new());
-            let files = checks.len() as u64;
+            let mut compared = Compared { files: checks.len() as u64, ..Compared::default() };
             for check in checks {
-                bytes += check.size;
-                if let Err(what) = compare_content(&check, from_medium, &mut buffer) {
-                    differences.push((check.path, what));
+                compared.bytes += check.size;
+                match compare_content(&keep, &check, from_medium, &mut buffer) {
+                    Ok(Content { dropped, filled, differences }) => {
+                        compared.outcome.from_memory += u64::from(!dropped && check.size > 0);
+                        compared.outcome.filled += u64::from(filled);
+                        let path = &check.entry.path;
+                        compared.differences.extend(differences.into_iter().map(|what| (path.clone(), what)));
+                    }
+                    Err(what) => compared.differences.push((check.entry.path, what)),
                 }
             }
-            (files, bytes, differences)
+            compared
         }));
     }
 
     fn take_compared(&mut self) {
         let Some(task) = self.under_way.pop_front() else { return };
-        let (files, bytes, differences) = task.wait();
-        self.progress.advance(files, bytes);
-        for (path, what) in differences {
+        let compared = task.wait();
+        self.progress.advance(compared.files, compared.bytes);
+        self.outcome.from_memory += compared.outcome.from_memory;
+        self.outcome.filled += compared.outcome.filled;
+        for (path, what) in compared.differences {
             self.differs(path, what);
         }
     }
 
-    pub(super) fn finish(mut self, events: &crossbeam_channel::Receiver<Event>) -> Result<()> {
+    pub(super) fn finish(mut self, events: &crossbeam_channel::Receiver<Event>) -> Result<Outcome> {
         for event in events {
             match event {
                 Event::Found(found) if found.path.is_root() => {}
@@ -178,8 +260,14 @@ impl<'a> Comparer<'a> {
                 Event::Failed(path, error) => self.differs(path, error.to_string()),
             }
         }
+        for (path, linked) in std::mem::take(&mut self.linked) {
+            if linked.names != linked.seen {
+                self.differs(path, format!("it has {} names, not {}", linked.names, linked.seen));
+            }
+        }
         self.flush();
-        self.refuse()
+        self.refuse()?;
+        Ok(self.outcome)
     }
 
     fn refuse(&mut self) -> Result<()> {
@@ -201,23 +289,94 @@ impl<'a> Comparer<'a> {
     }
 }
 
-/// Reads a restored file and hashes it chunk by chunk.
-fn compare_content(check: &Check, from_medium: bool, buffer: &mut Vec<u8>) -> Result<(), String> {
-    use io::Read;
-    let mut file = check.dir.open_file(check.path.name()).map_err(|error| error.to_string())?;
-    if from_medium {
-        fsys::drop_cached(&file);
+/// Returns what an entry's object is to the file system.
+fn expected(kind: &Kind) -> (ObjectKind, (u32, u32)) {
+    match kind {
+        Kind::Directory => (ObjectKind::Directory, (0, 0)),
+        Kind::File(_) => (ObjectKind::File, (0, 0)),
+        Kind::Symlink(_) => (ObjectKind::Symlink, (0, 0)),
+        Kind::Junction(_) => (ObjectKind::Junction, (0, 0)),
+        Kind::Fifo => (ObjectKind::Fifo, (0, 0)),
+        Kind::Socket => (ObjectKind::Socket, (0, 0)),
+        Kind::Block(major, minor) => (ObjectKind::Block, (*major, *minor)),
+        Kind::Character(major, minor) => (ObjectKind::Character, (*major, *minor)),
     }
-    for chunk in &check.chunks {
-        buffer.resize(chunk.length() as usize, 0);
-        file.read_exact(buffer).map_err(|error| error.to_string())?;
-        if Digest::of(buffer) != chunk.id() {
-            return Err("its content differs".into());
+}
+
+/// What reading a file back has shown.
+struct Content {
+    dropped: bool,
+    filled: bool,
+    differences: Vec<String>,
+}
+
+/// Reads a restored file, hashes it chunk by chunk, and looks at its attributes.
+fn compare_content(keep: &Keep, check: &Check, from_medium: bool, buffer: &mut Vec<u8>) -> Result<Content, String> {
+    let file = check.dir.open_file(check.entry.path.name()).map_err(|error| error.to_string())?;
+    let dropped = from_medium && fsys::drop_cached(&file);
+    let differences = keep.compare_xattrs(&check.entry, Object::File(&file)).map_err(|error| error.to_string())?;
+    let mut filled = false;
+    match &check.extents {
+        None => compare_data(&mut &file, check, buffer)?,
+        Some(extents) => {
+            filled = compare_holes(&file, check, buffer)?;
+            compare_data(&mut ExtentReader::new(&file, extents.iter()), check, buffer)?;
         }
     }
-    match file.read(&mut [0]) {
-        Ok(0) => Ok(()),
+    match (&file).seek(SeekFrom::Start(check.size)).and_then(|_| (&file).read(&mut [0])) {
+        Ok(0) => Ok(Content { dropped, filled, differences }),
         Ok(_) => Err("it is longer than it should be".into()),
         Err(error) => Err(error.to_string()),
     }
 }
+
+fn compare_data(source: &mut dyn Read, check: &Check, buffer: &mut Vec<u8>) -> Result<(), String> {
+    for chunk in &check.chunks {
+        buffer.resize(chunk.length() as usize, 0);
+        source.read_exact(buffer).map_err(|error| error.to_string())?;
+        if Digest::of(buffer) != chunk.id() {
+            return Err("its content differs".into());
+        }
+    }
+    Ok(())
+}
+
+/// Holds against zeros what should be holes: where the file system has a hole, it says so; the rest is read. Returns
+/// whether there was a rest.
+fn compare_holes(mut file: &File, check: &Check, buffer: &mut Vec<u8>) -> Result<bool, String> {
+    let Kind::File(content) = &check.entry.kind else { return Ok(false) };
+    let found = fsys::holes(file, check.size).map_err(|error| error.to_string())?;
+    let mut filled = false;
+    for hole in &content.holes {
+        let (mut at, end) = (hole.0, hole.0 + hole.1);
+        while at < end {
+            let next = found.partition_point(|&(offset, length)| offset + length <= at);
+            let stretch = match found.get(next) {
+                Some(&(offset, length)) if offset <= at => {
+                    at = end.min(offset + length);
+                    continue;
+                }
+                Some(&(offset, _)) => end.min(offset) - at,
+                None => end - at,
+            };
+            // Less than a block at either end is no hole that a file system could have kept.
+            filled |= stretch >= FILLED_BYTES;
+            file.seek(SeekFrom::Start(at)).map_err(|error| error.to_string())?;
+            let mut left = stretch;
+            while left > 0 {
+                buffer.resize(usize::try_from(left.min(COMPARE_BYTES)).unwrap_or(1), 0);
+                file.read_exact(buffer).map_err(|error| error.to_string())?;
+                if buffer.iter().any(|&byte| byte != 0) {
+                    return Err("there is data where a hole should be".into());
+                }
+                left -= buffer.len() as u64;
+            }
+            at += stretch;
+        }
+    }
+    file.seek(SeekFrom::Start(0)).map_err(|error| error.to_string())?;
+    Ok(filled)
+}
+
+/// A stretch of zeros this long, where a hole should be, is a hole that the target did not keep.
+const FILLED_BYTES: u64 = 1 << 20;

@@ -5,7 +5,13 @@
 //! untouched; on failure the staging directory stays as evidence and is named.
 
 mod choice;
+mod class;
 mod compare;
+mod inspect;
+mod keep;
+mod names;
+mod probe;
+mod seals;
 mod target;
 mod tree;
 
@@ -16,16 +22,22 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use self::choice::Choice;
-use self::compare::Comparer;
-use self::target::{Staging, Target, unfit_name};
+pub use self::class::Class;
+use self::compare::{Comparer, Outcome};
+use self::inspect::{Inspector, Plan};
+use self::probe::Probe;
+use self::seals::Seals;
+use self::target::{Staging, Target};
 use self::tree::TreeWriter;
 use super::audit::{self, Told};
-use super::reading::{check_counts, count};
+use super::reading::check_counts;
 use super::select::{self, Place as Selection};
 use crate::crypto::{Digest, Id};
 use crate::error::{Error, Result, refuse, shown_path};
 use crate::format::entry::{ChunkRef, Entry};
+use crate::format::links::Links;
 use crate::format::record::{Counts, Snapshot};
+use crate::fsys::Dir;
 use crate::fsys::walk::{Decision, walk};
 use crate::incident::journal::bounded;
 use crate::path::EntryPath;
@@ -48,6 +60,10 @@ pub struct Options {
     pub include: Vec<String>,
     /// Patterns of what is not restored, with all that lies below it; these go before the others.
     pub exclude: Vec<String>,
+    /// Classes that are given up; the report counts what is lost by that.
+    pub without: Vec<Class>,
+    /// Give files to the recorded numbers of users and groups, whatever names these have here.
+    pub numeric_owner: bool,
 }
 
 /// What `restore` did.
@@ -75,6 +91,10 @@ pub struct Report {
     pub verified: bool,
     /// Where the comparison read from: `page cache` or `medium`.
     pub compared_from: &'static str,
+    /// What the snapshot holds and the restored objects lack, by class.
+    pub not_restored: Vec<Shortfall>,
+    /// What the target keeps less exactly than the snapshot, by class.
+    pub coarser: Vec<Shortfall>,
     /// What the snapshot lacks there since it was made: files that kept changing and were left out, as allowed.
     pub left_out: Vec<EntryPath>,
     /// Seconds from start to end.
@@ -99,6 +119,17 @@ impl Told for Report {
     fn keep(&mut self, kept: Kept) {
         self.notes.extend(kept.notes);
     }
+}
+
+/// Metadata of one class that was not restored, or not exactly.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shortfall {
+    /// The class.
+    pub class: &'static str,
+    /// How many objects are concerned.
+    pub count: u64,
+    /// Why.
+    pub reason: String,
 }
 
 /// Restores a snapshot or a part of it.
@@ -138,42 +169,53 @@ fn put_back(
     notes.extend(index.ignored.iter().map(|reason| format!("the index was not used completely: {reason}")));
     let indexed = index.packs_indexed > 0;
     let look = |reader: &Arc<Reader>| {
-        Part { reader, pool: &pool, snapshot, selection: &selection.path, choice: &choice }.preflight(&target)
+        Part { reader, pool: &pool, snapshot, selection: &selection.path, choice: &choice }.preflight(&target, options)
     };
-    let (counts, all) = match look(&reader) {
+    let keep_in_mind = |reader: &Reader, notes: &mut Vec<String>| {
+        let failed = reader.failed_packs();
+        let mut reads = Reads::load(&access.host, &vault.macs, &*vault.store);
+        for (pack, finding) in &failed {
+            reads.note_failed(*pack, finding, access.clock.now());
+        }
+        if let Err(error) = reads.save(&access.host, &vault.macs) {
+            notes.push(format!("packs that failed a read were not remembered for later backups: {error}"));
+        }
+        for finding in failed.values() {
+            let what = format!("{}: {}; {}", finding.subject, finding.code.title(), finding.detail);
+            notes.push(format!("{what}; another pack had what this restore needs; run `devvault verify`"));
+        }
+    };
+    let looked = look(&reader);
+    if looked.is_err() {
+        keep_in_mind(&reader, &mut notes);
+    }
+    let (mut plan, looked) = match looked {
         Err(error) if indexed && error.code().is_some_and(|code| code.family() == Family::SnapshotIntegrity) => {
             // The index may be what is wrong: the packs themselves decide.
             reader = Arc::new(open_reader(&vault, UseIndex::No)?);
-            let counts = look(&reader)?;
+            let plan = look(&reader)?;
             notes.push(INDEX_WRONG.into());
-            counts
+            plan
         }
         other => other?,
     };
     let part = Part { reader: &reader, pool: &pool, snapshot, selection: &selection.path, choice: &choice };
-    let partial = !selection.path.is_root() || all != counts;
+    let partial = !selection.path.is_root() || looked.all != looked.chosen;
     let damage_elsewhere = if partial { not_vouched_for(&reader, snapshot) } else { Vec::new() };
     let left_out = snapshot.left_out.iter().filter(|path| path.is_within(&selection.path)).cloned().collect();
 
     let staging = target.stage()?;
-    let written = part
-        .write(&staging, counts, progress)
-        .and_then(|()| staging.sync(progress))
-        .and_then(|()| part.compare(&target, &staging, options, counts, progress))
-        .and_then(|()| target.publish(&staging));
-    let failed = reader.failed_packs();
-    let mut reads = Reads::load(&access.host, &vault.macs, &*vault.store);
-    for (pack, finding) in &failed {
-        reads.note_failed(*pack, finding, access.clock.now());
-    }
-    if let Err(error) = reads.save(&access.host, &vault.macs) {
-        notes.push(format!("packs that failed a read were not remembered for later backups: {error}"));
-    }
-    for finding in failed.values() {
-        let what = format!("{}: {}; {}", finding.subject, finding.code.title(), finding.detail);
-        notes.push(format!("{what}; another pack had what this restore needs; run `devvault verify`"));
-    }
-    written.map_err(|error| {
+    let restored = part.write(&staging, &plan, progress).and_then(|seals| {
+        staging.sync(progress)?;
+        let outcome = part.compare(&target, &staging, options, &plan, progress)?;
+        if seals.apply(&plan.keep, &staging.root, &reader)? {
+            staging.sync(progress)?;
+        }
+        target.publish(&staging, Dir::sync)?;
+        Ok(outcome)
+    });
+    keep_in_mind(&reader, &mut notes);
+    let outcome = restored.map_err(|error| {
         error.written(|| {
             format!(
                 "{} holds what was written so far and stays as evidence; {} is untouched",
@@ -185,6 +227,11 @@ fn put_back(
 
     if reader.index_was_wrong() {
         notes.push(INDEX_WRONG.into());
+    }
+    let from_memory = outcome.from_memory;
+    plan.note_filled(outcome.filled);
+    if options.from_medium && from_memory > 0 {
+        notes.push(format!("the system could not be made to forget {from_memory} file(s); those were compared with what it holds in memory"));
     }
     if target.existed {
         notes.push(
@@ -203,13 +250,15 @@ fn put_back(
         vault: vault_id,
         path,
         destination: target.path.clone(),
-        counts,
-        not_chosen: all.minus(&counts),
+        not_chosen: looked.all.minus(&looked.chosen),
+        counts: plan.counts,
         partial,
         damage_elsewhere,
         freshness: vault.freshness,
         verified: true,
-        compared_from: if options.from_medium { "medium" } else { "page cache" },
+        compared_from: if options.from_medium && from_memory == 0 { "medium" } else { "page cache" },
+        not_restored: plan.not_restored,
+        coarser: plan.coarser,
         left_out,
         seconds: begun.elapsed().as_secs_f64(),
         notes,
@@ -247,67 +296,78 @@ struct Part<'a> {
 }
 
 /// What a part holds, chosen or not.
+#[derive(Default)]
 struct Looked {
     all: Counts,
+    chosen: Counts,
     nothing_chosen: bool,
 }
 
 impl Part<'_> {
-    /// Hands on every entry that is chosen in path order, each with its path below the destination.
+    /// Hands on every entry that is chosen in path order, each with its path below the destination. A further name of an
+    /// object names the first one that is chosen, also below the destination.
     fn each(&self, mut take: impl FnMut(Entry) -> Result<()>) -> Result<Looked> {
         let mut chooser = self.choice.begin();
-        let mut all = Counts::default();
-        self.each_of_all(|entry| {
-            count(&mut all, &entry);
-            if self.choice.is_everything() {
-                return take(entry);
-            }
-            let path = entry.path.clone();
-            chooser.take(entry, &path).into_iter().try_for_each(&mut take)
-        })?;
-        Ok(Looked { all, nothing_chosen: !self.choice.is_everything() && chooser.chosen == 0 })
-    }
-
-    fn each_of_all(&self, mut take: impl FnMut(Entry) -> Result<()>) -> Result<()> {
+        let mut looked = Looked::default();
+        let everything = self.choice.is_everything();
         let mut single = None;
+        let mut links = Links::default();
         for batch in self.reader.entries_within(self.pool, &self.snapshot.lists, self.selection) {
             for entry in batch?.entries {
                 if single.is_none() {
+                    if entry.path != *self.selection {
+                        let detail = "entries lie below it, but it is no entry itself";
+                        return Err(Finding::new(Code::ListingUnsafe, self.selection.to_string(), detail).into());
+                    }
                     // What is not a directory is restored under its own name.
                     single = Some(!entry.is_directory());
                 }
-                let path = match single {
-                    Some(true) => EntryPath::root().join(self.selection.name()),
-                    _ => EntryPath::parse(entry.path.below(self.selection)),
+                let unsafe_listing = |path: &EntryPath, error: &dyn std::fmt::Display| {
+                    Error::from(Finding::new(Code::ListingUnsafe, path.to_string(), error))
                 };
-                let path = path
-                    .map_err(|error| Error::from(Finding::new(Code::ListingUnsafe, entry.path.to_string(), error)))?;
-                take(Entry { path, ..entry })?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Refuses before the first byte what could not be completed: content that is missing, names that the target
-    /// cannot hold, too little room.
-    fn preflight(&self, target: &Target) -> Result<(Counts, Counts)> {
-        let mut counts = Counts::default();
-        let mut unfit: Vec<(EntryPath, String)> = Vec::new();
-        let mut missing: Option<(ChunkRef, Vec<EntryPath>)> = None;
-        let looked = self.each(|entry| {
-            if let Some(reason) = unfit_name(entry.path.name()) {
-                unfit.push((entry.path.clone(), reason));
-            }
-            count(&mut counts, &entry);
-            if let Some(file) = entry.file() {
-                for chunk in self.reader.chunks(file)? {
-                    if !self.reader.catalog().holds(chunk) {
-                        missing.get_or_insert_with(|| (chunk, Vec::new())).1.push(entry.path.clone());
-                        break;
-                    }
+                let below = |path: &EntryPath| match single {
+                    Some(true) => EntryPath::root().join(self.selection.name()),
+                    _ => EntryPath::parse(path.below(self.selection)),
+                };
+                looked.all.add(&entry);
+                let chosen = if everything {
+                    vec![entry]
+                } else {
+                    let path = below(&entry.path).map_err(|error| unsafe_listing(&entry.path, &error))?;
+                    chooser.take(entry, &path)
+                };
+                for entry in chosen {
+                    let first = links.take(&entry, self.selection.is_root() && everything);
+                    let first = first.map_err(|error| unsafe_listing(&entry.path, &error))?.cloned();
+                    let hardlink = first.map(|first| below(&first)).transpose();
+                    let hardlink = hardlink.map_err(|error| unsafe_listing(&entry.path, &error))?;
+                    let path = below(&entry.path).map_err(|error| unsafe_listing(&entry.path, &error))?;
+                    looked.chosen.add(&entry);
+                    take(Entry { path, hardlink, ..entry })?;
                 }
             }
-            Ok(())
+        }
+        looked.nothing_chosen = !everything && chooser.chosen == 0;
+        Ok(looked)
+    }
+
+    /// Refuses before the first byte what could not be completed: content that is missing, what the target cannot
+    /// hold, too little room.
+    fn preflight(&self, target: &Target, options: &Options) -> Result<(Plan, Looked)> {
+        let mut missing: Option<(ChunkRef, Vec<EntryPath>)> = None;
+        let probe = Probe::new(target)?;
+        let mut inspector = Inspector::new(&probe, self.reader, options);
+        let looked = self.each(|entry| {
+            let mut held = true;
+            self.reader.each_needed(&entry, |chunk| {
+                if held && !self.reader.catalog().holds(chunk) {
+                    held = false;
+                    missing.get_or_insert_with(|| (chunk, Vec::new())).1.push(entry.path.clone());
+                }
+                Ok::<_, Finding>(())
+            })?;
+            // What is missing is refused in the end; until then it is not asked for.
+            if held { inspector.take(&entry) } else { Ok(()) }
         })?;
         if looked.all.entries() == 0 {
             return refuse(Code::SelectionEmpty, format!("the snapshot holds no {}", self.selection));
@@ -327,34 +387,29 @@ impl Part<'_> {
                 .paths(paths)
                 .into());
         }
-        if !unfit.is_empty() {
-            let mut refusal = Refusal::new(
-                Code::TargetCannotRepresent,
-                format!("{} name(s) cannot exist on this system", unfit.len()),
-            );
-            for (path, reason) in unfit {
-                refusal.causes.push(format!("{path}: {reason}"));
-                refusal.paths.push(path);
-            }
-            return Err(refusal.into());
-        }
-        let available = fs2::available_space(&target.parent_path).unwrap_or(u64::MAX);
-        // A file takes whole blocks, and a name takes room too.
-        let needed = counts.bytes.saturating_add(counts.entries().saturating_mul(4096));
-        if available < needed {
-            let message =
-                format!("{} has {available} bytes free, about {needed} are needed", shown_path(&target.parent_path));
-            return refuse(Code::DestinationSpace, message);
-        }
-        Ok((counts, looked.all))
+        Ok((inspector.finish(target)?, looked))
     }
 
     /// Writes everything: directories and files first, then links, metadata of directories last.
-    fn write(&self, staging: &Staging, counts: Counts, progress: &dyn Progress) -> Result<()> {
-        progress.phase(Phase::Restoring, Some(counts.files), Some(counts.bytes));
-        let mut writer = TreeWriter::new(staging, Arc::clone(self.reader), self.pool.clone(), progress);
-        self.each(|entry| writer.take(entry))?;
-        writer.finish()
+    ///
+    /// Returns what remains to be sealed after the comparison.
+    fn write(&self, staging: &Staging, plan: &Plan, progress: &dyn Progress) -> Result<Seals> {
+        progress.phase(Phase::Restoring, Some(plan.counts.files), Some(plan.counts.bytes));
+        let keep = &plan.keep;
+        let mut writer =
+            TreeWriter::new(staging, Arc::clone(self.reader), Arc::clone(keep), self.pool.clone(), progress);
+        let mut seals = Seals::default();
+        self.each(|entry| {
+            if !keep.restores(&entry) {
+                return Ok(());
+            }
+            if keep.further_name(&entry).is_none() {
+                seals.take(keep, &entry);
+            }
+            writer.take(entry)
+        })?;
+        writer.finish()?;
+        Ok(seals)
     }
 
     /// Reads everything back through directory handles and holds it against the listing.
@@ -363,10 +418,10 @@ impl Part<'_> {
         target: &Target,
         staging: &Staging,
         options: &Options,
-        counts: Counts,
+        plan: &Plan,
         progress: &dyn Progress,
-    ) -> Result<()> {
-        progress.phase(Phase::Comparing, Some(counts.files), Some(counts.bytes));
+    ) -> Result<Outcome> {
+        progress.phase(Phase::Comparing, Some(plan.counts.files), Some(plan.counts.bytes));
         let root = target
             .parent
             .open_dir(&staging.name)
@@ -386,11 +441,13 @@ impl Part<'_> {
                 |event| if sender.send(event).is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) },
             )
         });
-        let mut comparer = Comparer::new(self.reader, self.pool, options.from_medium, progress);
-        let compared = self.each(|entry| comparer.take(entry, &events)).and_then(|_| comparer.finish(&events));
+        let mut comparer = Comparer::new(self.reader, Arc::clone(&plan.keep), self.pool, options.from_medium, progress);
+        let take = |entry: Entry| if plan.keep.restores(&entry) { comparer.take(entry, &events) } else { Ok(()) };
+        let compared = self.each(take).and_then(|_| comparer.finish(&events));
         drop(events);
         let walked = walker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        compared?;
-        walked.map_err(|error| Error::environment(format!("walk {}", shown_path(&staging.path)), error))
+        let outcome = compared?;
+        walked.map_err(|error| Error::environment(format!("walk {}", shown_path(&staging.path)), error))?;
+        Ok(outcome)
     }
 }

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::probe;
 use crate::crypto::Id;
 use crate::error::{Error, Result, refuse, shown_path};
 use crate::fsys::{self, Dir, ObjectKind};
@@ -89,7 +90,7 @@ impl Target {
         let name = format!(".{stem}.devvault-restoring-{}", &id[..12]).into_bytes();
         let path = self.parent_path.join(String::from_utf8_lossy(&name).as_ref());
         let made = self.parent.create_dir(&name).and_then(|()| self.parent.open_dir(&name));
-        let root = made.map_err(|error| {
+        let root = made.and_then(|root| probe::strip_inherited(&root).map(|()| root)).map_err(|error| {
             Refusal::new(
                 Code::DestinationParent,
                 format!("no directory can be made in {}", shown_path(&self.parent_path)),
@@ -99,13 +100,33 @@ impl Target {
         Ok(Staging { name, path, root: Arc::new(root) })
     }
 
-    /// Renames the staging directory over the destination, which must still be absent or empty.
-    pub(super) fn publish(&self, staging: &Staging) -> Result<()> {
-        self.parent.rename_over_empty(&staging.name, &self.name).map_err(|error| {
-            Refusal::new(Code::DestinationChanged, format!("{} is no longer absent or empty", shown_path(&self.path)))
-                .cause(error)
+    /// Renames the staging directory over the destination, which must still be absent or empty, and has `sync` make the
+    /// rename durable.
+    pub(super) fn publish(&self, staging: &Staging, sync: impl FnOnce(&Dir) -> io::Result<()>) -> Result<()> {
+        use io::ErrorKind::{AlreadyExists, DirectoryNotEmpty, NotADirectory};
+        self.parent.rename_over_empty(&staging.name, &self.name).map_err(|error| match error.kind() {
+            AlreadyExists | DirectoryNotEmpty | NotADirectory => Error::from(
+                Refusal::new(
+                    Code::DestinationChanged,
+                    format!("{} is no longer absent or empty", shown_path(&self.path)),
+                )
+                .cause(error),
+            ),
+            // Whatever else it is, nothing has appeared there.
+            _ => {
+                let attempt = format!("rename {} to {}", shown_path(&staging.path), shown_path(&self.path));
+                Error::environment(attempt, error)
+            }
         })?;
-        self.parent.sync().map_err(|error| Error::environment(format!("sync {}", shown_path(&self.parent_path)), error))
+        sync(&self.parent).map_err(|error| {
+            let attempt = format!("make the names in {} durable", shown_path(&self.parent_path));
+            Error::environment(attempt, error).written(|| {
+                format!(
+                    "{} is in place, complete and compared; that it survives a loss of power is not confirmed",
+                    shown_path(&self.path)
+                )
+            })
+        })
     }
 }
 
@@ -152,6 +173,44 @@ fn unfit_on_windows(name: &[u8]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn place() -> (tempfile::TempDir, Target) {
+        let root = tempfile::tempdir().expect("a directory");
+        let parent_path = fs::canonicalize(root.path()).expect("there");
+        let target = Target {
+            path: parent_path.join("to"),
+            name: b"to".to_vec(),
+            parent: Dir::open(&parent_path).expect("readable"),
+            parent_path,
+            existed: false,
+        };
+        (root, target)
+    }
+
+    #[test]
+    fn a_rename_that_is_not_confirmed_durable_is_told_from_one_that_did_not_happen() {
+        let (root, target) = place();
+        let staging = target.stage().expect("writable");
+        let error = target.publish(&staging, |_| Err(io::Error::other("broken"))).expect_err("not durable");
+        let written = error.what_was_written().expect("said");
+        assert!(written.changed && written.text.contains("is in place"), "{}", written.text);
+        assert!(written.text.contains("not confirmed") && !written.text.contains("restoring"), "{}", written.text);
+        assert!(root.path().join("to").is_dir() && !staging.path.exists());
+    }
+
+    #[test]
+    fn only_what_appeared_at_the_destination_is_a_change_of_it() {
+        let (root, target) = place();
+        let staging = target.stage().expect("writable");
+        fs::create_dir_all(root.path().join("to/mine")).expect("writable");
+        let error = target.publish(&staging, Dir::sync).expect_err("not empty");
+        assert_eq!(error.code(), Some(Code::DestinationChanged));
+        fs::remove_dir_all(root.path().join("to")).expect("there");
+        fs::remove_dir(&staging.path).expect("empty");
+        let error = target.publish(&staging, Dir::sync).expect_err("nothing to rename");
+        assert_eq!(error.code(), None, "{error}");
+        assert!(error.to_string().contains(&shown_path(&staging.path)), "{error}");
+    }
 
     #[test]
     fn names_that_windows_cannot_hold_are_told_with_their_reason() {

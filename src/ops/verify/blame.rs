@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::proof::{Lack, ListCheck};
 use crate::crypto::Digest;
+use crate::format::links::Links;
 use crate::format::record::{Counts, Snapshot};
 use crate::path::EntryPath;
 use crate::refusal::Code;
@@ -42,13 +43,17 @@ impl Blame {
     /// Holds what is known of a snapshot's lists against it.
     pub(super) fn snapshot(&mut self, number: u64, snapshot: &Snapshot, lists: &[Arc<ListCheck>], reader: &Reader) {
         let mut counts = Counts::default();
+        let mut links = Links::default();
         let mut last: Option<(EntryPath, bool)> = None;
         let mut broken = false;
         for check in lists {
-            counts.bytes = counts.bytes.saturating_add(check.counts.bytes);
-            counts.directories += check.counts.directories;
-            counts.files += check.counts.files;
-            counts.symlinks += check.counts.symlinks;
+            counts.plus(&check.counts);
+            for (path, first, body) in &check.names {
+                if !broken && let Err(error) = links.take_name(path, first.as_ref(), *body, true) {
+                    let finding = Finding::new(Code::ListingUnsafe, layout::record_directory(number), error);
+                    self.add(Finding { paths: vec![path.clone()], ..finding }, Some(number));
+                }
+            }
             for finding in &check.findings {
                 broken |= finding.code != Code::Unstable;
                 self.add(finding.clone(), Some(number));

@@ -60,11 +60,10 @@ impl Verifier<'_> {
                 for segment in reader.segment_list(list).unwrap_or_default() {
                     need(segment.object);
                     for entry in reader.segment(&segment).unwrap_or_default() {
-                        let Some(file) = entry.file() else { continue };
-                        if let Chunks::Listed(lists) = &file.chunks {
+                        if let Some(Chunks::Listed(lists)) = entry.file().map(|file| &file.chunks) {
                             lists.iter().for_each(|list| need(list.object()));
                         }
-                        let _ = reader.each_chunk(file, |chunk| {
+                        let _ = reader.each_needed(&entry, |chunk| {
                             need(chunk);
                             Ok::<_, Finding>(())
                         });

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use super::{Level, unstable};
+use crate::crypto::Digest;
 use crate::error::Result;
-use crate::format::entry::{ChunkRef, Entry, Kind};
+use crate::format::entry::{ChunkRef, Entry};
+use crate::format::links;
 use crate::format::listing::PartRef;
 use crate::format::record::Counts;
 use crate::path::EntryPath;
@@ -81,6 +83,8 @@ pub(super) struct ListCheck {
     pub(super) first: Option<Entry>,
     pub(super) last: Option<(EntryPath, bool)>,
     pub(super) lacks: Vec<(EntryPath, Lack)>,
+    // Of objects with several names: each name, the first one if it is a further one, and what must agree.
+    pub(super) names: Vec<(EntryPath, Option<EntryPath>, Digest)>,
     pub(super) findings: Vec<Finding>,
 }
 
@@ -92,6 +96,7 @@ impl ListCheck {
             first: None,
             last: None,
             lacks: Vec::new(),
+            names: Vec::new(),
             findings: Vec::new(),
         };
         check.require(proof, list.object, &list.first);
@@ -149,25 +154,21 @@ impl ListCheck {
             self.findings.push(finding);
         }
         for entry in &entries {
-            match &entry.kind {
-                Kind::Directory => self.counts.directories += 1,
-                Kind::Symlink(_) => self.counts.symlinks += 1,
-                Kind::File(file) => {
-                    self.counts.files += 1;
-                    self.counts.bytes = self.counts.bytes.saturating_add(file.size);
-                    let (mut lack, mut whole) = (None, true);
-                    let read = reader.each_chunk(file, |chunk| {
-                        lack = lack.take().or_else(|| proof.lack(chunk));
-                        whole = whole && proof.was_read(chunk);
-                        Ok::<_, Finding>(())
-                    });
-                    self.files_whole += u64::from(whole && read.is_ok());
-                    self.lacks.extend(lack.map(|lack| (entry.path.clone(), lack)));
-                    if let Err(mut finding) = read {
-                        finding.paths.push(entry.path.clone());
-                        self.findings.push(finding);
-                    }
-                }
+            self.counts.add(entry);
+            if entry.links.is_some() {
+                self.names.push((entry.path.clone(), entry.hardlink.clone(), links::body(entry)));
+            }
+            let (mut lack, mut whole) = (None, true);
+            let read = reader.each_needed(entry, |chunk| {
+                lack = lack.take().or_else(|| proof.lack(chunk));
+                whole = whole && proof.was_read(chunk);
+                Ok::<_, Finding>(())
+            });
+            self.files_whole += u64::from(entry.file().is_some() && whole && read.is_ok());
+            self.lacks.extend(lack.map(|lack| (entry.path.clone(), lack)));
+            if let Err(mut finding) = read {
+                finding.paths.push(entry.path.clone());
+                self.findings.push(finding);
             }
         }
         self.last = entries.last().map(|entry| (entry.path.clone(), entry.is_directory()));

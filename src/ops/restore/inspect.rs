@@ -1,0 +1,412 @@
+//! Holding every entry against what the target can hold, before the first byte is restored.
+//!
+//! What would be lost or merged refuses, with the complete list. What is merely coarser, and what a normal user cannot
+//! give, is counted and reported.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::class::Class;
+use super::keep::{Keep, value};
+use super::names::NameProbe;
+use super::probe::{Answers, Probe};
+use super::target::unfit_name;
+use super::{Options, Shortfall};
+use crate::crypto::Digest;
+use crate::error::{Error, Result, shown_path};
+use crate::format::attribute::Attribute;
+use crate::format::entry::{Entry, Owner};
+use crate::format::json;
+use crate::format::record::Counts;
+use crate::fsys;
+use crate::path::EntryPath;
+use crate::refusal::{Code, Refusal};
+use crate::vault::read::Reader;
+
+/// What a restore is going to do, and what it is not.
+#[derive(Debug, Default)]
+pub(super) struct Plan {
+    pub(super) keep: Arc<Keep>,
+    pub(super) counts: Counts,
+    pub(super) not_restored: Vec<Shortfall>,
+    pub(super) coarser: Vec<Shortfall>,
+}
+
+/// Something that the target cannot hold: of which class, if it can be given up.
+struct Loss {
+    path: EntryPath,
+    class: Option<Class>,
+    reason: String,
+}
+
+/// Looks at entries in path order.
+pub(super) struct Inspector<'a> {
+    probe: &'a Probe<'a>,
+    names: NameProbe<'a>,
+    reader: &'a Reader,
+    numeric_owner: bool,
+    keep: Keep,
+    holes_kept: bool,
+    counts: Counts,
+    bytes: u64,
+    losses: Vec<Loss>,
+    dropped: BTreeMap<Class, u64>,
+    owners_left: u64,
+    set_ids_left: u64,
+    times_coarser: u64,
+    holes_filled: u64,
+    kinds: Answers<&'static str>,
+    modes: Answers<(bool, u32)>,
+    attributes: Answers<(&'static str, Digest)>,
+    flags: Answers<u32>,
+    sizes: Answers<u64>,
+    names_unfit: Vec<(EntryPath, String)>,
+}
+
+/// Longest target of a link that every target takes that takes links at all, in bytes.
+const ORDINARY_TARGET_BYTES: usize = 200;
+/// Longest file that every target takes, in bytes.
+const ORDINARY_FILE_BYTES: u64 = i32::MAX as u64;
+
+impl Plan {
+    /// Adds what the comparison found: files whose holes the target filled all the same.
+    pub(super) fn note_filled(&mut self, files: u64) {
+        if files > 0 && self.coarser.iter().all(|shortfall| shortfall.class != "sparse") {
+            let reason = "the target filled holes; they take room there".into();
+            self.coarser.push(Shortfall { class: "sparse", count: files, reason });
+        }
+    }
+}
+
+impl<'a> Inspector<'a> {
+    pub(super) fn new(probe: &'a Probe<'a>, reader: &'a Reader, options: &Options) -> Self {
+        let without: BTreeSet<Class> = options.without.iter().copied().collect();
+        let keep = Keep { without, ambient: probe.ambient(), ..Keep::default() };
+        Self {
+            probe,
+            names: NameProbe::new(probe),
+            reader,
+            numeric_owner: options.numeric_owner,
+            // A target without any times is found with the first entry that has one.
+            keep: Keep { time_step: probe.time_step().unwrap_or(0), ..keep },
+            holes_kept: probe.keeps_holes(),
+            counts: Counts::default(),
+            bytes: 0,
+            losses: Vec::new(),
+            dropped: BTreeMap::new(),
+            owners_left: 0,
+            set_ids_left: 0,
+            times_coarser: 0,
+            holes_filled: 0,
+            kinds: Answers::default(),
+            modes: Answers::default(),
+            attributes: Answers::default(),
+            flags: Answers::default(),
+            sizes: Answers::default(),
+            names_unfit: Vec::new(),
+        }
+    }
+
+    /// Takes the next entry.
+    pub(super) fn take(&mut self, entry: &Entry) -> Result<()> {
+        if let Some(class) = Class::of_kind(&entry.kind)
+            && !self.wants(class)
+        {
+            return Ok(());
+        }
+        let is_further_name = entry.hardlink.is_some();
+        self.counts.add(entry);
+        self.look_at_name(entry)?;
+        self.look_at_kind(entry);
+        if is_further_name {
+            self.look_at_link(entry);
+        }
+        self.look_at_content(entry, is_further_name);
+        self.look_at_owner(entry);
+        self.look_at_mode(entry);
+        self.look_at_times(entry);
+        self.look_at_attributes(entry)?;
+        self.look_at_flags(entry);
+        Ok(())
+    }
+
+    fn lose(&mut self, entry: &Entry, class: impl Into<Option<Class>>, reason: impl Into<String>) {
+        self.losses.push(Loss { path: entry.path.clone(), class: class.into(), reason: reason.into() });
+    }
+
+    /// Counts what an entry has of a class that was given up; returns whether the class is kept.
+    fn wants(&mut self, class: Class) -> bool {
+        let keeps = self.keep.keeps(class);
+        if !keeps {
+            *self.dropped.entry(class).or_default() += 1;
+        }
+        keeps
+    }
+
+    fn look_at_name(&mut self, entry: &Entry) -> Result<()> {
+        if entry.path.is_root() {
+            return Ok(());
+        }
+        if let Some(reason) = unfit_name(entry.path.name()) {
+            self.lose(entry, None, reason);
+            return Ok(());
+        }
+        self.names
+            .take(&entry.path, &mut self.names_unfit)
+            .map_err(|error| Error::environment("try names on the target", error))
+    }
+
+    fn look_at_kind(&mut self, entry: &Entry) {
+        let Some(class) = Class::of_kind(&entry.kind) else { return };
+        let probe = self.probe;
+        let long = entry.kind.target().is_some_and(|target| target.len() > ORDINARY_TARGET_BYTES);
+        let reason = if long {
+            probe.cannot_make(&entry.kind).map(|error| error.to_string())
+        } else {
+            self.kinds.ask(entry.kind.name(), || probe.cannot_make(&entry.kind))
+        };
+        if let Some(reason) = reason {
+            self.lose(entry, class, format!("the target takes no such {}: {reason}", entry.kind.name()));
+        }
+    }
+
+    fn look_at_link(&mut self, entry: &Entry) {
+        if !self.wants(Class::Hardlink) {
+            return;
+        }
+        let probe = self.probe;
+        if let Some(reason) = self.kinds.ask("further name", || probe.cannot_link()) {
+            self.lose(entry, Class::Hardlink, format!("the target gives no object a second name: {reason}"));
+        }
+    }
+
+    fn look_at_content(&mut self, entry: &Entry, is_further_name: bool) {
+        let Some(file) = entry.file() else { return };
+        if file.size > ORDINARY_FILE_BYTES {
+            let probe = self.probe;
+            let too_long = || (!probe.takes_size(file.size)).then(|| std::io::ErrorKind::FileTooLarge.into());
+            if let Some(reason) = self.sizes.ask(file.size, too_long) {
+                self.lose(entry, None, format!("{} bytes are more than a file can have there: {reason}", file.size));
+            }
+        }
+        let mut holes = self.holes_kept;
+        if !file.holes.is_empty() && !self.wants(Class::Sparse) {
+            holes = false;
+        } else if !file.holes.is_empty() && !self.holes_kept {
+            self.holes_filled += 1;
+        }
+        if !is_further_name || !self.keep.keeps(Class::Hardlink) {
+            let bytes = if holes { file.data_bytes() } else { file.size };
+            self.bytes = self.bytes.saturating_add(bytes);
+        }
+    }
+
+    fn look_at_owner(&mut self, entry: &Entry) {
+        let Some(owner) = &entry.owner else { return };
+        if !self.wants(Class::Owner) {
+            return;
+        }
+        if !self.keep.owners.contains_key(owner) {
+            let (uid, gid) = self.number(owner);
+            let refused = self.probe.cannot_give((uid, gid));
+            let given = refused.is_none().then_some((uid, gid));
+            self.keep.owners.insert(owner.clone(), given);
+        }
+        if self.keep.owner(entry).is_some() {
+            return;
+        }
+        if fsys::is_root() {
+            self.lose(entry, Class::Owner, format!("the target gives nothing to {}:{}", owner.uid, owner.gid));
+        } else {
+            self.owners_left += 1;
+        }
+    }
+
+    /// Returns the numbers that an owner has on this system: by name where the name is known here.
+    fn number(&self, owner: &Owner) -> (u32, u32) {
+        if self.numeric_owner {
+            return (owner.uid, owner.gid);
+        }
+        let uid = owner.user.as_deref().and_then(fsys::user_number).unwrap_or(owner.uid);
+        let gid = owner.group.as_deref().and_then(fsys::group_number).unwrap_or(owner.gid);
+        (uid, gid)
+    }
+
+    fn look_at_mode(&mut self, entry: &Entry) {
+        if entry.mode.is_some() && !self.wants(Class::Mode) {
+            return;
+        }
+        self.set_ids_left += u64::from(self.keep.loses_set_id(entry));
+        let (Some(mode), Some(_)) = (self.keep.mode(entry), entry.mode) else { return };
+        let (probe, is_directory) = (self.probe, entry.is_directory());
+        if let Some(reason) = self.modes.ask((is_directory, mode), || probe.cannot_set_mode(is_directory, mode)) {
+            self.lose(entry, Class::Mode, format!("the target keeps no mode {mode:o}: {reason}"));
+        }
+    }
+
+    fn look_at_times(&mut self, entry: &Entry) {
+        let step = self.keep.time_step;
+        if let Some(mtime) = entry.mtime
+            && self.wants(Class::Time)
+        {
+            if step == 0 {
+                self.lose(entry, Class::Time, "the target keeps no times");
+            } else if let Some(reason) = self.probe.cannot_keep_time(mtime, step) {
+                self.lose(entry, Class::Time, format!("the target keeps no time {}: {reason}", mtime.rfc3339()));
+            } else if mtime.as_nanos().rem_euclid(step) != 0 {
+                self.times_coarser += 1;
+            }
+        }
+        if let Some(created) = entry.created
+            && self.wants(Class::Created)
+        {
+            let probe = self.probe;
+            if let Some(reason) = self.kinds.ask("time of creation", || probe.cannot_set_created(created)) {
+                self.lose(entry, Class::Created, format!("the target keeps no time of creation: {reason}"));
+            }
+        }
+    }
+
+    fn look_at_attributes(&mut self, entry: &Entry) -> Result<()> {
+        let mut wanted: Vec<&Attribute> = Vec::new();
+        for xattr in &entry.xattrs {
+            if self.wants(Class::of_xattr(&xattr.name)) {
+                wanted.push(xattr);
+            }
+        }
+        let kind = entry.kind.name();
+        let mut values = Vec::new();
+        for xattr in &wanted {
+            let question = (kind, Digest::of(&json::encode(*xattr)));
+            let (probe, bytes) = (self.probe, value(self.reader, entry, xattr)?);
+            let answer = self.attributes.ask(question, || probe.cannot_set_xattr(&entry.kind, &xattr.name, &bytes));
+            if let Some(reason) = answer {
+                let shown = crate::path::shown(&xattr.name);
+                self.lose(
+                    entry,
+                    Class::of_xattr(&xattr.name),
+                    format!("the target keeps no such attribute {shown}: {reason}"),
+                );
+                return Ok(());
+            }
+            values.push((xattr.name.clone(), bytes));
+        }
+        if values.len() > 1 {
+            let all: Vec<Vec<u8>> = wanted.iter().map(|xattr| json::encode(*xattr)).collect();
+            let (probe, question) = (self.probe, (kind, Digest::of(&all.concat())));
+            if let Some(reason) = self.attributes.ask(question, || probe.cannot_set_all(&entry.kind, &values)) {
+                self.lose(entry, Class::Xattr, format!("the target does not keep all its attributes: {reason}"));
+            }
+        }
+        for stream in &entry.streams {
+            if self.wants(Class::Stream) {
+                let (probe, bytes) = (self.probe, value(self.reader, entry, stream)?);
+                let question = ("stream", Digest::of(&json::encode(stream)));
+                if let Some(reason) = self.attributes.ask(question, || probe.cannot_set_stream(&stream.name, &bytes)) {
+                    self.lose(entry, Class::Stream, format!("the target keeps no streams: {reason}"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn look_at_flags(&mut self, entry: &Entry) {
+        let foreign = if cfg!(windows) { entry.flags } else { entry.attributes };
+        let own = if cfg!(windows) { entry.attributes } else { entry.flags };
+        if foreign.or(own).is_none() || !self.wants(Class::Flags) {
+            return;
+        }
+        let probe = self.probe;
+        let reason = match (foreign, own) {
+            (Some(_), _) => Some("they belong to another system".into()),
+            (None, Some(flags)) => self.flags.ask(flags, || probe.cannot_set_flags(flags)),
+            (None, None) => None,
+        };
+        if let Some(reason) = reason {
+            self.lose(entry, Class::Flags, format!("the target does not keep its flags: {reason}"));
+        }
+    }
+
+    /// Refuses if anything would be lost, merged, or have no room; else says what is kept.
+    pub(super) fn finish(mut self, target: &super::target::Target) -> Result<Plan> {
+        let mut unfit = std::mem::take(&mut self.names_unfit);
+        self.names.finish(&mut unfit).map_err(|error| Error::environment("try names on the target", error))?;
+        self.losses.extend(unfit.into_iter().map(|(path, reason)| Loss { path, class: None, reason }));
+        if !self.losses.is_empty() {
+            return Err(refusal(self.losses).into());
+        }
+        let parent = shown_path(&target.parent_path);
+        let available = fs2::available_space(&target.parent_path).unwrap_or(u64::MAX);
+        // A file takes whole blocks, and a name takes room too.
+        let needed = self.bytes.saturating_add(self.counts.entries().saturating_mul(4096));
+        if available < needed {
+            let message = format!("{parent} has {available} bytes free, about {needed} are needed");
+            return Err(Refusal::new(Code::DestinationSpace, message).into());
+        }
+        let objects = self.counts.entries().saturating_sub(self.counts.hardlinks);
+        if let Some(free) = target.parent.free_files().filter(|&free| free < objects) {
+            let message = format!("{parent} has room for {free} more files and directories, {objects} are needed");
+            return Err(Refusal::new(Code::DestinationSpace, message).into());
+        }
+        Ok(self.plan())
+    }
+
+    fn plan(self) -> Plan {
+        let given_up = |(class, count): (&Class, &u64)| Shortfall {
+            class: class.name(),
+            count: *count,
+            reason: format!("given up: --without {class}"),
+        };
+        let said = |class: &'static str, count: u64, reason: &str| Shortfall { class, count, reason: reason.into() };
+        let mut not_restored: Vec<Shortfall> = self.dropped.iter().map(given_up).collect();
+        let owner = "only the superuser gives files to other owners; these belong to who restored them";
+        not_restored.push(said("owner", self.owners_left, owner));
+        let set_id = "set-user-id and set-group-id bits are set only where owner and group are restored";
+        not_restored.push(said("set-id", self.set_ids_left, set_id));
+        let step = format!("the target keeps times in steps of {}", shown_step(self.keep.time_step));
+        let holes = "the target keeps no holes; they take room there";
+        let mut coarser = vec![said("time", self.times_coarser, &step), said("sparse", self.holes_filled, holes)];
+        not_restored.retain(|shortfall| shortfall.count > 0);
+        coarser.retain(|shortfall| shortfall.count > 0);
+        Plan { keep: Arc::new(self.keep), counts: self.counts, not_restored, coarser }
+    }
+}
+
+fn shown_step(nanos: i128) -> String {
+    match nanos {
+        1_000_000_000.. => format!("{} s", nanos / 1_000_000_000),
+        1_000_000.. => format!("{} ms", nanos / 1_000_000),
+        1_000.. => format!("{} \u{b5}s", nanos / 1_000),
+        _ => format!("{nanos} ns"),
+    }
+}
+
+/// Names everything that the target cannot hold, and how each class could be given up.
+fn refusal(losses: Vec<Loss>) -> Refusal {
+    let classes: BTreeSet<Class> = losses.iter().filter_map(|loss| loss.class).collect();
+    let by_class: Vec<String> = classes
+        .iter()
+        .map(|class| format!("{class} {}", losses.iter().filter(|loss| loss.class == Some(*class)).count()))
+        .collect();
+    let named = losses.iter().filter(|loss| loss.class.is_none()).count();
+    let mut counted = by_class;
+    if named > 0 {
+        counted.push(format!("names and sizes {named}"));
+    }
+    let message = format!("the target cannot hold what the snapshot holds: {}", counted.join(", "));
+    let mut refusal = Refusal::new(Code::TargetCannotRepresent, message);
+    if named == 0 {
+        let names: Vec<&str> = classes.iter().map(|class| class.name()).collect();
+        refusal.next = format!("{}; or give it up on purpose: `--without {}`", refusal.next, names.join(","));
+    }
+    let mut losses = losses;
+    losses.sort_by(|a, b| (&a.path, a.class).cmp(&(&b.path, b.class)));
+    for Loss { path, class, reason } in losses {
+        let class = class.map_or_else(String::new, |class| format!("{class}: "));
+        refusal.causes.push(format!("{path}: {class}{reason}"));
+        if refusal.paths.last() != Some(&path) {
+            refusal.paths.push(path);
+        }
+    }
+    refusal
+}

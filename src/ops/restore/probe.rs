@@ -1,0 +1,336 @@
+//! Asking the target what it holds, by trying: in a directory of its own beside the destination, removed afterwards.
+//!
+//! Nothing is concluded from the name of a file system or of the operating system.
+
+use std::cell::Cell;
+use std::collections::{HashMap, HashSet};
+use std::fs::File;
+use std::io;
+
+use super::target::Target;
+use crate::clock::Time;
+use crate::crypto::Id;
+use crate::error::{Error, Result, shown_path};
+use crate::format::entry::Kind;
+use crate::fsys::{Dir, Object, ObjectKind};
+use crate::refusal::{Code, Refusal};
+
+/// A scratch directory on the target.
+pub(super) struct Probe<'a> {
+    parent: &'a Dir,
+    name: Vec<u8>,
+    pub(super) root: Dir,
+    pub(super) file: File,
+    pub(super) dir: Dir,
+    links: Cell<u64>,
+}
+
+const FILE: &[u8] = b"file";
+const DIR: &[u8] = b"dir";
+/// Where the names of the snapshot are tried.
+const NAMES: &[u8] = b"names";
+
+/// Times between these seconds are kept wherever times are: 1980-01-03, after which FAT begins in every zone, to 2037.
+const ORDINARY_SECONDS: std::ops::Range<i64> = 315_705_600..2_145_830_400;
+
+impl<'a> Probe<'a> {
+    pub(super) fn new(target: &'a Target) -> Result<Self> {
+        let id = Id::random().map_err(|error| Error::environment("draw random bytes", error))?;
+        let name = format!(".devvault-probing-{}", &id.to_string()[..12]).into_bytes();
+        let make = || {
+            target.parent.create_dir(&name)?;
+            let root = target.parent.open_dir(&name)?;
+            strip_inherited(&root)?;
+            let file = root.create_file(FILE)?;
+            root.create_dir(DIR)?;
+            root.create_dir(NAMES)?;
+            let dir = root.open_dir(DIR)?;
+            Ok(Self { parent: &target.parent, name: name.clone(), root, file, dir, links: Cell::new(0) })
+        };
+        make().map_err(|error: io::Error| {
+            clear(&target.parent, &name);
+            Refusal::new(
+                Code::DestinationParent,
+                format!("no directory can be made in {}", shown_path(&target.parent_path)),
+            )
+            .cause(error)
+            .into()
+        })
+    }
+
+    pub(super) fn names(&self) -> io::Result<Dir> {
+        self.root.open_dir(NAMES)
+    }
+
+    /// Returns the object on which metadata of a kind is tried.
+    pub(super) fn object(&self, is_directory: bool) -> Object<'_> {
+        if is_directory { Object::Directory(&self.dir) } else { Object::File(&self.file) }
+    }
+
+    /// Returns the names of the attributes that the target gives to new objects.
+    pub(super) fn ambient(&self) -> HashSet<Vec<u8>> {
+        let link = self.fresh();
+        let _ = self.root.create_symlink(b"target", &link);
+        let objects = [self.object(false), self.object(true), Object::Name(&self.root, &link)];
+        objects.into_iter().filter_map(|object| object.xattrs().ok()).flatten().map(|(name, _)| name).collect()
+    }
+
+    /// Returns why an object of a kind cannot be made, if it cannot.
+    pub(super) fn cannot_make(&self, kind: &Kind) -> Option<io::Error> {
+        let name = self.fresh();
+        let made = match kind {
+            Kind::Symlink(target) => self.root.create_symlink(target, &name),
+            Kind::Junction(target) => self.root.create_junction(target, &name),
+            Kind::Fifo => self.root.create_special(&name, ObjectKind::Fifo, (0, 0)),
+            Kind::Socket => self.root.create_special(&name, ObjectKind::Socket, (0, 0)),
+            Kind::Block(major, minor) => self.root.create_special(&name, ObjectKind::Block, (*major, *minor)),
+            Kind::Character(major, minor) => self.root.create_special(&name, ObjectKind::Character, (*major, *minor)),
+            Kind::Directory | Kind::File(_) => return None,
+        };
+        let look = || {
+            let stat = self.root.stat_at(&name)?;
+            let (expected, device) = match kind {
+                Kind::Symlink(target) => {
+                    return if self.root.read_link(&name)? == *target { Ok(()) } else { Err(changed()) };
+                }
+                Kind::Junction(_) => (ObjectKind::Junction, (0, 0)),
+                Kind::Fifo => (ObjectKind::Fifo, (0, 0)),
+                Kind::Socket => (ObjectKind::Socket, (0, 0)),
+                Kind::Block(major, minor) => (ObjectKind::Block, (*major, *minor)),
+                Kind::Character(major, minor) => (ObjectKind::Character, (*major, *minor)),
+                Kind::Directory | Kind::File(_) => return Ok(()),
+            };
+            if (stat.kind, stat.device) == (expected, device) { Ok(()) } else { Err(changed()) }
+        };
+        let held = made.and_then(|()| look());
+        let _ = self.root.remove_file(&name);
+        held.err()
+    }
+
+    /// Returns why an object cannot have several names, if it cannot.
+    pub(super) fn cannot_link(&self) -> Option<io::Error> {
+        let name = self.fresh();
+        let linked = self.root.create_link(FILE, &self.root, &name).and_then(|()| {
+            let (one, two) = (self.root.stat_at(FILE)?, self.root.stat_at(&name)?);
+            if one.id == two.id && one.links == 2 { Ok(()) } else { Err(changed()) }
+        });
+        let _ = self.root.remove_file(&name);
+        linked.err()
+    }
+
+    /// Returns why an owner cannot be given, if it cannot.
+    pub(super) fn cannot_give(&self, owner: (u32, u32)) -> Option<io::Error> {
+        let tried = [false, true].into_iter().try_for_each(|is_directory| {
+            let object = self.object(is_directory);
+            if object.stat()?.owner != Some(owner) {
+                object.set_owner(Some(owner.0), Some(owner.1))?;
+            }
+            if object.stat()?.owner == Some(owner) { Ok(()) } else { Err(changed()) }
+        });
+        // Back to this user, who goes on probing.
+        if let Some((uid, gid)) = self.root.stat().ok().and_then(|stat| stat.owner) {
+            let _ = self.object(false).set_owner(Some(uid), Some(gid));
+            let _ = self.object(true).set_owner(Some(uid), Some(gid));
+        }
+        tried.err()
+    }
+
+    /// Returns why a mode cannot be set, if it cannot.
+    pub(super) fn cannot_set_mode(&self, is_directory: bool, mode: u32) -> Option<io::Error> {
+        let object = self.object(is_directory);
+        let set = object.set_mode(mode).and_then(|()| match object.stat()?.mode {
+            Some(found) if found == mode => Ok(()),
+            Some(found) => Err(io::Error::other(format!("it becomes {found:o}"))),
+            None => Err(io::ErrorKind::Unsupported.into()),
+        });
+        let _ = object.set_mode(if is_directory { 0o700 } else { 0o600 });
+        set.err()
+    }
+
+    /// Returns why an attribute cannot be set, if it cannot.
+    pub(super) fn cannot_set_xattr(&self, kind: &Kind, name: &[u8], value: &[u8]) -> Option<io::Error> {
+        self.on_object(kind, |object| {
+            let set = object.set_xattr(name, value).and_then(|()| {
+                let found = object.xattrs()?;
+                if found.iter().any(|(other, bytes)| other == name && bytes == value) { Ok(()) } else { Err(changed()) }
+            });
+            let _ = object.remove_xattr(name);
+            set
+        })
+    }
+
+    /// Returns why all these attributes together cannot be set, if they cannot.
+    pub(super) fn cannot_set_all(&self, kind: &Kind, xattrs: &[(Vec<u8>, Vec<u8>)]) -> Option<io::Error> {
+        self.on_object(kind, |object| {
+            let set = xattrs.iter().try_for_each(|(name, value)| object.set_xattr(name, value));
+            for (name, _) in xattrs {
+                let _ = object.remove_xattr(name);
+            }
+            set
+        })
+    }
+
+    /// Returns why a stream cannot be written, if it cannot.
+    pub(super) fn cannot_set_stream(&self, name: &[u8], value: &[u8]) -> Option<io::Error> {
+        self.object(false).set_stream(name, value).err()
+    }
+
+    /// Returns why flags cannot be set, if they cannot.
+    pub(super) fn cannot_set_flags(&self, flags: u32) -> Option<io::Error> {
+        let object = self.object(false);
+        let set = object
+            .set_flags(flags)
+            .and_then(|()| if object.stat()?.flags == Some(flags) { Ok(()) } else { Err(changed()) });
+        let _ = object.set_flags(0);
+        set.err()
+    }
+
+    /// Returns why the time of creation cannot be set, if it cannot.
+    pub(super) fn cannot_set_created(&self, created: Time) -> Option<io::Error> {
+        let object = self.object(false);
+        object
+            .set_times(None, Some(created))
+            .and_then(|()| match object.stat()?.created {
+                Some(found) if found.seconds == created.seconds => Ok(()),
+                _ => Err(changed()),
+            })
+            .err()
+    }
+
+    fn on_object(&self, kind: &Kind, act: impl FnOnce(Object<'_>) -> io::Result<()>) -> Option<io::Error> {
+        match kind {
+            Kind::File(_) => act(self.object(false)).err(),
+            Kind::Directory => act(self.object(true)).err(),
+            other => {
+                let name = self.fresh();
+                let made = match other {
+                    Kind::Symlink(_) | Kind::Junction(_) => self.root.create_symlink(b"target", &name),
+                    _ => self.root.create_special(&name, ObjectKind::Fifo, (0, 0)),
+                };
+                let done = made.and_then(|()| act(Object::Name(&self.root, &name)));
+                let _ = self.root.remove_file(&name);
+                done.err()
+            }
+        }
+    }
+
+    /// Returns the step in which the target keeps times, in nanoseconds; nothing where it keeps none.
+    pub(super) fn time_step(&self) -> io::Result<i128> {
+        // Odd in every digit, so that each step shows.
+        let meant = Time { seconds: 1_234_567_891, nanos: 123_456_789 };
+        let object = self.object(false);
+        object.set_times(Some(meant), None)?;
+        let lost = (meant.as_nanos() - object.stat()?.mtime.as_nanos()).abs();
+        const STEPS: [i128; 8] =
+            [1, 100, 1_000, 1_000_000, 10_000_000, 1_000_000_000, 2_000_000_000, 86_400_000_000_000];
+        STEPS.into_iter().find(|step| lost < *step).ok_or_else(changed)
+    }
+
+    /// Returns why a time cannot be kept, but for the target's step, if it cannot.
+    pub(super) fn cannot_keep_time(&self, time: Time, step: i128) -> Option<io::Error> {
+        if ORDINARY_SECONDS.contains(&time.seconds) {
+            return None;
+        }
+        let object = self.object(false);
+        let kept = object.set_times(Some(time), None).and_then(|()| {
+            let found = object.stat()?.mtime;
+            if (found.as_nanos() - time.as_nanos()).abs() < step {
+                return Ok(());
+            }
+            Err(io::Error::other(format!("it becomes {}", found.rfc3339())))
+        });
+        kept.err()
+    }
+
+    /// Returns whether holes stay holes.
+    pub(super) fn keeps_holes(&self) -> bool {
+        const LENGTH: u64 = 4 << 20;
+        let name = self.fresh();
+        let tried = self.root.create_file(&name).and_then(|mut file| {
+            use io::{Seek, Write};
+            file.set_len(LENGTH)?;
+            file.seek(io::SeekFrom::Start(LENGTH / 2))?;
+            file.write_all(b"data")?;
+            let stat = Object::File(&file).stat()?;
+            let holes = crate::fsys::holes(&file, LENGTH)?;
+            Ok(stat.allocated.is_some_and(|allocated| allocated < LENGTH / 2) && !holes.is_empty())
+        });
+        let _ = self.root.remove_file(&name);
+        tried.unwrap_or(false)
+    }
+
+    /// Returns whether a file of a size can be; asked without making one.
+    pub(super) fn takes_size(&self, size: u64) -> bool {
+        crate::fsys::takes_size(&self.file, size).unwrap_or(true)
+    }
+
+    fn fresh(&self) -> Vec<u8> {
+        self.links.set(self.links.get() + 1);
+        format!("try{}", self.links.get()).into_bytes()
+    }
+}
+
+/// What is not as it was set.
+fn changed() -> io::Error {
+    io::Error::other("the target does not keep it")
+}
+
+/// Removes access lists that a directory has from the one above it, so that nothing below inherits them.
+pub(super) fn strip_inherited(dir: &Dir) -> io::Result<()> {
+    let object = Object::Directory(dir);
+    for (name, _) in object.xattrs()? {
+        if super::class::Class::of_xattr(&name) == super::class::Class::Acl {
+            object.remove_xattr(&name)?;
+        }
+    }
+    Ok(())
+}
+
+impl Drop for Probe<'_> {
+    fn drop(&mut self) {
+        clear(self.parent, &self.name);
+    }
+}
+
+/// Removes the scratch directory, three levels of it; what cannot be removed has a name that tells what it is.
+fn clear(parent: &Dir, name: &[u8]) {
+    let _ = parent.open_dir(name).map(|root| {
+        for inner in root.names().unwrap_or_default() {
+            if root.remove_file(&inner).is_err() {
+                clear_below(&root, &inner, 3);
+            }
+        }
+    });
+    let _ = parent.remove_dir(name);
+}
+
+fn clear_below(above: &Dir, name: &[u8], depth: u32) {
+    if depth > 0
+        && let Ok(dir) = above.open_dir(name)
+    {
+        for inner in dir.names().unwrap_or_default() {
+            if dir.remove_file(&inner).is_err() {
+                clear_below(&dir, &inner, depth - 1);
+            }
+        }
+    }
+    let _ = above.remove_dir(name);
+}
+
+/// Answers that were given before, so that each question is asked once.
+pub(super) struct Answers<K> {
+    known: HashMap<K, Option<String>>,
+}
+
+impl<K> Default for Answers<K> {
+    fn default() -> Self {
+        Self { known: HashMap::new() }
+    }
+}
+
+impl<K: std::hash::Hash + Eq> Answers<K> {
+    /// Returns the answer to a question: why not, if not.
+    pub(super) fn ask(&mut self, question: K, ask: impl FnOnce() -> Option<io::Error>) -> Option<String> {
+        self.known.entry(question).or_insert_with(|| ask().map(|error| error.to_string())).clone()
+    }
+}

@@ -1,0 +1,339 @@
+//! Metadata: everything that a source had comes back, or is said, or refuses before the first byte.
+
+use std::fs;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+
+use devvault::format::entry::Owner;
+use devvault::ops::restore::{self, Class};
+use devvault::ops::verify::Verdict;
+use devvault::progress::Silent;
+use devvault::refusal::Code;
+
+use crate::difficult::{self, Powers, assert_equal, generate, picture};
+use crate::support::{Forger, Home, assert_refused, is_root};
+
+fn restore_without(home: &Home, classes: &[Class], destination: &str) -> devvault::error::Result<restore::Report> {
+    let options = restore::Options { without: classes.to_vec(), ..restore::Options::default() };
+    restore::run(&home.access(), &"latest".parse().unwrap(), &home.path(destination), &options, &Silent)
+}
+
+fn said(shortfalls: &[restore::Shortfall]) -> Vec<(&str, u64)> {
+    shortfalls.iter().map(|shortfall| (shortfall.class, shortfall.count)).collect()
+}
+
+#[test]
+fn a_difficult_tree_comes_back_exactly() {
+    let home = Home::with_vault();
+    generate(&home.source(), Powers::all());
+    let meant = picture(&home.source());
+    let taken = home.backup();
+    assert_eq!(taken.counts.entries(), meant.len() as u64);
+    assert!(taken.counts.specials > 3 && taken.counts.hardlinks == 6, "{:?}", taken.counts);
+    assert_eq!(home.verify(&[]).unwrap().verdict, Verdict::Valid);
+    let report = home.restore("1", "restored").unwrap();
+    assert_eq!((report.counts, said(&report.not_restored), said(&report.coarser)), (taken.counts, vec![], vec![]));
+    assert_equal(&picture(&home.path("restored")), &meant);
+    // And again from what was restored, whose numbers are all other ones.
+    let again = devvault::ops::backup::run(&home.access(), &home.path("restored"), &Default::default(), &Silent);
+    assert_eq!(again.unwrap().counts, taken.counts);
+    home.restore("2", "restored-again").unwrap();
+    assert_equal(&picture(&home.path("restored-again")), &meant);
+    for tree in ["source", "restored", "restored-again"] {
+        difficult::remove(&home.path(tree));
+    }
+}
+
+#[test]
+fn a_difficult_tree_of_a_normal_user_comes_back_exactly() {
+    let home = Home::with_vault();
+    generate(&home.source(), Powers { root: false, ..Powers::all() });
+    let source = home.source();
+    let Some((status, document)) = home.json_as_user(&["backup", source.to_str().unwrap()]) else { return };
+    assert_eq!(status, 0, "{document}");
+    // The tree has become that user's.
+    let meant = picture(&source);
+    let destination = home.path("restored");
+    let Some((status, document)) = home.json_as_user(&["restore", "1", destination.to_str().unwrap()]) else { return };
+    assert_eq!((status, &document["not_restored"]), (0, &serde_json::json!([])), "{document}");
+    assert_equal(&picture(&destination), &meant);
+    for tree in [source, destination] {
+        difficult::remove(&tree);
+    }
+}
+
+#[test]
+fn what_a_normal_user_cannot_give_is_said() {
+    if !is_root() {
+        println!("skipped: only the superuser makes files of other owners");
+        return;
+    }
+    let home = Home::with_vault();
+    home.write_source(&[("own", "x"), ("foreign", "x"), ("tool", "x")]);
+    home.backup();
+    let (number, _) = Forger::new(&home).relist(|entry| {
+        let owner = entry.owner.as_mut().unwrap();
+        (owner.uid, owner.gid, owner.user, owner.group) = (65_534, 65_534, None, None);
+        match &entry.path.to_string()[..] {
+            "foreign" => owner.uid = 1,
+            "tool" => (owner.gid, entry.mode) = (1, Some(0o6755)),
+            _ => {}
+        }
+    });
+    let (number, destination) = (number.to_string(), home.path("restored"));
+    let arguments = ["restore", &number, destination.to_str().unwrap()];
+    let Some((status, document)) = home.json_as_user(&arguments) else { return };
+    assert_eq!(status, 0, "{document}");
+    let said =
+        |at: usize| (document["not_restored"][at]["class"].clone(), document["not_restored"][at]["count"].clone());
+    assert_eq!(said(0), ("owner".into(), 2.into()), "{document}");
+    assert_eq!(said(1), ("set-id".into(), 1.into()), "{document}");
+    assert_eq!(fs::metadata(destination.join("tool")).unwrap().mode() & 0o7777, 0o755);
+}
+
+#[test]
+fn set_id_bits_come_back_with_their_owner_and_not_without() {
+    let home = Home::with_vault();
+    home.write_source(&[("setuid", "x"), ("setgid", "x"), ("shared/", ""), ("plain", "x")]);
+    for (name, mode) in [("setuid", 0o4755), ("setgid", 0o2711), ("shared", 0o2770), ("plain", 0o755)] {
+        fs::set_permissions(home.source().join(name), fs::Permissions::from_mode(mode)).unwrap();
+    }
+    home.backup();
+    let modes = |tree: &str| {
+        ["setuid", "setgid", "shared", "plain"]
+            .map(|name| fs::metadata(home.path(tree).join(name)).unwrap().mode() & 0o7777)
+    };
+    home.restore("1", "restored").unwrap();
+    assert_eq!(modes("restored"), [0o4755, 0o2711, 0o2770, 0o755]);
+    let report = restore_without(&home, &[Class::Owner], "ownerless").unwrap();
+    assert_eq!(modes("ownerless"), [0o755, 0o711, 0o770, 0o755]);
+    assert_eq!(said(&report.not_restored), [("owner", 5), ("set-id", 3)]);
+    let again = home.path("again");
+    let arguments = ["restore", "1", again.to_str().unwrap(), "--without", "owner"];
+    let text = String::from_utf8(home.run(&arguments).stdout).unwrap();
+    assert!(text.contains("not restored: set-id of 3 object(s)"), "{text}");
+}
+
+#[test]
+fn owners_are_given_by_name_where_the_name_is_known_here() {
+    if !is_root() {
+        println!("skipped: only the superuser gives files away");
+        return;
+    }
+    let home = Home::with_vault();
+    home.write_source(&[("known", "x"), ("unknown", "x")]);
+    home.backup();
+    let (number, _) = Forger::new(&home).relist(|entry| {
+        let user = if entry.path.to_string() == "unknown" { "nobody-knows" } else { "daemon" };
+        let (user, group) = (Some(user.to_owned()), Some(user.to_owned()));
+        entry.owner = Some(Owner { uid: 4_242, gid: 2_424, user, group });
+    });
+    let owner = |path: &str| fs::metadata(home.path(path)).map(|found| (found.uid(), found.gid())).unwrap();
+    home.restore(&number.to_string(), "named").unwrap();
+    assert_eq!((owner("named/known"), owner("named/unknown")), ((1, 1), (4_242, 2_424)));
+    let options = restore::Options { numeric_owner: true, ..restore::Options::default() };
+    restore::run(&home.access(), &number.to_string().parse().unwrap(), &home.path("numbered"), &options, &Silent)
+        .unwrap();
+    assert_eq!((owner("numbered/known"), owner("numbered/unknown")), ((4_242, 2_424), (4_242, 2_424)));
+}
+
+#[test]
+fn pipes_and_sockets_come_back_as_such() {
+    let home = Home::with_snapshot();
+    assert!(std::process::Command::new("mkfifo").arg(home.source().join("pipe")).status().unwrap().success());
+    let _socket = std::os::unix::net::UnixListener::bind(home.source().join("socket")).unwrap();
+    let report = home.backup();
+    assert_eq!(report.counts.specials, 2);
+    home.restore("2", "restored").unwrap();
+    assert!(fs::metadata(home.path("restored/pipe")).unwrap().file_type().is_fifo());
+    assert!(fs::metadata(home.path("restored/socket")).unwrap().file_type().is_socket());
+    let report = restore_without(&home, &[Class::Special], "plain").unwrap();
+    assert_eq!((said(&report.not_restored), report.counts.specials), (vec![("special", 2)], 0));
+    assert!(!home.path("plain/pipe").exists() && home.path("plain/README").exists());
+}
+
+#[test]
+fn any_name_of_an_object_restores_alone_and_with_the_others_as_one() {
+    let home = Home::with_vault();
+    home.write_source(&[("a/first", "content"), ("b/", ""), ("c/", "")]);
+    for name in ["b/second", "c/third", "c/fourth"] {
+        fs::hard_link(home.source().join("a/first"), home.source().join(name)).unwrap();
+    }
+    let report = home.backup();
+    assert_eq!((report.counts.files, report.counts.hardlinks), (4, 3));
+    // The second time nothing is read, and nothing is lost.
+    assert_eq!(home.backup().files_unchanged, 4);
+    let inode = |path: &str| fs::metadata(home.path(path)).map(|found| (found.ino(), found.nlink())).unwrap();
+    home.restore("2", "all").unwrap();
+    assert_eq!(inode("all/a/first"), inode("all/c/fourth"));
+    assert_eq!(inode("all/b/second").1, 4);
+    home.restore("2:b/second", "one").unwrap();
+    assert_eq!((fs::read("one/second").ok(), inode("one/second").1), (None, 1));
+    assert_eq!(fs::read(home.path("one/second")).unwrap(), b"content");
+    home.restore("2:c", "part").unwrap();
+    assert_eq!((inode("part/third"), inode("part/third").1), (inode("part/fourth"), 2));
+    let report = restore_without(&home, &[Class::Hardlink], "apart").unwrap();
+    assert_eq!(said(&report.not_restored), [("hardlink", 3)]);
+    assert_eq!(inode("apart/c/fourth").1, 1);
+    assert_eq!(fs::read(home.path("apart/c/fourth")).unwrap(), b"content");
+}
+
+#[test]
+fn names_of_one_object_that_disagree_are_refused() {
+    let home = Home::with_vault();
+    home.write_source(&[("a", "content")]);
+    fs::hard_link(home.source().join("a"), home.source().join("b")).unwrap();
+    home.backup();
+    let forger = Forger::new(&home);
+    let (number, _) = forger.relist(|entry| {
+        if entry.hardlink.is_some() {
+            entry.mode = Some(0o777);
+        }
+    });
+    let report = home.verify(&[&number.to_string()]).unwrap();
+    assert_eq!(report.verdict, Verdict::Invalid);
+    assert!(report.findings.iter().any(|finding| finding.code == Code::ListingUnsafe), "{:?}", report.findings);
+    assert_refused(Code::ListingUnsafe, home.restore(&number.to_string(), "restored"));
+    let (number, _) = forger.relist(|entry| {
+        entry.mode = Some(0o644);
+        if entry.path.to_string() == "a" {
+            entry.links = None;
+        }
+    });
+    assert_refused(Code::ListingUnsafe, home.restore(&number.to_string(), "restored"));
+    assert_eq!(home.verify(&[&number.to_string()]).unwrap().verdict, Verdict::Invalid);
+}
+
+#[test]
+fn holes_stay_holes_unless_they_are_given_up() {
+    let home = Home::with_vault();
+    home.write_source(&[("dense", "x")]);
+    let sparse = fs::File::create(home.source().join("sparse")).unwrap();
+    sparse.set_len(64 << 20).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&sparse, b"data", 32 << 20).unwrap();
+    sparse.sync_all().unwrap();
+    let blocks = |path: &str| fs::metadata(home.path(path)).map(|found| (found.len(), found.blocks())).unwrap();
+    if blocks("source/sparse").1 > 1 << 10 {
+        println!("skipped: no holes on this file system");
+        return;
+    }
+    let report = home.backup();
+    assert!(report.bytes_stored < 100_000, "{}", report.bytes_stored);
+    assert_eq!(report.counts.bytes, (64 << 20) + 1);
+    home.restore("1", "restored").unwrap();
+    assert_eq!(blocks("restored/sparse").0, 64 << 20);
+    assert!(blocks("restored/sparse").1 < 1 << 10, "{:?}", blocks("restored/sparse"));
+    assert_eq!(fs::read(home.path("restored/sparse")).unwrap(), fs::read(home.source().join("sparse")).unwrap());
+}
+
+#[test]
+fn a_change_of_metadata_alone_is_in_the_next_snapshot() {
+    let home = Home::with_vault();
+    home.write_source(&[("mode", "x"), ("xattr", "x"), ("linked", "x"), ("same", "x")]);
+    home.backup();
+    assert_eq!(home.backup().files_unchanged, 4);
+    fs::set_permissions(home.source().join("mode"), fs::Permissions::from_mode(0o711)).unwrap();
+    fs::hard_link(home.source().join("linked"), home.source().join("linked-too")).unwrap();
+    let open = fs::File::open(home.source().join("xattr")).unwrap();
+    rustix::fs::fsetxattr(&open, "user.note", b"new", rustix::fs::XattrFlags::empty()).unwrap();
+    assert_eq!(home.backup().files_unchanged, 1);
+    home.restore("3", "restored").unwrap();
+    assert_equal(&picture(&home.path("restored")), &picture(&home.source()));
+}
+
+#[test]
+fn access_lists_of_the_place_are_not_handed_on() {
+    let home = Home::with_snapshot();
+    let open = difficult::open(&home.path(""));
+    let entries: [(u16, u16, u32); 5] =
+        [(1, 7, u32::MAX), (2, 7, 54_321), (4, 5, u32::MAX), (16, 7, u32::MAX), (32, 5, u32::MAX)];
+    let mut list = 2u32.to_le_bytes().to_vec();
+    for (tag, permissions, number) in entries {
+        list.extend([&tag.to_le_bytes()[..], &permissions.to_le_bytes(), &number.to_le_bytes()].concat());
+    }
+    let set = rustix::fs::fsetxattr(&open, "system.posix_acl_default", &list, rustix::fs::XattrFlags::empty());
+    if let Err(error) = set {
+        println!("skipped: no access lists here: {error}");
+        return;
+    }
+    home.restore("1", "restored").unwrap();
+    assert_equal(&picture(&home.path("restored")), &picture(&home.source()));
+}
+
+#[test]
+fn long_attributes_are_kept_in_chunks() {
+    let Ok(place) = tempfile::Builder::new().prefix("devvault-test-").tempdir_in("/dev/shm") else {
+        println!("skipped: no file system in memory");
+        return;
+    };
+    let source = place.path().join("source");
+    fs::create_dir(&source).unwrap();
+    let file = fs::File::create(source.join("file")).unwrap();
+    let value = crate::support::noise(30_000, 4);
+    if let Err(error) = rustix::fs::fsetxattr(&file, "user.long", &value, rustix::fs::XattrFlags::empty()) {
+        println!("skipped: no long attributes there: {error}");
+        return;
+    }
+    let home = Home::with_vault();
+    let backup = || devvault::ops::backup::run(&home.access(), &source, &Default::default(), &Silent).unwrap();
+    assert!(backup().bytes_stored > 30_000);
+    assert_eq!(backup().files_unchanged, 1);
+    assert_eq!(home.verify(&[]).unwrap().verdict, Verdict::Valid);
+    let destination = place.path().join("restored");
+    let run = |to: &std::path::Path| {
+        restore::run(&home.access(), &"2".parse().unwrap(), to, &restore::Options::default(), &Silent)
+    };
+    run(&destination).unwrap();
+    assert_equal(&picture(&destination), &picture(&source));
+    // The home's own file system takes no value of that length: refused before anything is written.
+    let refusal = match run(&home.path("restored")) {
+        Ok(_) => return,
+        Err(error) => assert_refused(Code::TargetCannotRepresent, Err::<(), _>(error)),
+    };
+    assert_eq!(refusal.paths.iter().map(ToString::to_string).collect::<Vec<_>>(), ["file"]);
+    assert!(refusal.next.contains("--without xattr"), "{}", refusal.next);
+    // Damage of such a chunk is damage of the snapshot.
+    let packs = crate::support::packs(&home.vault());
+    let largest = packs.iter().max_by_key(|pack| fs::metadata(pack).unwrap().len()).unwrap();
+    crate::support::flip(largest, 5_000);
+    assert_eq!(home.verify(&[]).unwrap().verdict, Verdict::Invalid);
+}
+
+#[test]
+fn each_class_is_given_up_by_name_alone_and_counted() {
+    let home = Home::with_vault();
+    generate(&home.source(), Powers { names: false, ..Powers::all() });
+    home.backup();
+    for class in [Class::Acl, Class::Capability, Class::Device, Class::Mode, Class::Security, Class::Sparse]
+        .into_iter()
+        .chain([Class::Special, Class::Symlink, Class::Time, Class::Xattr, Class::Hardlink, Class::Owner])
+    {
+        let report = restore_without(&home, &[class], "restored").unwrap();
+        let of_root = [Class::Capability, Class::Device, Class::Security].contains(&class);
+        let counted = report.not_restored.iter().any(|shortfall| shortfall.class == class.name());
+        assert!(counted || (of_root && !is_root()), "{class}: {:?}", report.not_restored);
+        difficult::remove(&home.path("restored"));
+    }
+    difficult::remove(&home.source());
+}
+
+#[test]
+fn more_attributes_than_a_vault_can_keep_are_refused_with_the_list() {
+    let Ok(place) = tempfile::Builder::new().prefix("devvault-test-").tempdir_in("/dev/shm") else {
+        println!("skipped: no file system in memory");
+        return;
+    };
+    let home = Home::with_vault();
+    for name in ["fits", "too-many"] {
+        let file = fs::File::create(place.path().join(name)).unwrap();
+        for number in 0..=512 - usize::from(name == "fits") {
+            let name = format!("trusted.{number:03}");
+            if let Err(error) = rustix::fs::fsetxattr(&file, name, b"x", rustix::fs::XattrFlags::empty()) {
+                println!("skipped: this user sets no such attributes: {error}");
+                return;
+            }
+        }
+    }
+    let taken = devvault::ops::backup::run(&home.access(), place.path(), &Default::default(), &Silent);
+    let refusal = assert_refused(Code::SourceUnsupported, taken);
+    assert_eq!(refusal.paths.iter().map(ToString::to_string).collect::<Vec<_>>(), ["too-many"]);
+}
