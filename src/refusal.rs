@@ -201,7 +201,7 @@ codes! {
     NumberContested = 408, "another writer keeps taking the next number",
         "let only one host write to the vault at a time, then back up again";
     NoVault = 409, "no vault is named and there is no default vault",
-        "name the vault: `--vault V`, or set DEVVAULT_VAULT";
+        "name the vault: `--vault V`, or set DEVVAULT_VAULT; a first one is made by `devvault init V` or `devvault backup FOLDER`";
     StateUnwritable = 410, "the state directory cannot be used",
         "make it writable, or name another: DEVVAULT_STATE_DIR";
     ConfigUnreadable = 411, "the configuration cannot be read",

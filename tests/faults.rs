@@ -527,6 +527,7 @@ fn a_read_that_fails_once_is_unstable_and_never_valid() {
             let report = verify::run(&access, &[], Level::Full, &Silent).unwrap();
             assert_eq!(report.verdict, Verdict::Unstable, "{suffix} {nth}: {:?}", report.findings);
             assert!(report.findings.iter().all(|finding| finding.code == Code::Unstable));
+            assert_eq!(report.snapshots, [(1, Verdict::Unstable)], "{suffix} {nth}");
             assert_eq!(report.exit(), 14);
         }
     }

@@ -145,6 +145,17 @@ fn a_key_that_others_can_read_is_refused() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn nobody_is_told_to_change_the_modes_of_what_is_no_key() {
+    use std::os::unix::fs::PermissionsExt;
+    let home = Home::with_snapshot();
+    let other = home.path("other");
+    fs::write(&other, "not a key").unwrap();
+    fs::set_permissions(&other, PermissionsExt::from_mode(0o644)).unwrap();
+    assert_refused(Code::KeyDamaged, home.verify_from(&Access { key_file: Some(other), ..home.access() }, &[]));
+}
+
 #[test]
 fn a_key_inside_the_vault_is_refused() {
     let home = Home::with_snapshot();

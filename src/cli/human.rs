@@ -202,7 +202,7 @@ fn left_out(out: &mut String, margin: &str, paths: &[EntryPath]) {
 fn freshness(freshness: &Freshness) -> String {
     match freshness {
         Freshness::Proven => "proven (this host's newest head occurs in it)".into(),
-        Freshness::Unproven => "unproven (this host has not seen this vault before)".into(),
+        Freshness::Unproven => "unproven (this host has no witness of this vault)".into(),
         Freshness::Behind { seen, fork, .. } => {
             let how = if *fork { "it continues differently" } else { "newer records are missing" };
             format!("{freshness} (this host has seen head {seen}; {how})")

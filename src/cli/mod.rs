@@ -25,6 +25,7 @@ use crate::fsys;
 use crate::host::Host;
 use crate::ops::select::Place;
 use crate::ops::{audit, backup, cat, diff, find, index, init, key, ls, receipt, restore, snapshots, status, verify};
+use crate::refusal::Written;
 use crate::vault::gate::Access;
 use args::{Args, Command, FindKind, IncludedKey, IndexCommand, ReceiptCommand, Show};
 use progress::Watch;
@@ -176,7 +177,8 @@ impl Session {
         if let Some(made) = &made
             && !self.args.json
         {
-            say(&human::init(made, &self.words(&made.path)))?;
+            // Whoever does not listen gets the backup all the same.
+            let _ = say(&human::init(made, &self.words(&made.path)));
         }
         let report = backup::run(&access, &options.source, &chosen, &self.watch);
         self.watch.end();
@@ -389,7 +391,13 @@ impl Session {
 
     /// Prints a report: one JSON document, or text for a person.
     fn show(&self, document: String, text: impl FnOnce() -> String) -> Result<()> {
-        if self.args.json { print(&document) } else { say(&text()) }
+        let shown = if self.args.json { print(&document) } else { say(&text()) };
+        shown.map_err(|error| {
+            error.written(|| Written {
+                text: "what was asked for was done; only the report could not be printed".into(),
+                changed: true,
+            })
+        })
     }
 }
 

@@ -308,21 +308,6 @@ fn convert(stat: &fs::Stat) -> Stat {
     }
 }
 
-/// `SF_DATALESS` of `sys/stat.h`: the content is with a provider, and is fetched by whoever looks.
-#[cfg(target_vendor = "apple")]
-const DATALESS: u32 = 0x4000_0000;
-
-#[cfg(target_vendor = "apple")]
-fn is_dataless(stat: &fs::Stat) -> bool {
-    stat.st_flags & DATALESS != 0
-}
-
-#[cfg(not(target_vendor = "apple"))]
-fn is_dataless(_: &fs::Stat) -> bool {
-    // No other system of this family has a mark for it.
-    false
-}
-
 /// The time of creation counts only where it can be set again.
 #[cfg(target_vendor = "apple")]
 fn created(stat: &fs::Stat) -> Option<Time> {
@@ -345,6 +330,21 @@ fn flags(stat: &fs::Stat) -> Option<u32> {
 #[cfg(not(target_vendor = "apple"))]
 fn flags(_stat: &fs::Stat) -> Option<u32> {
     None
+}
+
+/// `SF_DATALESS` of `sys/stat.h`: the content is with a provider, and is fetched by whoever looks.
+#[cfg(target_vendor = "apple")]
+const DATALESS: u32 = 0x4000_0000;
+
+#[cfg(target_vendor = "apple")]
+fn is_dataless(stat: &fs::Stat) -> bool {
+    stat.st_flags & DATALESS != 0
+}
+
+#[cfg(not(target_vendor = "apple"))]
+fn is_dataless(_: &fs::Stat) -> bool {
+    // No other system of this family has a mark for it.
+    false
 }
 
 fn nanos(value: i64) -> u32 {

@@ -112,6 +112,11 @@ fn prepare(path: &Path) -> Result<(PathBuf, bool)> {
     if fs::metadata(path).is_ok_and(|metadata| !metadata.is_dir()) {
         return refuse(Code::NotEmpty, format!("{} is not a directory", shown_path(path)));
     }
+    let absolute = std::path::absolute(path).map_err(|error| forbidden(path, &error))?;
+    if let Some(vault) = absolute.ancestors().skip(1).find(|above| above.join(layout::CONFIG).exists()) {
+        let message = format!("{} lies inside the vault {}", shown_path(path), shown_path(vault));
+        return refuse(Code::NotEmpty, message);
+    }
     match fs::read_dir(path) {
         Ok(mut names) => {
             if names.next().is_some() {

@@ -1,19 +1,23 @@
 //! `status`: one screen that answers "am I safe?" without reading content.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use super::audit::{self, Told};
 use super::key::exported;
 use crate::clock::Time;
-use crate::crypto::Id;
+use crate::crypto::{Digest, Id};
 use crate::error::Result;
 use crate::format::record::Head;
 use crate::fsys::Dir;
 use crate::path::EntryPath;
+use crate::refusal::Code;
 use crate::refusal::Kept;
 use crate::vault::Finding;
 use crate::vault::catalog::{Catalog, UseIndex};
 use crate::vault::gate::{self, Access};
+use crate::vault::read::Reader;
 use crate::vault::reads::Reads;
 use crate::vault::witness::Freshness;
 use crate::vault::{layout, read_error};
@@ -139,6 +143,7 @@ fn look(access: &Access) -> Result<Report> {
     findings.extend(vault.doubt.iter().cloned());
     findings.extend(vault.freshness.finding(&vault.store.describe()));
     findings.extend(catalog.findings.iter().cloned());
+    findings.extend(missing_packs(&vault, &catalog));
     let reads = Reads::load(&access.host, &vault.macs, &*vault.store);
     findings.extend(catalog.packs().iter().filter_map(|pack| reads.doubt(&pack.name)));
     if let Some(reason) = reads.unsure() {
@@ -163,6 +168,23 @@ fn look(access: &Access) -> Result<Report> {
         notes,
         kept: Kept::default(),
     })
+}
+
+/// Returns the packs that manifests name and that are not there.
+fn missing_packs(vault: &gate::Vault, catalog: &Catalog) -> Vec<Finding> {
+    let faulty = catalog.findings.iter().filter_map(|finding| layout::pack_named(&finding.subject));
+    let there: BTreeSet<Digest> = catalog.packs().iter().map(|pack| pack.name).chain(faulty).collect();
+    let reader = Reader::new(Arc::clone(&vault.store), Arc::clone(&vault.macs), Arc::new(catalog.clone()));
+    let mut missing: BTreeMap<Digest, Finding> = BTreeMap::new();
+    for (number, snapshot) in vault.chain.snapshots() {
+        for pack in reader.packs(snapshot).unwrap_or_default().iter().filter(|pack| !there.contains(&pack.0)) {
+            let path = layout::pack_path(&pack.0);
+            let what = "snapshots name it and it is not there; `verify` tells what that costs";
+            let finding = missing.entry(pack.0).or_insert_with(|| Finding::new(Code::ChunkMissing, path, what));
+            finding.snapshots.push(number);
+        }
+    }
+    missing.into_values().collect()
 }
 
 /// Says which of vault, key and sources lie on one device and would be lost with it.

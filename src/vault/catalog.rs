@@ -156,7 +156,7 @@ impl Catalog {
                 Ok(length) => packs.push((name, length)),
                 // Removed since the listing; whoever misses it lists again.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => self.findings.push(Finding::new(Code::VaultUnreadable, path, error)),
+                Err(error) => self.findings.push(super::unreadable(&path, &error)),
             }
         }
         Ok(packs)
@@ -269,7 +269,7 @@ impl Catalog {
 /// # Errors
 /// DV318 where it is not authentic, DV106 where it is not there or contradicts the file, DV110 where it cannot be read.
 pub fn read_footer(store: &dyn Store, macs: &Macs, path: &str) -> Result<Footer, Finding> {
-    let unreadable = |error: io::Error| Finding::new(Code::VaultUnreadable, path, error);
+    let unreadable = |error: io::Error| super::unreadable(path, &error);
     let damaged = |detail: &str| Finding::new(Code::PackDamaged, path, detail);
     let file = store.open(path).map_err(unreadable)?;
     let length = file.length();

@@ -57,12 +57,13 @@ pub fn load(path: &Path, named: bool, vault: Option<Id>) -> Result<FoundKey> {
     // A key may be reached through a link, as secret stores mount them; what counts is the file.
     let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let file = fsys::open_plain(&real).map_err(|error| missing(path, named, vault, &error))?;
-    let note = check_private(&file, path)?;
+    let private = check_private(&file, path);
     let bytes = replace::read_open(file, limits::CONFIG_BYTES_MAX)
         .map(Zeroizing::new)
         .map_err(|error| damaged(path, &error))?;
     let key = KeyFile::decode(&bytes).map_err(|error| damaged(path, &error))?;
-    Ok(FoundKey { key, path: path.to_owned(), note })
+    // Only of what is a key: nobody is told to change the modes of something else.
+    Ok(FoundKey { key, path: path.to_owned(), note: private? })
 }
 
 fn missing(path: &Path, named: bool, vault: Option<Id>, error: &io::Error) -> Error {

@@ -70,6 +70,15 @@ impl From<Finding> for Error {
     }
 }
 
+/// Turns an error of reading a file of a vault into the finding that it means.
+pub fn unreadable(name: &str, error: &io::Error) -> Finding {
+    let code = match error.kind() {
+        io::ErrorKind::PermissionDenied => Code::VaultForbidden,
+        _ => Code::VaultUnreadable,
+    };
+    Finding::new(code, name, error)
+}
+
 /// Turns an error of reading inside a vault into the refusal that it means.
 pub fn read_error(store: &dyn Store, name: &str, error: &io::Error) -> Refusal {
     let code = match error.kind() {
@@ -86,5 +95,9 @@ pub fn write_error(store: &dyn Store, name: &str, error: &io::Error) -> Refusal 
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Code::NoSpace,
         _ => Code::ProbeFailed,
     };
-    Refusal::new(code, format!("{name} in {} cannot be written", store.describe())).cause(error)
+    let refusal = Refusal::new(code, format!("{name} in {} cannot be written", store.describe())).cause(error);
+    match error.kind() {
+        io::ErrorKind::ReadOnlyFilesystem => refusal.next("mount the vault's medium writable; it can be read as it is"),
+        _ => refusal,
+    }
 }

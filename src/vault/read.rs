@@ -185,7 +185,7 @@ impl Reader {
 
     fn read_block(&self, index: u32) -> Result<Vec<u8>, Finding> {
         let block = self.catalog.block(index);
-        let unreadable = |error: io::Error| Finding::new(Code::VaultUnreadable, self.pack_path(index), error);
+        let unreadable = |error: io::Error| super::unreadable(&self.pack_path(index), &error);
         let file = self.file(block.pack).map_err(unreadable)?;
         let mut stored = vec![0; block.stored as usize];
         file.read_at(&mut stored, block.offset).map_err(unreadable)?;
@@ -533,7 +533,7 @@ pub fn check_pack(
     progress: &mut dyn FnMut(u64),
 ) -> Result<PackCheck, Finding> {
     let footer = super::catalog::read_footer(store, macs, path)?;
-    let unreadable = |error: io::Error| Finding::new(Code::VaultUnreadable, path, error);
+    let unreadable = |error: io::Error| super::unreadable(path, &error);
     let file = store.open(path).map_err(unreadable)?;
     let length = footer.pack_bytes();
     let table = Some(Digest::of(&footer.encode_table()));

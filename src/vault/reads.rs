@@ -134,6 +134,10 @@ impl Reads {
 
     /// Notes that a pack failed a read at this place.
     pub fn note_failed(&mut self, pack: Digest, finding: &Finding, now: Time) {
+        if finding.code == Code::VaultForbidden {
+            // That says nothing of the pack.
+            return;
+        }
         let detail = finding.detail.chars().take(DETAIL_CHARACTERS_MAX).collect();
         let failure = Failure { code: finding.code.to_string(), detail, seen: now };
         self.news.insert(pack, Known { failed: Some(failure), intact: None, pack });

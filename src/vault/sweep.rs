@@ -4,6 +4,7 @@ use std::io;
 
 use super::gate::WriteLock;
 use super::layout;
+use crate::crypto::Digest;
 use crate::incident::registry::Clearance;
 use crate::store::Store;
 
@@ -32,6 +33,18 @@ pub fn discard_incomplete(store: &dyn Store, name: &str, _clearance: &Clearance,
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not the name of an incomplete snapshot"));
     }
     discard_own_draft(store, name)
+}
+
+/// Removes packs that this process itself wrote for a draft that it gave up: no manifest can name them.
+///
+/// # Errors
+/// The medium refuses; what is left is a pack that no snapshot names.
+pub(super) fn discard_own_packs(store: &dyn Store, packs: &[Digest]) -> io::Result<()> {
+    for name in packs {
+        store.remove_file(&layout::pack_path(name))?;
+        store.sync_directory(&layout::pack_directory(name))?;
+    }
+    Ok(())
 }
 
 /// Removes files of a draft that must not be published with it.

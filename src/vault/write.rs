@@ -92,6 +92,8 @@ pub struct Published {
     pub snapshot: Snapshot,
     /// The packs that were written for it.
     pub packs: Vec<IndexedPack>,
+    /// The packs written before that it relies on.
+    pub older: Vec<PackUse>,
     /// Bytes that it added to the vault.
     pub bytes_stored: u64,
 }
@@ -340,7 +342,7 @@ impl Draft {
         }
         match published {
             // No doubt about the vault: what is left would only take more of the room that is missing.
-            Err(error) if error.code() == Some(Code::NoSpace) => Err(error.written(|| self.abandon())),
+            Err(error) if error.code() == Some(Code::NoSpace) => Err(error.written(|| self.give_back())),
             other => other.map(|published| Finalized::Published(Box::new(published))),
         }
     }
@@ -385,6 +387,7 @@ impl Draft {
                 return Ok(Published {
                     head: Head { digest: Digest::of(&bytes), number },
                     snapshot,
+                    older: self.older.relied_on().collect(),
                     bytes_stored: packs + bytes.len() as u64 + limits::MAC_FILE_BYTES,
                     packs: std::mem::take(&mut self.sealed),
                 });
@@ -464,7 +467,11 @@ impl Draft {
         self.unless_started_over()
     }
 
-    fn unless_started_over(&self) -> Result<()> {
+    /// Refuses to go on where a pack failed after something had been left out because of it.
+    ///
+    /// # Errors
+    /// DV109; the caller starts over without that pack.
+    pub fn unless_started_over(&self) -> Result<()> {
         if !self.older.must_start_over() {
             return Ok(());
         }
@@ -513,6 +520,22 @@ impl Draft {
         while let Some(thread) = self.sealing.pop_front() {
             if let Ok(Ok(sealed)) = thread.join() {
                 self.sealed.push(sealed);
+            }
+        }
+    }
+
+    /// Gives the draft up because the medium is full: what it has written would only take the room that is missing, and
+    /// lock out every later run. Returns what stays.
+    pub fn give_back(mut self) -> Written {
+        self.settle();
+        let packs: Vec<Digest> = self.sealed.drain(..).map(|pack| pack.name).collect();
+        let store = Arc::clone(&self.store);
+        let written = self.abandon();
+        match sweep::discard_own_packs(&*store, &packs) {
+            Ok(()) => written,
+            Err(error) => {
+                format!("{}; packs of this run that no snapshot names could not be removed ({error})", written.text)
+                    .into()
             }
         }
     }

@@ -193,7 +193,8 @@ fn take_snapshot(access: &Access, source: &Path, options: &Options, progress: &d
     let (vault, lock) = gate::open_for_writing(access)?;
     source.refuse_inside_vault(&vault)?;
     probe(&*vault.store)?;
-    require_space(&*vault.store, vault.config.parameters.pack_bytes)?;
+    // What a pack takes is asked for when one begins: a run that stores nothing needs no more than the reserve.
+    require_space(&*vault.store, 0)?;
     let run = Run { host: access.host.identity()?, pool: Pool::new(), access, vault, lock, source, options, progress };
     let mut reads = Reads::load(&access.host, &run.vault.macs, &*run.vault.store);
     for _ in 0..ATTEMPTS_MAX {
@@ -211,7 +212,9 @@ fn take_snapshot(access: &Access, source: &Path, options: &Options, progress: &d
         }
     }
     let message = format!("{ATTEMPTS_MAX} packs failed one after another while they were relied on");
-    refuse(Code::ReadBackDiffers, message)
+    Err(Refusal::new(Code::PackDamaged, message)
+        .next("verify the vault: `devvault verify`; the medium loses packs faster than a backup can do without them")
+        .into())
 }
 
 /// What an attempt came to.
@@ -259,6 +262,11 @@ impl Run<'_> {
         self.note_failed(draft.older().findings(), reads);
         let (taken, mut report) = match taken {
             Ok(taken) => taken,
+            Err(error) if draft.older().must_start_over() && error.code() == Some(Code::ReadBackDiffers) => {
+                draft.abandon();
+                return Ok(Ended::StartOver);
+            }
+            Err(error) if error.code() == Some(Code::NoSpace) => return Err(error.written(|| draft.give_back())),
             Err(error) if ends_outside_the_vault(&error) => return Err(error.written(|| draft.abandon())),
             Err(error) => return Err(error.written(stays)),
         };
@@ -355,12 +363,8 @@ impl Run<'_> {
         report.source.clone_from(&self.source.path);
         report.bytes_stored = finalized.bytes_stored;
         report.head = finalized.head.to_string();
-        if let Packs::Direct(packs) = &finalized.snapshot.packs {
-            let own: HashSet<Digest> = finalized.packs.iter().map(|pack| pack.name).collect();
-            let older = packs.iter().filter(|pack| !own.contains(&pack.0));
-            report.older_packs = older.clone().count() as u64;
-            report.oldest_read = older.map(|pack| pack.2).min();
-        }
+        report.older_packs = finalized.older.len() as u64;
+        report.oldest_read = finalized.older.iter().map(|pack| pack.2).min();
     }
 
     fn origin(&self, started: Time) -> Origin {
@@ -451,7 +455,7 @@ fn remember(access: &Access, vault: &Vault, number: u64, report: &mut Report) ->
 fn ends_outside_the_vault(error: &Error) -> bool {
     match error {
         Error::Interrupted(_) => true,
-        Error::Refused(refusal) => refusal.code.family() == Family::Source || refusal.code == Code::NoSpace,
+        Error::Refused(refusal) => refusal.code.family() == Family::Source,
         Error::Environment { .. } => false,
     }
 }

@@ -114,6 +114,7 @@ impl Taker<'_> {
         }
         let before = self.prior.at(&found.path);
         self.distrust_failed();
+        self.draft.unless_started_over()?;
         if let Some(first) = self.names.note(&found.path, &found.stat) {
             queue.push_link(found, first, self.sizes, &self.clock);
             return Ok(());
@@ -155,7 +156,11 @@ impl Taker<'_> {
             ObjectKind::Socket => Kind::Socket,
             ObjectKind::Block => Kind::Block(major, minor),
             ObjectKind::Character => Kind::Character(major, minor),
-            ObjectKind::File | ObjectKind::Placeholder | ObjectKind::Other => {
+            ObjectKind::Placeholder => {
+                self.problems.elsewhere(found.path.clone());
+                return Ok(None);
+            }
+            ObjectKind::File | ObjectKind::Other => {
                 self.problems.unsupported.push((found.path.clone(), format!("a {}", found.stat.kind.name())));
                 return Ok(None);
             }

@@ -71,6 +71,21 @@ impl Blame {
             self.add(Finding::new(Code::ListingUnsafe, layout::record_directory(number), detail), Some(number));
         }
         self.lacks(number, snapshot, lists, reader);
+        self.unsteady(number, snapshot, reader);
+    }
+
+    /// A snapshot is no more steady than the packs that its manifest names.
+    fn unsteady(&mut self, number: u64, snapshot: &Snapshot, reader: &Reader) {
+        if self.findings.keys().all(|(code, _)| *code != Code::Unstable) {
+            return;
+        }
+        let named: BTreeSet<String> =
+            reader.packs(snapshot).unwrap_or_default().iter().map(|pack| layout::pack_path(&pack.0)).collect();
+        for ((code, subject), finding) in &mut self.findings {
+            if *code == Code::Unstable && named.contains(subject) {
+                finding.snapshots.push(number);
+            }
+        }
     }
 
     fn lacks(&mut self, number: u64, snapshot: &Snapshot, lists: &[Arc<ListCheck>], reader: &Reader) {

@@ -398,7 +398,13 @@ impl<'a> Verifier<'a> {
                 catalog.index.ignored.iter().map(|reason| format!("the index was not used completely: {reason}")),
             );
         } else if self.whole {
-            let state = load(UseIndex::Yes)?.index;
+            let third = load(UseIndex::Yes)?;
+            for finding in third.findings {
+                if catalog.findings.iter().all(|other| other.subject != finding.subject) {
+                    catalog.findings.push(unstable(finding));
+                }
+            }
+            let state = third.index;
             // What it still lists may be the only record of a pack that is lost.
             let sound = self.findings.is_empty() && catalog.findings.is_empty() && state.absent == 0;
             let next = if sound { "; `devvault index rebuild` makes it anew" } else { "; leave it as it is" };

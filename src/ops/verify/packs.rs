@@ -255,7 +255,8 @@ impl Verifier<'_> {
                 }
             };
             let mut check = check_pack(store, &self.found.macs, &path, pool, &mut advance)?;
-            if check.name.is_some_and(|other| other != *name) {
+            // Where something in it is wrong, its name is too.
+            if check.findings.is_empty() && check.name.is_some_and(|other| other != *name) {
                 check.findings.push(Finding::new(Code::PackDamaged, &*path, "its bytes give another name"));
             }
             Ok(check)
