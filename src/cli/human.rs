@@ -630,7 +630,13 @@ fn aspect_of(aspect: Aspect, before: &State, after: &State) -> String {
             format!("{name}: {:04o} to {:04o}", before.mode.unwrap_or_default(), after.mode.unwrap_or_default())
         }
         Aspect::Mtime => format!("{name}: {} to {}", time(before), time(after)),
-        Aspect::Owner | Aspect::Attributes | Aspect::Flags | Aspect::Links => name.to_owned(),
+        Aspect::Owner => match (before.owner, after.owner) {
+            (Some(before), Some(after)) if before != after => {
+                format!("{name}: {}:{} to {}:{}", before.0, before.1, after.0, after.1)
+            }
+            _ => name.to_owned(),
+        },
+        Aspect::Attributes | Aspect::Flags | Aspect::Links => name.to_owned(),
     }
 }
 
@@ -662,6 +668,10 @@ pub(super) fn diff_end(report: &diff::Report, words: &str) -> String {
         (diff::Against::Directory(_), false) => {
             line!(out, "  contents were not read: a file of the same length may differ all the same");
         }
+    }
+    if !report.not_compared.is_empty() {
+        let names: Vec<&str> = report.not_compared.iter().map(|aspect| aspect.name()).collect();
+        line!(out, "  not compared with a directory: {}", names.join(", "));
     }
     if tally.corrupt > 0 {
         line!(out, "  change nothing in the directory yet; restore these files elsewhere and look at both:");
