@@ -45,14 +45,52 @@ pub fn file(at: BorrowedFd<'_>, path: &[u8], content: &[u8]) -> OwnedFd {
     file
 }
 
-fn time(at: BorrowedFd<'_>, path: &[u8], seconds: i64, nanos: i64) {
+/// Sets the modification time of a name.
+pub fn time(at: BorrowedFd<'_>, path: &[u8], seconds: i64, nanos: i64) {
     let omitted = Timespec { tv_sec: 0, tv_nsec: fs::UTIME_OMIT };
     let stamps = Timestamps { last_access: omitted, last_modification: Timespec { tv_sec: seconds, tv_nsec: nanos } };
     fs::utimensat(at, name(path), &stamps, AtFlags::SYMLINK_NOFOLLOW).unwrap();
 }
 
-fn node(at: BorrowedFd<'_>, path: &[u8], kind: FileType, device: (u32, u32)) {
+/// Makes a pipe, socket or device.
+pub fn node(at: BorrowedFd<'_>, path: &[u8], kind: FileType, device: (u32, u32)) {
     fs::mknodat(at, name(path), kind, Mode::from_raw_mode(0o640), makedev(device.0, device.1)).unwrap();
+}
+
+/// Makes a symbolic link.
+pub fn link(at: BorrowedFd<'_>, target: &[u8], path: &[u8]) {
+    fs::symlinkat(name(target), at, name(path)).unwrap();
+}
+
+/// Gives an object a further name in the same directory.
+pub fn further(at: BorrowedFd<'_>, old: &[u8], new: &[u8]) {
+    fs::linkat(at, name(old), at, name(new), AtFlags::empty()).unwrap();
+}
+
+/// Gives a name to an owner.
+pub fn give(at: BorrowedFd<'_>, path: &[u8], uid: u32, gid: u32) {
+    let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
+    fs::chownat(at, name(path), uid, gid, AtFlags::SYMLINK_NOFOLLOW).unwrap();
+}
+
+/// Sets permission bits.
+pub fn mode(open: &OwnedFd, mode: u32) {
+    fs::fchmod(open, Mode::from_raw_mode(mode)).unwrap();
+}
+
+/// Sets an extended attribute.
+pub fn attribute(open: &OwnedFd, key: &[u8], value: &[u8]) {
+    fs::fsetxattr(open, name(key), value, XattrFlags::empty()).unwrap();
+}
+
+/// An access list with a user and a mask beyond the three classes.
+pub fn some_access_list() -> Vec<u8> {
+    access_list(&[(1, 7, ANYBODY), (2, 4, 54_321), (4, 4, ANYBODY), (8, 2, 12_345), (16, 6, ANYBODY), (32, 0, ANYBODY)])
+}
+
+/// Revision 2 with the effective bit; CAP_NET_RAW permitted, nothing inheritable.
+pub fn some_capability() -> Vec<u8> {
+    [&0x0200_0001u32.to_le_bytes()[..], &(1u32 << 13).to_le_bytes(), &[0; 12]].concat()
 }
 
 /// What a tree may hold beyond what every user can make on every file system.
@@ -226,41 +264,27 @@ fn access_list(entries: &[(u16, u16, u32)]) -> Vec<u8> {
 const ANYBODY: u32 = u32::MAX;
 
 fn xattrs(at: BorrowedFd<'_>, powers: Powers) {
-    let set = |open: &OwnedFd, key: &[u8], value: &[u8]| {
-        fs::fsetxattr(open, name(key), value, XattrFlags::empty()).unwrap();
-    };
     let some = file(at, b"some", b"content");
-    set(&some, b"user.empty", b"");
-    set(&some, b"user.text", b"a note");
-    set(&some, b"user.bytes", &[0, 255, 10, 0]);
-    set(&some, b"user.\xff\xfe", b"a name that is no text");
-    set(&some, b"user.long", &crate::support::noise(2000, 8));
-    set(&dir(at, b"directory"), b"user.of-a-directory", b"1");
+    attribute(&some, b"user.empty", b"");
+    attribute(&some, b"user.text", b"a note");
+    attribute(&some, b"user.bytes", &[0, 255, 10, 0]);
+    attribute(&some, b"user.\xff\xfe", b"a name that is no text");
+    attribute(&some, b"user.long", &crate::support::noise(2000, 8));
+    attribute(&dir(at, b"directory"), b"user.of-a-directory", b"1");
     let read_only = file(at, b"read-only", b"");
-    set(&read_only, b"user.kept", b"2");
+    attribute(&read_only, b"user.kept", b"2");
     fs::fchmod(&read_only, Mode::from_raw_mode(0o400)).unwrap();
-    let list = access_list(&[
-        (1, 7, ANYBODY),
-        (2, 4, 54_321),
-        (4, 4, ANYBODY),
-        (8, 2, 12_345),
-        (16, 6, ANYBODY),
-        (32, 0, ANYBODY),
-    ]);
-    set(&file(at, b"access-list", b"x"), b"system.posix_acl_access", &list);
+    let list = some_access_list();
+    attribute(&file(at, b"access-list", b"x"), b"system.posix_acl_access", &list);
     let inheriting = dir(at, b"inheriting");
     file(inheriting.as_fd(), b"before", b"");
-    set(&inheriting, b"system.posix_acl_default", &list);
+    attribute(&inheriting, b"system.posix_acl_default", &list);
     dir(inheriting.as_fd(), b"after");
     if powers.root {
         let tool = file(at, b"tool", b"#!/bin/sh\n");
         fs::fchmod(&tool, Mode::from_raw_mode(0o755)).unwrap();
-        // Revision 2 with the effective bit; CAP_NET_RAW permitted, nothing inheritable.
-        let mut bytes = 0x0200_0001u32.to_le_bytes().to_vec();
-        bytes.extend_from_slice(&(1u32 << 13).to_le_bytes());
-        bytes.extend_from_slice(&[0; 12]);
-        set(&tool, b"security.capability", &bytes);
-        set(&some, b"trusted.superuser", b"only");
+        attribute(&tool, b"security.capability", &some_capability());
+        attribute(&some, b"trusted.superuser", b"only");
         fs::symlinkat(name(b"x"), at, name(b"link")).unwrap();
         let path = format!("/proc/self/fd/{}/link", at.as_raw_fd());
         fs::lsetxattr(path, name(b"trusted.of-a-link"), b"3", XattrFlags::empty()).unwrap();
@@ -268,26 +292,22 @@ fn xattrs(at: BorrowedFd<'_>, powers: Powers) {
 }
 
 fn owners(at: BorrowedFd<'_>) {
-    let give = |path: &[u8], uid, gid| {
-        let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
-        fs::chownat(at, name(path), uid, gid, AtFlags::SYMLINK_NOFOLLOW).unwrap();
-    };
     file(at, b"daemon", b"");
-    give(b"daemon", 1, 1);
+    give(at, b"daemon", 1, 1);
     file(at, b"unknown", b"");
-    give(b"unknown", 54_321, 12_345);
+    give(at, b"unknown", 54_321, 12_345);
     file(at, b"largest", b"");
-    give(b"largest", u32::MAX - 1, u32::MAX - 1);
+    give(at, b"largest", u32::MAX - 1, u32::MAX - 1);
     fs::symlinkat(name(b"x"), at, name(b"link")).unwrap();
-    give(b"link", 54_321, 1);
+    give(at, b"link", 54_321, 1);
     let below = dir(at, b"directory");
     file(below.as_fd(), b"file", b"");
-    give(b"directory", 54_321, 12_345);
+    give(at, b"directory", 54_321, 12_345);
     // Set-id bits after the owner, which clears them.
     file(at, b"set-id", b"#!/bin/sh\n");
-    give(b"set-id", 54_321, 12_345);
+    give(at, b"set-id", 54_321, 12_345);
     fs::chmodat(at, name(b"set-id"), Mode::from_raw_mode(0o6755), AtFlags::empty()).unwrap();
-    give(b"directory", 1, 54_321);
+    give(at, b"directory", 1, 54_321);
     fs::chmodat(at, name(b"directory"), Mode::from_raw_mode(0o2775), AtFlags::empty()).unwrap();
 }
 

@@ -16,6 +16,8 @@ mod difficult;
 mod evidence;
 mod excluding;
 mod faults;
+#[cfg(target_os = "linux")]
+mod filesystems;
 mod floors;
 mod format;
 mod health;

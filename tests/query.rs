@@ -312,6 +312,24 @@ fn diff_with_a_directory_finds_every_difference() {
     assert_eq!(lines, ["changed . content,mtime"]);
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn diff_with_a_directory_tells_another_owner() {
+    let home = Home::with_snapshot();
+    if std::os::unix::fs::chown(home.source().join("README"), Some(12345), Some(54321)).is_err() {
+        println!("skipped: this user may not give files away");
+        return;
+    }
+    let here = home.source();
+    let (lines, report) = differs(&home, "1", here.to_str().unwrap(), diff::Options::default());
+    assert_eq!(lines, ["changed README owner"]);
+    assert!(report.not_compared.contains(&Aspect::Attributes), "what is not looked at is said");
+    let output = home.run(&["diff", "1", "source"]);
+    assert!(text(&output).contains("to 12345:54321") && text(&output).contains("not compared"), "{}", text(&output));
+    home.backup();
+    assert_eq!(differs(&home, "1", "2", diff::Options::default()).0, ["changed README owner"]);
+}
+
 #[test]
 fn diff_tells_changed_from_corrupt() {
     let home = Home::with_snapshot();

@@ -258,6 +258,16 @@ pub(super) enum FindKind {
     Directory,
     /// Symbolic links
     Symlink,
+    /// Junctions of Windows
+    Junction,
+    /// Named pipes
+    Fifo,
+    /// Sockets
+    Socket,
+    /// Block devices
+    Block,
+    /// Character devices
+    Character,
 }
 
 #[derive(Debug, clap::Args)]

@@ -137,7 +137,7 @@ pub(super) fn backup(report: &backup::Report, words: &str) -> String {
             report.oldest_read.map(|time| format!(", the oldest last read {}", time.rfc3339())).unwrap_or_default();
         line!(out, "  relies on {} pack(s) written before{read}", HumanCount(report.older_packs));
     }
-    exclusions(&mut out, "  ", &report.exclusions);
+    exclusions(&mut out, "  ", &report.exclusions, limits::SHOWN_PATHS_MAX);
     left_out(&mut out, "  ", &report.left_out);
     match report.quiet {
         Some(true) => line!(out, "  a closing look found nothing changed meanwhile"),
@@ -180,7 +180,7 @@ pub(super) fn snapshots(report: &snapshots::Report) -> String {
             HumanBytes(snapshot.counts.bytes),
             shown(&snapshot.source)
         );
-        exclusions(&mut out, "          ", &snapshot.exclusions);
+        exclusions(&mut out, "          ", &snapshot.exclusions, 0);
         left_out(&mut out, "          ", &snapshot.left_out);
     }
     line!(out, "head: {}", report.head);
@@ -628,7 +628,13 @@ fn aspect_of(aspect: Aspect, before: &State, after: &State) -> String {
             format!("{name}: {:04o} to {:04o}", before.mode.unwrap_or_default(), after.mode.unwrap_or_default())
         }
         Aspect::Mtime => format!("{name}: {} to {}", time(before), time(after)),
-        Aspect::Owner | Aspect::Attributes | Aspect::Flags | Aspect::Links => name.to_owned(),
+        Aspect::Owner => match (before.owner, after.owner) {
+            (Some(before), Some(after)) if before != after => {
+                format!("{name}: {}:{} to {}:{}", before.0, before.1, after.0, after.1)
+            }
+            _ => name.to_owned(),
+        },
+        Aspect::Attributes | Aspect::Flags | Aspect::Links => name.to_owned(),
     }
 }
 
@@ -661,6 +667,10 @@ pub(super) fn diff_end(report: &diff::Report, words: &str) -> String {
             line!(out, "  contents were not read: a file of the same length may differ all the same");
         }
     }
+    if !report.not_compared.is_empty() {
+        let names: Vec<&str> = report.not_compared.iter().map(|aspect| aspect.name()).collect();
+        line!(out, "  not compared with a directory: {}", names.join(", "));
+    }
     if tally.corrupt > 0 {
         line!(out, "  change nothing in the directory yet; restore these files elsewhere and look at both:");
         line!(out, "    {words} restore {}:PATH /a/new/directory", report.snapshot);
@@ -678,15 +688,15 @@ fn rule(by: ExcludedBy, from: Option<&[u8]>, line: Option<u64>, rule: &str) -> S
         (ExcludedBy::ExcludeFrom | ExcludedBy::Gitignore | ExcludedBy::Devvaultignore, Some(from), Some(line)) => {
             format!("{from}:{line}: {rule}")
         }
-        (ExcludedBy::Caches, Some(from), _) => format!("content of the cache {from}"),
-        (ExcludedBy::OneFileSystem, Some(from), _) => format!("another file system: {from}"),
+        (ExcludedBy::Caches, Some(from), _) => format!("the content of {from}/, which CACHEDIR.TAG marks"),
+        (ExcludedBy::OneFileSystem, Some(from), _) => format!("another file system, on {from}"),
         (ExcludedBy::Own, Some(from), _) => format!("devvault's own: {from}"),
         (by, ..) => by.name().to_owned(),
     }
 }
 
 /// Says what rules left out of a snapshot, the most first.
-fn exclusions(out: &mut String, margin: &str, exclusions: &[Exclusion]) {
+fn exclusions(out: &mut String, margin: &str, exclusions: &[Exclusion], shown_max: usize) {
     let objects = backup::excluded(exclusions);
     if objects == 0 {
         return;
@@ -694,13 +704,14 @@ fn exclusions(out: &mut String, margin: &str, exclusions: &[Exclusion]) {
     let mut by_objects: Vec<&Exclusion> =
         exclusions.iter().filter(|one| one.objects > 0 && one.by != ExcludedBy::Own).collect();
     by_objects.sort_by_key(|one| std::cmp::Reverse(one.objects));
-    line!(out, "{margin}{} object(s) left out by {} rule(s):", HumanCount(objects), by_objects.len());
-    for one in by_objects.iter().take(limits::SHOWN_PATHS_MAX) {
+    let end = if shown_max == 0 { "; --json names them" } else { ":" };
+    line!(out, "{margin}{} object(s) left out by {} rule(s){end}", HumanCount(objects), by_objects.len());
+    for one in by_objects.iter().take(shown_max) {
         let rule = rule(one.by, one.from.as_deref(), one.line, &one.rule);
         line!(out, "{margin}  {:>7}  {rule}", HumanCount(one.objects).to_string());
     }
-    if by_objects.len() > limits::SHOWN_PATHS_MAX {
-        line!(out, "{margin}  … and {} more; --json names all", by_objects.len() - limits::SHOWN_PATHS_MAX);
+    if by_objects.len() > shown_max && shown_max > 0 {
+        line!(out, "{margin}  … and {} more; --json names all", by_objects.len() - shown_max);
     }
 }
 
@@ -725,7 +736,7 @@ pub(super) fn planned(planned: &backup::Planned) -> String {
 pub(super) fn plan_end(report: &backup::Plan) -> String {
     let mut out = String::new();
     line!(out, "a backup of {} would take {}", shown_path(&report.source), counted(&report.counts));
-    exclusions(&mut out, "  ", &report.exclusions);
+    exclusions(&mut out, "  ", &report.exclusions, limits::SHOWN_PATHS_MAX);
     line!(out, "  nothing was written; contents were not read, so that one that cannot be read was not noticed");
     out
 }

@@ -365,6 +365,8 @@ fn state(state: &State) -> Map<String, Value> {
         ("mode", state.mode.map(|mode| Value::from(format!("{mode:04o}")))),
         ("time", state.mtime.map(|time| time.rfc3339_exact().into())),
         ("bytes", state.bytes.map(Value::from)),
+        ("uid", state.owner.map(|(uid, _)| uid.into())),
+        ("gid", state.owner.map(|(_, gid)| gid.into())),
     ];
     fields.extend(known.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
     if let Some(target) = &state.target {
@@ -471,6 +473,7 @@ pub(super) fn diff_end(report: &diff::Report) -> Value {
         "corrupt": report.tally.corrupt,
         "same": report.tally.same,
         "content_compared": report.content_compared,
+        "not_compared": report.not_compared.iter().map(|aspect| aspect.name()).collect::<Vec<_>>(),
         "bytes_read": report.bytes_read,
         "freshness": report.freshness.to_string(),
         "notes": report.notes,

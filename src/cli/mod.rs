@@ -15,8 +15,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use clap::Parser;
 use clap::error::ErrorKind;
+use clap::{Parser, ValueEnum};
 
 use crate::clock::SystemClock;
 use crate::error::{Error, Result, shown_path};
@@ -241,10 +241,9 @@ impl Session {
                 usage(ErrorKind::ValueValidation, &reason);
             }
         }
-        let kind = |kind: &FindKind| match kind {
-            FindKind::File => "file".to_owned(),
-            FindKind::Directory => "directory".to_owned(),
-            FindKind::Symlink => "symlink".to_owned(),
+        let kind = |kind: &FindKind| {
+            // The words of the command line are those of the format.
+            kind.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
         };
         let chosen = find::Options {
             patterns,

@@ -154,6 +154,14 @@ impl ListRef {
     }
 }
 
+impl Default for FileContent {
+    /// Returns an empty content of which nothing is known.
+    fn default() -> Self {
+        let chunks = Chunks::Direct(Vec::new());
+        Self { size: 0, holes: Vec::new(), chunks, ctime: None, ino: None, racy: false }
+    }
+}
+
 impl FileContent {
     /// Returns how many bytes lie in holes.
     pub fn hole_bytes(&self) -> u64 {

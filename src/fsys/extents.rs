@@ -32,6 +32,51 @@ impl Read for ExtentReader<'_> {
     }
 }
 
+/// How many bytes are read at once in search of data where there should be none.
+const LOOK_BYTES: u64 = 256 << 10;
+
+/// Returns whether ranges of a file of `size` bytes, ascending, hold nothing but zeros: the longest stretch of them that
+/// the file system does not call a hole, so that it had to be read; nothing where there is data.
+///
+/// # Errors
+/// The file cannot be read, or ends before.
+pub fn longest_zeros(
+    mut file: &File,
+    ranges: impl IntoIterator<Item = (u64, u64)>,
+    size: u64,
+) -> io::Result<Option<u64>> {
+    let holes = super::holes(file, size)?;
+    let (mut longest, mut buffer) = (0, Vec::new());
+    for (offset, length) in ranges {
+        let (mut at, end) = (offset, offset.saturating_add(length));
+        while at < end {
+            let next = holes.get(holes.partition_point(|&(offset, length)| offset + length <= at));
+            let stretch = match next {
+                Some(&(offset, length)) if offset <= at => {
+                    at = end.min(offset + length);
+                    continue;
+                }
+                Some(&(offset, _)) => end.min(offset) - at,
+                None => end - at,
+            };
+            longest = longest.max(stretch);
+            file.seek(SeekFrom::Start(at))?;
+            let mut left = stretch;
+            while left > 0 {
+                buffer.resize(usize::try_from(left.min(LOOK_BYTES)).unwrap_or(1), 0);
+                file.read_exact(&mut buffer)?;
+                if buffer.iter().any(|&byte| byte != 0) {
+                    return Ok(None);
+                }
+                left -= buffer.len() as u64;
+            }
+            at += stretch;
+        }
+    }
+    file.seek(SeekFrom::Start(0))?;
+    Ok(Some(longest))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -49,5 +94,17 @@ mod tests {
         assert_eq!(read(&[(0, 0), (9, 1)]), b"j");
         assert_eq!(read(&[]), b"");
         assert_eq!(read(&[(8, 9)]), b"ij", "a file that ends before");
+    }
+
+    #[test]
+    fn data_where_zeros_should_be_is_found() {
+        let mut file = tempfile::tempfile().expect("writable");
+        io::Write::write_all(&mut file, b"ab\0\0\0cd").expect("room");
+        file.set_len(8 << 20).expect("room");
+        let longest = |ranges: &[(u64, u64)]| longest_zeros(&file, ranges.iter().copied(), 8 << 20).expect("readable");
+        assert_eq!(longest(&[(2, 3)]), Some(3));
+        assert!(longest(&[(2, 3), (7, (8 << 20) - 7)]).is_some());
+        assert_eq!(longest(&[(1, 3)]), None);
+        assert_eq!(longest(&[(4, 1), (6, 100)]), None);
     }
 }

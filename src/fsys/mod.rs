@@ -16,8 +16,9 @@ pub use unix::{
 mod windows;
 #[cfg(windows)]
 pub use windows::{
-    Dir, drop_cached, is_private, open_plain, raise_descriptor_limit, rename_no_replace, stat_file, sync_directory,
-    sync_filesystem, write_ahead, write_private,
+    Dir, Object, allow_holes, drop_cached, group_name, group_number, holes, is_private, is_root, open_plain,
+    raise_descriptor_limit, rename_no_replace, stat_file, sync_directory, sync_filesystem, takes_size, user_name,
+    user_number, write_ahead, write_private,
 };
 
 pub mod ahead;
@@ -28,7 +29,7 @@ pub mod walk;
 use crate::clock::Time;
 
 /// What a name in a directory stands for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ObjectKind {
     /// A directory.
     Directory,
@@ -49,6 +50,7 @@ pub enum ObjectKind {
     /// A file or directory whose content is not on this machine and would be fetched by looking into it.
     Placeholder,
     /// Something that this program does not know.
+    #[default]
     Other,
 }
 
@@ -71,7 +73,7 @@ impl ObjectKind {
 }
 
 /// Identifies an object on this machine while it exists: device and inode number, or volume and file id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct ObjectId {
     /// The device or volume.
     pub device: u64,
@@ -80,7 +82,7 @@ pub struct ObjectId {
 }
 
 /// What the file system says of an object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Stat {
     /// What it is.
     pub kind: ObjectKind,

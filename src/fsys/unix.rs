@@ -153,7 +153,7 @@ impl Dir {
         {
             let _ = (major, minor);
             match kind {
-                ObjectKind::Fifo => Ok(fs::mkfifoat(&self.0, name, mode)?),
+                ObjectKind::Fifo => apple::create_fifo(self.0.as_fd(), name, mode),
                 _ => Err(io::ErrorKind::Unsupported.into()),
             }
         }
@@ -272,7 +272,8 @@ impl Dir {
 fn stamps(mtime: Time) -> io::Result<Timestamps> {
     let seconds = mtime.seconds;
     let instant = Timespec { tv_sec: seconds, tv_nsec: mtime.nanos.into() };
-    let access = Timespec { tv_sec: 0, tv_nsec: fs::UTIME_OMIT };
+    // Not left out: file systems on the second version of libfuse ignore a call that sets only one of both times.
+    let access = Timespec { tv_sec: 0, tv_nsec: fs::UTIME_NOW };
     Ok(Timestamps { last_access: access, last_modification: instant })
 }
 

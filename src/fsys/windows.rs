@@ -8,6 +8,14 @@
 
 #![allow(unsafe_code)]
 
+mod object;
+mod owners;
+mod sparse;
+
+pub use self::object::Object;
+pub use self::owners::{group_name, group_number, is_root, user_name, user_number};
+pub use self::sparse::{allow_holes, holes, takes_size};
+
 use std::ffi::{OsString, c_void};
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind};
@@ -23,14 +31,16 @@ use std::time::Duration;
 
 use windows_sys::Wdk::Foundation::OBJECT_ATTRIBUTES;
 use windows_sys::Wdk::Storage::FileSystem::{
-    FILE_CREATE, FILE_DIRECTORY_FILE, FILE_NON_DIRECTORY_FILE, FILE_OPEN, FILE_OPEN_REPARSE_POINT,
-    FILE_SYNCHRONOUS_IO_NONALERT, FILE_WRITE_THROUGH, FileRenameInformation, NtCreateFile, NtSetInformationFile,
+    FILE_CREATE, FILE_DIRECTORY_FILE, FILE_NON_DIRECTORY_FILE, FILE_OPEN, FILE_OPEN_REPARSE_POINT, FILE_OVERWRITE_IF,
+    FILE_SYNCHRONOUS_IO_NONALERT, FILE_WRITE_THROUGH, FileLinkInformation, FileRenameInformation, NtCreateFile,
+    NtSetInformationFile,
 };
 use windows_sys::Win32::Foundation::{
-    ERROR_ACCESS_DENIED, ERROR_CALL_NOT_IMPLEMENTED, ERROR_DELETE_PENDING, ERROR_FILE_NOT_FOUND,
-    ERROR_INVALID_FUNCTION, ERROR_INVALID_PARAMETER, ERROR_LOCK_VIOLATION, ERROR_NO_MORE_FILES, ERROR_NOT_SUPPORTED,
-    ERROR_SHARING_VIOLATION, GENERIC_READ, GENERIC_WRITE, HANDLE, INVALID_HANDLE_VALUE, LocalFree, NTSTATUS,
-    OBJ_CASE_INSENSITIVE, RtlNtStatusToDosError, STATUS_DELETE_PENDING, UNICODE_STRING,
+    ERROR_ACCESS_DENIED, ERROR_CALL_NOT_IMPLEMENTED, ERROR_DELETE_PENDING, ERROR_DISK_FULL, ERROR_FILE_NOT_FOUND,
+    ERROR_FILE_TOO_LARGE, ERROR_HANDLE_EOF, ERROR_INVALID_FUNCTION, ERROR_INVALID_PARAMETER, ERROR_LOCK_VIOLATION,
+    ERROR_MORE_DATA, ERROR_NO_MORE_FILES, ERROR_NOT_SUPPORTED, ERROR_SHARING_VIOLATION, GENERIC_READ, GENERIC_WRITE,
+    HANDLE, INVALID_HANDLE_VALUE, LocalFree, NTSTATUS, OBJ_CASE_INSENSITIVE, RtlNtStatusToDosError,
+    STATUS_DELETE_PENDING, UNICODE_STRING,
 };
 use windows_sys::Win32::Security::Authorization::{
     ConvertSidToStringSidW, ConvertStringSecurityDescriptorToSecurityDescriptorW, GetSecurityInfo, SDDL_REVISION_1,
@@ -219,6 +229,58 @@ impl Dir {
         }
     }
 
+    /// Creates a pipe, socket or device: Windows has none that programs there would take for such.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::Unsupported`].
+    pub fn create_special(&self, _name: &[u8], _kind: ObjectKind, _device: (u32, u32)) -> io::Result<()> {
+        Err(ErrorKind::Unsupported.into())
+    }
+
+    /// Creates a junction that must not exist, exactly as given.
+    ///
+    /// # Errors
+    /// The name exists, the target is none of a junction, or the file system refuses; nothing is left behind then.
+    pub fn create_junction(&self, target: &[u8], name: &[u8]) -> io::Result<()> {
+        let units = component(name)?;
+        let data = junction_data(&decode(target)?)?;
+        let access = FILE_GENERIC_READ | FILE_GENERIC_WRITE;
+        let directory = nt_open(&self.0, &units, access, FILE_CREATE, RAW | FILE_DIRECTORY_FILE)?;
+        let mut length = 0;
+        // SAFETY: the handle is open, the buffer has the length given, and the call is synchronous.
+        let made = check(unsafe {
+            DeviceIoControl(
+                directory.as_raw_handle(),
+                FSCTL_SET_REPARSE_POINT,
+                data.as_ptr().cast(),
+                data.len() as u32,
+                null_mut(),
+                0,
+                &raw mut length,
+                null_mut(),
+            )
+        });
+        if made.is_err() {
+            drop(directory);
+            let _ = self.remove_dir(name);
+        }
+        made
+    }
+
+    /// Gives an object, named in this directory, a further name in `other` that must not exist.
+    ///
+    /// # Errors
+    /// The new name exists, or the file system refuses.
+    pub fn create_link(&self, name: &[u8], other: &Self, new: &[u8]) -> io::Result<()> {
+        let source = nt_open(&self.0, &component(name)?, FILE_WRITE_ATTRIBUTES, FILE_OPEN, RAW)?;
+        set_name(&source, &other.0, &component(new)?, FileLinkInformation)
+    }
+
+    /// Returns nothing: file systems of Windows make room for files as they need it.
+    pub fn free_files(&self) -> Option<u64> {
+        None
+    }
+
     /// Sets the modification time of an open file, which must be open for writing; Windows has no permission bits.
     ///
     /// # Errors
@@ -312,26 +374,7 @@ impl Dir {
         // Written through, as MoveFileEx does it when asked: the rename is durable when it returns.
         let access = DELETE | FILE_READ_ATTRIBUTES;
         let source = nt_open(&self.0, from, access, FILE_OPEN, RAW | FILE_WRITE_THROUGH)?;
-        let mut rename = Rename {
-            replace: 0,
-            directory: self.0.as_raw_handle(),
-            name_bytes: to.len() as u32 * 2,
-            name: [0; NAME_UNITS_MAX + 1],
-        };
-        rename.name[..to.len()].copy_from_slice(to);
-        let mut io = IO_STATUS_BLOCK::default();
-        // SAFETY: the handles are open; `rename` has the layout of FILE_RENAME_INFORMATION and the length given, and
-        // its name lies within it, because `component` bounds names to NAME_UNITS_MAX.
-        let status = unsafe {
-            NtSetInformationFile(
-                source.as_raw_handle(),
-                &raw mut io,
-                (&raw const rename).cast(),
-                size_of::<Rename>() as u32,
-                FileRenameInformation,
-            )
-        };
-        check_status(status)
+        set_name(&source, &self.0, to, FileRenameInformation)
     }
 
     fn remove(&self, name: &[u8], directory: bool) -> io::Result<()> {
@@ -352,6 +395,30 @@ impl Dir {
             other => other,
         }
     }
+}
+
+/// Gives an open object a name in a directory, replacing nothing: instead of its own, or besides it.
+fn set_name(object: &File, directory: &File, name: &[u16], class: i32) -> io::Result<()> {
+    let mut info = Rename {
+        replace: 0,
+        directory: directory.as_raw_handle(),
+        name_bytes: name.len() as u32 * 2,
+        name: [0; NAME_UNITS_MAX + 1],
+    };
+    info.name[..name.len()].copy_from_slice(name);
+    let mut io = IO_STATUS_BLOCK::default();
+    // SAFETY: the handles are open; `info` has the layout of FILE_RENAME_INFORMATION and FILE_LINK_INFORMATION and the
+    // length given, and its name lies within it, because `component` bounds names to NAME_UNITS_MAX.
+    let status = unsafe {
+        NtSetInformationFile(
+            object.as_raw_handle(),
+            &raw mut io,
+            (&raw const info).cast(),
+            size_of::<Rename>() as u32,
+            class,
+        )
+    };
+    check_status(status)
 }
 
 /// `FILE_RENAME_INFORMATION` with room for the longest name.
@@ -380,6 +447,11 @@ pub fn stat_file(file: &File) -> io::Result<Stat> {
         ctime: (basic.ChangeTime != 0).then(|| time_of(basic.ChangeTime)),
         id: identify(file)?,
         links: standard.NumberOfLinks.into(),
+        owner: None,
+        device: (0, 0),
+        allocated: u64::try_from(standard.AllocationSize).ok(),
+        created: (basic.CreationTime != 0).then(|| time_of(basic.CreationTime)),
+        flags: Some(basic.FileAttributes & object::SETTABLE),
     })
 }
 
@@ -634,6 +706,7 @@ struct Nature {
 
 // Tags of reparse points: [MS-FSCC] 2.1.2.1.
 const TAG_SYMLINK: u32 = 0xa000_000c;
+const TAG_MOUNT_POINT: u32 = 0xa000_0003;
 const TAG_APP_EXEC_LINK: u32 = 0x8000_001b;
 const TAG_AF_UNIX: u32 = 0x8000_0023;
 const TAG_LX_FIFO: u32 = 0x8000_0024;
@@ -665,7 +738,10 @@ impl Nature {
             TAG_SYMLINK => ObjectKind::Symlink,
             TAG_AF_UNIX => ObjectKind::Socket,
             TAG_LX_FIFO => ObjectKind::Fifo,
-            TAG_LX_CHARACTER | TAG_LX_BLOCK => ObjectKind::Device,
+            TAG_LX_CHARACTER => ObjectKind::Character,
+            TAG_LX_BLOCK => ObjectKind::Block,
+            // A volume mounted in a directory has the same tag; its target tells.
+            TAG_MOUNT_POINT => ObjectKind::Junction,
             TAG_APP_EXEC_LINK => ObjectKind::Other,
             tag if tag & TAG_NAME_SURROGATE != 0 => ObjectKind::Other,
             _ if self.is_elsewhere() => ObjectKind::Placeholder,
@@ -916,6 +992,7 @@ fn units_of(bytes: &[u8]) -> impl Iterator<Item = u16> {
 // Links
 
 const FSCTL_GET_REPARSE_POINT: u32 = 0x0009_00a8;
+const FSCTL_SET_REPARSE_POINT: u32 = 0x0009_00a4;
 /// `MAXIMUM_REPARSE_DATA_BUFFER_SIZE`.
 const REPARSE_BYTES_MAX: usize = 16 << 10;
 
@@ -939,20 +1016,23 @@ fn reparse_data(file: &File) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Returns the target in a symbolic link's `REPARSE_DATA_BUFFER`, in the form from which the same link can be made.
+/// Returns the target in the `REPARSE_DATA_BUFFER` of a symbolic link or junction, in the form from which the same can be
+/// made.
 ///
 /// It is the substitute name, which is what Windows follows; the print name is only for showing.
 fn link_target(bytes: &[u8]) -> io::Result<Vec<u8>> {
-    /// Offsets in the structure: of the substitute name's offset and length, of the names.
+    /// Where the substitute name's offset and length stand.
     const SUBSTITUTE: usize = 8;
-    const NAMES: usize = 20;
-    let broken = || io::Error::new(ErrorKind::InvalidData, "the symbolic link is malformed");
-    if u32_at(bytes, 0) != Some(TAG_SYMLINK) {
-        return Err(io::Error::new(ErrorKind::InvalidInput, "not a symbolic link"));
-    }
+    let broken = || io::Error::new(ErrorKind::InvalidData, "the link is malformed");
+    let names = match u32_at(bytes, 0) {
+        Some(TAG_SYMLINK) => 20,
+        // A junction has no flags in front of its names.
+        Some(TAG_MOUNT_POINT) => 16,
+        _ => return Err(io::Error::new(ErrorKind::InvalidInput, "not a symbolic link")),
+    };
     let start = u16_at(bytes, SUBSTITUTE).ok_or_else(broken)?;
     let length = u16_at(bytes, SUBSTITUTE + 2).filter(|length| length % 2 == 0).ok_or_else(broken)?;
-    let name = bytes.get(NAMES + usize::from(start)..).and_then(|names| names.get(..length.into()));
+    let name = bytes.get(names + usize::from(start)..).and_then(|names| names.get(..length.into()));
     let target = encode(units_of(name.ok_or_else(broken)?));
     let Some(native) = target.strip_prefix(br"\??\") else { return Ok(target) };
     Ok(match native {
@@ -960,6 +1040,25 @@ fn link_target(bytes: &[u8]) -> io::Result<Vec<u8>> {
         [b'U', b'N', b'C', b'\\', share @ ..] => [br"\\", share].concat(),
         _ => [br"\\?\", native].concat(),
     })
+}
+
+/// Returns what makes a directory a junction to a target in the form that [`link_target`] gives.
+fn junction_data(target: &[u16]) -> io::Result<Vec<u8>> {
+    let text = String::from_utf16(target).map_err(|_| bad_name("not the target of a junction"))?;
+    let native = match text.strip_prefix(r"\\?\") {
+        Some(rest) => format!(r"\??\{rest}"),
+        None => format!(r"\??\{text}"),
+    };
+    let units: Vec<u8> = native.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect();
+    let shown: Vec<u8> = text.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect();
+    let length = |bytes: usize| u16::try_from(bytes).map_err(|_| bad_name("a target too long for a junction"));
+    let (native_length, shown_length) = (length(units.len())? - 2, length(shown.len())? - 2);
+    let mut data = TAG_MOUNT_POINT.to_le_bytes().to_vec();
+    let fields = [length(8 + units.len() + shown.len())?, 0, 0, native_length, native_length + 2, shown_length];
+    data.extend(fields.iter().flat_map(|field| field.to_le_bytes()));
+    data.extend(units);
+    data.extend(shown);
+    if data.len() > REPARSE_BYTES_MAX { Err(bad_name("a target too long for a junction")) } else { Ok(data) }
 }
 
 fn symlink(link: &[u16], target: &[u16], flags: u32) -> io::Result<()> {
@@ -1450,18 +1549,30 @@ mod tests {
             assert_eq!(refusal(link_target(&data[..data.len() - 1])), ErrorKind::InvalidData);
             assert_eq!(refusal(link_target(&data[..9])), ErrorKind::InvalidData);
         }
-        assert_eq!(refusal(link_target(&reparse(0xa000_0003, r"\??\C:\a", ""))), ErrorKind::InvalidInput);
+        assert_eq!(refusal(link_target(&reparse(0xa000_001d, r"\??\C:\a", ""))), ErrorKind::InvalidInput);
         assert_eq!(refusal(link_target(b"")), ErrorKind::InvalidInput);
+    }
+
+    #[test]
+    fn the_target_of_a_junction_makes_the_same_junction() {
+        for target in [r"C:\a\b", r"\\?\Volume{0}\a"] {
+            let units: Vec<u16> = target.encode_utf16().collect();
+            let data = junction_data(&units).expect("a target");
+            assert_eq!(link_target(&data).expect("well-formed"), target.as_bytes());
+            let length = u16_at(&data, 4).expect("there");
+            assert_eq!(usize::from(length) + 8, data.len());
+        }
     }
 
     #[test]
     fn tags_that_stand_for_other_names_are_never_directories() {
         let kind = |tag, attributes| Nature { attributes, tag }.kind();
         let directory = FILE_ATTRIBUTE_DIRECTORY | FILE_ATTRIBUTE_REPARSE_POINT;
-        // A mount point, a link of the Linux subsystem, a global reparse point.
-        for tag in [0xa000_0003, 0xa000_001d, 0xa000_0019] {
+        // A link of the Linux subsystem, a global reparse point.
+        for tag in [0xa000_001d, 0xa000_0019] {
             assert_eq!(kind(tag, directory), ObjectKind::Other);
         }
+        assert_eq!(kind(TAG_MOUNT_POINT, directory), ObjectKind::Junction);
         assert_eq!(kind(TAG_SYMLINK, directory), ObjectKind::Symlink);
         // Deduplication, a cloud folder.
         assert_eq!(kind(0x8000_0013, FILE_ATTRIBUTE_REPARSE_POINT), ObjectKind::File);
@@ -1514,7 +1625,12 @@ mod tests {
         if !command.is_ok_and(|output| output.status.success()) || dir.stat_at(b"junction").is_err() {
             return;
         }
-        assert_eq!(dir.stat_at(b"junction").expect("there").kind, ObjectKind::Other);
+        assert_eq!(dir.stat_at(b"junction").expect("there").kind, ObjectKind::Junction);
+        let target = dir.read_link(b"junction").expect("a junction");
+        dir.create_junction(&target, b"same").expect("new");
+        assert_eq!(dir.read_link(b"same").expect("a junction"), target);
+        assert!(root.path().join("same/child").is_dir());
+        dir.remove_file(b"same").expect("only the junction");
         assert_eq!(refusal(dir.open_dir(b"junction")), ErrorKind::NotADirectory);
         assert!(dir.remove_dir(b"junction").is_err());
         dir.remove_file(b"junction").expect("only the junction");

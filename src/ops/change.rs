@@ -62,6 +62,8 @@ pub struct State {
     pub mtime: Option<Time>,
     /// The target, of a symbolic link.
     pub target: Option<Vec<u8>>,
+    /// The numbers of user and group, where they are known.
+    pub owner: Option<(u32, u32)>,
 }
 
 impl State {
@@ -73,6 +75,7 @@ impl State {
             mode: entry.mode,
             mtime: entry.mtime,
             target: entry.kind.target().map(<[u8]>::to_vec),
+            owner: entry.owner.as_ref().map(|owner| (owner.uid, owner.gid)),
         }
     }
 
@@ -98,6 +101,7 @@ impl State {
             mode: if is_link { None } else { stat.mode },
             mtime: Some(stat.mtime),
             target: is_link.then(|| target.to_vec()),
+            owner: stat.owner,
         }
     }
 
@@ -114,6 +118,7 @@ impl State {
             (self.target != other.target, Aspect::Target),
             (both(self.mode, other.mode), Aspect::Mode),
             (later, Aspect::Mtime),
+            (self.owner.zip(other.owner).is_some_and(|(mine, theirs)| mine != theirs), Aspect::Owner),
         ];
         found.into_iter().filter(|(differs, _)| *differs).map(|(_, aspect)| aspect).collect()
     }
@@ -133,7 +138,8 @@ pub(super) fn between(before: &Entry, after: &Entry) -> Vec<Aspect> {
     }
     let owners = before.owner.as_ref().zip(after.owner.as_ref());
     let noted = [
-        (owners.is_some_and(|(before, after)| before != after), Aspect::Owner),
+        // Numbers have been compared; names may tell more.
+        (!aspects.contains(&Aspect::Owner) && owners.is_some_and(|(before, after)| before != after), Aspect::Owner),
         ((&before.xattrs, &before.streams) != (&after.xattrs, &after.streams), Aspect::Attributes),
         ((before.flags, before.attributes) != (after.flags, after.attributes), Aspect::Flags),
         (before.hardlink != after.hardlink, Aspect::Links),

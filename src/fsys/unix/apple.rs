@@ -30,6 +30,18 @@ fn with_descriptor(object: Object<'_>, call: impl FnOnce(i32) -> i32) -> io::Res
     if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Creates a pipe that must not exist.
+pub(super) fn create_fifo(dir: BorrowedFd<'_>, name: &OsStr, mode: Mode) -> io::Result<()> {
+    // No call makes a pipe relative to a handle before macOS 13. Going through the path is acceptable here: pipes are made
+    // only in directories that this process made for itself alone, and looked at through handles afterwards.
+    let mut path = fs::getpath(dir)?.into_bytes();
+    path.push(b'/');
+    path.extend_from_slice(name.as_encoded_bytes());
+    let path = std::ffi::CString::new(path).map_err(io::Error::other)?;
+    // SAFETY: the path ends with NUL and lives through the call.
+    if unsafe { libc::mkfifo(path.as_ptr(), mode.bits()) } == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 /// Sets the flags of an object.
 pub(super) fn set_flags(object: Object<'_>, flags: u32) -> io::Result<()> {
     // SAFETY: the descriptor is open for the length of the call.

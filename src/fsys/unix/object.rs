@@ -126,6 +126,7 @@ impl<'a> Object<'a> {
             let mut names: Vec<Vec<u8>> = place.list()?;
             names.retain(|name| !is_unsettable(name));
             names.sort_unstable();
+            drop_second_forms(&mut names);
             names.into_iter().map(|name| Ok((place.get(&name)?, name)).map(|(value, name)| (name, value))).collect()
         }
         #[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
@@ -276,6 +277,19 @@ fn read_growing(mut call: impl FnMut(&mut [u8]) -> rustix::io::Result<usize>) ->
             Err(Errno::RANGE) if (room as u64) <= crate::limits::XATTR_BYTES_MAX => room *= 4,
             Err(Errno::RANGE) => return Err(Errno::TOOBIG),
             Err(error) => return Err(error),
+        }
+    }
+}
+
+/// XFS shows the superuser each access list a second time, in the form in which it stores it.
+#[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
+fn drop_second_forms(names: &mut Vec<Vec<u8>>) {
+    for (list, second) in [
+        (&b"system.posix_acl_access"[..], &b"trusted.SGI_ACL_FILE"[..]),
+        (b"system.posix_acl_default", b"trusted.SGI_ACL_DEFAULT"),
+    ] {
+        if names.iter().any(|name| name == list) {
+            names.retain(|name| name != second);
         }
     }
 }

@@ -271,11 +271,7 @@ mod tests {
             ctime: Some(Time { seconds: ctime, nanos: 0 }),
             id: ObjectId { device: 1, number: 2 },
             links: 1,
-            owner: None,
-            device: (0, 0),
-            allocated: None,
-            created: None,
-            flags: None,
+            ..Stat::default()
         }
     }
 

@@ -1,6 +1,7 @@
 //! `backup --dry-run`: what would be taken and what not, and why. Reads no content but files of rules, and writes nothing.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -10,8 +11,8 @@ use super::source::{Kept, Source};
 use super::take::Problems;
 use crate::error::{Error, Result};
 use crate::format::record::{Counts, Exclusion};
-use crate::fsys::ObjectKind;
 use crate::fsys::walk::{Event, Found, walk_guided};
+use crate::fsys::{ObjectId, ObjectKind};
 use crate::path::EntryPath;
 use crate::progress::{Phase, Progress};
 use crate::vault::gate::Access;
@@ -71,7 +72,7 @@ pub fn plan(
     let leavings = Leavings::logged();
     let mut report = Report { source: source.path.clone(), ..Report::default() };
     let problems = RefCell::new(Problems::default());
-    let mut ended = Ok(());
+    let (mut ended, mut names) = (Ok(()), HashSet::new());
     let mut hand_on = |event: Option<Event>| -> Result<()> {
         // A directory is decided about before it is told; what is missing in it is told after it.
         let (missing, left): (Vec<Left>, Vec<Left>) = leavings.drain().into_iter().partition(|left| left.content_only);
@@ -79,7 +80,7 @@ pub fn plan(
         match event {
             Some(Event::Found(found)) => {
                 kept.refuse_overlap(&source.path, &found)?;
-                count(&mut report.counts, &found, &mut problems.borrow_mut());
+                count(&mut report.counts, &found, &mut names, &mut problems.borrow_mut());
                 let bytes = (found.stat.kind == ObjectKind::File).then_some(found.stat.size);
                 take(&Planned::Taken { path: found.path, kind: found.stat.kind, bytes })?;
             }
@@ -102,7 +103,7 @@ pub fn plan(
 }
 
 /// Counts an object that would be taken, or notes why it could not be.
-fn count(counts: &mut Counts, found: &Found, problems: &mut Problems) {
+fn count(counts: &mut Counts, found: &Found, names: &mut HashSet<ObjectId>, problems: &mut Problems) {
     match found.stat.kind {
         ObjectKind::Directory => counts.directories += 1,
         ObjectKind::Symlink => counts.symlinks += 1,
@@ -110,7 +111,15 @@ fn count(counts: &mut Counts, found: &Found, problems: &mut Problems) {
             counts.files += 1;
             counts.bytes = counts.bytes.saturating_add(found.stat.size);
         }
+        ObjectKind::Fifo | ObjectKind::Socket | ObjectKind::Junction | ObjectKind::Block | ObjectKind::Character => {
+            counts.specials += 1;
+        }
         ObjectKind::Placeholder => problems.elsewhere(found.path.clone()),
-        other => problems.unsupported.push((found.path.clone(), format!("a {}", other.name()))),
+        ObjectKind::Other => {
+            problems.unsupported.push((found.path.clone(), format!("a {}", found.stat.kind.name())));
+        }
+    }
+    if found.stat.kind != ObjectKind::Directory && found.stat.links > 1 && !names.insert(found.stat.id) {
+        counts.hardlinks += 1;
     }
 }

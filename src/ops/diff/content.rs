@@ -289,11 +289,7 @@ mod tests {
             ctime: Some(at(ctime)),
             id: ObjectId { device: 1, number },
             links: 1,
-            owner: None,
-            device: (0, 0),
-            allocated: None,
-            created: None,
-            flags: None,
+            ..Stat::default()
         }
     }
 

@@ -148,6 +148,8 @@ pub struct Report {
     pub tally: Tally,
     /// Whether contents were compared: two snapshots by their hashes, files of a directory by reading them.
     pub content_compared: bool,
+    /// What was not compared.
+    pub not_compared: Vec<Aspect>,
     /// Bytes of a directory's files that were read.
     pub bytes_read: u64,
     /// How the chain stands to what this host has seen.
@@ -204,6 +206,10 @@ fn compare(
         snapshot: number,
         source,
         content_compared: matches!(right, Side::Snapshot(_)) || !options.quick,
+        not_compared: match right {
+            Side::Snapshot(_) => Vec::new(),
+            Side::Directory(_) => vec![Aspect::Attributes, Aspect::Flags, Aspect::Links],
+        },
         against,
         tally: output.tally,
         bytes_read,

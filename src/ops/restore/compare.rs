@@ -11,7 +11,7 @@ use crate::crypto::Digest;
 use crate::error::{Error, Result};
 use crate::format::entry::{ChunkRef, Chunks, Entry, Kind};
 use crate::format::holes::Extents;
-use crate::fsys::extents::ExtentReader;
+use crate::fsys::extents::{ExtentReader, longest_zeros};
 use crate::fsys::walk::{Event, Found};
 use crate::fsys::{self, Dir, Object, ObjectId, ObjectKind};
 use crate::path::EntryPath;
@@ -319,7 +319,7 @@ fn compare_content(keep: &Keep, check: &Check, from_medium: bool, buffer: &mut V
     match &check.extents {
         None => compare_data(&mut &file, check, buffer)?,
         Some(extents) => {
-            filled = compare_holes(&file, check, buffer)?;
+            filled = compare_holes(&file, check)?;
             compare_data(&mut ExtentReader::new(&file, extents.iter()), check, buffer)?;
         }
     }
@@ -341,41 +341,14 @@ fn compare_data(source: &mut dyn Read, check: &Check, buffer: &mut Vec<u8>) -> R
     Ok(())
 }
 
-/// Holds against zeros what should be holes: where the file system has a hole, it says so; the rest is read. Returns
-/// whether there was a rest.
-fn compare_holes(mut file: &File, check: &Check, buffer: &mut Vec<u8>) -> Result<bool, String> {
+/// Holds against zeros what should be holes. Returns whether any of it is no hole.
+fn compare_holes(file: &File, check: &Check) -> Result<bool, String> {
     let Kind::File(content) = &check.entry.kind else { return Ok(false) };
-    let found = fsys::holes(file, check.size).map_err(|error| error.to_string())?;
-    let mut filled = false;
-    for hole in &content.holes {
-        let (mut at, end) = (hole.0, hole.0 + hole.1);
-        while at < end {
-            let next = found.partition_point(|&(offset, length)| offset + length <= at);
-            let stretch = match found.get(next) {
-                Some(&(offset, length)) if offset <= at => {
-                    at = end.min(offset + length);
-                    continue;
-                }
-                Some(&(offset, _)) => end.min(offset) - at,
-                None => end - at,
-            };
-            // Less than a block at either end is no hole that a file system could have kept.
-            filled |= stretch >= FILLED_BYTES;
-            file.seek(SeekFrom::Start(at)).map_err(|error| error.to_string())?;
-            let mut left = stretch;
-            while left > 0 {
-                buffer.resize(usize::try_from(left.min(COMPARE_BYTES)).unwrap_or(1), 0);
-                file.read_exact(buffer).map_err(|error| error.to_string())?;
-                if buffer.iter().any(|&byte| byte != 0) {
-                    return Err("there is data where a hole should be".into());
-                }
-                left -= buffer.len() as u64;
-            }
-            at += stretch;
-        }
+    let holes = content.holes.iter().map(|hole| (hole.0, hole.1));
+    match longest_zeros(file, holes, check.size).map_err(|error| error.to_string())? {
+        Some(longest) => Ok(longest >= FILLED_BYTES),
+        None => Err("there is data where a hole should be".into()),
     }
-    file.seek(SeekFrom::Start(0)).map_err(|error| error.to_string())?;
-    Ok(filled)
 }
 
 /// A stretch of zeros this long, where a hole should be, is a hole that the target did not keep.

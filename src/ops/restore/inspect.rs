@@ -15,7 +15,7 @@ use super::{Options, Shortfall};
 use crate::crypto::Digest;
 use crate::error::{Error, Result, shown_path};
 use crate::format::attribute::Attribute;
-use crate::format::entry::{Entry, Owner};
+use crate::format::entry::{Chunks, Entry, Owner};
 use crate::format::json;
 use crate::format::record::Counts;
 use crate::fsys;
@@ -47,6 +47,8 @@ pub(super) struct Inspector<'a> {
     numeric_owner: bool,
     keep: Keep,
     holes_kept: bool,
+    // Why files cannot be written piece by piece, if they cannot.
+    pieces_refused: Option<String>,
     counts: Counts,
     bytes: u64,
     losses: Vec<Loss>,
@@ -82,6 +84,7 @@ impl<'a> Inspector<'a> {
     pub(super) fn new(probe: &'a Probe<'a>, reader: &'a Reader, options: &Options) -> Self {
         let without: BTreeSet<Class> = options.without.iter().copied().collect();
         let keep = Keep { without, ambient: probe.ambient(), ..Keep::default() };
+        let holes = probe.keeps_holes();
         Self {
             probe,
             names: NameProbe::new(probe),
@@ -89,7 +92,8 @@ impl<'a> Inspector<'a> {
             numeric_owner: options.numeric_owner,
             // A target without any times is found with the first entry that has one.
             keep: Keep { time_step: probe.time_step().unwrap_or(0), ..keep },
-            holes_kept: probe.keeps_holes(),
+            holes_kept: *holes.as_ref().unwrap_or(&false),
+            pieces_refused: holes.err().map(|error| error.to_string()),
             counts: Counts::default(),
             bytes: 0,
             losses: Vec::new(),
@@ -188,6 +192,11 @@ impl<'a> Inspector<'a> {
             if let Some(reason) = self.sizes.ask(file.size, too_long) {
                 self.lose(entry, None, format!("{} bytes are more than a file can have there: {reason}", file.size));
             }
+        }
+        if let Some(reason) = self.pieces_refused.clone()
+            && !matches!(&file.chunks, Chunks::Direct(chunks) if chunks.len() <= 1 && file.holes.is_empty())
+        {
+            self.lose(entry, None, format!("the target makes no file longer than what is written to it: {reason}"));
         }
         let mut holes = self.holes_kept;
         if !file.holes.is_empty() && !self.wants(Class::Sparse) {
@@ -364,7 +373,7 @@ impl<'a> Inspector<'a> {
         let set_id = "set-user-id and set-group-id bits are set only where owner and group are restored";
         not_restored.push(said("set-id", self.set_ids_left, set_id));
         let step = format!("the target keeps times in steps of {}", shown_step(self.keep.time_step));
-        let holes = "the target keeps no holes; they take room there";
+        let holes = "the target keeps no holes or does not tell; they take room there";
         let mut coarser = vec![said("time", self.times_coarser, &step), said("sparse", self.holes_filled, holes)];
         not_restored.retain(|shortfall| shortfall.count > 0);
         coarser.retain(|shortfall| shortfall.count > 0);

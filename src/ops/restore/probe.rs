@@ -17,12 +17,18 @@ use crate::refusal::{Code, Refusal};
 
 /// A scratch directory on the target.
 pub(super) struct Probe<'a> {
+    root: Dir,
+    file: File,
+    dir: Dir,
+    tries: Cell<u64>,
+    // Last, because it removes what the others hold open: some file systems keep a name for what is removed while open.
+    _scratch: Scratch<'a>,
+}
+
+/// Removes the scratch directory in the end.
+struct Scratch<'a> {
     parent: &'a Dir,
     name: Vec<u8>,
-    pub(super) root: Dir,
-    pub(super) file: File,
-    pub(super) dir: Dir,
-    links: Cell<u64>,
 }
 
 const FILE: &[u8] = b"file";
@@ -39,22 +45,22 @@ impl<'a> Probe<'a> {
         let name = format!(".devvault-probing-{}", &id.to_string()[..12]).into_bytes();
         let make = || {
             target.parent.create_dir(&name)?;
-            let root = target.parent.open_dir(&name)?;
+            let _scratch = Scratch { parent: &target.parent, name };
+            let root = target.parent.open_dir(&_scratch.name)?;
             strip_inherited(&root)?;
             let file = root.create_file(FILE)?;
             root.create_dir(DIR)?;
             root.create_dir(NAMES)?;
             let dir = root.open_dir(DIR)?;
-            Ok(Self { parent: &target.parent, name: name.clone(), root, file, dir, links: Cell::new(0) })
+            Ok(Self { root, file, dir, tries: Cell::new(0), _scratch })
         };
         make().map_err(|error: io::Error| {
-            clear(&target.parent, &name);
-            Refusal::new(
-                Code::DestinationParent,
-                format!("no directory can be made in {}", shown_path(&target.parent_path)),
-            )
-            .cause(error)
-            .into()
+            let parent = shown_path(&target.parent_path);
+            let code = match error.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Code::DestinationSpace,
+                _ => Code::DestinationParent,
+            };
+            Refusal::new(code, format!("no directory can be made in {parent}")).cause(error).into()
         })
     }
 
@@ -242,11 +248,12 @@ impl<'a> Probe<'a> {
         kept.err()
     }
 
-    /// Returns whether holes stay holes.
-    pub(super) fn keeps_holes(&self) -> bool {
+    /// Returns whether holes stay holes; an error where a file cannot even be made longer than what was written to it.
+    pub(super) fn keeps_holes(&self) -> io::Result<bool> {
         const LENGTH: u64 = 4 << 20;
         let name = self.fresh();
         let tried = self.root.create_file(&name).and_then(|mut file| {
+            crate::fsys::allow_holes(&file)?;
             use io::{Seek, Write};
             file.set_len(LENGTH)?;
             file.seek(io::SeekFrom::Start(LENGTH / 2))?;
@@ -256,7 +263,7 @@ impl<'a> Probe<'a> {
             Ok(stat.allocated.is_some_and(|allocated| allocated < LENGTH / 2) && !holes.is_empty())
         });
         let _ = self.root.remove_file(&name);
-        tried.unwrap_or(false)
+        tried
     }
 
     /// Returns whether a file of a size can be; asked without making one.
@@ -265,8 +272,8 @@ impl<'a> Probe<'a> {
     }
 
     fn fresh(&self) -> Vec<u8> {
-        self.links.set(self.links.get() + 1);
-        format!("try{}", self.links.get()).into_bytes()
+        self.tries.set(self.tries.get() + 1);
+        format!("try{}", self.tries.get()).into_bytes()
     }
 }
 
@@ -286,24 +293,20 @@ pub(super) fn strip_inherited(dir: &Dir) -> io::Result<()> {
     Ok(())
 }
 
-impl Drop for Probe<'_> {
+impl Drop for Scratch<'_> {
     fn drop(&mut self) {
-        clear(self.parent, &self.name);
+        // What was open a moment ago may keep a name a moment longer.
+        for pause in [0, 5, 50, 500] {
+            std::thread::sleep(std::time::Duration::from_millis(pause));
+            clear_below(self.parent, &self.name, 3);
+            if self.parent.stat_at(&self.name).is_err() {
+                return;
+            }
+        }
     }
 }
 
-/// Removes the scratch directory, three levels of it; what cannot be removed has a name that tells what it is.
-fn clear(parent: &Dir, name: &[u8]) {
-    let _ = parent.open_dir(name).map(|root| {
-        for inner in root.names().unwrap_or_default() {
-            if root.remove_file(&inner).is_err() {
-                clear_below(&root, &inner, 3);
-            }
-        }
-    });
-    let _ = parent.remove_dir(name);
-}
-
+/// Removes a directory and what lies in it, some levels of it. What cannot be removed has a name that tells what it is.
 fn clear_below(above: &Dir, name: &[u8], depth: u32) {
     if depth > 0
         && let Ok(dir) = above.open_dir(name)
