@@ -63,6 +63,7 @@ fn placeholders() -> BTreeMap<&'static str, String> {
         ("NAME", ".incomplete-00"),
         ("DAY", "2099-01-31"),
         ("GLOB", "*.tmp"),
+        ("CLASS", "owner"),
         ("DEVICE", "device"),
         ("IMAGE", "image"),
         ("MAP", "map"),
