@@ -45,8 +45,8 @@ fn table() -> Vec<Damage> {
             name: "every pack gone",
             act: |home| every_pack(home, |pack| fs::remove_file(pack).unwrap()),
             codes: &["DV102", "DV104", "DV106"],
-            // A backup stores anew what no pack holds.
-            exits: [11, 11, 11, 0, 0, 0],
+            // A backup stores anew what no pack holds, and says what is gone.
+            exits: [11, 11, 11, 11, 0, 0],
             incident: true,
         },
         Damage {

@@ -171,7 +171,8 @@ fn restore_all(home: &Home, number: usize) -> Result<Vec<String>, String> {
 fn outcome(document: &serde_json::Value) -> String {
     if document["ok"] == true {
         let coarser = document["coarser"].as_array().unwrap();
-        return match coarser.first() {
+        let withheld = document["not_restored"].as_array().unwrap().iter().find(|said| said["class"] == "capability");
+        return match coarser.first().or(withheld) {
             None => "kept".into(),
             Some(first) => format!("said: {}", first["reason"].as_str().unwrap()),
         };

@@ -114,6 +114,45 @@ fn set_id_bits_come_back_with_their_owner_and_not_without() {
 }
 
 #[test]
+fn capabilities_come_back_with_their_owner_and_not_without() {
+    let home = Home::with_vault();
+    home.write_source(&[("tool", "x")]);
+    let set = std::process::Command::new("setcap").arg("cap_net_raw=ep").arg(home.source().join("tool")).status();
+    if !set.is_ok_and(|status| status.success()) {
+        println!("skipped: capabilities cannot be set here");
+        return;
+    }
+    home.backup();
+    let has = |tree: &str| {
+        let output = std::process::Command::new("getcap").arg(home.path(tree).join("tool")).output().unwrap();
+        !output.stdout.is_empty()
+    };
+    home.restore("1", "restored").unwrap();
+    assert!(has("restored"));
+    let report = restore_without(&home, &[Class::Owner], "ownerless").unwrap();
+    assert!(!has("ownerless"));
+    assert_eq!(said(&report.not_restored), [("owner", 2), ("capability", 1)]);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_access_list_that_was_tried_does_not_stand_in_the_way_of_what_is_tried_next() {
+    let home = Home::with_vault();
+    home.write_source(&[("a/", ""), ("b/", "")]);
+    let run = |program: &str, arguments: &[&str], path: &str| {
+        let status = std::process::Command::new(program).args(arguments).arg(home.source().join(path)).status();
+        status.is_ok_and(|status| status.success())
+    };
+    if !run("setfacl", &["-m", "u::r-x,u:1000:rwx"], "a") || !run("setfattr", &["-n", "user.x", "-v", "1"], "b") {
+        println!("skipped: access lists or attributes cannot be set here");
+        return;
+    }
+    home.backup();
+    home.restore("1", "restored").unwrap();
+    assert_eq!(picture(&home.path("restored")), picture(&home.source()));
+}
+
+#[test]
 fn owners_are_given_by_name_where_the_name_is_known_here() {
     if !is_root() {
         println!("skipped: only the superuser gives files away");

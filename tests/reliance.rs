@@ -197,6 +197,18 @@ fn what_a_named_snapshots_own_pack_lacks_another_pack_may_have() {
 }
 
 #[test]
+fn packs_that_are_gone_are_findings_of_a_backup_and_its_snapshot_is_whole() {
+    let home = home();
+    for pack in packs(&home.vault()) {
+        fs::remove_file(pack).unwrap();
+    }
+    let report = home.backup();
+    assert!(report.findings.iter().any(|finding| finding.code == Code::ChunkMissing), "{:?}", report.findings);
+    assert_eq!(report.exit(), 11);
+    assert_newest_is_valid(&home, 2);
+}
+
+#[test]
 fn a_footer_that_rotted_behind_a_sound_index_is_not_relied_on() {
     let home = home();
     for pack in packs(&home.vault()) {

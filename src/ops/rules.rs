@@ -97,7 +97,15 @@ impl Rules {
             if !means_something(text) {
                 continue;
             }
-            let plain = without_braces(text);
+            if has_odd_class(text) {
+                let reason = "a class of characters with a backslash or a name in it; write its characters out".into();
+                return Err(BadRule { line: *line, reason });
+            }
+            if trimmed(text).ends_with(|c: char| c.is_whitespace() && !c.is_ascii()) {
+                let reason = "white space at its end that is no space or tab; nobody sees whether it is meant".into();
+                return Err(BadRule { line: *line, reason });
+            }
+            let plain = with_its_end(&without_braces(text));
             builder.add_line(None, &plain).map_err(|error| BadRule { line: *line, reason: error.to_string() })?;
             places.insert(trimmed(&plain).to_owned(), given.len());
             given.push(Rule { line: *line, text: trimmed(text).to_owned() });
@@ -150,7 +158,34 @@ fn means_something(line: &str) -> bool {
 
 /// Takes spaces off the end, unless the last one is escaped.
 fn trimmed(line: &str) -> &str {
-    if line.ends_with("\\ ") { line } else { line.trim_end() }
+    if line.ends_with("\\ ") { line } else { line.trim_end_matches(' ') }
+}
+
+/// Puts white space at the end into classes: git takes off spaces only, and so must nobody else.
+fn with_its_end(line: &str) -> String {
+    let line = trimmed(line);
+    let kept = line.trim_end_matches(|c: char| c.is_whitespace() && c != ' ');
+    let mut out = kept.to_owned();
+    line[kept.len()..].chars().for_each(|c| out.extend(['[', c, ']']));
+    out
+}
+
+/// Returns whether a class of characters would be read otherwise than git reads it.
+fn has_odd_class(line: &str) -> bool {
+    let (mut in_class, mut escaped) = (false, false);
+    let mut characters = line.chars().peekable();
+    while let Some(c) = characters.next() {
+        match c {
+            _ if escaped => escaped = false,
+            '\\' if in_class => return true,
+            '\\' => escaped = true,
+            '[' if in_class && matches!(characters.peek(), Some(':' | '.' | '=')) => return true,
+            '[' => in_class = true,
+            ']' => in_class = false,
+            _ => {}
+        }
+    }
+    false
 }
 
 /// Escapes braces, which mean nothing in `.gitignore`, outside of classes.
@@ -204,6 +239,23 @@ mod tests {
         assert_eq!(matched(&rules, "a/target", true), None, "a rule that begins with / is for this directory");
         let rules = Rules::parse(b"*.o\n!keep.o\n").expect("valid");
         assert_eq!(rules.judge(b"x/keep.o", false), Verdict::Kept);
+    }
+
+    #[test]
+    fn white_space_at_the_end_but_spaces_belongs_to_a_rule_as_in_git() {
+        let rules = Rules::parse(b"notes\t\nplain  \n").expect("valid");
+        assert_eq!(matched(&rules, "notes", false), None);
+        assert_eq!(matched(&rules, "notes\t", false), Some(1));
+        assert_eq!(matched(&rules, "plain", false), Some(2));
+        assert!(Rules::parse("kept\u{a0}\n".as_bytes()).is_err(), "nobody sees it");
+    }
+
+    #[test]
+    fn classes_that_would_be_read_otherwise_than_in_git_are_refused() {
+        for odd in ["[[:alpha:]]", "x[a\\]]", "[[.a.]]"] {
+            assert!(Rules::parse(odd.as_bytes()).is_err(), "{odd}");
+        }
+        assert!(Rules::parse(b"[a-z]\n\\[x]\n").is_ok());
     }
 
     #[test]

@@ -15,7 +15,7 @@ mod source;
 mod sparse;
 mod take;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -487,6 +487,15 @@ impl Run<'_> {
         self.note_failed(&catalog.findings, reads);
         report.findings.append(&mut catalog.findings);
         let names: Vec<Digest> = catalog.packs().iter().map(|pack| pack.name).collect();
+        let there: BTreeSet<Digest> = names.iter().copied().collect();
+        let faulty: BTreeSet<String> = report.findings.iter().map(|finding| finding.subject.clone()).collect();
+        for name in read.keys().filter(|name| !there.contains(name)) {
+            let path = layout::pack_path(name);
+            if !faulty.contains(&path) {
+                let what = "older snapshots name it and it is not there; nothing is left out because of it";
+                report.findings.push(Finding::new(Code::ChunkMissing, path, what));
+            }
+        }
         for name in names {
             if let Some(finding) = reads.doubt(&name) {
                 report.findings.push(finding);

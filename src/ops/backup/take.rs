@@ -407,6 +407,14 @@ impl Taker<'_> {
 
     /// Adds an entry whose progress has been told.
     fn add_read(&mut self, entry: &Entry) -> Result<()> {
+        if entry.file().is_some_and(|file| file.holes.len() >= limits::HOLES_MAX) {
+            let many = format!(
+                "{} has {} holes or more: the longest are kept, the others as zeros",
+                entry.path,
+                limits::HOLES_MAX
+            );
+            self.report.notes.push(many);
+        }
         self.report.counts.add(entry);
         self.writer.push(self.draft, entry)
     }

@@ -19,6 +19,7 @@ use crate::format::entry::{Chunks, Entry, Owner};
 use crate::format::json;
 use crate::format::record::Counts;
 use crate::fsys;
+use crate::limits;
 use crate::path::EntryPath;
 use crate::refusal::{Code, Refusal};
 use crate::vault::read::Reader;
@@ -55,6 +56,8 @@ pub(super) struct Inspector<'a> {
     dropped: BTreeMap<Class, u64>,
     owners_left: u64,
     set_ids_left: u64,
+    capabilities_left: u64,
+    many_holes: u64,
     times_coarser: u64,
     holes_filled: u64,
     kinds: Answers<&'static str>,
@@ -100,6 +103,8 @@ impl<'a> Inspector<'a> {
             dropped: BTreeMap::new(),
             owners_left: 0,
             set_ids_left: 0,
+            capabilities_left: 0,
+            many_holes: 0,
             times_coarser: 0,
             holes_filled: 0,
             kinds: Answers::default(),
@@ -120,6 +125,7 @@ impl<'a> Inspector<'a> {
         }
         let is_further_name = entry.hardlink.is_some();
         self.counts.add(entry);
+        self.many_holes += u64::from(entry.file().is_some_and(|file| file.holes.len() >= limits::HOLES_MAX));
         self.look_at_name(entry)?;
         self.look_at_kind(entry);
         if is_further_name {
@@ -279,7 +285,14 @@ impl<'a> Inspector<'a> {
     fn look_at_attributes(&mut self, entry: &Entry) -> Result<()> {
         let mut wanted: Vec<&Attribute> = Vec::new();
         for xattr in &entry.xattrs {
-            if self.wants(Class::of_xattr(&xattr.name)) {
+            let class = Class::of_xattr(&xattr.name);
+            if !self.wants(class) {
+                continue;
+            }
+            // It gives rights to whoever runs the file, as set-id bits do.
+            if class == Class::Capability && self.keep.owner(entry).is_none() {
+                self.capabilities_left += 1;
+            } else {
                 wanted.push(xattr);
             }
         }
@@ -372,9 +385,13 @@ impl<'a> Inspector<'a> {
         not_restored.push(said("owner", self.owners_left, owner));
         let set_id = "set-user-id and set-group-id bits are set only where owner and group are restored";
         not_restored.push(said("set-id", self.set_ids_left, set_id));
+        let capability = "file capabilities are set only where owner and group are restored";
+        not_restored.push(said("capability", self.capabilities_left, capability));
         let step = format!("the target keeps times in steps of {}", shown_step(self.keep.time_step));
         let holes = "the target keeps no holes or does not tell; they take room there";
         let mut coarser = vec![said("time", self.times_coarser, &step), said("sparse", self.holes_filled, holes)];
+        let many = "the snapshot keeps the longest holes of a file only; the others are zeros that take room";
+        coarser.push(said("sparse", self.many_holes, many));
         not_restored.retain(|shortfall| shortfall.count > 0);
         coarser.retain(|shortfall| shortfall.count > 0);
         Plan { keep: Arc::new(self.keep), counts: self.counts, not_restored, coarser }

@@ -74,7 +74,9 @@ impl Keep {
             Kind::File(_) => 0o400,
             _ => 0,
         };
-        self.mode(entry).map(|mode| mode | readable)
+        // Nobody else gets into what is being restored before it is in place.
+        let staging = entry.path.is_root().then_some(0o700);
+        self.mode(entry).map(|mode| staging.unwrap_or(mode | readable))
     }
 
     /// Returns whether something of an object can only be set after everything was compared.
@@ -97,7 +99,10 @@ impl Keep {
 
     /// Returns the extended attributes that are restored.
     pub(super) fn xattrs<'a>(&'a self, entry: &'a Entry) -> impl Iterator<Item = &'a Attribute> {
-        entry.xattrs.iter().filter(|xattr| self.keeps(Class::of_xattr(&xattr.name)))
+        entry.xattrs.iter().filter(|xattr| {
+            let class = Class::of_xattr(&xattr.name);
+            self.keeps(class) && (class != Class::Capability || self.owner(entry).is_some())
+        })
     }
 
     /// Returns the streams that are restored.

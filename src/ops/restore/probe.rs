@@ -205,8 +205,14 @@ impl<'a> Probe<'a> {
 
     fn on_object(&self, kind: &Kind, act: impl FnOnce(Object<'_>) -> io::Result<()>) -> Option<io::Error> {
         match kind {
-            Kind::File(_) => act(self.object(false)).err(),
-            Kind::Directory => act(self.object(true)).err(),
+            Kind::File(_) | Kind::Directory => {
+                let is_directory = matches!(kind, Kind::Directory);
+                let object = self.object(is_directory);
+                let done = act(object);
+                // An access list sets mode bits, which removing it leaves.
+                let _ = self.object(is_directory).set_mode(if is_directory { 0o700 } else { 0o600 });
+                done.err()
+            }
             other => {
                 let name = self.fresh();
                 let made = match other {
