@@ -70,7 +70,7 @@ const FEATURES: [Feature; 25] = [
         difficult::attribute(&difficult::file(at.as_fd(), b"file", b"x"), b"system.posix_acl_access", &list);
         difficult::attribute(&difficult::dir(at.as_fd(), b"directory"), b"system.posix_acl_default", &list);
     }),
-    ("capabilities", &[Class::Capability], |at| {
+    ("capabilities", &[Class::Capability, Class::Owner], |at| {
         let file = difficult::file(at.as_fd(), b"file", b"x");
         difficult::attribute(&file, b"security.capability", &difficult::some_capability());
     }),
