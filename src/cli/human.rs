@@ -40,7 +40,7 @@ fn counted(counts: &Counts) -> String {
         let _ = write!(text, ", {} special files", HumanCount(counts.specials));
     }
     if counts.hardlinks > 0 {
-        let _ = write!(text, "; {} names are further ones of the same object", HumanCount(counts.hardlinks));
+        let _ = write!(text, "; {} further name(s) of objects that have several", HumanCount(counts.hardlinks));
     }
     text
 }
@@ -311,7 +311,7 @@ pub(super) fn verify(report: &verify::Report, words: &str) -> String {
 fn coverage(out: &mut String, covered: &verify::Covered) {
     let share = |bytes: u64| (100 * u128::from(bytes)).checked_div(u128::from(covered.bytes)).unwrap_or(100);
     let oldest = covered.oldest.map_or_else(
-        || "some of it was never read".to_owned(),
+        || "some of it was never read and found intact".to_owned(),
         |time| format!("what was not read for longest was read {}", time.rfc3339()),
     );
     line!(
