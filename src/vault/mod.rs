@@ -1,11 +1,12 @@
 //! Vaults: finding the key, the chain and its witness, reading, writing.
 //!
-//! Reading trusts nothing but what authenticates; writing has one commit point, [`write::Draft::finalize`]; removing has
-//! one door, [`sweep`].
+//! Reading trusts nothing but what authenticates; writing has one commit point, in `commit`; removing has one door,
+//! [`sweep`].
 
 pub mod amend;
 pub mod catalog;
 pub mod chain;
+mod commit;
 pub mod gate;
 pub mod index;
 pub mod key;

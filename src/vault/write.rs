@@ -11,11 +11,11 @@ use std::thread::JoinHandle;
 
 use serde::Serialize;
 
-use super::chain::{Chain, encode_mac_file, read_draft};
+use super::chain::Chain;
 use super::gate::{Vault, WriteLock};
 use super::read::{Reader, check_pack};
 use super::reliance::Reliance;
-use super::{Finding, layout, sweep, write_error};
+use super::{Finding, commit, layout, sweep, write_error};
 use crate::clock::Time;
 use crate::crypto::{Digest, Id, Macs, random};
 use crate::error::{Error, Result};
@@ -27,7 +27,7 @@ use crate::format::pack::{BlockInfo, BlockKind, Encoder, Encoding, Footer, heade
 use crate::format::record::{Body, Head, PackUse, Packs, Record, Snapshot};
 use crate::limits;
 use crate::pool::{Pool, Task};
-use crate::refusal::{Code, Refusal, Written};
+use crate::refusal::{Code, Family, Refusal, Written};
 use crate::store::{NewFile, Store};
 
 /// The zstd level: 3 is the library's own balance of speed and size.
@@ -343,6 +343,10 @@ impl Draft {
         match published {
             // No doubt about the vault: what is left would only take more of the room that is missing.
             Err(error) if error.code() == Some(Code::NoSpace) => Err(error.written(|| self.give_back())),
+            // Nor here: the source is what cannot be kept.
+            Err(error) if error.code().is_some_and(|code| code.family() == Family::Source) => {
+                Err(error.written(|| self.abandon()))
+            }
             other => other.map(|published| Finalized::Published(Box::new(published))),
         }
     }
@@ -372,17 +376,9 @@ impl Draft {
                 predecessor: head.digest,
                 vault: self.macs.vault(),
             };
-            let length = record.encode().len() as u64;
-            if length > limits::RECORD_BYTES_MAX {
-                let message = format!(
-                    "its paths are so long that the manifest would take {length} bytes, more than {}",
-                    limits::RECORD_BYTES_MAX
-                );
-                return Err(Refusal::new(Code::SourceUnsupported, message).into());
-            }
             let bytes = self.write_record(&record)?;
             self.check_needed(&record, &reader, trusted)?;
-            if self.publish(number, &bytes)? {
+            if self.publish(&record, &bytes)? {
                 let packs: u64 = self.sealed.iter().map(|pack| pack.length).sum();
                 return Ok(Published {
                     head: Head { digest: Digest::of(&bytes), number },
@@ -419,18 +415,19 @@ impl Draft {
         Ok(Packs::Listed(lists))
     }
 
-    /// Writes a record and its tag into the draft and makes them durable.
+    /// Writes a record and its tag into the draft, over those of a number that was taken, and makes them durable.
     fn write_record(&self, record: &Record) -> Result<Vec<u8>> {
-        let kind = record.kind();
-        let (file, mac_file) = (layout::record_file(kind), layout::record_mac_file(kind));
-        let directory = self.directory();
-        let bytes = record.encode();
-        let tag = self.macs.tag(kind.domain(), record.number, &bytes);
-        sweep::clear_from_draft(&*self.store, &self.name, &[&file, &mac_file])
-            .and_then(|()| self.store.write_durably(&format!("{directory}/{file}"), &bytes))
-            .and_then(|()| self.store.write_durably(&format!("{directory}/{mac_file}"), &encode_mac_file(tag)))
+        let (kind, directory) = (record.kind(), self.directory());
+        let files = [layout::record_file(kind), layout::record_mac_file(kind)];
+        let bytes = sweep::clear_from_draft(&*self.store, &self.name, &[&files[0], &files[1]])
+            .and_then(|()| commit::write(&*self.store, &self.macs, &directory, record))
             .map_err(|error| write_error(&*self.store, &directory, &error))?;
-        Ok(bytes)
+        if bytes.len() as u64 <= limits::RECORD_BYTES_MAX {
+            return Ok(bytes);
+        }
+        let (length, most) = (bytes.len(), limits::RECORD_BYTES_MAX);
+        let message = format!("its paths are so long that the manifest would take {length} bytes, more than {most}");
+        Err(Refusal::new(Code::SourceUnsupported, message).into())
     }
 
     /// Checks that everything the record needs is held, reading the parts of the listing that this run has not read.
@@ -488,29 +485,14 @@ impl Draft {
 
     /// Renames the draft to its number, once it reads back from the medium as every reader will read it; returns whether
     /// the number was free.
-    fn publish(&mut self, number: u64, bytes: &[u8]) -> Result<bool> {
-        let (from, to) = (self.directory(), layout::record_directory(number));
-        let store = Arc::clone(&self.store);
-        let failed = |name: &str, error: &io::Error| write_error(&*store, name, error);
-        sweep::clear_from_draft(&*self.store, &self.name, &[layout::ORIGIN])
-            .and_then(|()| self.store.sync_directory(&from))
-            .map_err(|error| failed(&from, &error))?;
-        // After the last change to it: what is published is what was read.
-        let back = read_draft(&*self.store, &self.macs, &from, number).map_err(|finding| self.differs(&finding))?;
-        if back != bytes {
-            return Err(self.differs(&Finding::new(Code::RecordDamaged, from, "the manifest differs")));
-        }
+    fn publish(&mut self, record: &Record, bytes: &[u8]) -> Result<bool> {
+        let (store, directory) = (Arc::clone(&self.store), self.directory());
+        sweep::clear_from_draft(&*store, &self.name, &[layout::ORIGIN])
+            .and_then(|()| store.sync_directory(&directory))
+            .map_err(|error| write_error(&*store, &directory, &error))?;
+        commit::check(&*store, &self.macs, &directory, record, bytes).map_err(|finding| self.differs(&finding))?;
         self.check_lengths()?;
-        match self.store.rename_new(&from, &to) {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
-            Err(error) => return Err(failed(&to, &error).into()),
-        }
-        self.store.sync_directory(layout::SNAPSHOTS).map_err(|error| {
-            failed(&to, &error)
-                .written(format!("{to} was written, but the medium did not confirm that it will last; verify it"))
-        })?;
-        Ok(true)
+        commit::rename(&*store, &directory, record.number)
     }
 
     /// Waits for packs that are being sealed: nothing is written any more afterwards.
