@@ -42,6 +42,15 @@ impl Home {
         Self { root: tempfile::Builder::new().prefix("devvault-test-").tempdir().unwrap() }
     }
 
+    /// Creates an empty home in memory, where the system has a place for that: syncs cost nothing there.
+    pub fn quick() -> Self {
+        let memory = Path::new("/dev/shm");
+        let builder = &mut tempfile::Builder::new();
+        builder.prefix("devvault-test-");
+        let root = if memory.is_dir() { builder.tempdir_in(memory) } else { builder.tempdir() };
+        Self { root: root.unwrap() }
+    }
+
     /// Creates a home with a vault in it.
     pub fn with_vault() -> Self {
         let home = Self::new();

@@ -17,6 +17,15 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     super::sync_directory(parent)
 }
 
+/// Makes the name of a file durable, relative to the working directory or not.
+///
+/// # Errors
+/// The medium fails.
+pub fn sync_name(path: &Path) -> io::Result<()> {
+    let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    super::sync_directory(above)
+}
+
 /// Creates a directory and those above it that are missing, each name made durable, on Unix for their owner alone if
 /// `private`. Returns whether anything was created.
 ///
@@ -39,8 +48,7 @@ pub fn create_directories(path: &Path, private: bool) -> io::Result<bool> {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
             other => other?,
         }
-        let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        super::sync_directory(above)?;
+        sync_name(path)?;
     }
     Ok(made)
 }

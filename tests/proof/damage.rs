@@ -1,0 +1,285 @@
+//! Damage: every bit of a small vault flipped, and every object damaged in every way, under every command.
+//!
+//! What is always demanded: a snapshot that is called valid restores exactly, what restores is exact, and looking
+//! changes nothing. What each damage is answered with stands in `matrix.txt`, so that no answer changes unseen;
+//! `DEVVAULT_PROOF=bless` writes it anew.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use devvault::error::Result;
+use devvault::ops::verify::{Level, Verdict};
+use devvault::ops::{backup, restore, verify};
+use devvault::progress::Silent;
+use devvault::vault::gate::Access;
+
+use super::memory::{Memory, World};
+use super::{step, tally};
+use crate::support::{Home, SMALL_TREE, copy_tree, flip, names, packs, picture};
+
+#[test]
+fn no_flipped_bit_of_any_file_makes_a_valid_verdict_or_a_restore_untrue() {
+    let home = Home::quick();
+    devvault::ops::init::run(&home.access(), crate::support::small()).unwrap();
+    home.write_source(&SMALL_TREE);
+    home.backup();
+    home.write_source(&[("second", "what came later\n")]);
+    home.backup();
+    let truth = picture(&home.source());
+    let world = World::load(&home.vault());
+    let (mut flipped, mut restored, mut turn) = (0, 0, 0);
+    for (name, length) in world.files() {
+        let decides = !name.contains("lock") && !name.starts_with("index/");
+        for bit in 0..length * 8 {
+            turn += 1;
+            if turn % step(11) != 0 {
+                continue;
+            }
+            let mut damaged = world.clone();
+            damaged.flip(&name, bit);
+            flipped += 1;
+            if flipped % 64 == 0 {
+                home.forget_audit();
+            }
+            let access = Access { store: Some(Memory::new(damaged)), ..home.access() };
+            let verified = verify::run(&access, &[], Level::Full, &Silent);
+            let valid = verified.as_ref().is_ok_and(|report| report.verdict == Verdict::Valid);
+            assert_eq!(valid, !decides, "{name} bit {bit}");
+            if flipped % 8 == 0 || !decides {
+                restored += 1;
+                let out = home.path("restored");
+                match restore::run(&access, &"2".parse().unwrap(), &out, &restore::Options::default(), &Silent) {
+                    Ok(_) => {
+                        assert_eq!(picture(&out), truth, "{name} bit {bit}");
+                        fs::remove_dir_all(&out).unwrap();
+                    }
+                    Err(error) => {
+                        assert!(error.code().is_some() && !out.exists(), "{name} bit {bit}: {error}");
+                        assert!(decides, "{name} bit {bit}: {error}");
+                    }
+                }
+                for name in names(&home.path("")) {
+                    if name.contains("devvault-restoring") {
+                        fs::remove_dir_all(home.path(&name)).unwrap();
+                    }
+                }
+            }
+        }
+    }
+    tally("bits flipped, one at a time", flipped, 2_000);
+    tally("of these vaults restored from", restored, 200);
+}
+
+/// Something that can be damaged: its name, and where it lies.
+type Object = (&'static str, fn(&Home) -> PathBuf);
+
+fn first_below(directory: &Path, ending: &str) -> PathBuf {
+    let files = walkdir::WalkDir::new(directory).sort_by_file_name().into_iter().map(|entry| entry.unwrap().into_path());
+    files.into_iter().find(|path| path.to_string_lossy().ends_with(ending)).unwrap()
+}
+
+const OBJECTS: [Object; 16] = [
+    ("vault.json", |home| home.vault().join("vault.json")),
+    ("vault.hmac", |home| home.vault().join("vault.hmac")),
+    ("lock", |home| home.vault().join("lock")),
+    ("sweep.lock", |home| home.vault().join("sweep.lock")),
+    ("first manifest", |home| home.vault().join("snapshots/00000001/manifest.json")),
+    ("first manifest's tag", |home| home.vault().join("snapshots/00000001/manifest.hmac")),
+    ("last manifest", |home| home.vault().join("snapshots/00000002/manifest.json")),
+    ("last manifest's tag", |home| home.vault().join("snapshots/00000002/manifest.hmac")),
+    ("pack of the first snapshot", |home| pack_of(home, 1)),
+    ("pack of the last snapshot", |home| pack_of(home, 2)),
+    ("index file", |home| first_below(&home.vault().join("index"), ".idx")),
+    ("key", |home| first_below(&home.path("config/keys"), ".key")),
+    ("witness", |home| first_below(&home.path("state/witness"), ".json")),
+    ("memory of reads", |home| first_below(&home.path("state/reads"), ".json")),
+    ("journal", |home| home.path("state/journal/journal.jsonl")),
+    ("journal's head", |home| home.path("state/journal/head.json")),
+];
+
+/// The pack that the first or the second backup wrote.
+fn pack_of(home: &Home, number: usize) -> PathBuf {
+    let written = |path: &PathBuf| fs::read_to_string(home.path("first-packs")).unwrap().contains(&*path.to_string_lossy());
+    packs(&home.vault())
+        .into_iter()
+        .map(|path| path.strip_prefix(home.vault()).unwrap().to_owned())
+        .find(|path| written(path) == (number == 1))
+        .map(|path| home.vault().join(path))
+        .unwrap()
+}
+
+/// A way to damage a file; the second path is the same object of another vault.
+type Damage = (&'static str, fn(&Path, &Path));
+
+fn rewrite(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
+    let mut bytes = fs::read(path).unwrap();
+    change(&mut bytes);
+    fs::write(path, bytes).unwrap();
+}
+
+const DAMAGES: [Damage; 13] = [
+    ("missing", |path, _| fs::remove_file(path).unwrap()),
+    ("empty", |path, _| fs::write(path, b"").unwrap()),
+    ("cut in half", |path, _| rewrite(path, |bytes| bytes.truncate(bytes.len() / 2))),
+    ("one byte less", |path, _| rewrite(path, |bytes| bytes.truncate(bytes.len().saturating_sub(1)))),
+    ("one byte more", |path, _| rewrite(path, |bytes| bytes.push(b'x'))),
+    ("a bit flipped", |path, _| {
+        let length = fs::metadata(path).unwrap().len() as usize;
+        if length > 0 {
+            flip(path, length / 2);
+        }
+    }),
+    ("its beginning zeroed", |path, _| {
+        rewrite(path, |bytes| {
+            let end = bytes.len().min(4096);
+            bytes[..end].fill(0);
+        });
+    }),
+    ("doubled", |path, _| rewrite(path, |bytes| bytes.extend_from_within(..))),
+    ("another vault's", |path, other| fs::write(path, fs::read(other).unwrap()).unwrap()),
+    ("swapped with a sibling", |path, _| {
+        let above = path.parent().unwrap();
+        let sibling = names(above).into_iter().map(|name| above.join(name));
+        let Some(sibling) = sibling.into_iter().find(|other| other != path && other.is_file()) else { return };
+        let held = fs::read(path).unwrap();
+        fs::copy(&sibling, path).unwrap();
+        fs::write(sibling, held).unwrap();
+    }),
+    ("a directory", |path, _| {
+        fs::remove_file(path).unwrap();
+        fs::create_dir(path).unwrap();
+    }),
+    ("a link to itself elsewhere", |path, _| {
+        let elsewhere = path.with_file_name("elsewhere-of-it");
+        fs::rename(path, &elsewhere).unwrap();
+        #[cfg(unix)]
+        std::os::unix::fs::symlink(elsewhere, path).unwrap();
+    }),
+    ("a pipe", |path, _| {
+        fs::remove_file(path).unwrap();
+        #[cfg(target_os = "linux")]
+        {
+            let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+            rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        }
+    }),
+];
+
+/// Says what something came to in a word: `ok`, or the code, or the exit status.
+fn word<T>(result: &Result<T>, exit: impl Fn(&T) -> (u8, Option<String>)) -> String {
+    match result {
+        Ok(report) => match exit(report) {
+            (0, _) => "ok".into(),
+            (exit, code) => format!("{exit}:{}", code.unwrap_or_default()),
+        },
+        Err(error) => error.code().map_or_else(|| format!("exit {}", error.exit()), |code| code.to_string()),
+    }
+}
+
+fn lowest(findings: &[devvault::vault::Finding]) -> Option<String> {
+    findings.iter().map(|finding| finding.code.to_string()).min()
+}
+
+/// What a directory holds, pipes and links not followed.
+fn look(root: &Path) -> Vec<(PathBuf, Option<Vec<u8>>)> {
+    let entries = walkdir::WalkDir::new(root).sort_by_file_name().into_iter().map(|entry| entry.unwrap());
+    entries
+        .map(|entry| {
+            let bytes = entry.file_type().is_file().then(|| fs::read(entry.path()).unwrap());
+            (entry.into_path(), bytes)
+        })
+        .collect()
+}
+
+/// A home with two snapshots, whose packs can be told apart; it is copied for every trial.
+fn original() -> Home {
+    let home = Home::quick();
+    devvault::ops::init::run(&home.access(), crate::support::small()).unwrap();
+    home.write_source(&SMALL_TREE);
+    home.backup();
+    let first: Vec<String> = packs(&home.vault())
+        .iter()
+        .map(|path| path.strip_prefix(home.vault()).unwrap().to_string_lossy().into_owned())
+        .collect();
+    fs::write(home.path("first-packs"), first.join("\n")).unwrap();
+    home.write_source(&[("README", "changed\n"), ("new", "new\n")]);
+    home.backup();
+    home
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn every_object_damaged_in_every_way_is_answered_by_every_command_as_the_matrix_says() {
+    let (original, other) = (original(), original());
+    let truth = picture(&original.source());
+    let mut lines = vec!["object | damage | verify | restore 1 | restore latest | backup".to_owned()];
+    let mut tried = 0;
+    for (object, find) in OBJECTS {
+        for (damage, act) in DAMAGES {
+            let mut answers = Vec::new();
+            for command in ["verify", "restore 1", "restore latest", "backup"] {
+                tried += 1;
+                let home = Home::quick();
+                for name in ["config", "state", "vault", "first-packs"] {
+                    if original.path(name).is_dir() {
+                        copy_tree(&original.path(name), &home.path(name));
+                    } else {
+                        fs::copy(original.path(name), home.path(name)).unwrap();
+                    }
+                }
+                act(&find(&home), &find(&other));
+                let what = format!("{object} {damage}, {command}");
+                let before = look(&home.vault());
+                let out = home.path("restored");
+                let restored = |place: &str| {
+                    let result = home.restore(place, "restored");
+                    assert!(result.is_ok() == out.exists(), "{what}: {result:?}");
+                    if place == "latest" && result.is_ok() {
+                        assert_eq!(picture(&out), truth, "{what}");
+                    }
+                    word(&result, |_| (0, None))
+                };
+                answers.push(match command {
+                    "verify" => {
+                        let report = home.verify(&[]);
+                        if report.as_ref().is_ok_and(|report| report.verdict == Verdict::Valid) {
+                            assert_eq!(restored("latest"), "ok", "{what}: valid, it was said");
+                        }
+                        word(&report, |report| (report.exit(), lowest(&report.findings)))
+                    }
+                    "restore 1" => restored("1"),
+                    "restore latest" => restored("latest"),
+                    _ => {
+                        copy_tree(&original.source(), &home.source());
+                        let report = backup::run(&home.access(), &home.source(), &backup::Options::default(), &Silent);
+                        if let Ok(report) = &report {
+                            home.restore(&report.snapshot.to_string(), "restored").unwrap();
+                            // Copying the source keeps no times.
+                            let alike = |root: &Path| picture(root).len();
+                            assert_eq!(alike(&out), alike(&home.source()), "{what}");
+                        }
+                        word(&report, |report| (report.exit(), lowest(&report.findings)))
+                    }
+                });
+                if command != "backup" {
+                    assert!(look(&home.vault()) == before, "{what}: the vault was changed");
+                }
+            }
+            lines.push(format!("{object} | {damage} | {}", answers.join(" | ")));
+        }
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/proof/matrix.txt");
+    let text = lines.join("\n") + "\n";
+    if std::env::var_os("DEVVAULT_PROOF").is_some_and(|value| value == "bless") {
+        fs::write(&path, &text).unwrap();
+    }
+    let expected = fs::read_to_string(&path).unwrap();
+    let differ: Vec<String> = expected
+        .lines()
+        .zip(text.lines())
+        .filter(|(expected, found)| expected != found)
+        .map(|(expected, found)| format!("expected {expected}\n   found {found}"))
+        .collect();
+    assert!(expected == text, "{} answers differ:\n{}", differ.len(), differ.join("\n"));
+    tally("objects damaged, each in a way, each under a command", tried, 500);
+}
