@@ -62,7 +62,7 @@ impl Pool {
     /// Queues a job.
     pub fn spawn<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Task<T> {
         let (sender, receiver) = bounded(1);
-        let job = Box::new(move || {
+        let job: Job = Box::new(move || {
             // A task that is being dropped has lost interest in the result.
             let _ = sender.send(catch_unwind(AssertUnwindSafe(job)));
         });

@@ -406,8 +406,13 @@ pub struct Forger {
 impl Forger {
     /// Takes the key of a home's vault.
     pub fn new(home: &Home) -> Self {
+        Self::new_at(home, &home.vault())
+    }
+
+    /// Takes the key of a home whose vault lies elsewhere.
+    pub fn new_at(home: &Home, vault: &Path) -> Self {
         let key = KeyFile::decode(&fs::read(home.key()).unwrap()).unwrap();
-        Self { macs: Macs::new(key.secret(), key.vault), vault: home.vault() }
+        Self { macs: Macs::new(key.secret(), key.vault), vault: vault.to_owned() }
     }
 
     /// Returns the file of a record and its bytes.

@@ -169,8 +169,7 @@ fn write_key(access: &Access, path: &Path, vault: &Path, key: &KeyFile) -> Resul
             .next("name another place for the key: `--key-file FILE`, a file that does not exist yet")
             .into()
     };
-    fsys::write_private(path, &key.encode()).map_err(failed)?;
-    fsys::sync_directory(parent).map_err(failed)
+    replace::create_private(path, &key.encode()).map_err(failed)
 }
 
 /// Writes everything that a vault begins with; `vault.json` last, so that half a vault is none.

@@ -198,7 +198,7 @@ pub fn export(host: &Host, file: &Path) -> Result<Moved> {
         }
         _ => Error::environment(format!("write {}", shown_path(file)), error),
     };
-    fsys::write_private(file, &bytes).and_then(|()| replace::sync_name(file)).map_err(failed)?;
+    replace::create_private(file, &bytes).map_err(failed)?;
     Ok(Moved { path: file.to_owned(), entries: entries.len() as u64, notes: Vec::new() })
 }
 

@@ -338,3 +338,12 @@ fn a_loss_of_power_at_any_operation_of_init_leaves_a_whole_vault_or_none() {
     tally("crash points of init", moments.len(), 15);
     tally("states after a loss of power in init", states, 60);
 }
+
+#[test]
+fn init_makes_no_vault_in_a_store_that_holds_anything() {
+    let home = Home::quick();
+    let store = Memory::new(World::new());
+    devvault::store::Store::create(&*store, "mine").unwrap();
+    let result = init::run(&Access { store: Some(store), ..home.access() }, small());
+    crate::support::assert_refused(devvault::refusal::Code::NotEmpty, result);
+}

@@ -102,6 +102,8 @@ pub enum Deed {
     KillAfter,
     /// Half of a write is done, then the process is killed; like [`Deed::KillAfter`] for everything else.
     KillWithin,
+    /// Something is called that the test gave, then the process is killed, before the call.
+    CallOut,
     /// Half of what was asked for is read or written.
     Short,
     /// It does nothing and fails with this error.
@@ -117,8 +119,8 @@ pub struct Outcome {
     pub exit: Option<i32>,
     pub stdout: String,
     pub stderr: String,
-    /// How many calls were counted.
-    pub calls: usize,
+    /// The names of the calls that were counted.
+    pub calls: Vec<&'static str>,
     /// The call that was interfered with: its name and what it was about.
     pub met: Option<(&'static str, String)>,
     /// It had to be ended because it took too long.
@@ -130,6 +132,18 @@ const TIME_MAX: Duration = Duration::from_secs(60);
 
 /// Runs a command with a deed done to its `nth` counted call; nothing where processes may not be traced here.
 pub fn run(command: &mut Command, scratch: &Path, which: Which, nth: usize, deed: Deed) -> Option<Outcome> {
+    run_with(command, scratch, which, nth, deed, &|| {})
+}
+
+/// As [`run`], with what [`Deed::CallOut`] calls.
+pub fn run_with(
+    command: &mut Command,
+    scratch: &Path,
+    which: Which,
+    nth: usize,
+    deed: Deed,
+    call_out: &dyn Fn(),
+) -> Option<Outcome> {
     let (out, err) = (scratch.join("stdout"), scratch.join("stderr"));
     command.stdin(Stdio::null()).stdout(File::create(&out).unwrap()).stderr(File::create(&err).unwrap());
     #[allow(unsafe_code, reason = "only the child itself can ask to be traced, between fork and exec")]
@@ -159,7 +173,7 @@ pub fn run(command: &mut Command, scratch: &Path, which: Which, nth: usize, deed
             }
         })
     };
-    let mut tracer = Tracer { process, which, nth, deed, calls: 0, begun: false, met: None, failing: None };
+    let mut tracer = Tracer { process, call_out, which, nth, deed, calls: Vec::new(), begun: false, met: None, failing: None };
     let exit = tracer.follow();
     ended.store(true, Ordering::Relaxed);
     watch.thread().unpark();
@@ -176,12 +190,13 @@ pub fn run(command: &mut Command, scratch: &Path, which: Which, nth: usize, deed
     })
 }
 
-struct Tracer {
+struct Tracer<'a> {
     process: Pid,
+    call_out: &'a dyn Fn(),
     which: Which,
     nth: usize,
     deed: Deed,
-    calls: usize,
+    calls: Vec<&'static str>,
     begun: bool,
     met: Option<(&'static str, String)>,
     // The number of the call that fails from now on, whatever it is about.
@@ -196,7 +211,7 @@ enum Leaving {
     Death,
 }
 
-impl Tracer {
+impl Tracer<'_> {
     /// Follows all threads to the end; returns the exit status.
     fn follow(&mut self) -> Option<i32> {
         // Only of this thread: other tests have children too.
@@ -254,8 +269,8 @@ impl Tracer {
             return Leaving::Result;
         }
         let Some(name) = self.counted(number, &registers) else { return Leaving::Result };
-        self.calls += 1;
-        if self.calls != self.nth + 1 || self.deed == Deed::Nothing {
+        self.calls.push(name);
+        if self.calls.len() != self.nth + 1 || self.deed == Deed::Nothing {
             return Leaving::Result;
         }
         self.met = Some((name, about(thread, name, &registers)));
@@ -263,6 +278,11 @@ impl Tracer {
         match self.deed {
             Deed::Nothing => Leaving::Result,
             Deed::KillBefore => {
+                let _ = kill(self.process, Signal::SIGKILL);
+                Leaving::Result
+            }
+            Deed::CallOut => {
+                (self.call_out)();
                 let _ = kill(self.process, Signal::SIGKILL);
                 Leaving::Result
             }

@@ -1,4 +1,4 @@
-//! Damage: every bit of a small vault flipped, and every object damaged in every way, under every command.
+//! Damage: every object damaged in every way, under every command.
 //!
 //! What is always demanded: a snapshot that is called valid restores exactly, what restores is exact, and looking
 //! changes nothing. What each damage is answered with stands in `matrix.txt`, so that no answer changes unseen;
@@ -8,67 +8,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use devvault::error::Result;
-use devvault::ops::verify::{Level, Verdict};
-use devvault::ops::{backup, restore, verify};
+use devvault::ops::backup;
+use devvault::ops::verify::Verdict;
 use devvault::progress::Silent;
-use devvault::vault::gate::Access;
 
-use super::memory::{Memory, World};
-use super::{step, tally};
+use super::tally;
 use crate::support::{Home, SMALL_TREE, copy_tree, flip, names, packs, picture};
-
-#[test]
-fn no_flipped_bit_of_any_file_makes_a_valid_verdict_or_a_restore_untrue() {
-    let home = Home::quick();
-    devvault::ops::init::run(&home.access(), crate::support::small()).unwrap();
-    home.write_source(&SMALL_TREE);
-    home.backup();
-    home.write_source(&[("second", "what came later\n")]);
-    home.backup();
-    let truth = picture(&home.source());
-    let world = World::load(&home.vault());
-    let (mut flipped, mut restored, mut turn) = (0, 0, 0);
-    for (name, length) in world.files() {
-        let decides = !name.contains("lock") && !name.starts_with("index/");
-        for bit in 0..length * 8 {
-            turn += 1;
-            if turn % step(11) != 0 {
-                continue;
-            }
-            let mut damaged = world.clone();
-            damaged.flip(&name, bit);
-            flipped += 1;
-            if flipped % 64 == 0 {
-                home.forget_audit();
-            }
-            let access = Access { store: Some(Memory::new(damaged)), ..home.access() };
-            let verified = verify::run(&access, &[], Level::Full, &Silent);
-            let valid = verified.as_ref().is_ok_and(|report| report.verdict == Verdict::Valid);
-            assert_eq!(valid, !decides, "{name} bit {bit}");
-            if flipped % 8 == 0 || !decides {
-                restored += 1;
-                let out = home.path("restored");
-                match restore::run(&access, &"2".parse().unwrap(), &out, &restore::Options::default(), &Silent) {
-                    Ok(_) => {
-                        assert_eq!(picture(&out), truth, "{name} bit {bit}");
-                        fs::remove_dir_all(&out).unwrap();
-                    }
-                    Err(error) => {
-                        assert!(error.code().is_some() && !out.exists(), "{name} bit {bit}: {error}");
-                        assert!(decides, "{name} bit {bit}: {error}");
-                    }
-                }
-                for name in names(&home.path("")) {
-                    if name.contains("devvault-restoring") {
-                        fs::remove_dir_all(home.path(&name)).unwrap();
-                    }
-                }
-            }
-        }
-    }
-    tally("bits flipped, one at a time", flipped, 2_000);
-    tally("of these vaults restored from", restored, 200);
-}
 
 /// Something that can be damaged: its name, and where it lies.
 type Object = (&'static str, fn(&Home) -> PathBuf);
@@ -152,16 +97,12 @@ const DAMAGES: [Damage; 13] = [
     ("a link to itself elsewhere", |path, _| {
         let elsewhere = path.with_file_name("elsewhere-of-it");
         fs::rename(path, &elsewhere).unwrap();
-        #[cfg(unix)]
         std::os::unix::fs::symlink(elsewhere, path).unwrap();
     }),
     ("a pipe", |path, _| {
         fs::remove_file(path).unwrap();
-        #[cfg(target_os = "linux")]
-        {
-            let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
-            rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
-        }
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, mode, 0).unwrap();
     }),
 ];
 
@@ -207,7 +148,6 @@ fn original() -> Home {
     home
 }
 
-#[cfg(target_os = "linux")]
 #[test]
 fn every_object_damaged_in_every_way_is_answered_by_every_command_as_the_matrix_says() {
     let (original, other) = (original(), original());
@@ -273,9 +213,10 @@ fn every_object_damaged_in_every_way_is_answered_by_every_command_as_the_matrix_
     if std::env::var_os("DEVVAULT_PROOF").is_some_and(|value| value == "bless") {
         fs::write(&path, &text).unwrap();
     }
-    let expected = fs::read_to_string(&path).unwrap();
+    let expected = fs::read_to_string(&path).unwrap_or_default();
     let differ: Vec<String> = expected
         .lines()
+        .chain(std::iter::repeat("nothing"))
         .zip(text.lines())
         .filter(|(expected, found)| expected != found)
         .map(|(expected, found)| format!("expected {expected}\n   found {found}"))
