@@ -8,7 +8,7 @@ use crate::clock::{Clock, Time};
 use crate::error::{Error, Result, shown_path};
 use crate::format::json;
 use crate::format::record::Head;
-use crate::fsys::{self, replace};
+use crate::fsys::replace;
 use crate::host::Host;
 use crate::incident::journal::{Entry, Event, Journal};
 use crate::incident::registry;

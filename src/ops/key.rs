@@ -10,7 +10,7 @@ use crate::clock::{SystemClock, Time};
 use crate::crypto::{Id, KeyId};
 use crate::error::{Error, Result, shown_path};
 use crate::format::record::Head;
-use crate::fsys::{self, replace};
+use crate::fsys::replace;
 use crate::host::Host;
 use crate::incident::journal::bounded;
 use crate::limits;

@@ -151,7 +151,10 @@ fn examine(home: &Home, host: &Kept, recorded: &Recorded, clock: &Arc<FixedClock
             let found: Heads = chain.links().map(|(number, link)| (number, link.digest)).collect();
             let expected = if at == last { [&recorded.after; 2] } else { [&recorded.before, &recorded.after] };
             assert!(expected.contains(&&found), "{what}: {found:?}");
-            assert!(moment.seen.is_none_or(|head| head.number == 0 || chain.holds(&head)), "{what}: the witness knows what is not durable");
+            assert!(
+                moment.seen.is_none_or(|head| head.number == 0 || chain.holds(&head)),
+                "{what}: the witness knows what is not durable"
+            );
             if found.is_empty() {
                 return;
             }

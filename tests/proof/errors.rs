@@ -169,14 +169,7 @@ fn fail_each_write<T>(base: &Base, act: impl Fn(&Access) -> Result<T>, notes: im
     met
 }
 
-fn judge<T>(
-    base: &Base,
-    what: &str,
-    errno: i32,
-    result: &Result<T>,
-    store: &Memory,
-    notes: &impl Fn(&T) -> &[String],
-) {
+fn judge<T>(base: &Base, what: &str, errno: i32, result: &Result<T>, store: &Memory, notes: &impl Fn(&T) -> &[String]) {
     let world = store.world();
     let found = count(&base.home, &world);
     match result {

@@ -56,16 +56,25 @@ fn check(home: &Home, model: &Model, effect: &super::trace::Effect, found: &mut 
     let root = home.path("");
     let (vault, state) = (home.vault(), home.path("state"));
     let mut refuse = |what: &str, lost: Vec<Lost>| {
-        found.extend(lost.into_iter().filter(|lost| !is_exempt(lost)).map(|lost| {
-            format!("{what} while {} of {} may be lost", lost.what, lost.path.display())
-        }));
+        found.extend(
+            lost.into_iter()
+                .filter(|lost| !is_exempt(lost))
+                .map(|lost| format!("{what} while {} of {} may be lost", lost.what, lost.path.display())),
+        );
     };
     if effect.told {
         refuse("something is told", model.lost_below(&root));
     }
     if effect.created.as_deref() == Some(&vault.join("vault.json")) {
         // With it a directory is a vault, whatever else of it a loss of power would take.
-        refuse("the vault's own file is made", model.lost_below(&vault).into_iter().filter(|lost| lost.path != vault.join("vault.json") && lost.what != "vault.json").collect());
+        refuse(
+            "the vault's own file is made",
+            model
+                .lost_below(&vault)
+                .into_iter()
+                .filter(|lost| lost.path != vault.join("vault.json") && lost.what != "vault.json")
+                .collect(),
+        );
     }
     let Some((_, to)) = &effect.renamed else { return };
     let place = to.strip_prefix(&root).unwrap_or(to).display().to_string();
@@ -101,14 +110,19 @@ fn lint(home: &Home, traces: &[(String, Vec<Call>)], without: Option<(usize, usi
         }
         model.next_trace(calls.last().map_or(0, |call| call.ended) + 1);
         let end = model.lost_below(&home.path("")).into_iter().filter(|lost| !is_exempt(lost));
-        found.extend(end.map(|lost| format!("it has ended while {} of {} may be lost", lost.what, lost.path.display())));
+        found
+            .extend(end.map(|lost| format!("it has ended while {} of {} may be lost", lost.what, lost.path.display())));
         found[before..].iter_mut().for_each(|line| *line = format!("{command}: {line}"));
         if without.is_some() && !found.is_empty() {
             break;
         }
         // What one command left undone is told once.
         let news = found.split_off(before);
-        found.extend(news.into_iter().filter(|line| told.insert(line.split_once(" while ").map_or(line.clone(), |(_, lost)| lost.to_owned()))));
+        found.extend(
+            news.into_iter().filter(|line| {
+                told.insert(line.split_once(" while ").map_or(line.clone(), |(_, lost)| lost.to_owned()))
+            }),
+        );
     }
     found
 }
@@ -205,7 +219,10 @@ const NOT_NEEDED: [(&str, &str); 10] = [
     ("state/journal", "a new journal's name and its head's are synced each"),
     ("vault/index", "a new index file is named before old ones go"),
     ("vault/snapshots/.in*", "the draft's directory is synced when it begins and before it is published"),
-    ("vault/snapshots/.in*/origin.json", "for people, who look at what a crash left; it goes before the draft is published"),
+    (
+        "vault/snapshots/.in*/origin.json",
+        "for people, who look at what a crash left; it goes before the draft is published",
+    ),
 ];
 
 #[test]

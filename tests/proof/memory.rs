@@ -112,20 +112,6 @@ impl World {
         self.edit(name, |data| data[bit / 8] ^= 1 << (bit % 8));
     }
 
-    /// Takes a file away.
-    pub fn forget(&mut self, name: &str) {
-        let _ = self.remove(name, false);
-    }
-
-    /// Exchanges what two files hold.
-    pub fn swap(&mut self, one: &str, other: &str) {
-        if let (Ok(one), Ok(other)) = (self.find(one), self.find(other)) {
-            let held = std::mem::take(&mut self.file(one).data);
-            let held = std::mem::replace(&mut self.file(other).data, held);
-            self.file(one).data = held;
-        }
-    }
-
     /// Makes everything durable.
     fn settle(&mut self) {
         for node in &mut self.nodes {

@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use devvault::incident::journal::Journal;
-use devvault::ops::verify::{Level, Verdict};
 use devvault::ops::verify;
+use devvault::ops::verify::{Level, Verdict};
 use devvault::progress::Silent;
-use devvault::vault::chain::Chain;
 use devvault::store::LocalStore;
+use devvault::vault::chain::Chain;
 use devvault::vault::witness;
 
 use super::tracer::{self, Deed, Outcome, Which};
@@ -313,7 +313,8 @@ fn judge(scene: &Scene, what: &str, outcome: &Outcome, call: &str, about: &str, 
     if scene.arguments.contains(&"restored") && !scene.home.path("restored").exists() {
         return refuse("restored, it says, and it is not");
     }
-    let syncs = ["fsync", "fdatasync", "syncfs", "write", "pwrite64", "rename", "renameat", "renameat2", "mkdir", "ftruncate"];
+    let syncs =
+        ["fsync", "fdatasync", "syncfs", "write", "pwrite64", "rename", "renameat", "renameat2", "mkdir", "ftruncate"];
     let quiet = !outcome.stdout.contains("\"notes\":[\"") && outcome.stderr.is_empty();
     match deed {
         Deed::Fail(errno) | Deed::FailFromThenOn(errno)

@@ -19,8 +19,6 @@ pub struct Call {
     /// When it began and returned, in lines of the trace.
     pub begun: usize,
     pub ended: usize,
-    /// The line, for messages.
-    pub text: String,
 }
 
 /// Takes the calls out of a trace, in the order in which they returned.
@@ -50,7 +48,6 @@ pub fn parse(trace: &str) -> Vec<Call> {
             ok: !result.starts_with('-') && !result.starts_with('?'),
             begun,
             ended: at,
-            text: format!("{name}({arguments}) = {result}"),
         });
     }
     calls
@@ -180,8 +177,12 @@ impl Model {
     }
 
     fn renamed(&mut self, from: &Path, to: &Path, at: usize) {
-        let below: Vec<PathBuf> =
-            self.objects.range(from.to_owned()..).map(|(path, _)| path.clone()).take_while(|p| p.starts_with(from)).collect();
+        let below: Vec<PathBuf> = self
+            .objects
+            .range(from.to_owned()..)
+            .map(|(path, _)| path.clone())
+            .take_while(|p| p.starts_with(from))
+            .collect();
         self.objects.retain(|path, _| !path.starts_with(to));
         for path in below {
             let object = self.objects.remove(&path).unwrap();
@@ -211,7 +212,8 @@ impl Model {
         let mut meta = None;
         match call.name.as_str() {
             "open" | "openat" | "creat" => {
-                let (path, flags) = if call.name == "openat" { (string_at(0), argument(2)) } else { (string(0), argument(1)) };
+                let (path, flags) =
+                    if call.name == "openat" { (string_at(0), argument(2)) } else { (string(0), argument(1)) };
                 let Some(path) = path else { return effect };
                 // Without O_EXCL it is new only if nothing has had this name.
                 let new = flags.contains("O_EXCL") || !self.objects.contains_key(&path) && !self.known_before(&path);
@@ -239,7 +241,8 @@ impl Model {
             "mknod" => string(0).iter().for_each(|path| self.created(path, ended, false)),
             "mknodat" => string_at(0).iter().for_each(|path| self.created(path, ended, false)),
             "link" | "linkat" => {
-                let (from, to) = if call.name == "link" { (string(0), string(1)) } else { (string_at(0), string_at(2)) };
+                let (from, to) =
+                    if call.name == "link" { (string(0), string(1)) } else { (string_at(0), string_at(2)) };
                 let (Some(from), Some(to)) = (from, to) else { return effect };
                 if self.object(&from).is_some() && to.starts_with(&self.root) {
                     let object = self.objects[&from];
@@ -249,7 +252,8 @@ impl Model {
                 self.entry_changed(&to, ended);
             }
             "rename" | "renameat" | "renameat2" => {
-                let (from, to) = if call.name == "rename" { (string(0), string(1)) } else { (string_at(0), string_at(2)) };
+                let (from, to) =
+                    if call.name == "rename" { (string(0), string(1)) } else { (string_at(0), string_at(2)) };
                 let (Some(from), Some(to)) = (from, to) else { return effect };
                 self.renamed(&from, &to, ended);
                 effect.renamed = Some((from, to));
@@ -261,7 +265,9 @@ impl Model {
                 self.entry_changed(&path, ended);
             }
             "fchmod" | "fchown" | "fsetxattr" | "fremovexattr" => meta = descriptor(0),
-            "chmod" | "chown" | "lchown" | "setxattr" | "lsetxattr" | "removexattr" | "lremovexattr" => meta = string(0),
+            "chmod" | "chown" | "lchown" | "setxattr" | "lsetxattr" | "removexattr" | "lremovexattr" => {
+                meta = string(0)
+            }
             "fchmodat" | "fchownat" => meta = string_at(0),
             "utimensat" if argument(1) == "NULL" => meta = descriptor(0),
             "utimensat" => meta = string_at(0),

@@ -173,7 +173,8 @@ pub fn run_with(
             }
         })
     };
-    let mut tracer = Tracer { process, call_out, which, nth, deed, calls: Vec::new(), begun: false, met: None, failing: None };
+    let mut tracer =
+        Tracer { process, call_out, which, nth, deed, calls: Vec::new(), begun: false, met: None, failing: None };
     let exit = tracer.follow();
     ended.store(true, Ordering::Relaxed);
     watch.thread().unpark();
@@ -226,7 +227,8 @@ impl Tracer<'_> {
                 WaitStatus::Signaled(process, ..) if process == self.process => return None,
                 WaitStatus::Stopped(process, Signal::SIGTRAP) if known.is_empty() => {
                     known.insert(process);
-                    let options = Options::PTRACE_O_TRACESYSGOOD | Options::PTRACE_O_TRACECLONE | Options::PTRACE_O_EXITKILL;
+                    let options =
+                        Options::PTRACE_O_TRACESYSGOOD | Options::PTRACE_O_TRACECLONE | Options::PTRACE_O_EXITKILL;
                     ptrace::setoptions(process, options).expect("it is traced");
                     process
                 }

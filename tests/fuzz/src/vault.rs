@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use devvault::crypto::{Digest, Macs};
 use devvault::format::keyfile::KeyFile;
 use devvault::pool::Pool;
+use devvault::store::Store;
 use devvault::vault::catalog::{Catalog, UseIndex};
 use devvault::vault::chain::Chain;
 use devvault::vault::read::Reader;
@@ -41,6 +42,7 @@ fn small() -> &'static Small {
 pub fn try_damage(bytes: &[u8]) {
     let small = small();
     let mut world = small.world.clone();
+    let mut gone = Vec::new();
     for act in bytes.chunks_exact(7).take(16) {
         let (name, length) = &small.files[act[0] as usize % small.files.len()];
         let other = &small.files[act[1] as usize % small.files.len()].0;
@@ -65,12 +67,20 @@ pub fn try_damage(bytes: &[u8]) {
             _ => {}
         });
         match act[5] % 11 {
-            7 => world.forget(name),
-            8 => world.swap(name, other),
+            7 => gone.push(name),
+            8 => {
+                let mut held = Vec::new();
+                world.edit(name, |data| held.clone_from(data));
+                world.edit(other, |data| std::mem::swap(data, &mut held));
+                world.edit(name, |data| *data = held);
+            }
             _ => {}
         }
     }
     let store = Memory::new(world);
+    for name in gone {
+        let _ = store.remove_file(name);
+    }
     let Ok(chain) = Chain::read(&*store, &small.macs, Some(small.config)) else { return };
     let Ok(catalog) = Catalog::load(&*store, &small.macs, UseIndex::Yes) else { return };
     let reader = Arc::new(Reader::new(store, Arc::new(small.macs.clone()), Arc::new(catalog)));
