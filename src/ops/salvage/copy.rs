@@ -393,7 +393,7 @@ impl<'a> Copier<'a> {
         }
         let mut differences = Vec::new();
         if self.authenticated {
-            differences = keep::apply(Object::File(&file), entry, self.reader);
+            differences = keep::apply(Object::File(&file), entry, &|value| self.reader.value(value));
             file.sync_all().map_err(Stopped::Target)?;
         }
         if let Some(first) = &entry.hardlink {
@@ -434,7 +434,7 @@ impl<'a> Copier<'a> {
                     Kind::Character(major, minor) => dir.create_special(name, ObjectKind::Character, (*major, *minor)),
                     Kind::Directory | Kind::File(_) => Ok(()),
                 }?;
-                let mut differences = keep::apply(Object::Name(&dir, name), &entry, self.reader);
+                let mut differences = keep::apply(Object::Name(&dir, name), &entry, &|value| self.reader.value(value));
                 if let Kind::Symlink(target) = &entry.kind
                     && dir.read_link(name)? != *target
                 {
@@ -453,7 +453,7 @@ impl<'a> Copier<'a> {
     fn finish_directories(&mut self) -> Result<()> {
         for entry in std::mem::take(&mut self.directories).into_iter().rev() {
             let finished = self.directory(VERIFIED, &entry.path).and_then(|dir| {
-                let differences = keep::apply(Object::Directory(&dir), &entry, self.reader);
+                let differences = keep::apply(Object::Directory(&dir), &entry, &|value| self.reader.value(value));
                 dir.sync().map(|()| differences)
             });
             match finished {
@@ -501,4 +501,29 @@ fn data_bytes(content: &FileContent) -> u64 {
 
 fn told(finding: &Finding) -> String {
     format!("{}: {}: {}", finding.code, finding.subject, finding.detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_reads_back_differently_is_noticed() {
+        let mut file = tempfile::tempfile().expect("a file");
+        file.write_all(b"hello world").expect("writable");
+        let chunk = |bytes: &[u8]| ChunkRef(Digest::of(bytes), bytes.len() as u32);
+        let written = [(0, chunk(b"hello ")), (6, chunk(b"world"))];
+        let content = |size| FileContent {
+            size,
+            chunks: Chunks::Direct(Vec::new()),
+            holes: Vec::new(),
+            ctime: None,
+            ino: None,
+            racy: false,
+        };
+        assert_eq!(read_back(&file, &content(11), &written), Ok(()));
+        assert!(read_back(&file, &content(12), &written).is_err());
+        file.seek(SeekFrom::Start(7)).and_then(|_| file.write_all(b"X")).expect("writable");
+        assert!(read_back(&file, &content(11), &written).expect_err("differs").contains("chunk at 6"));
+    }
 }

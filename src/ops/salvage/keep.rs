@@ -3,10 +3,11 @@
 //! A restore refuses before the first byte where it could not be exact. A salvage takes what it can get: here nothing is
 //! refused, and nothing is silent.
 
+use crate::format::attribute;
 use crate::format::entry::{Entry, Owner};
 use crate::fsys::{self, Object, same_time};
 use crate::path::shown;
-use crate::vault::read::Reader;
+use crate::vault::Finding;
 
 /// Set-user-id and set-group-id.
 const SET_ID: u32 = 0o6000;
@@ -15,12 +16,15 @@ const ACLS: [&[u8]; 2] = [b"system.posix_acl_access", b"system.posix_acl_default
 /// Gives rights to whoever runs the file, as set-id bits do.
 const CAPABILITY: &[u8] = b"security.capability";
 
+/// Reads an attribute's value.
+pub(super) type Value<'a> = &'a dyn Fn(&attribute::Value) -> Result<Vec<u8>, Finding>;
+
 /// Sets an object's metadata and returns what then differs from its entry, in words.
 ///
 /// The order matters: changing the owner clears set-id bits and capabilities; attributes take the right to write, which
 /// the mode may end; everything before changes times. A set-id bit or a capability is set only where the object belongs
 /// to the recorded owner: elsewhere it would give somebody else's rights.
-pub(super) fn apply(object: Object<'_>, entry: &Entry, reader: &Reader) -> Vec<String> {
+pub(super) fn apply(object: Object<'_>, entry: &Entry, value: Value<'_>) -> Vec<String> {
     let mut differences = Vec::new();
     let owner = entry.owner.as_ref().map(numbers);
     if let Some((uid, gid)) = owner {
@@ -34,7 +38,7 @@ pub(super) fn apply(object: Object<'_>, entry: &Entry, reader: &Reader) -> Vec<S
             differences.push("its capabilities are not set: it does not belong to its owner".to_owned());
             continue;
         }
-        match reader.value(&xattr.value) {
+        match value(&xattr.value) {
             Ok(value) => values.push((&xattr.name[..], value)),
             Err(finding) => differences.push(format!("its attribute {}: {}", shown(&xattr.name), finding.detail)),
         }
@@ -43,7 +47,7 @@ pub(super) fn apply(object: Object<'_>, entry: &Entry, reader: &Reader) -> Vec<S
         let _ = object.set_xattr(name, value);
     }
     for stream in &entry.streams {
-        if let Ok(value) = reader.value(&stream.value) {
+        if let Ok(value) = value(&stream.value) {
             let _ = object.set_stream(&stream.name, &value);
         }
     }
@@ -132,4 +136,69 @@ fn numbers(owner: &Owner) -> (u32, u32) {
     let uid = owner.user.as_deref().and_then(fsys::user_number).unwrap_or(owner.uid);
     let gid = owner.group.as_deref().and_then(fsys::group_number).unwrap_or(owner.gid);
     (uid, gid)
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use crate::clock::Time;
+    use crate::format::attribute::Attribute;
+    use crate::format::entry::Kind;
+    use crate::path::EntryPath;
+
+    fn entry() -> Entry {
+        Entry {
+            path: EntryPath::parse(b"file").expect("valid"),
+            kind: Kind::Fifo,
+            mode: Some(0o640),
+            mtime: Some(Time { seconds: 1_000_000_000, nanos: 7 }),
+            created: None,
+            owner: None,
+            flags: None,
+            attributes: None,
+            xattrs: Vec::new(),
+            streams: Vec::new(),
+            links: None,
+            hardlink: None,
+        }
+    }
+
+    fn apply_to_a_file(entry: &Entry) -> (Vec<String>, fsys::Stat) {
+        let file = tempfile::tempfile().expect("a file");
+        let value = |value: &attribute::Value| match value {
+            attribute::Value::Inline(bytes) => Ok(bytes.clone()),
+            attribute::Value::Chunks(_) => Err(Finding::new(crate::refusal::Code::ChunkMissing, "chunk", "gone")),
+        };
+        let differences = apply(Object::File(&file), entry, &value);
+        (differences, fsys::stat_file(&file).expect("readable"))
+    }
+
+    #[test]
+    fn mode_and_time_are_set_and_read_back() {
+        let (differences, stat) = apply_to_a_file(&entry());
+        assert_eq!(differences, [""; 0]);
+        assert_eq!((stat.mode, stat.mtime), (Some(0o640), Time { seconds: 1_000_000_000, nanos: 7 }));
+    }
+
+    #[test]
+    fn what_the_target_does_not_take_is_told() {
+        let named = |name: &str, value| Attribute { name: name.into(), value };
+        let xattrs = vec![
+            named("nonsense.x", attribute::Value::Inline(b"x".to_vec())),
+            named("user.gone", attribute::Value::Chunks(Vec::new())),
+        ];
+        let (differences, _) = apply_to_a_file(&Entry { xattrs, ..entry() });
+        let told = |part: &str| differences.iter().any(|difference| difference.contains(part));
+        assert!(differences.len() == 2 && told("nonsense.x") && told("gone"), "{differences:?}");
+    }
+
+    #[test]
+    fn a_set_id_bit_is_never_set_on_what_does_not_belong_to_its_owner() {
+        let (differences, stat) = apply_to_a_file(&Entry { mode: Some(0o4755), ..entry() });
+        assert_eq!(stat.mode, Some(0o755));
+        assert!(differences.iter().any(|difference| difference.contains("set-id")), "{differences:?}");
+        let xattrs = vec![Attribute { name: CAPABILITY.to_vec(), value: attribute::Value::Inline(vec![1; 20]) }];
+        let (differences, _) = apply_to_a_file(&Entry { xattrs, ..entry() });
+        assert!(differences.iter().any(|difference| difference.contains("capabilities")), "{differences:?}");
+    }
 }
