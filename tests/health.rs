@@ -301,7 +301,7 @@ fn what_a_write_probe_left_behind_is_ignored() {
     fs::write(home.vault().join(".probe-0123"), "x").unwrap();
     let report = unchanged(&home.vault(), || home.verify(&[]).unwrap());
     assert_eq!((report.verdict, &report.notes[..]), (Verdict::Valid, [].as_slice()));
-    assert_eq!(status::run(&home.access()).unwrap().orphans.foreign, [""; 0]);
+    assert_eq!(status::run(&home.access()).unwrap().orphans.foreign, []);
     home.backup();
     assert!(home.vault().join(".probe-0123").exists());
     assert_eq!(names(&home.vault()).iter().filter(|name| name.starts_with(".probe-")).count(), 1);

@@ -272,7 +272,7 @@ pub(super) fn status(report: &status::Report) -> String {
         "key_exported": report.key_exported.map(|time| time.rfc3339()),
         "shared_devices": report.shared_devices,
         "incomplete": report.orphans.incomplete.iter().map(|one| &one.name).collect::<Vec<_>>(),
-        "foreign": report.orphans.foreign,
+        "foreign": report.orphans.foreign.iter().map(|stray| &stray.name).collect::<Vec<_>>(),
         "orphans": super::orphans::orphans_json(&report.orphans, report.now),
         "attention": report.attention.iter().map(|one| json!({"kind": one.kind, "text": one.text})).collect::<Vec<_>>(),
         "findings": findings(&report.findings),

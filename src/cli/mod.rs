@@ -104,10 +104,14 @@ impl Session {
     }
 
     fn run(self) -> Result<u8> {
+        let name = match &self.args.command {
+            Command::Operator(command) => command.name(),
+            _ => "command",
+        };
         self.act().map_err(|error| match (&error, self.access()) {
             // What no operation journaled, because it refused before one began.
-            (Error::Refused(_), Ok(access)) => audit::refused(&access, "command", error),
-            _ => audit::refused_on(&self.host, &SystemClock, "command", error),
+            (Error::Refused(_), Ok(access)) => audit::refused(&access, name, error),
+            _ => audit::refused_on(&self.host, &SystemClock, name, error),
         })
     }
 

@@ -41,7 +41,7 @@ pub struct Case<'a> {
 }
 
 /// Longest file of which evidence takes a digest, in bytes: a pack of the usual size and some more.
-const DIGESTED_BYTES_MAX: u64 = 256 << 20;
+pub const DIGESTED_BYTES_MAX: u64 = 256 << 20;
 /// How many files of the vault one file of evidence describes.
 const FILES_MAX: usize = 16;
 

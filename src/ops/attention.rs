@@ -2,7 +2,7 @@
 //!
 //! `status` shows it; `status --check` fails on it, so that a weekly audit is one line.
 
-use super::orphans::Orphans;
+use super::orphans::{Orphans, Stray};
 use crate::clock::Time;
 use crate::crypto::Id;
 use crate::host::Settings;
@@ -25,6 +25,8 @@ pub struct Attention {
 /// What is known about a vault on this host.
 pub(super) struct Known<'a> {
     pub(super) entries: &'a [Entry],
+    /// Why the journal cannot be read, if so: then nothing is known of what it says.
+    pub(super) trouble: Option<String>,
     pub(super) settings: &'a Settings,
     pub(super) now: Time,
     pub(super) vault: Id,
@@ -36,10 +38,14 @@ pub(super) struct Known<'a> {
 /// Returns everything that a person has to see to, the gravest first.
 pub(super) fn attention(known: &Known<'_>) -> Vec<Attention> {
     let mut all = Vec::new();
+    if let Some(trouble) = &known.trouble {
+        let text = format!("incidents, permits, decisions and verifications are not known: {trouble}");
+        push(&mut all, "journal", text);
+    }
     incidents(known, &mut all);
     permits(known, &mut all);
     orphans(known, &mut all);
-    if known.has_snapshots {
+    if known.has_snapshots && known.trouble.is_none() {
         ages(known, &mut all);
     }
     all
@@ -102,16 +108,18 @@ fn orphans(known: &Known<'_>, all: &mut Vec<Attention>) {
         let text = format!("snapshots/{} was never finalized: devvault incomplete list", one.name);
         push(all, "incomplete", text);
     }
-    let count = orphans.foreign.len();
+    let due = |strays: &[Stray]| strays.iter().filter(|stray| stray.is_due(known.now)).count();
+    let count = due(&orphans.foreign);
     if count > 0 {
         push(all, "foreign", format!("{count} file(s) do not belong to the vault: devvault incomplete list"));
     }
-    if !orphans.packs.is_empty() {
-        let text = format!("no snapshot names {} pack(s): the next backup uses what they hold", orphans.packs.len());
-        push(all, "packs", text);
+    let count = due(&orphans.packs);
+    if count > 0 {
+        push(all, "packs", format!("no snapshot names {count} pack(s): the next backup uses what they hold"));
     }
-    if !orphans.temporary.is_empty() {
-        push(all, "temporary", format!("a test of the medium left {} file(s)", orphans.temporary.len()));
+    let count = due(&orphans.temporary);
+    if count > 0 {
+        push(all, "temporary", format!("a test of the medium left {count} file(s): devvault incomplete list"));
     }
     if orphans.stale_lock.is_some() {
         push(
@@ -129,7 +137,14 @@ fn ages(known: &Known<'_>, all: &mut Vec<Attention>) {
         known.entries.iter().rev().filter(own).find(|entry| proves_everything(entry)).map(|entry| entry.time);
     let limit = known.settings.verify_days.unwrap_or(VERIFY_DAYS);
     match verified {
-        None => push(all, "unverified", "this host never verified the whole vault here: devvault verify".into()),
+        None => {
+            let tried = known.entries.iter().filter(own).any(registry::is_full_verification);
+            let text = match tried {
+                true => "no verification of the whole vault by this host has found nothing yet: devvault verify",
+                false => "this host never verified the whole vault here: devvault verify",
+            };
+            push(all, "unverified", text.into());
+        }
         Some(time) if days(time) >= i64::from(limit) => {
             let text = format!("the whole vault was last verified {}: devvault verify", time.rfc3339());
             push(all, "unverified", text);

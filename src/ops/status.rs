@@ -131,10 +131,10 @@ fn look(access: &Access) -> Result<Report> {
     }
     let mut notes = vault.notes.clone();
     notes.extend(catalog.index.notes());
-    let entries = Journal::of(&access.host).entries().unwrap_or_else(|error| {
-        notes.push(format!("incidents, permits and decisions are not known: {error}"));
-        Vec::new()
-    });
+    let (entries, trouble) = match Journal::of(&access.host).entries() {
+        Ok(entries) => (entries, None),
+        Err(error) => (Vec::new(), Some(error.to_string())),
+    };
     let mut findings = vault.chain.findings.clone();
     findings.extend(vault.doubt.iter().cloned());
     findings.extend(vault.freshness.finding(&vault.store.describe()));
@@ -150,6 +150,7 @@ fn look(access: &Access) -> Result<Report> {
     let orphans = orphans::find(&vault, Arc::new(catalog), &entries, false)?;
     let attention = attention::attention(&Known {
         entries: &entries,
+        trouble,
         settings: &access.host.settings()?,
         now: access.clock.now(),
         vault: vault.config.vault,

@@ -10,6 +10,7 @@ use super::catalog::{Catalog, Pack, Place, UseIndex};
 use super::{Finding, layout};
 use crate::crypto::{Digest, Macs};
 use crate::format::Malformed;
+use crate::format::attribute::Value;
 use crate::format::entry::{ChunkRef, Chunks, Entry, FileContent, decode_chunk_list};
 use crate::format::listing::{PartRef, decode_segment, decode_segment_list};
 use crate::format::pack::Decoder;
@@ -283,6 +284,23 @@ impl Reader {
             listed.into_iter().try_for_each(&mut take)?;
         }
         Ok(())
+    }
+
+    /// Returns the value of an attribute, each of its chunks having matched its hash.
+    ///
+    /// # Errors
+    /// As [`chunk`](Self::chunk).
+    pub fn value(&self, value: &Value) -> Result<Vec<u8>, Finding> {
+        match value {
+            Value::Inline(bytes) => Ok(bytes.clone()),
+            Value::Chunks(chunks) => {
+                let mut bytes = Vec::new();
+                for chunk in chunks {
+                    bytes.extend(self.chunk(*chunk)?);
+                }
+                Ok(bytes)
+            }
+        }
     }
 
     /// Returns every chunk of a file's content, in order.

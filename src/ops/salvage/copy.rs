@@ -1,19 +1,20 @@
-//! Copying into a new directory, and the list that says how each path stands.
+//! Copying into a new directory, reading back what was written, and the list that says how each path stands.
 
-use std::collections::BTreeSet;
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeSet, HashSet};
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 
 use serde_json::{Value, json};
 
-use super::Standing;
+use super::target::Made;
+use super::{Standing, keep};
+use crate::crypto::Digest;
 use crate::error::{Error, Result, refuse, shown_path};
 use crate::format::entry::{ChunkRef, Chunks, Entry, FileContent, Kind, ListRef, decode_chunk_list};
 use crate::format::json::TextOrBase64;
 use crate::format::listing::PartRef;
 use crate::format::record::Snapshot;
-use crate::fsys::{self, Dir, ObjectKind};
+use crate::fsys::{self, Dir, Object, ObjectKind};
 use crate::limits;
 use crate::path::EntryPath;
 use crate::progress::{Phase, Progress};
@@ -27,74 +28,6 @@ const VERIFIED: &str = "verified";
 const DAMAGED: &str = "damaged";
 const UNAUTHENTICATED: &str = "unauthenticated";
 
-/// A destination that was found safe.
-pub(super) struct Target {
-    pub(super) path: PathBuf,
-    name: Vec<u8>,
-    parent: Dir,
-    existed: bool,
-}
-
-impl Target {
-    /// Refuses every destination that holds anything, is no plain directory, or overlaps the vault; changes nothing.
-    pub(super) fn preflight(destination: &Path, vault: Option<&Path>) -> Result<Self> {
-        let shown = shown_path(destination);
-        let name = destination
-            .file_name()
-            .ok_or_else(|| Refusal::new(Code::DestinationNotPlain, format!("{shown} names no directory of its own")))?;
-        let above = match destination.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
-        let unusable = |error: io::Error| {
-            Refusal::new(Code::DestinationParent, format!("{} cannot be used", shown_path(above))).cause(error)
-        };
-        let above_path = fs::canonicalize(above).map_err(unusable)?;
-        let parent = Dir::open(&above_path).map_err(unusable)?;
-        let path = above_path.join(name);
-        let name = name.as_encoded_bytes().to_vec();
-        let existed = match parent.stat_at(&name) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
-            Err(error) => return Err(Error::environment(format!("look at {shown}"), error)),
-            Ok(stat) if stat.kind != ObjectKind::Directory => {
-                return refuse(
-                    Code::DestinationNotPlain,
-                    format!("{shown} is a {}, not a directory", stat.kind.name()),
-                );
-            }
-            Ok(_) => {
-                let names = parent.open_dir(&name).and_then(|dir| dir.names());
-                if !names.map_err(|error| Error::environment(format!("list {shown}"), error))?.is_empty() {
-                    return refuse(Code::DestinationNotEmpty, format!("{shown} is not empty"));
-                }
-                true
-            }
-        };
-        if let Some(vault) = vault
-            && (path.starts_with(vault) || vault.starts_with(&path))
-        {
-            return refuse(Code::DestinationOverlaps, format!("{shown} overlaps the vault {}", shown_path(vault)));
-        }
-        Ok(Self { path, name, parent, existed })
-    }
-
-    /// Makes the directory.
-    pub(super) fn make(self) -> Result<Made> {
-        let made = if self.existed { Ok(()) } else { self.parent.create_dir(&self.name) };
-        let root = made.and_then(|()| self.parent.open_dir(&self.name)).map_err(|error| {
-            Refusal::new(Code::DestinationParent, format!("{} cannot be made", shown_path(&self.path))).cause(error)
-        })?;
-        Ok(Made { path: self.path, root, parent: self.parent })
-    }
-}
-
-/// A destination that is there and empty.
-pub(super) struct Made {
-    pub(super) path: PathBuf,
-    root: Dir,
-    parent: Dir,
-}
-
 /// Copies entries and writes the list.
 pub(super) struct Copier<'a> {
     target: &'a Made,
@@ -103,10 +36,16 @@ pub(super) struct Copier<'a> {
     progress: &'a dyn Progress,
     list: BufWriter<File>,
     standing: Standing,
-    // Links come last, so that nothing is ever written through one.
-    links: Vec<(EntryPath, Vec<u8>)>,
+    // What is neither a file nor a directory comes behind all files, so that nothing is ever written through a link.
+    others: Vec<Entry>,
+    // Their metadata is set last, deepest first: what lies below changes their times, and they may become unreadable.
+    directories: Vec<Entry>,
+    // First names of objects with several, of those that are copied completely.
+    linked: HashSet<EntryPath>,
     // Directories that hold copies, where the system syncs no whole file system.
-    directories: BTreeSet<(&'static str, EntryPath)>,
+    names: BTreeSet<(&'static str, EntryPath)>,
+    // How many files may have been read back from memory, and not from the medium.
+    from_memory: u64,
 }
 
 impl<'a> Copier<'a> {
@@ -125,8 +64,11 @@ impl<'a> Copier<'a> {
             progress,
             list: BufWriter::new(list),
             standing: Standing::default(),
-            links: Vec::new(),
-            directories: BTreeSet::new(),
+            others: Vec::new(),
+            directories: Vec::new(),
+            linked: HashSet::new(),
+            names: BTreeSet::new(),
+            from_memory: 0,
         })
     }
 
@@ -155,31 +97,26 @@ impl<'a> Copier<'a> {
                 }
             }
         }
-        self.write_links()
+        self.write_others()?;
+        self.finish_directories()
     }
 
-    pub(super) fn finish(mut self) -> Result<Standing> {
+    /// Ends the list. Returns how the paths stand, and how many files may have been read back from memory.
+    pub(super) fn finish(mut self) -> Result<(Standing, u64)> {
         let standing = self.standing;
-        let summary = json!({"summary": {
-            "authenticated": self.authenticated,
-            "verified": standing.verified,
-            "unauthenticated": standing.unauthenticated,
-            "damaged": standing.damaged,
-            "missing": standing.missing,
-            "not_written": standing.not_written,
-            "bytes": standing.bytes,
-        }});
-        self.put(&summary)?;
+        let mut summary = standing.to_json();
+        summary.insert("authenticated".into(), self.authenticated.into());
+        self.put(&json!({"summary": summary}))?;
         let failed = |error| Error::environment(format!("write {LIST}"), error);
         self.list.flush().and_then(|()| self.list.get_ref().sync_all()).map_err(failed)?;
         self.sync().map_err(|error| Error::environment(format!("sync {}", shown_path(&self.target.path)), error))?;
-        Ok(standing)
+        Ok((standing, self.from_memory))
     }
 
     /// Makes every name durable; what files hold was made so one by one.
     fn sync(&mut self) -> io::Result<()> {
         if !fsys::sync_filesystem(&self.target.root)? {
-            for (base, path) in std::mem::take(&mut self.directories).into_iter().rev() {
+            for (base, path) in std::mem::take(&mut self.names).into_iter().rev() {
                 self.directory(base, &path)?.sync()?;
             }
             self.target.root.sync()?;
@@ -224,48 +161,55 @@ impl<'a> Copier<'a> {
         if self.authenticated { (VERIFIED, "verified") } else { (UNAUTHENTICATED, "unauthenticated") }
     }
 
-    fn count_good(&mut self) {
+    /// Counts and puts down what is complete, and in what the target keeps it otherwise than the snapshot names it.
+    fn complete(&mut self, path: &EntryPath, kind: &str, differences: &[String]) -> Result<()> {
+        let (base, standing) = self.good();
         if self.authenticated {
             self.standing.verified += 1;
         } else {
             self.standing.unauthenticated += 1;
         }
+        self.standing.differing += u64::from(!differences.is_empty());
+        let name = TextOrBase64::of(path.as_bytes());
+        let mut line =
+            json!({"path": name.text, "path_b64": name.base64, "kind": kind, "standing": standing, "below": base});
+        if !differences.is_empty() {
+            line["differs"] = differences.into();
+        }
+        self.put(&line)
     }
 
     fn take(&mut self, entry: Entry) -> Result<()> {
         match &entry.kind {
-            Kind::Directory => {
-                let (base, standing) = self.good();
-                match self.directory(base, &entry.path) {
-                    Ok(_) => {
-                        self.count_good();
-                        self.line(&entry.path, "directory", standing, Some(base), "")
-                    }
-                    Err(error) => self.not_written(&entry.path, "directory", &error),
+            Kind::Directory => match self.directory(self.good().0, &entry.path) {
+                Ok(_) if self.authenticated => {
+                    self.directories.push(entry);
+                    Ok(())
                 }
-            }
-            Kind::Symlink(target) if self.authenticated => {
-                self.links.push((entry.path, target.clone()));
+                Ok(_) => self.complete(&entry.path, "directory", &[]),
+                Err(error) => self.not_written(&entry.path, "directory", &error),
+            },
+            Kind::File(file) if self.link(&entry)? => {
+                self.progress.advance(1, file.size);
                 Ok(())
             }
-            Kind::Junction(_) | Kind::Fifo | Kind::Socket | Kind::Block(..) | Kind::Character(..) => {
-                self.standing.not_written += 1;
-                self.line(
-                    &entry.path,
-                    entry.kind.name(),
-                    "not written",
-                    None,
-                    "salvage makes files, directories and links",
-                )
+            Kind::File(file) => {
+                let file = file.clone();
+                self.file(&entry, &file)
+            }
+            _ if self.authenticated => {
+                self.others.push(entry);
+                Ok(())
             }
             Kind::Symlink(target) => {
                 self.standing.unauthenticated += 1;
                 let reason = format!("links are not made without proof; it pointed to {}", crate::path::shown(target));
                 self.line(&entry.path, "symlink", UNAUTHENTICATED, None, &reason)
             }
-            Kind::File(file) => {
-                let file = file.clone();
-                self.file(&entry, &file)
+            kind => {
+                self.standing.not_written += 1;
+                let reason = "without proof, files and directories alone are made";
+                self.line(&entry.path, kind.name(), "not written", None, reason)
             }
         }
     }
@@ -284,7 +228,7 @@ impl<'a> Copier<'a> {
         if !fsys::SYNCS_WHOLE_FILESYSTEMS {
             let above = std::iter::successors(Some(path.clone()), EntryPath::parent);
             // Where a directory is known, those above it are.
-            let _ = above.map(|path| self.directories.insert((base, path))).take_while(|new| *new).count();
+            let _ = above.map(|path| self.names.insert((base, path))).take_while(|new| *new).count();
         }
         let mut dir = self.below(&self.target.root, base.as_bytes())?;
         if path.is_root() {
@@ -324,7 +268,7 @@ impl<'a> Copier<'a> {
         let mut failures: Vec<(u64, Finding)> = Vec::new();
         let mut intact = 0;
         let whole =
-            list_trouble.is_none() && self.each(&chunks, content, |_, _| Ok(()), &mut failures, &mut intact).is_ok();
+            list_trouble.is_none() && self.each(&chunks, content, |_, _, _| Ok(()), &mut failures, &mut intact).is_ok();
         let (base, standing) = if whole && failures.is_empty() { self.good() } else { (DAMAGED, "damaged") };
         if intact == 0 && data > 0 {
             let all_missing = failures.iter().all(|(_, finding)| finding.code == Code::ChunkMissing);
@@ -337,7 +281,7 @@ impl<'a> Copier<'a> {
             return self.line(&entry.path, "file", "damaged", None, &reason);
         }
         match self.write(entry, content, &chunks, base) {
-            Ok(bytes) => {
+            Ok((bytes, differences)) => {
                 self.standing.bytes += bytes;
                 self.progress.advance(1, bytes);
                 if base == DAMAGED {
@@ -346,8 +290,10 @@ impl<'a> Copier<'a> {
                     let reason = format!("{bytes} of {data} bytes were copied, the rest is zeros; {first}");
                     return self.line(&entry.path, "file", standing, Some(base), &reason);
                 }
-                self.count_good();
-                self.line(&entry.path, "file", standing, Some(base), "")
+                if entry.links.is_some() && entry.hardlink.is_none() {
+                    self.linked.insert(entry.path.clone());
+                }
+                self.complete(&entry.path, "file", &differences)
             }
             Err(Stopped::Target(error)) => self.not_written(&entry.path, "file", &error),
             Err(Stopped::Stop(error)) => Err(error),
@@ -389,7 +335,7 @@ impl<'a> Copier<'a> {
         &self,
         chunks: &[Option<ChunkRef>],
         content: &FileContent,
-        mut take: impl FnMut(u64, &[u8]) -> io::Result<()>,
+        mut take: impl FnMut(u64, ChunkRef, &[u8]) -> io::Result<()>,
         failures: &mut Vec<(u64, Finding)>,
         intact: &mut u64,
     ) -> io::Result<()> {
@@ -398,7 +344,7 @@ impl<'a> Copier<'a> {
             match self.reader.chunk(*chunk) {
                 Ok(bytes) => {
                     *intact += bytes.len() as u64;
-                    take(offset, &bytes)?;
+                    take(offset, *chunk, &bytes)?;
                 }
                 Err(finding) => {
                     if failures.len() < limits::EVIDENCE_ITEMS_MAX {
@@ -417,7 +363,7 @@ impl<'a> Copier<'a> {
         content: &FileContent,
         chunks: &[Option<ChunkRef>],
         base: &'static str,
-    ) -> Result<u64, Stopped> {
+    ) -> Result<(u64, Vec<String>), Stopped> {
         if self.progress.interrupted() {
             return Err(Stopped::Stop(Error::Interrupted(None)));
         }
@@ -428,17 +374,18 @@ impl<'a> Copier<'a> {
         let (mut failures, mut intact) = (Vec::new(), 0);
         file.set_len(content.size).map_err(Stopped::Target)?;
         let extents = content.extents();
-        let mut failed = None;
+        let (mut failed, mut written) = (None, Vec::new());
         let copied = self.each(
             chunks,
             content,
-            |offset, mut bytes| {
-                let written = extents.spread(offset, bytes.len() as u64).try_for_each(|(place, length)| {
+            |offset, chunk, mut bytes| {
+                written.push((offset, chunk));
+                let done = extents.spread(offset, bytes.len() as u64).try_for_each(|(place, length)| {
                     let (part, rest) = bytes.split_at(usize::try_from(length).unwrap_or(bytes.len()).min(bytes.len()));
                     bytes = rest;
                     file.seek(SeekFrom::Start(place)).and_then(|_| file.write_all(part))
                 });
-                written.inspect_err(|error| failed = Some(io::Error::new(error.kind(), error.to_string())))
+                done.inspect_err(|error| failed = Some(io::Error::new(error.kind(), error.to_string())))
             },
             &mut failures,
             &mut intact,
@@ -453,27 +400,108 @@ impl<'a> Copier<'a> {
                 .written(format!("{path} holds what was copied so far; {} in it is not complete", entry.path));
             return Err(Stopped::Stop(refusal.into()));
         }
-        // Whose file it was is not restored, so that no bit may stay that would give rights of the owner.
-        let mode = entry.mode.map(|mode| mode & 0o777);
-        let (mode, mtime) = if self.authenticated { (mode, entry.mtime) } else { (None, None) };
-        Dir::set_file_meta(&file, mode, mtime).and_then(|()| file.sync_all()).map_err(Stopped::Target)?;
-        Ok(intact)
+        file.sync_all().map_err(Stopped::Target)?;
+        self.from_memory += u64::from(!fsys::drop_cached(&file) && content.size > 0);
+        if let Err(what) = read_back(&file, content, &written) {
+            let path = shown_path(&self.target.path);
+            let refusal = Refusal::new(Code::RestoredDiffers, format!("{} reads back differently: {what}", entry.path))
+                .written(format!("{path} holds what was copied so far; its medium cannot be relied on"))
+                .next("copy into a directory on another medium");
+            return Err(Stopped::Stop(refusal.into()));
+        }
+        let mut differences = Vec::new();
+        if self.authenticated {
+            differences = keep::apply(Object::File(&file), entry, &|value| self.reader.value(value));
+            file.sync_all().map_err(Stopped::Target)?;
+        }
+        if let Some(first) = &entry.hardlink {
+            differences.push(format!("it should be another name of {first}"));
+        }
+        Ok((intact, differences))
     }
 
-    fn write_links(&mut self) -> Result<()> {
-        for (path, link) in std::mem::take(&mut self.links) {
-            let parent = path.parent().unwrap_or_default();
-            let made = self.directory(VERIFIED, &parent).and_then(|dir| dir.create_symlink(&link, path.name()));
-            match made {
-                Ok(()) => {
-                    self.standing.verified += 1;
-                    self.line(&path, "symlink", "verified", Some(VERIFIED), "")?;
+    /// Makes a further name of an object whose first name was copied. Returns whether it did; else it is copied for
+    /// itself.
+    fn link(&mut self, entry: &Entry) -> Result<bool> {
+        let Some(first) = entry.hardlink.as_ref().filter(|first| self.linked.contains(first)) else { return Ok(false) };
+        let parent = |path: &EntryPath| path.parent().unwrap_or_default();
+        let made = self.directory(VERIFIED, &parent(first)).and_then(|from| {
+            let to = self.directory(VERIFIED, &parent(&entry.path))?;
+            from.create_link(first.name(), &to, entry.path.name())?;
+            Ok(from.stat_at(first.name())?.id == to.stat_at(entry.path.name())?.id)
+        });
+        if !made.unwrap_or(false) {
+            return Ok(false);
+        }
+        self.complete(&entry.path, "file", &[]).map(|()| true)
+    }
+
+    /// Makes links, pipes, sockets and devices.
+    fn write_others(&mut self) -> Result<()> {
+        for entry in std::mem::take(&mut self.others) {
+            let kind = entry.kind.name();
+            let parent = entry.path.parent().unwrap_or_default();
+            let name = if entry.path.is_root() { b"content" } else { entry.path.name() };
+            let made = self.directory(VERIFIED, &parent).and_then(|dir| {
+                match &entry.kind {
+                    Kind::Symlink(target) => dir.create_symlink(target, name),
+                    Kind::Junction(target) => dir.create_junction(target, name),
+                    Kind::Fifo => dir.create_special(name, ObjectKind::Fifo, (0, 0)),
+                    Kind::Socket => dir.create_special(name, ObjectKind::Socket, (0, 0)),
+                    Kind::Block(major, minor) => dir.create_special(name, ObjectKind::Block, (*major, *minor)),
+                    Kind::Character(major, minor) => dir.create_special(name, ObjectKind::Character, (*major, *minor)),
+                    Kind::Directory | Kind::File(_) => Ok(()),
+                }?;
+                let mut differences = keep::apply(Object::Name(&dir, name), &entry, &|value| self.reader.value(value));
+                if let Kind::Symlink(target) = &entry.kind
+                    && dir.read_link(name)? != *target
+                {
+                    differences.push("it points elsewhere".into());
                 }
-                Err(error) => self.not_written(&path, "symlink", &error)?,
+                Ok(differences)
+            });
+            match made {
+                Ok(differences) => self.complete(&entry.path, kind, &differences)?,
+                Err(error) => self.not_written(&entry.path, kind, &error)?,
             }
         }
         Ok(())
     }
+
+    fn finish_directories(&mut self) -> Result<()> {
+        for entry in std::mem::take(&mut self.directories).into_iter().rev() {
+            let finished = self.directory(VERIFIED, &entry.path).and_then(|dir| {
+                let differences = keep::apply(Object::Directory(&dir), &entry, &|value| self.reader.value(value));
+                dir.sync().map(|()| differences)
+            });
+            match finished {
+                Ok(differences) => self.complete(&entry.path, "directory", &differences)?,
+                Err(error) => self.not_written(&entry.path, "directory", &error)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads back what was written of a file and holds every chunk against its hash.
+fn read_back(mut file: &File, content: &FileContent, written: &[(u64, ChunkRef)]) -> Result<(), String> {
+    let length = file.metadata().map_err(|error| error.to_string())?.len();
+    if length != content.size {
+        return Err(format!("it has {length} bytes, not {}", content.size));
+    }
+    let extents = content.extents();
+    let mut buffer = Vec::new();
+    for (offset, chunk) in written {
+        buffer.clear();
+        for (place, length) in extents.spread(*offset, u64::from(chunk.length())) {
+            let part = file.seek(SeekFrom::Start(place)).and_then(|_| file.take(length).read_to_end(&mut buffer));
+            part.map_err(|error| error.to_string())?;
+        }
+        if Digest::of(&buffer) != chunk.id() {
+            return Err(format!("the chunk at {offset} does not match its hash"));
+        }
+    }
+    Ok(())
 }
 
 /// Why a file was not copied.
@@ -491,4 +519,29 @@ fn data_bytes(content: &FileContent) -> u64 {
 
 fn told(finding: &Finding) -> String {
     format!("{}: {}: {}", finding.code, finding.subject, finding.detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_reads_back_differently_is_noticed() {
+        let mut file = tempfile::tempfile().expect("a file");
+        file.write_all(b"hello world").expect("writable");
+        let chunk = |bytes: &[u8]| ChunkRef(Digest::of(bytes), bytes.len() as u32);
+        let written = [(0, chunk(b"hello ")), (6, chunk(b"world"))];
+        let content = |size| FileContent {
+            size,
+            chunks: Chunks::Direct(Vec::new()),
+            holes: Vec::new(),
+            ctime: None,
+            ino: None,
+            racy: false,
+        };
+        assert_eq!(read_back(&file, &content(11), &written), Ok(()));
+        assert!(read_back(&file, &content(12), &written).is_err());
+        file.seek(SeekFrom::Start(7)).and_then(|_| file.write_all(b"X")).expect("writable");
+        assert!(read_back(&file, &content(11), &written).expect_err("differs").contains("chunk at 6"));
+    }
 }
