@@ -18,14 +18,6 @@ use crate::refusal::Kept;
 use crate::vault::Finding;
 use crate::vault::witness::Freshness;
 
-/// Collects lines. The one place where text becomes a line for a terminal: whatever was quoted in it, it stays one.
-macro_rules! line {
-    ($out:expr, $($arg:tt)*) => {{
-        $out.push_str(&crate::path::printable(&format!($($arg)*)));
-        $out.push('\n');
-    }};
-}
-
 fn counted(counts: &Counts) -> String {
     let mut text = format!(
         "{} files ({}), {} directories",
@@ -199,7 +191,7 @@ fn left_out(out: &mut String, margin: &str, paths: &[EntryPath]) {
     }
 }
 
-fn freshness(freshness: &Freshness) -> String {
+pub(super) fn freshness(freshness: &Freshness) -> String {
     match freshness {
         Freshness::Proven => "proven (this host's newest head occurs in it)".into(),
         Freshness::Unproven => "unproven (this host has no witness of this vault)".into(),
@@ -433,17 +425,14 @@ pub(super) fn receipt(report: &receipt::Report) -> String {
     line!(out, "genuine: this receipt was made with the key of vault {}", said.vault);
     line!(
         out,
-        "  {} on {}, {}: {} verification, {}, exit {}; {} of {} packs, {} of {} read",
+        "  {} on {}, {}: {}, {}, exit {}; {}",
         said.act,
         said.made.rfc3339(),
         said.platform,
         said.level,
         said.verdict,
         said.exit,
-        HumanCount(said.extent.packs_read),
-        HumanCount(said.extent.packs),
-        HumanBytes(said.extent.bytes_read),
-        HumanBytes(said.extent.bytes)
+        receipt_extent(said)
     );
     for found in &said.findings {
         line!(out, "  it found {} {}", found.code, found.subject);
@@ -464,6 +453,26 @@ pub(super) fn receipt(report: &receipt::Report) -> String {
     findings(&mut out, &report.findings);
     line!(out, "a receipt speaks of its moment only; `verify` tells how the vault is now");
     out
+}
+
+/// What was read or restored, in words.
+fn receipt_extent(said: &receipt::Receipt) -> String {
+    let of = |part: u64, whole: u64| format!("{} of {}", HumanBytes(part), HumanBytes(whole));
+    let Some(drill) = &said.drill else {
+        let extent = &said.extent;
+        let packs = format!("{} of {} packs", HumanCount(extent.packs_read), HumanCount(extent.packs));
+        return format!("{packs}, {} read", of(extent.bytes_read, extent.bytes));
+    };
+    format!(
+        "{}: {} of {} files, {} restored and compared; {} damages of a copy refused; recovery time {:.1} s{}",
+        drill.scenario,
+        HumanCount(drill.files_compared),
+        HumanCount(drill.files),
+        of(drill.bytes_compared, drill.bytes),
+        HumanCount(drill.negative),
+        drill.recovery_milliseconds as f64 / 1000.0,
+        if said.level == "sample" { ", extrapolated" } else { "" }
+    )
 }
 
 pub(super) fn index(report: &index::Report) -> String {

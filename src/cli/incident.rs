@@ -17,14 +17,6 @@ use crate::ops::select::Place;
 use crate::ops::{branch, evidence, incident, incomplete, journal, lost, salvage, trace};
 use crate::path::shown;
 
-/// Collects lines; whatever a name from disk holds, one line stays one line.
-macro_rules! line {
-    ($out:expr, $($arg:tt)*) => {{
-        $out.push_str(&crate::path::printable(&format!($($arg)*)));
-        $out.push('\n');
-    }};
-}
-
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Show, check or export this host's journal of what was done with vaults

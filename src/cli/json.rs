@@ -25,7 +25,7 @@ fn bytes(bytes: &[u8]) -> String {
     std::str::from_utf8(bytes).map_or_else(|_| shown(bytes), str::to_owned)
 }
 
-fn paths(paths: &[EntryPath]) -> Vec<String> {
+pub(super) fn paths(paths: &[EntryPath]) -> Vec<String> {
     paths.iter().map(path).collect()
 }
 

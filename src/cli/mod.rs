@@ -1,6 +1,15 @@
 //! The command line: the only room that parses arguments, prints, or exits.
 
+/// Collects lines. The one place where text becomes a line for a terminal: whatever was quoted in it, it stays one.
+macro_rules! line {
+    ($out:expr, $($arg:tt)*) => {{
+        $out.push_str(&crate::path::printable(&format!($($arg)*)));
+        $out.push('\n');
+    }};
+}
+
 mod args;
+mod drill;
 mod human;
 mod incident;
 mod json;
@@ -110,6 +119,7 @@ impl Session {
             Command::Diff(options) => self.diff(options),
             Command::Verify(options) => self.verify(options),
             Command::Restore(options) => self.restore(options),
+            Command::Drill(options) => self.drill(options),
             Command::Status { check } => {
                 let report = status::run(&self.access()?)?;
                 let unseen = *check && !report.attention.is_empty();
@@ -313,9 +323,8 @@ impl Session {
             None if options.quick => verify::Level::Quick,
             None => verify::Level::Full,
         };
-        if let Some(path) = options.receipt.as_ref().filter(|path| path.exists()) {
-            let error = io::Error::from(io::ErrorKind::AlreadyExists);
-            return Err(Error::environment(format!("write the receipt {}", shown_path(path)), error));
+        if let Some(path) = &options.receipt {
+            refuse_existing(path)?;
         }
         let report = verify::run(&access, &options.snapshots, level, &self.watch);
         self.watch.end();
@@ -340,6 +349,7 @@ impl Session {
             from_medium: options.from_medium,
             include: options.include.clone(),
             exclude: options.exclude.clone(),
+            only: None,
             without: options.without.clone(),
             numeric_owner: options.numeric_owner,
         };
@@ -409,6 +419,15 @@ impl Session {
 fn program() -> String {
     let program = std::env::args_os().next().unwrap_or_else(|| OsString::from("devvault"));
     quoted(&program.to_string_lossy())
+}
+
+/// Fails before anything is done where a receipt could not be written afterwards.
+fn refuse_existing(receipt: &Path) -> Result<()> {
+    if !receipt.exists() {
+        return Ok(());
+    }
+    let error = io::Error::from(io::ErrorKind::AlreadyExists);
+    Err(Error::environment(format!("write the receipt {}", shown_path(receipt)), error))
 }
 
 /// Ends the program as it ends where the command line cannot be understood.

@@ -18,10 +18,10 @@ use crate::vault::reads::Reads;
 use crate::vault::{Finding, layout, read_error};
 
 /// An opened vault and what reads from it.
-pub(super) struct Reading {
-    pub(super) vault: Vault,
-    pub(super) reader: Arc<Reader>,
-    pub(super) pool: Pool,
+pub(crate) struct Reading {
+    pub(crate) vault: Vault,
+    pub(crate) reader: Arc<Reader>,
+    pub(crate) pool: Pool,
     // Held while anything is read, so that a removal waits.
     _lock: Option<Box<dyn Lock>>,
 }
@@ -31,10 +31,18 @@ impl Reading {
     ///
     /// # Errors
     /// What opening the vault refuses; DV404 where a removal is under way; DV110 where the packs cannot be listed.
-    pub(super) fn open(access: &Access) -> Result<Self> {
+    pub(crate) fn open(access: &Access) -> Result<Self> {
+        Self::open_by(access, UseIndex::Yes)
+    }
+
+    /// Opens the vault as [`open`](Self::open) does, asking the index or each pack's own footer.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub(crate) fn open_by(access: &Access, use_index: UseIndex) -> Result<Self> {
         let vault = gate::open(access)?;
         let lock = gate::read_lock(&*vault.store)?;
-        let catalog = Catalog::load(&*vault.store, &vault.macs, UseIndex::Yes)
+        let catalog = Catalog::load(&*vault.store, &vault.macs, use_index)
             .map_err(|error| read_error(&*vault.store, layout::PACKS, &error))?;
         let reader = Arc::new(Reader::new(Arc::clone(&vault.store), Arc::clone(&vault.macs), Arc::new(catalog)));
         Ok(Self { vault, reader, pool: Pool::new(), _lock: lock })
@@ -44,12 +52,12 @@ impl Reading {
     ///
     /// # Errors
     /// As [`select::select`].
-    pub(super) fn select(&self, selector: &Selector) -> Result<(u64, &Snapshot)> {
+    pub(crate) fn select(&self, selector: &Selector) -> Result<(u64, &Snapshot)> {
         select::select(&self.vault, selector)
     }
 
     /// Returns what should be said besides, in words, and keeps packs that failed a read in mind for later backups.
-    pub(super) fn remarks(&self, access: &Access) -> Vec<String> {
+    pub(crate) fn remarks(&self, access: &Access) -> Vec<String> {
         let mut notes = self.vault.notes.clone();
         if self.reader.index_was_wrong() {
             notes.push("the index was wrong about where content lies; `devvault index rebuild` makes it anew".into());
@@ -70,7 +78,7 @@ impl Reading {
     }
 
     /// Returns the entries of a snapshot at and below a path.
-    pub(super) fn listing<'a>(
+    pub(crate) fn listing<'a>(
         &'a self,
         snapshot: &'a Snapshot,
         within: &EntryPath,
@@ -87,7 +95,7 @@ impl Reading {
 }
 
 /// Yields the entries of a snapshot in path order; after the last one of a whole listing, its counts have matched.
-pub(super) struct Listing<'a> {
+pub(crate) struct Listing<'a> {
     entries: Entries<'a>,
     current: std::vec::IntoIter<Entry>,
     progress: &'a dyn Progress,
@@ -124,7 +132,7 @@ impl Iterator for Listing<'_> {
 ///
 /// # Errors
 /// DV108.
-pub(super) fn check_counts(counts: &Counts, meant: &Counts) -> Result<(), Finding> {
+pub(crate) fn check_counts(counts: &Counts, meant: &Counts) -> Result<(), Finding> {
     if counts == meant {
         return Ok(());
     }

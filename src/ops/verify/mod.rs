@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use self::blame::Blame;
 use self::proof::{ListCheck, Proof};
+pub(crate) use self::rolling::bad_at_most;
 pub use self::rolling::Budget;
 use super::audit::{self, Told};
 use super::select::Selector;

@@ -230,7 +230,7 @@ impl Verifier<'_> {
             oldest = oldest.min(last);
         }
         covered.oldest = oldest.filter(|_| covered.packs > 0);
-        covered.bad_packs_at_most = rolling::bad_packs_at_most(covered.packs, covered.packs_now);
+        covered.bad_packs_at_most = rolling::bad_at_most(covered.packs, covered.packs_now);
         covered
     }
 
