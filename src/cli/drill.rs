@@ -86,26 +86,33 @@ fn text(report: &Report) -> String {
     }
     let on = if report.clean_machine { ", as on a clean machine" } else { "" };
     line!(out, "  snapshot {} of {source}, from {}{on}", report.snapshot, report.place);
-    line!(out, "  freshness: {}", freshness(&report.freshness));
+    let known = if report.clean_machine { ", as this host knows it and a clean machine does not" } else { "" };
+    line!(out, "  freshness{known}: {}", freshness(&report.freshness));
     steps(&mut out, &report.steps);
     if let Some(compared) = &report.compared {
         let from = if compared.from_memory == 0 { "the medium" } else { "the page cache" };
         line!(
             out,
-            "  compared by a second path: {} objects; content of {} files ({}) read from {from} and hashed",
+            "  compared by a second path: {} object(s); content of {} file(s), {}, read from {from} and hashed",
             HumanCount(compared.objects),
             HumanCount(compared.files),
             HumanBytes(compared.bytes)
         );
     }
     for trial in &report.trials {
-        line!(out, "  {} damaged in a copy: verify refused {}, restore {}", trial.damage, trial.verify, trial.restore);
+        line!(
+            out,
+            "  {} damaged in a copy: verify refused with {}, restore with {}",
+            trial.damage,
+            trial.verify,
+            trial.restore
+        );
     }
     if let Some(recovery) = &report.recovery {
         line!(out, "  recovery time: {}", recovery_text(recovery));
     }
     for (class, count, reason) in &report.short {
-        line!(out, "  not or less exactly restored: {class} of {} objects: {reason}", HumanCount(*count));
+        line!(out, "  not or less exactly restored: {class} of {} object(s): {reason}", HumanCount(*count));
     }
     for what in &report.not_proven {
         line!(out, "  NOT PROVEN: {what}");
@@ -114,7 +121,11 @@ fn text(report: &Report) -> String {
         line!(out, "  surprise: {surprise}");
     }
     if let Some(path) = &report.scratch {
-        line!(out, "kept: {}; what was restored may be private, remove it when it is no longer needed", shown_path(path));
+        line!(
+            out,
+            "kept: {}; what was restored may be private, remove it when it is no longer needed",
+            shown_path(path)
+        );
     }
     human::kept(&mut out, &report.kept);
     human::notes(&mut out, &report.notes);
@@ -133,7 +144,8 @@ fn recovery_text(recovery: &Recovery) -> String {
     let how = match recovery.is_measured() {
         true => "measured".to_owned(),
         false => format!(
-            "extrapolated, not measured: the sample took {}, and a whole restore has {:.1} times as much to do",
+            "extrapolated, not measured: the sample took {}, and a whole restore has {:.0} times as much to do; \
+             what a restore takes whatever its size is multiplied too",
             time(recovery.seconds),
             recovery.factor
         ),
@@ -243,6 +255,9 @@ mod tests {
 
     #[test]
     fn times_are_told_as_exactly_as_it_matters() {
-        assert_eq!([0.0123, 3.21, 119.0, 125.4, 36_000.0].map(time), ["12 ms", "3.2 s", "119.0 s", "2 min 5 s", "10.0 h"]);
+        assert_eq!(
+            [0.0123, 3.21, 119.0, 125.4, 36_000.0].map(time),
+            ["12 ms", "3.2 s", "119.0 s", "2 min 5 s", "10.0 h"]
+        );
     }
 }

@@ -41,15 +41,18 @@ pub(super) trait Hands {
     /// Authenticates the chain, the snapshot and its listing.
     fn authenticate(&self) -> Result<String>;
     /// Restores.
-    fn restore(&self, destination: &Path, only: Option<BTreeSet<EntryPath>>, progress: &dyn Progress)
-    -> Result<Restored>;
+    fn restore(
+        &self,
+        destination: &Path,
+        only: Option<BTreeSet<EntryPath>>,
+        progress: &dyn Progress,
+    ) -> Result<Restored>;
 }
 
 /// This process, on this host.
 pub(super) struct Own<'a> {
     pub(super) access: &'a Access,
     pub(super) number: u64,
-    pub(super) source: &'a str,
 }
 
 impl Hands for Own<'_> {
@@ -60,8 +63,7 @@ impl Hands for Own<'_> {
 
     fn authenticate(&self) -> Result<String> {
         let vault = gate::open(self.access)?;
-        let freshness = &vault.freshness;
-        Ok(format!("snapshot {} of {}; head {}; freshness {freshness}", self.number, self.source, vault.chain.head()))
+        Ok(format!("{} record(s) up to number {}", vault.chain.links().count(), vault.chain.head().number))
     }
 
     fn restore(
@@ -150,7 +152,8 @@ impl Hands for CleanMachine<'_> {
 
     fn authenticate(&self) -> Result<String> {
         let document = self.run(&["verify", "--quick", &self.number.to_string()])?;
-        Ok(format!("snapshot {}; head {}", self.number, document["head"].as_str().unwrap_or_default()))
+        let head = document["head"].as_str().unwrap_or_default();
+        Ok(format!("the records up to number {}", head.split(':').next().unwrap_or_default()))
     }
 
     fn restore(&self, destination: &Path, only: Option<BTreeSet<EntryPath>>, _: &dyn Progress) -> Result<Restored> {

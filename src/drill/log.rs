@@ -15,7 +15,8 @@ use crate::path::printable;
 
 /// The name of the log in the directory of drills.
 const NAME: &str = "log.md";
-const HEAD: &str = "# Drills\n\nEach exercise of a restore on this host, the newest last. Write your remarks below each one.\n";
+const HEAD: &str =
+    "# Drills\n\nEach exercise of a restore on this host, the newest last. Write your remarks below each one.\n";
 
 /// One drill, as the log tells it.
 pub(super) struct Told<'a> {
@@ -27,7 +28,8 @@ pub(super) struct Told<'a> {
 
 impl<'a> Told<'a> {
     pub(super) fn of(report: &'a Report) -> Self {
-        let outcome = report.failure.as_ref().map_or_else(|| "passed".into(), |failure| format!("FAILED, {}", failure.line()));
+        let outcome =
+            report.failure.as_ref().map_or_else(|| "passed".into(), |failure| format!("FAILED, {}", failure.line()));
         let extent = if report.sample.is_some() { " (sample)" } else { "" };
         let mut lines = vec![
             format!("vault: {} in {}", report.vault, report.place),
@@ -43,7 +45,10 @@ impl<'a> Told<'a> {
             ));
         }
         lines.extend(report.trials.iter().map(|trial| {
-            format!("{} damaged in a copy: verify {}, restore {}", trial.damage, trial.verify, trial.restore)
+            format!(
+                "{} damaged in a copy: verify refused with {}, restore with {}",
+                trial.damage, trial.verify, trial.restore
+            )
         }));
         lines.extend(report.not_proven.iter().map(|what| format!("not proven: {what}")));
         lines.extend(report.scratch.iter().map(|path| format!("kept as evidence: {}", shown_path(path))));
@@ -122,6 +127,8 @@ mod tests {
         std::fs::write(&path, &text).expect("writable");
         append(&host, Time::default(), &told("second")).expect("writable");
         let after = std::fs::read_to_string(&path).expect("there");
-        assert!(after.starts_with(&text) && after.matches("\n## ").count() == 2 && after.matches("# Drills").count() == 1);
+        assert!(
+            after.starts_with(&text) && after.matches("\n## ").count() == 2 && after.matches("# Drills").count() == 1
+        );
     }
 }

@@ -166,7 +166,8 @@ fn drill(access: &Access, options: &Options, observer: &dyn Observer, progress: 
         let entries = sample.map_or(snapshot.counts.entries(), |sample| sample.files);
         let copied = if options.negative { files.bytes() + negative::bytes(&reading, number)? } else { 0 };
         let source = String::from_utf8_lossy(&source.path).into_owned();
-        let apart = Apart { vault: reading.vault.store.local_path(), source: Some(Path::new(&source)), host: &access.host };
+        let apart =
+            Apart { vault: reading.vault.store.local_path(), source: Some(Path::new(&source)), host: &access.host };
         // A file takes whole blocks, and a name takes room too.
         let needed = bytes.saturating_add(entries.saturating_mul(4096)).max(copied);
         Scratch::create(options.scratch.as_deref(), &apart, needed)?
@@ -234,7 +235,8 @@ impl Drill<'_> {
 
     fn fail(&mut self, failure: Failure) {
         if let Some(code) = failure.code.filter(|_| !failure.kept.journaled) {
-            let mut finding = Finding::new(code, format!("the drill of snapshot {}", self.report.snapshot), &failure.message);
+            let mut finding =
+                Finding::new(code, format!("the drill of snapshot {}", self.report.snapshot), &failure.message);
             finding.snapshots.push(self.report.snapshot);
             finding.paths.clone_from(&failure.paths);
             self.report.findings.push(finding);
@@ -243,7 +245,12 @@ impl Drill<'_> {
     }
 
     /// Times a step and notes what came of it.
-    fn step<T>(&mut self, name: &str, said: impl FnOnce(&T) -> String, act: impl FnOnce(&mut Self) -> Result<T>) -> Result<T> {
+    fn step<T>(
+        &mut self,
+        name: &str,
+        said: impl FnOnce(&T) -> String,
+        act: impl FnOnce(&mut Self) -> Result<T>,
+    ) -> Result<T> {
         let begun = Instant::now();
         let outcome = act(self);
         let seconds = begun.elapsed().as_secs_f64();
@@ -257,7 +264,6 @@ impl Drill<'_> {
 
     fn steps(&mut self, files: &Files) -> Result<()> {
         let (number, access) = (self.report.snapshot, self.access);
-        let source = crate::path::shown(&self.report.source.path);
         let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         let scratch_path = self.scratch.path.clone();
         let clean;
@@ -274,7 +280,7 @@ impl Drill<'_> {
                     .into());
             }
             (None, _) => {
-                own = Own { access, number, source: &source };
+                own = Own { access, number };
                 &own
             }
         };
@@ -321,7 +327,8 @@ impl Drill<'_> {
 
     /// Compares what was restored with the listing, by a reader that has seen nothing of the restore.
     fn compare(&mut self, restored: &Restored) -> Result<()> {
-        let said = |compared: &Compared| format!("{} objects, {} files, {} bytes", compared.objects, compared.files, compared.bytes);
+        let said =
+            |compared: &Compared| format!("{} object(s) looked at, {} bytes hashed", compared.objects, compared.bytes);
         let compared = self.step(COMPARE, said, |drill| {
             let reading = Reading::open_by(drill.access, UseIndex::No)?;
             let (_, snapshot) = reading.select(&Selector::Number(drill.report.snapshot))?;
@@ -371,7 +378,8 @@ impl Drill<'_> {
 
     fn refuse_damage(&mut self, files: &Files) -> Result<()> {
         let Some(victim) = files.one()? else { return Ok(()) };
-        let said = |trials: &Vec<Trial>| format!("{} damages of a copy, each refused by verify and by restore", trials.len());
+        let said =
+            |trials: &Vec<Trial>| format!("{} damages of a copy, each refused by verify and by restore", trials.len());
         let trials = self.step(REFUSE, said, |drill| {
             let copy = negative::Copy::make(drill.access, drill.report.snapshot, &drill.scratch, drill.progress)?;
             copy.try_all(victim, drill.observer, drill.progress)
@@ -386,7 +394,7 @@ impl Drill<'_> {
         if let Some(sample) = &report.sample {
             let mut text = format!(
                 "{} of {} files and {} of {} bytes were not restored; with 95 % confidence no more than {} of the files \
-                 are bad, if files go bad without regard to what they are",
+                 that could be drawn are bad, if files go bad without regard to what they are",
                 sample.files_total - sample.files,
                 sample.files_total,
                 sample.bytes_total - sample.bytes,
@@ -394,7 +402,10 @@ impl Drill<'_> {
                 sample.bad_files_at_most
             );
             if sample.files_too_long > 0 {
-                text.push_str(&format!("; {} files were too long to be drawn, of them nothing is said", sample.files_too_long));
+                text.push_str(&format!(
+                    "; {} file(s) are longer than the sample and could not be drawn: of them nothing is said",
+                    sample.files_too_long
+                ));
             }
             report.not_proven.push(text);
         }

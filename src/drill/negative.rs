@@ -141,7 +141,12 @@ impl<'a> Copy<'a> {
     ///
     /// # Errors
     /// DV115 where one is not refused.
-    pub(super) fn try_all(&self, victim: &EntryPath, observer: &dyn Observer, progress: &dyn Progress) -> Result<Vec<Trial>> {
+    pub(super) fn try_all(
+        &self,
+        victim: &EntryPath,
+        observer: &dyn Observer,
+        progress: &dyn Progress,
+    ) -> Result<Vec<Trial>> {
         let mut trials = Vec::new();
         for (what, files) in self.damages(victim)? {
             let undo = files
@@ -155,11 +160,16 @@ impl<'a> Copy<'a> {
                 (Some(verify), Some(restore)) => trials.push(Trial { damage: what, verify, restore }),
                 (verified, _) => {
                     let who = if verified.is_none() { "verify" } else { "restore" };
-                    return refuse(Code::DamageNotRefused, format!("{what} was damaged in a copy, and {who} did not refuse it"));
+                    return refuse(
+                        Code::DamageNotRefused,
+                        format!("{what} was damaged in a copy, and {who} did not refuse it"),
+                    );
                 }
             }
             for damage in undo {
-                damage.inflict(&self.place).map_err(|error| Error::environment("undo the damage of the copy", error))?;
+                damage
+                    .inflict(&self.place)
+                    .map_err(|error| Error::environment("undo the damage of the copy", error))?;
             }
         }
         Ok(trials)

@@ -161,7 +161,8 @@ impl Report {
     pub fn receipt(&self, now: Time) -> Receipt {
         let compared = self.compared.clone().unwrap_or_default();
         let failure = self.failure.iter();
-        let found = failure.filter_map(|failure| Some(Found { code: failure.code?.to_string(), subject: failure.message.clone() }));
+        let found = failure
+            .filter_map(|failure| Some(Found { code: failure.code?.to_string(), subject: failure.message.clone() }));
         let passed = self.failure.is_none();
         Receipt {
             act: "drill".into(),
@@ -171,7 +172,10 @@ impl Report {
                 files: self.files_total,
                 files_compared: compared.files,
                 negative: self.trials.len() as u64,
-                recovery_milliseconds: self.recovery.as_ref().map_or(0, |recovery| milliseconds(recovery.whole_seconds)),
+                recovery_milliseconds: self
+                    .recovery
+                    .as_ref()
+                    .map_or(0, |recovery| milliseconds(recovery.whole_seconds)),
                 scenario: self.scenario().into(),
             }),
             exit: self.exit(),

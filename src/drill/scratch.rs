@@ -79,8 +79,9 @@ impl Scratch {
             };
             reasons.push(reason);
         }
-        let mut refusal = Refusal::new(Code::DestinationSpace, "no place for temporary files has enough room for a drill")
-            .next("name a directory with room: `--to DIR`; or exercise a part: `--sample SIZE`");
+        let mut refusal =
+            Refusal::new(Code::DestinationSpace, "no place for temporary files has enough room for a drill")
+                .next("name a directory with room: `--to DIR`; or exercise a part: `--sample SIZE`");
         refusal.causes = reasons;
         Err(refusal.into())
     }
@@ -143,8 +144,7 @@ fn unwritable(place: &Path, error: &std::io::Error) -> Refusal {
 fn short_of_room(base: &Path, bytes: u64) -> Option<String> {
     let needed = bytes.saturating_add(limits::SPACE_RESERVE_BYTES);
     let free = fs2::available_space(base).unwrap_or(u64::MAX);
-    (free < needed)
-        .then(|| format!("{} has {free} bytes free, a drill there needs about {needed}", shown_path(base)))
+    (free < needed).then(|| format!("{} has {free} bytes free, a drill there needs about {needed}", shown_path(base)))
 }
 
 /// Returns the system's places for temporary files, the user's choice first.

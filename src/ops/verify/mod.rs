@@ -14,8 +14,8 @@ use std::sync::Arc;
 
 use self::blame::Blame;
 use self::proof::{ListCheck, Proof};
-pub(crate) use self::rolling::bad_at_most;
 pub use self::rolling::Budget;
+pub(crate) use self::rolling::bad_at_most;
 use super::audit::{self, Told};
 use super::select::Selector;
 use crate::clock::Time;
