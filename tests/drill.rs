@@ -56,7 +56,7 @@ fn a_drill_restores_and_compares_everything_and_leaves_nothing_behind() {
     let report = unchanged(&vault, || drill(&home, &options(&home)).unwrap());
     assert_eq!((report.exit(), report.snapshot, report.scenario(), report.extent()), (0, 1, "restore", "whole"));
     let steps: Vec<&str> = report.steps.iter().map(|step| &*step.name).collect();
-    assert_eq!(steps, ["locate", "authenticate", "restore", "compare", "clean up"]);
+    assert_eq!(steps, ["locate", "authenticate", "restore", "compare", "verify", "clean up"]);
     let compared = report.compared.unwrap();
     assert_eq!((compared.objects, compared.files), (report.counts.entries(), report.counts.files));
     assert_eq!(compared.bytes, report.counts.bytes);

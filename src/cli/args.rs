@@ -154,9 +154,10 @@ Examples:
     /// Exercise a restore: into a scratch directory, compared there by a path of its own, and cleaned up
     ///
     /// The snapshot is restored as an operator would restore it. Then every restored file is read and hashed again and held
-    /// against the authenticated listing, with kinds, names, targets, modes, owners, times, attributes and hard links. Each
-    /// step is timed, and the recovery time is held against the objective. The result goes to the journal, to the drill log,
-    /// and to `status`. The vault is only read. After a failure the scratch directory stays as evidence.
+    /// against the authenticated listing, with kinds, names, targets, modes, owners, times, attributes and hard links. The
+    /// packs that the snapshot relies on are verified to their last byte, unless a sample is restored. Each step is timed, and
+    /// the recovery time is held against the objective. The result goes to the journal and to the drill log. The vault is only
+    /// read. After a failure the scratch directory stays as evidence.
     Drill(Drill),
 
     /// Check a receipt that `verify --receipt` or `drill --receipt` wrote: is it genuine, and what has happened since?
@@ -178,7 +179,7 @@ Examples:
     },
 
     #[command(flatten)]
-    Incident(super::incident::Command),
+    Operator(super::operator::Command),
 
     /// Print the runbook, or its section for a code, a class or a procedure, from the program itself
     Runbook {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::args::Drill;
 use super::human::{self, freshness};
-use super::{Session, refuse_existing};
+use super::{Session, line, refuse_existing};
 use crate::drill::{self, Failure, Options, Recovery, Report, Step, Verdict};
 use crate::error::{Error, Result, shown_path};
 use crate::ops::receipt;

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use indicatif::{HumanBytes, HumanCount};
 
+use super::line;
 use crate::error::{Error, shown_path};
 use crate::format::entry::Entry;
 use crate::format::entry::Kind;
@@ -408,7 +409,7 @@ pub(super) fn status(report: &status::Report) -> String {
     for warning in &report.shared_devices {
         line!(out, "  warning: {warning}");
     }
-    super::incident::orphans_listed(&mut out, &report.orphans, report.now);
+    super::orphans::orphans_listed(&mut out, &report.orphans, report.now);
     for attention in &report.attention {
         line!(out, "attention: {}", attention.text);
     }

@@ -32,6 +32,7 @@ use crate::error::{Error, Result, refuse, shown_path};
 use crate::ops::audit;
 use crate::ops::reading::Reading;
 use crate::ops::select::{Selector, SourceName};
+use crate::ops::verify;
 use crate::path::EntryPath;
 use crate::progress::{Phase, Progress};
 use crate::refusal::{Code, Kept, Refusal};
@@ -86,6 +87,7 @@ const LOCATE: &str = "locate";
 const AUTHENTICATE: &str = "authenticate";
 const RESTORE: &str = "restore";
 const COMPARE: &str = "compare";
+const VERIFY: &str = "verify";
 const REFUSE: &str = "refuse damage";
 const CLEAN_UP: &str = "clean up";
 
@@ -297,6 +299,9 @@ impl Drill<'_> {
         self.observer.restored(&destination);
         self.compare(&restored)?;
         self.note(restored);
+        if self.report.sample.is_none() {
+            self.verify()?;
+        }
         if self.options.negative {
             // Room for the next part.
             scratch::remove_tree(&destination)
@@ -362,6 +367,23 @@ impl Drill<'_> {
             refusal.causes.push(format!("{path}: {what}"));
             refusal.paths.push(path);
         }
+        Err(refusal.into())
+    }
+
+    /// Reads every byte of the packs that the snapshot relies on, also those that a restore has no need of.
+    fn verify(&mut self) -> Result<()> {
+        let said = |report: &verify::Report| format!("{} pack(s) read to the last byte", report.read.packs);
+        let report = self.step(VERIFY, said, |drill| {
+            let number = Selector::Number(drill.report.snapshot);
+            verify::run(drill.access, &[number], verify::Level::Full, drill.progress)
+        })?;
+        let Some(finding) = report.findings.first() else { return Ok(()) };
+        if let Some(step) = self.report.steps.last_mut() {
+            (step.said, step.passed) = (format!("{} finding(s)", report.findings.len()), false);
+        }
+        let mut refusal = Refusal::from(finding.clone());
+        // The verification has told the journal and kept the evidence.
+        refusal.kept = Kept { journaled: true, ..report.kept.clone() };
         Err(refusal.into())
     }
 
