@@ -31,7 +31,11 @@ pub struct Host {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// How many days old the newest drill may be before `status --check` fails; [`limits::DRILL_DAYS`] when absent; 0 asks for none.
+    /// How many days old the newest backup of a source may be before `status --check` fails; [`limits::BACKUP_DAYS`] when
+    /// absent; 0 asks for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup_days: Option<u32>,
+    /// How many days old the newest drill of a source may be before `status --check` fails; [`limits::DRILL_DAYS`] when absent; 0 asks for none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drill_days: Option<u32>,
     /// How many minutes a recovery may take by plan; [`limits::DRILL_MINUTES`] when absent.
@@ -43,7 +47,8 @@ pub struct Settings {
     /// The vault that is used where none is named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vault: Option<PathBuf>,
-    /// How many days old the newest verification of everything may be before `status --check` fails.
+    /// How many days old the newest verification of everything may be before `status --check` fails;
+    /// [`limits::VERIFY_DAYS`] when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verify_days: Option<u32>,
 }

@@ -388,3 +388,30 @@ fn the_clock_of_a_drill_is_that_of_its_access() {
     assert_eq!((entry.act.as_str(), entry.text("outcome"), entry.time), ("drill", "done", access.clock.now()));
     assert_eq!((entry.text("scenario"), entry.text("extent"), entry.text("objective")), ("restore", "whole", "met"));
 }
+
+#[test]
+fn every_scenario_goes_through_its_procedure_on_a_throw_away_vault() {
+    use devvault::drill::scenario::{self, Scenario};
+    for one in Scenario::ALL {
+        let home = Home::new();
+        let report = scenario::run(&home.host(), one, Some(&home.path("scratch"))).unwrap();
+        assert_eq!(report.exit(), 0, "{one}: {:?}\n{:?}", report.failure, report.steps);
+        assert!(report.steps.len() >= 6 && report.steps.iter().all(|step| step.passed), "{one}: {:?}", report.steps);
+        assert_eq!(names(&home.path("scratch")), [""; 0], "{one}");
+        let entries = Journal::of(&home.host()).entries().unwrap();
+        let kept: Vec<(&str, &str)> = entries.iter().map(|entry| (&*entry.act, entry.text("scenario"))).collect();
+        assert_eq!(kept, [("drill", one.name())], "the throw-away host has a journal of its own");
+        let log = fs::read_to_string(report.log.unwrap()).unwrap();
+        assert!(log.contains(&format!("scenario {one}: passed")) && log.contains("- simulated: "), "{log}");
+    }
+    let home = Home::new();
+    let output = home.program().args(["drill", "--scenario", "tampered-manifest", "--to", "scratch"]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    assert!(
+        text.starts_with("SCENARIO PASSED: tampered-manifest") && text.contains("says nothing of your own vaults"),
+        "{text}"
+    );
+    let wrong = home.program().args(["drill", "--scenario", "another"]).output().unwrap();
+    assert_eq!(wrong.status.code(), Some(2));
+}

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::drill::scenario::Scenario;
 use crate::format::record::Head;
 use crate::ops::diff::Side;
 use crate::ops::find::Size;
@@ -142,13 +143,17 @@ Examples:
     /// never writes into a directory that holds anything, and there is no flag that would.
     Restore(Restore),
 
-    /// Show how a vault stands: newest snapshots, freshness, key, space, findings
+    /// Show how a vault stands: last backups, verifications and drills, freshness, key, space, findings
     ///
-    /// Also what a person has to see to: open incidents, late reports, permits, orphans, verifications that are overdue.
+    /// Also what a person has to see to: open incidents, late reports, permits, orphans; backups, verifications and drills
+    /// that are overdue.
     Status {
         /// Fail with exit status 17 where there is anything to see to, for a weekly audit
         #[arg(long)]
         check: bool,
+        /// Also write metrics in the text format of Prometheus to a file, which is replaced as a whole
+        #[arg(long, value_name = "FILE")]
+        metrics: Option<PathBuf>,
     },
 
     /// Exercise a restore: into a scratch directory, compared there by a path of its own, and cleaned up
@@ -375,6 +380,10 @@ pub(super) struct Drill {
     /// Write an authenticated receipt of the result to a new file
     #[arg(long, value_name = "FILE")]
     pub(super) receipt: Option<PathBuf>,
+    /// Exercise a procedure of the runbook on a throw-away vault instead: escrow-restore, interrupted-backup, full-vault or
+    /// tampered-manifest
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["snapshot", "clean_machine", "negative", "sample", "receipt"])]
+    pub(super) scenario: Option<Scenario>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::args::Drill;
 use super::human::{self, freshness};
 use super::{Session, line, refuse_existing};
+use crate::drill::scenario::{self, Report as Played};
 use crate::drill::{self, Failure, Options, Recovery, Report, Step, Verdict};
 use crate::error::{Error, Result, shown_path};
 use crate::ops::receipt;
@@ -14,6 +15,11 @@ use crate::path::shown;
 
 impl Session {
     pub(super) fn drill(&self, options: &Drill) -> Result<u8> {
+        if let Some(scenario) = options.scenario {
+            let report = scenario::run(&self.host, scenario, options.to.as_deref())?;
+            self.show(scenario_document(&report), || scenario_text(&report))?;
+            return Ok(report.exit());
+        }
         let access = self.access()?;
         if let Some(path) = &options.receipt {
             refuse_existing(path)?;
@@ -140,6 +146,50 @@ fn text(report: &Report) -> String {
     out
 }
 
+fn scenario_text(report: &Played) -> String {
+    let mut out = String::new();
+    let scenario = report.scenario;
+    match &report.failure {
+        None => line!(out, "SCENARIO PASSED: {scenario}, on a throw-away vault; it says nothing of your own vaults"),
+        Some(failure) => line!(out, "SCENARIO FAILED: {scenario}, {}", failure.line()),
+    }
+    if let Some(failure) = &report.failure {
+        self::failure(&mut out, failure);
+    }
+    line!(out, "  simulated: {}", scenario.simulated());
+    steps(&mut out, &report.steps);
+    if let Some(path) = &report.scratch {
+        line!(out, "kept: {}", shown_path(path));
+    }
+    human::notes(&mut out, &report.notes);
+    if let Some(log) = &report.log {
+        line!(out, "log: {} has a line for your remark", shown_path(log));
+    }
+    line!(out, "the procedure: devvault runbook {}", scenario.runbook());
+    if let Some(failure) = &report.failure {
+        line!(out, "next: {}", failure.next);
+        line!(out, "see: devvault runbook failed-drill");
+    }
+    out
+}
+
+fn scenario_document(report: &Played) -> String {
+    let document = json!({
+        "schema": "devvault.scenario/1",
+        "ok": report.failure.is_none(),
+        "exit": report.exit(),
+        "scenario": report.scenario.name(),
+        "simulated": report.scenario.simulated(),
+        "runbook": report.scenario.runbook(),
+        "steps": steps_json(&report.steps),
+        "failure": report.failure.as_ref().map(failure_json),
+        "scratch": report.scratch.as_deref().map(shown_path),
+        "log": report.log.as_deref().map(shown_path),
+        "notes": report.notes,
+    });
+    document.to_string()
+}
+
 fn recovery_text(recovery: &Recovery) -> String {
     let how = match recovery.is_measured() {
         true => "measured".to_owned(),
@@ -252,6 +302,15 @@ fn document(report: &Report, exit: u8) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_scenario_names_a_section_of_the_runbook() {
+        for scenario in scenario::Scenario::ALL {
+            let section = super::super::runbook::section(Some(scenario.runbook()));
+            assert!(section.is_ok(), "{scenario}: {}", scenario.runbook());
+            assert_eq!(scenario.name().parse(), Ok(scenario));
+        }
+    }
 
     #[test]
     fn times_are_told_as_exactly_as_it_matters() {

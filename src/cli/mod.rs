@@ -9,6 +9,7 @@ mod incident;
 mod journal;
 mod json;
 mod loss;
+mod metrics;
 mod operator;
 mod orphans;
 mod progress;
@@ -27,7 +28,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use clap::error::ErrorKind;
 use clap::{Parser, ValueEnum};
 
-use crate::clock::SystemClock;
+use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Result, shown_path};
 use crate::format::config::Parameters;
 use crate::fsys;
@@ -129,8 +130,12 @@ impl Session {
             Command::Verify(options) => self.verify(options),
             Command::Restore(options) => self.restore(options),
             Command::Drill(options) => self.drill(options),
-            Command::Status { check } => {
-                let report = status::run(&self.access()?)?;
+            Command::Status { check, metrics } => {
+                let report = self.access().and_then(|access| status::run(&access));
+                if let Some(path) = metrics {
+                    metrics::write(path, &report, SystemClock.now())?;
+                }
+                let report = report?;
                 let unseen = *check && !report.attention.is_empty();
                 let exit = match worst(&report.findings) {
                     0 if unseen => Family::Policy.exit(),

@@ -14,6 +14,7 @@ mod metadata;
 mod negative;
 mod objective;
 mod report;
+pub mod scenario;
 mod scratch;
 
 use std::collections::BTreeSet;

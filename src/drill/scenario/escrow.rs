@@ -24,7 +24,8 @@ pub(super) fn play(stage: &mut Stage) -> Result<()> {
         }
         Ok("its configuration, its key and its state are gone".into())
     })?;
-    let rescue = |stage: &Stage| Host::new(stage.path("rescue-config"), stage.path("rescue-state"), stage.path("rescue-data"));
+    let rescue =
+        |stage: &Stage| Host::new(stage.path("rescue-config"), stage.path("rescue-state"), stage.path("rescue-data"));
     stage.step("restore without the key", |stage| {
         let access = Access::new(stage.vault(), rescue(stage));
         let place = Place { snapshot: Selector::Number(1), path: EntryPath::root() };

@@ -24,7 +24,8 @@ pub(super) fn play(stage: &mut Stage) -> Result<()> {
         let left = incomplete::list(&stage.access())?.orphans.incomplete.len();
         Ok(format!("{left} unfinished snapshot(s)"))
     })?;
-    stage.step("make room", |_| Ok("the medium takes writes again; nothing in the vault was deleted for that".into()))?;
+    stage
+        .step("make room", |_| Ok("the medium takes writes again; nothing in the vault was deleted for that".into()))?;
     stage.back_up(2)?;
     stage.verify_is_valid("verify everything")?;
     stage.step("restore the newest", |stage| {

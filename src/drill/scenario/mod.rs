@@ -51,8 +51,7 @@ pub enum Scenario {
 
 impl Scenario {
     /// Every scenario.
-    pub const ALL: [Self; 4] =
-        [Self::EscrowRestore, Self::InterruptedBackup, Self::FullVault, Self::TamperedManifest];
+    pub const ALL: [Self; 4] = [Self::EscrowRestore, Self::InterruptedBackup, Self::FullVault, Self::TamperedManifest];
 
     /// Returns the scenario's name.
     pub fn name(self) -> &'static str {
@@ -67,7 +66,7 @@ impl Scenario {
     /// Returns the section of the runbook that it exercises.
     pub fn runbook(self) -> &'static str {
         match self {
-            Self::EscrowRestore => "clean-machine-restore",
+            Self::EscrowRestore => "lost-vault-disk-or-restore-on-a-clean-machine",
             Self::InterruptedBackup => "interrupted-backup",
             Self::FullVault => "DV403",
             Self::TamperedManifest => "suspected-tampering-or-ransomware",
@@ -108,9 +107,10 @@ impl FromStr for Scenario {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        Self::ALL.into_iter().find(|scenario| scenario.name() == text).ok_or_else(|| {
-            format!("the scenarios are {}", Self::ALL.map(Self::name).join(", "))
-        })
+        Self::ALL
+            .into_iter()
+            .find(|scenario| scenario.name() == text)
+            .ok_or_else(|| format!("the scenarios are {}", Self::ALL.map(Self::name).join(", ")))
     }
 }
 
@@ -140,7 +140,8 @@ impl Report {
 
 impl Told for Report {
     fn told(&self) -> Value {
-        let steps: Vec<Value> = self.steps.iter().map(|step| json!([bounded(&step.name), milliseconds(step.seconds)])).collect();
+        let steps: Vec<Value> =
+            self.steps.iter().map(|step| json!([bounded(&step.name), milliseconds(step.seconds)])).collect();
         json!({
             "scenario": self.scenario.name(),
             "milliseconds": steps,
@@ -185,7 +186,8 @@ pub fn run(host: &Host, scenario: Scenario, scratch: Option<&Path>) -> Result<Re
             report.scratch = Some(scratch.path.clone());
             report.notes.push(what);
         }
-        let outcome = report.failure.as_ref().map_or_else(|| "passed".into(), |failure| format!("FAILED, {}", failure.line()));
+        let outcome =
+            report.failure.as_ref().map_or_else(|| "passed".into(), |failure| format!("FAILED, {}", failure.line()));
         let told = log::Told {
             title: format!("scenario {scenario}: {outcome}"),
             lines: vec![format!("simulated: {}", scenario.simulated())],

@@ -3,7 +3,6 @@
 use std::fs;
 
 use super::{Stage, expect, fingerprint, refused};
-use crate::clock::Clock;
 use crate::error::{Error, Result};
 use crate::format::record::RecordKind;
 use crate::ops::{evidence, incident, incomplete, journal, verify};
