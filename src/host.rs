@@ -31,13 +31,24 @@ pub struct Host {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// How many days old the newest drill may be before `status --check` fails; drills are not asked for when absent.
+    /// How many days old the newest backup of a source may be before `status --check` fails; [`limits::BACKUP_DAYS`] when
+    /// absent; 0 asks for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup_days: Option<u32>,
+    /// How many days old the newest drill of a source may be before `status --check` fails; [`limits::DRILL_DAYS`] when absent; 0 asks for none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drill_days: Option<u32>,
+    /// How many minutes a recovery may take by plan; [`limits::DRILL_MINUTES`] when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drill_minutes: Option<u32>,
+    /// How many minutes it may take at most before that needs attention; [`limits::DRILL_MINUTES_MAX`] when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drill_minutes_max: Option<u32>,
     /// The vault that is used where none is named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vault: Option<PathBuf>,
-    /// How many days old the newest verification of everything may be before `status --check` fails.
+    /// How many days old the newest verification of everything may be before `status --check` fails;
+    /// [`limits::VERIFY_DAYS`] when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verify_days: Option<u32>,
 }
@@ -102,6 +113,11 @@ impl Host {
     /// Returns where this host keeps evidence.
     pub fn evidence_directory(&self) -> PathBuf {
         self.state.join("evidence")
+    }
+
+    /// Returns where this host keeps its log of drills.
+    pub fn drills_directory(&self) -> PathBuf {
+        self.state.join("drills")
     }
 
     /// Returns where this host remembers what it read of a vault, a file for each place of it.

@@ -89,8 +89,18 @@ pub const NUMBER_ATTEMPTS: u32 = 8;
 pub const RACY_NANOS: i128 = 2_000_000_000;
 /// Longest sealed file of the host (witness, reads), in bytes; reads take some 120 bytes a pack.
 pub const STATE_BYTES_MAX: u64 = 64 << 20;
-/// A backup or a proof of recoverability that is older than this is said to be old, in days.
+/// A proof of recoverability that is older than this is said to be old, in days.
 pub const PROOF_DAYS: u64 = 30;
+/// How old the newest backup of a source may be where the settings do not say, in days.
+pub const BACKUP_DAYS: u32 = 30;
+/// How old the newest verification of everything may be where the settings do not say, in days.
+pub const VERIFY_DAYS: u32 = 35;
+/// How old the newest drill of a source may be where the settings do not say, in days.
+pub const DRILL_DAYS: u32 = 30;
+/// How long a recovery may take where the settings do not say, in minutes.
+pub const DRILL_MINUTES: u32 = 10;
+/// How long a recovery may take at most before that needs attention, in minutes.
+pub const DRILL_MINUTES_MAX: u32 = 15;
 /// Most heads that the witness remembers.
 pub const WITNESS_HEADS_MAX: usize = 1_024;
 /// How many paths a finding shows to a person before it says how many more there are.

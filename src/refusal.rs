@@ -119,6 +119,10 @@ codes! {
         "list the snapshots: `devvault snapshots`";
     SnapshotRemoved = 113, "the snapshot was removed or declared lost",
         "list the snapshots that remain: `devvault snapshots`";
+    NothingToDrill = 114, "there is nothing to exercise a restore with",
+        "name a snapshot that holds files: `devvault snapshots`; with `--sample`, a larger size";
+    DamageNotRefused = 115, "a damaged copy was not refused",
+        "do not trust this program's verdicts: keep the scratch directory as evidence and use another version";
 
     DestinationNotEmpty = 201, "the destination is not empty",
         "restore into a new directory";
@@ -140,6 +144,10 @@ codes! {
         "look at what appeared there; then restore into a new directory";
     SelectionEmpty = 210, "the snapshot does not hold that path",
         "list the snapshot: `devvault ls SNAP`";
+    DrillDiffers = 211, "what a drill restored differs from the snapshot",
+        "keep the scratch directory as evidence; check the target's disk and memory, then do the drill again elsewhere";
+    ScratchUnfit = 212, "the scratch directory overlaps the vault, the source or devvault's own directories",
+        "name a directory outside all of them: `--to DIR`";
 
     KeyMissing = 301, "the key is missing",
         "find the exported key and name it: `--key-file FILE`, or install it: `devvault key import FILE`";

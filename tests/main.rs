@@ -13,6 +13,7 @@ mod chain;
 mod damage;
 #[cfg(target_os = "linux")]
 mod difficult;
+mod drill;
 mod evidence;
 mod excluding;
 mod faults;

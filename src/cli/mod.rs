@@ -2,12 +2,14 @@
 
 mod args;
 mod break_glass;
+mod drill;
 mod evidence;
 mod human;
 mod incident;
 mod journal;
 mod json;
 mod loss;
+mod metrics;
 mod operator;
 mod orphans;
 mod progress;
@@ -26,7 +28,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use clap::error::ErrorKind;
 use clap::{Parser, ValueEnum};
 
-use crate::clock::SystemClock;
+use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Result, shown_path};
 use crate::format::config::Parameters;
 use crate::fsys;
@@ -131,8 +133,13 @@ impl Session {
             Command::Diff(options) => self.diff(options),
             Command::Verify(options) => self.verify(options),
             Command::Restore(options) => self.restore(options),
-            Command::Status { check } => {
-                let report = status::run(&self.access()?)?;
+            Command::Drill(options) => self.drill(options),
+            Command::Status { check, metrics } => {
+                let report = self.access().and_then(|access| status::run(&access));
+                if let Some(path) = metrics {
+                    metrics::write(path, &report, SystemClock.now())?;
+                }
+                let report = report?;
                 let unseen = *check && !report.attention.is_empty();
                 let exit = match worst(&report.findings) {
                     0 if unseen => Family::Policy.exit(),
@@ -334,9 +341,8 @@ impl Session {
             None if options.quick => verify::Level::Quick,
             None => verify::Level::Full,
         };
-        if let Some(path) = options.receipt.as_ref().filter(|path| path.exists()) {
-            let error = io::Error::from(io::ErrorKind::AlreadyExists);
-            return Err(Error::environment(format!("write the receipt {}", shown_path(path)), error));
+        if let Some(path) = &options.receipt {
+            refuse_existing(path)?;
         }
         let report = verify::run(&access, &options.snapshots, level, &self.watch);
         self.watch.end();
@@ -361,6 +367,7 @@ impl Session {
             from_medium: options.from_medium,
             include: options.include.clone(),
             exclude: options.exclude.clone(),
+            only: None,
             without: options.without.clone(),
             numeric_owner: options.numeric_owner,
         };
@@ -430,6 +437,15 @@ impl Session {
 fn program() -> String {
     let program = std::env::args_os().next().unwrap_or_else(|| OsString::from("devvault"));
     quoted(&program.to_string_lossy())
+}
+
+/// Fails before anything is done where a receipt could not be written afterwards.
+fn refuse_existing(receipt: &Path) -> Result<()> {
+    if !receipt.exists() {
+        return Ok(());
+    }
+    let error = io::Error::from(io::ErrorKind::AlreadyExists);
+    Err(Error::environment(format!("write the receipt {}", shown_path(receipt)), error))
 }
 
 /// Ends the program as it ends where the command line cannot be understood.

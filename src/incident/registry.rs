@@ -128,6 +128,8 @@ pub fn opens(code: Code) -> bool {
         Code::NothingToVerify,
         Code::NoSuchSnapshot,
         Code::SnapshotRemoved,
+        Code::NothingToDrill,
+        Code::DamageNotRefused,
         Code::KeyMissing,
         Code::KeyWrong,
         Code::KeyExposed,

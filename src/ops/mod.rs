@@ -18,7 +18,7 @@ pub mod key;
 pub mod lost;
 pub mod ls;
 pub mod orphans;
-mod reading;
+pub(crate) mod reading;
 pub mod receipt;
 pub mod restore;
 mod rules;

@@ -1,6 +1,6 @@
 //! The one reader: finalize, verify and restore all read through it. No byte leaves it before its hash matched.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::io;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -37,6 +37,8 @@ pub struct Reader {
     blocks: Mutex<Recent<u32, Arc<Vec<u8>>>>,
     decoders: Mutex<Vec<Decoder>>,
     failed: Mutex<BTreeMap<Digest, Finding>>,
+    // Blocks that could not be read or decoded at some time.
+    faltered: Mutex<HashSet<u32>>,
     // Whether `failed` holds anything: asked for every object of a source.
     any_failed: AtomicBool,
 }
@@ -62,6 +64,7 @@ impl Reader {
             blocks: Mutex::new(Recent::new(CACHED_BLOCKS_MAX)),
             decoders: Mutex::default(),
             failed: Mutex::default(),
+            faltered: Mutex::default(),
             any_failed: AtomicBool::new(false),
         }
     }
@@ -192,7 +195,28 @@ impl Reader {
     /// # Errors
     /// As [`block`](Self::block).
     pub fn load_block(&self, index: u32) -> Result<Vec<u8>, Finding> {
-        self.read_block(index).map_err(|finding| self.fail(index, finding))
+        match self.read_block(index) {
+            Err(finding) => {
+                lock(&self.faltered).insert(index);
+                Err(self.fail(index, finding))
+            }
+            Ok(block) => {
+                if self.any_failed.load(Ordering::Relaxed) && lock(&self.faltered).contains(&index) {
+                    self.note_unstable(index);
+                }
+                Ok(block)
+            }
+        }
+    }
+
+    /// Notes that a block was read although an earlier read of it failed: that speaks of the medium or the host.
+    fn note_unstable(&self, block: u32) {
+        let pack = &self.catalog.packs()[self.catalog.block(block).pack as usize];
+        if let Some(finding) = lock(&self.failed).get_mut(&pack.name).filter(|finding| finding.code != Code::Unstable) {
+            finding.detail =
+                format!("the first read failed ({}: {}), the second succeeded", finding.code, finding.detail);
+            finding.code = Code::Unstable;
+        }
     }
 
     fn read_block(&self, index: u32) -> Result<Vec<u8>, Finding> {

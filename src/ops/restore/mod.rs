@@ -60,6 +60,8 @@ pub struct Options {
     pub include: Vec<String>,
     /// Patterns of what is not restored, with all that lies below it; these go before the others.
     pub exclude: Vec<String>,
+    /// Of these only exactly what is named here, and the directories that lead to it; all of them where it is absent.
+    pub only: Option<BTreeSet<EntryPath>>,
     /// Classes that are given up; the report counts what is lost by that.
     pub without: Vec<Class>,
     /// Give files to the recorded numbers of users and groups, whatever names these have here.
@@ -157,7 +159,7 @@ fn put_back(
 ) -> Result<Report> {
     let begun = Instant::now();
     progress.phase(Phase::Opening, None, None);
-    let choice = Choice::new(&options.include, &options.exclude)?;
+    let choice = Choice::new(&options.include, &options.exclude)?.only(options.only.clone());
     let mut vault = gate::open(access)?;
     let _lock = gate::read_lock(&*vault.store)?;
     let (number, snapshot) = select::select(&vault, &selection.snapshot)?;
