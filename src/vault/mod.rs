@@ -7,6 +7,7 @@ pub mod amend;
 pub mod catalog;
 pub mod chain;
 mod commit;
+pub mod content;
 pub mod gate;
 pub mod index;
 pub mod key;

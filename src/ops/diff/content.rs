@@ -1,18 +1,16 @@
 //! Holding files of a directory against the entries of a snapshot, byte for byte: what is the same, what was changed, and
 //! what was changed though nothing says so.
 
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{Change, Difference};
-use crate::crypto::Digest;
 use crate::format::entry::Entry;
 use crate::fsys::walk::is_gone;
 use crate::fsys::{self, Dir, ObjectKind, Stat};
 use crate::limits;
 use crate::ops::change::{Aspect, State};
+use crate::ops::holding::{Holder, Unlike};
 use crate::path::EntryPath;
 use crate::vault::Finding;
 use crate::vault::read::Reader;
@@ -37,26 +35,6 @@ pub(super) enum Outcome {
     Broken(Finding),
 }
 
-/// Why reading a file ended early.
-enum Stop {
-    /// Its content differs.
-    Differs,
-    Io(io::Error),
-    Vault(Finding),
-}
-
-impl From<Finding> for Stop {
-    fn from(finding: Finding) -> Self {
-        Self::Vault(finding)
-    }
-}
-
-impl From<io::Error> for Stop {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
-}
-
 /// A file of the same length as its entry.
 pub(super) struct Check {
     pub(super) path: EntryPath,
@@ -77,13 +55,12 @@ pub(super) struct Compared {
 /// Compares everything in a batch, in order. Ends early where `stop` is set; what is missing then does not matter.
 pub(super) fn compare(batch: Vec<Work>, stop: &AtomicBool) -> Compared {
     let mut compared = Compared::default();
-    let mut buffer = Vec::new();
     for work in batch {
         let outcome = match work {
             Work::Decided(outcome) => outcome,
             Work::Check(check) => {
                 compared.files += 1;
-                check.run(&mut buffer, &mut compared.bytes, stop)
+                check.run(&mut compared.bytes, stop)
             }
         };
         compared.outcomes.push(outcome);
@@ -96,114 +73,55 @@ pub(super) fn compare(batch: Vec<Work>, stop: &AtomicBool) -> Compared {
 
 impl Check {
     /// Reads the file, again where it changed meanwhile, a bounded number of times.
-    fn run(self, buffer: &mut Vec<u8>, bytes: &mut u64, stop: &AtomicBool) -> Outcome {
+    fn run(self, bytes: &mut u64, stop: &AtomicBool) -> Outcome {
         for attempt in 0..limits::READ_ATTEMPTS {
             if attempt > 0 {
                 std::thread::sleep(std::time::Duration::from_millis(20 << attempt));
             }
-            match self.once(buffer, bytes, stop) {
+            match self.once(bytes, stop) {
                 Ok(Some(outcome)) => return outcome,
-                Ok(None) | Err(Stop::Differs) => {}
-                Err(Stop::Vault(mut finding)) => {
+                Ok(None) => {}
+                Err(Unlike::Vault(mut finding)) => {
                     finding.paths.push(self.entry.path);
                     return Outcome::Broken(finding);
                 }
-                Err(Stop::Io(error)) if is_gone(&self.dir, &self.name, &error) => {
+                Err(Unlike::Io(error)) if is_gone(&self.dir, &self.name, &error) => {
                     let before = Some(State::of(&self.entry));
                     return differs(self.path, Change::Removed, Vec::new(), before, None);
                 }
-                Err(Stop::Io(error)) => return Outcome::Unknown(self.path, error.to_string()),
+                Err(Unlike::Io(error)) => return Outcome::Unknown(self.path, error.to_string()),
+                // What is missing then does not matter.
+                Err(_) => break,
             }
         }
         Outcome::Unknown(self.path, "it keeps changing while it is read".into())
     }
 
     /// Returns nothing where the file changed while it was read.
-    fn once(&self, buffer: &mut Vec<u8>, bytes: &mut u64, stop: &AtomicBool) -> Result<Option<Outcome>, Stop> {
-        let mut file = self.dir.open_file(&self.name)?;
+    fn once(&self, bytes: &mut u64, stop: &AtomicBool) -> Result<Option<Outcome>, Unlike> {
+        let file = self.dir.open_file(&self.name)?;
         let stat = fsys::stat_file(&file)?;
         if stat.kind != ObjectKind::File {
             return Ok(None);
         }
-        let same = match self.holds(&mut file, &stat, buffer, bytes, stop) {
-            Ok(()) => true,
-            Err(Stop::Differs) => false,
-            Err(other) => return Err(other),
+        let same = match self.entry.file().filter(|content| content.size == stat.size) {
+            None => false,
+            Some(content) => {
+                let mut holder = Holder::new(&self.reader, stop);
+                let held = holder.hold(&file, content);
+                *bytes += holder.bytes;
+                match held {
+                    Ok(_) => true,
+                    Err(Unlike::Content | Unlike::Longer | Unlike::Shorter) => false,
+                    Err(other) => return Err(other),
+                }
+            }
         };
         let after = fsys::stat_file(&file)?;
         if (stat.size, stat.mtime, stat.ctime) != (after.size, after.mtime, after.ctime) {
             return Ok(None);
         }
         Ok(Some(judge(&self.path, &self.entry, &stat, same)))
-    }
-
-    /// Compares the file with the chunks of its entry, up to the first that differs.
-    fn holds(
-        &self,
-        file: &mut File,
-        stat: &Stat,
-        buffer: &mut Vec<u8>,
-        bytes: &mut u64,
-        stop: &AtomicBool,
-    ) -> Result<(), Stop> {
-        let Some(content) = self.entry.file().filter(|content| content.size == stat.size) else {
-            return Err(Stop::Differs);
-        };
-        let extents = content.extents();
-        let mut at = 0;
-        self.reader.each_chunk(content, |chunk| {
-            if stop.load(Ordering::Relaxed) {
-                return Err(Stop::Io(io::ErrorKind::Interrupted.into()));
-            }
-            buffer.resize(chunk.length() as usize, 0);
-            let mut rest = &mut buffer[..];
-            for (offset, length) in extents.spread(at, chunk.length().into()) {
-                let (piece, after) = rest.split_at_mut(length as usize);
-                read_at(file, offset, piece)?;
-                rest = after;
-            }
-            at += u64::from(chunk.length());
-            *bytes += u64::from(chunk.length());
-            if Digest::of(buffer) == chunk.id() { Ok(()) } else { Err(Stop::Differs) }
-        })?;
-        for hole in &content.holes {
-            self.is_empty(file, hole.0, hole.1, buffer, stop)?;
-        }
-        file.seek(SeekFrom::Start(content.size))?;
-        if file.read(&mut [0])? == 0 { Ok(()) } else { Err(Stop::Differs) }
-    }
-
-    /// Compares a part of the file with a hole, which reads as zeros.
-    fn is_empty(
-        &self,
-        file: &mut File,
-        mut at: u64,
-        length: u64,
-        buffer: &mut Vec<u8>,
-        stop: &AtomicBool,
-    ) -> Result<(), Stop> {
-        let end = at + length;
-        while at < end {
-            if stop.load(Ordering::Relaxed) {
-                return Err(Stop::Io(io::ErrorKind::Interrupted.into()));
-            }
-            buffer.resize((end - at).min(1 << 20) as usize, 0);
-            read_at(file, at, buffer)?;
-            if buffer.iter().any(|byte| *byte != 0) {
-                return Err(Stop::Differs);
-            }
-            at += buffer.len() as u64;
-        }
-        Ok(())
-    }
-}
-
-/// Fills a buffer from a place in a file; a file that ends before differs.
-fn read_at(file: &mut File, offset: u64, buffer: &mut [u8]) -> Result<(), Stop> {
-    file.seek(SeekFrom::Start(offset))?;
-    match file.read_exact(buffer) {
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(Stop::Differs),
-        read => Ok(read?),
     }
 }
 
@@ -265,7 +183,8 @@ fn differs(
 mod tests {
     use super::*;
     use crate::clock::Time;
-    use crate::format::entry::{ChunkRef, Chunks, FileContent, Kind};
+    use crate::crypto::Digest;
+    use crate::format::entry::{ChunkRef, Chunks, FileContent, Holes, Kind};
     use crate::fsys::ObjectId;
 
     fn at(seconds: i64) -> Time {
@@ -275,7 +194,7 @@ mod tests {
     fn entry() -> Entry {
         let chunks = Chunks::Direct(vec![ChunkRef(Digest([1; 32]), 3)]);
         let content =
-            FileContent { size: 3, holes: Vec::new(), chunks, ctime: Some(at(20)), ino: Some(7), racy: false };
+            FileContent { size: 3, holes: Holes::none(), chunks, ctime: Some(at(20)), ino: Some(7), racy: false };
         let path = EntryPath::parse(b"f").expect("valid");
         Entry { mode: Some(0o644), mtime: Some(at(10)), ..Entry::new(path, Kind::File(content)) }
     }

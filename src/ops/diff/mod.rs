@@ -6,6 +6,7 @@
 mod content;
 mod directory;
 mod merge;
+mod same;
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -15,12 +16,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use self::content::{Check, Compared, Outcome, Work};
 use self::directory::{Objects, Seen, What};
 use self::merge::{At, Merge, Pair};
+use self::same::same_content;
 use super::audit;
 use super::change::{self, Aspect, State};
 use super::reading::Reading;
 use super::select::{Place, SourceName};
 use crate::error::{Error, Result, refuse, shown_path};
-use crate::format::entry::{Chunks, Entry};
+use crate::format::entry::Entry;
 use crate::format::record::Snapshot;
 use crate::path::EntryPath;
 use crate::pool::Task;
@@ -298,7 +300,7 @@ fn snapshots(
             Pair::Left(entry) => (entry.path.clone(), Change::Removed, Vec::new(), Some(entry), None),
             Pair::Right(entry) => (entry.path.clone(), Change::Added, Vec::new(), None, Some(entry)),
             Pair::Both(before, after) => {
-                let aspects = aspects(reading, &before, &after)?;
+                let aspects = aspects(reading, &before, &after, progress)?;
                 if aspects.is_empty() {
                     output.tally.same += 1;
                     continue;
@@ -312,14 +314,13 @@ fn snapshots(
     Ok(())
 }
 
-/// Returns in what two entries differ; contents that are listed in different ways are compared chunk by chunk.
-fn aspects(reading: &Reading, before: &Entry, after: &Entry) -> Result<Vec<Aspect>> {
+/// Returns in what two entries differ; contents that are named in different ways are compared by what they hold.
+fn aspects(reading: &Reading, before: &Entry, after: &Entry, progress: &dyn Progress) -> Result<Vec<Aspect>> {
     let mut aspects = change::between(before, after);
     if let (Some(before), Some(after)) = (before.file(), after.file())
         && before.size == after.size
-        && (matches!(before.chunks, Chunks::Listed(_)) || matches!(after.chunks, Chunks::Listed(_)))
-        && before.chunks != after.chunks
-        && reading.reader.chunks(before)? == reading.reader.chunks(after)?
+        && aspects.contains(&Aspect::Content)
+        && same_content(&reading.reader, before, after, progress)?
     {
         aspects.retain(|aspect| *aspect != Aspect::Content);
     }

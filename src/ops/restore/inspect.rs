@@ -19,7 +19,6 @@ use crate::format::entry::{Chunks, Entry, Owner};
 use crate::format::json;
 use crate::format::record::Counts;
 use crate::fsys;
-use crate::limits;
 use crate::path::EntryPath;
 use crate::refusal::{Code, Refusal};
 use crate::vault::read::Reader;
@@ -57,7 +56,6 @@ pub(super) struct Inspector<'a> {
     owners_left: u64,
     set_ids_left: u64,
     capabilities_left: u64,
-    many_holes: u64,
     times_coarser: u64,
     holes_filled: u64,
     kinds: Answers<&'static str>,
@@ -104,7 +102,6 @@ impl<'a> Inspector<'a> {
             owners_left: 0,
             set_ids_left: 0,
             capabilities_left: 0,
-            many_holes: 0,
             times_coarser: 0,
             holes_filled: 0,
             kinds: Answers::default(),
@@ -125,7 +122,6 @@ impl<'a> Inspector<'a> {
         }
         let is_further_name = entry.hardlink.is_some();
         self.counts.add(entry);
-        self.many_holes += u64::from(entry.file().is_some_and(|file| file.holes.len() >= limits::HOLES_MAX));
         self.look_at_name(entry)?;
         self.look_at_kind(entry);
         if is_further_name {
@@ -200,14 +196,14 @@ impl<'a> Inspector<'a> {
             }
         }
         if let Some(reason) = self.pieces_refused.clone()
-            && !matches!(&file.chunks, Chunks::Direct(chunks) if chunks.len() <= 1 && file.holes.is_empty())
+            && !matches!(&file.chunks, Chunks::Direct(chunks) if chunks.len() <= 1 && file.holes.is_none())
         {
             self.lose(entry, None, format!("the target makes no file longer than what is written to it: {reason}"));
         }
         let mut holes = self.holes_kept;
-        if !file.holes.is_empty() && !self.wants(Class::Sparse) {
+        if !file.holes.is_none() && !self.wants(Class::Sparse) {
             holes = false;
-        } else if !file.holes.is_empty() && !self.holes_kept {
+        } else if !file.holes.is_none() && !self.holes_kept {
             self.holes_filled += 1;
         }
         if !is_further_name || !self.keep.keeps(Class::Hardlink) {
@@ -390,8 +386,6 @@ impl<'a> Inspector<'a> {
         let step = format!("the target keeps times in steps of {}", shown_step(self.keep.time_step));
         let holes = "the target keeps no holes or does not tell; they take room there";
         let mut coarser = vec![said("time", self.times_coarser, &step), said("sparse", self.holes_filled, holes)];
-        let many = "the snapshot keeps the longest holes of a file only; the others are zeros that take room";
-        coarser.push(said("sparse", self.many_holes, many));
         not_restored.retain(|shortfall| shortfall.count > 0);
         coarser.retain(|shortfall| shortfall.count > 0);
         Plan { keep: Arc::new(self.keep), counts: self.counts, not_restored, coarser }

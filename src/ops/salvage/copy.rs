@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::Standing;
 use crate::error::{Error, Result, refuse, shown_path};
-use crate::format::entry::{ChunkRef, Chunks, Entry, FileContent, Kind, ListRef, decode_chunk_list};
+use crate::format::entry::{Entry, FileContent, Kind};
 use crate::format::json::TextOrBase64;
 use crate::format::listing::PartRef;
 use crate::format::record::Snapshot;
@@ -285,45 +285,31 @@ impl<'a> Copier<'a> {
 
     /// Copies a file: complete among the good ones, or what is left of it among the damaged.
     fn file(&mut self, entry: &Entry, content: &FileContent) -> Result<()> {
-        let (chunks, list_trouble) = self.chunks(content);
-        let held: u64 = chunks.iter().flatten().map(|chunk| u64::from(chunk.length())).sum();
-        let data = data_bytes(content);
-        if held == 0
-            && data > 0
-            && let Some(reason) = list_trouble
-        {
-            self.standing.damaged += 1;
-            return self.line(&entry.path, "file", "damaged", None, &reason);
-        }
+        let data = content.data_bytes();
         let available = self.room();
         if available.is_some_and(|room| room < content.size.saturating_add(limits::SPACE_RESERVE_BYTES)) {
             let message = format!("{} has no room for {}", shown_path(&self.target.path), entry.path);
             return refuse(Code::DestinationSpace, message);
         }
         // Unknown until the last chunk is read: it is begun among the good ones only if a first look finds every chunk.
-        let mut failures: Vec<(u64, Finding)> = Vec::new();
-        let mut intact = 0;
-        let whole =
-            list_trouble.is_none() && self.each(&chunks, content, |_, _| Ok(()), &mut failures, &mut intact).is_ok();
-        let (base, standing) = if whole && failures.is_empty() { self.good() } else { (DAMAGED, "damaged") };
-        if intact == 0 && data > 0 {
-            let all_missing = failures.iter().all(|(_, finding)| finding.code == Code::ChunkMissing);
-            let reason = failures.first().map_or_else(String::new, |(_, finding)| told(finding));
-            if all_missing {
+        let look = self.each(content, |_, _| Ok(())).map_err(|error| Error::environment("look at a file", error))?;
+        let whole = look.is_whole(data);
+        let (base, standing) = if whole { self.good() } else { (DAMAGED, "damaged") };
+        if look.intact == 0 && data > 0 {
+            if look.lists.is_none() && look.all_missing {
                 self.standing.missing += 1;
-                return self.line(&entry.path, "file", "missing", None, &reason);
+                return self.line(&entry.path, "file", "missing", None, &look.reason());
             }
             self.standing.damaged += 1;
-            return self.line(&entry.path, "file", "damaged", None, &reason);
+            return self.line(&entry.path, "file", "damaged", None, &look.reason());
         }
-        match self.write(entry, content, &chunks, base) {
+        match self.write(entry, content, base) {
             Ok(bytes) => {
                 self.standing.bytes += bytes;
                 self.progress.advance(1, bytes);
                 if base == DAMAGED {
                     self.standing.damaged += 1;
-                    let first = failures.first().map(|(_, finding)| told(finding)).or(list_trouble).unwrap_or_default();
-                    let reason = format!("{bytes} of {data} bytes were copied, the rest is zeros; {first}");
+                    let reason = format!("{bytes} of {data} bytes were copied, the rest is zeros; {}", look.reason());
                     return self.line(&entry.path, "file", standing, Some(base), &reason);
                 }
                 self.count_good();
@@ -338,64 +324,50 @@ impl<'a> Copier<'a> {
         fs2::available_space(&self.target.path).ok()
     }
 
-    /// Returns the chunks of a file in order; a part whose list cannot be read is `None`, with the reason.
-    fn chunks(&self, content: &FileContent) -> (Vec<Option<ChunkRef>>, Option<String>) {
-        let lists: &[ListRef] = match &content.chunks {
-            Chunks::Direct(chunks) => return (chunks.iter().copied().map(Some).collect(), None),
-            Chunks::Listed(lists) => lists,
-        };
-        let (mut chunks, mut trouble) = (Vec::new(), None);
-        for list in lists {
-            let bytes = self.reader.chunk(list.object());
-            let listed = bytes.map_err(|finding| told(&finding)).and_then(|bytes| {
-                let listed = decode_chunk_list(&bytes).map_err(|error| error.to_string())?;
-                let sum: u64 = listed.iter().map(|chunk| u64::from(chunk.length())).sum();
-                if sum == list.content_bytes() { Ok(listed) } else { Err("a chunk list does not add up".to_owned()) }
-            });
-            match listed {
-                Ok(listed) => chunks.extend(listed.into_iter().map(Some)),
-                Err(reason) => {
-                    // Where the rest belongs is not known any more.
-                    trouble.get_or_insert(reason);
+    /// Hands on every chunk that reads and matches its hash. What cannot be placed any more, because a list of chunks or of
+    /// holes cannot be read, is not handed on.
+    fn each(&self, content: &FileContent, mut take: impl FnMut(u64, &[u8]) -> io::Result<()>) -> io::Result<Copied> {
+        let mut copied = Copied::default();
+        let mut places = self.reader.places_of(content);
+        for chunk in self.reader.chunks_of(content) {
+            let chunk = match chunk {
+                Ok(chunk) => chunk,
+                Err(finding) => {
+                    copied.lists = Some(told(&finding));
                     break;
                 }
-            }
-        }
-        (chunks, trouble)
-    }
-
-    /// Hands on every chunk that reads and matches its hash, with its place in the file.
-    fn each(
-        &self,
-        chunks: &[Option<ChunkRef>],
-        content: &FileContent,
-        mut take: impl FnMut(u64, &[u8]) -> io::Result<()>,
-        failures: &mut Vec<(u64, Finding)>,
-        intact: &mut u64,
-    ) -> io::Result<()> {
-        let mut offset = 0u64;
-        for chunk in chunks.iter().flatten() {
-            match self.reader.chunk(*chunk) {
-                Ok(bytes) => {
-                    *intact += bytes.len() as u64;
-                    take(offset, &bytes)?;
-                }
-                Err(finding) => {
-                    if failures.len() < limits::EVIDENCE_ITEMS_MAX {
-                        failures.push((offset, finding));
+            };
+            let read = self.reader.chunk(chunk);
+            let mut from = 0;
+            while from < chunk.length() {
+                let (place, length) = match places.next(u64::from(chunk.length() - from)) {
+                    Ok(Some(piece)) => piece,
+                    Ok(None) => {
+                        copied.lists = Some("the chunks hold more than there is room for".into());
+                        return Ok(copied);
                     }
+                    Err(finding) => {
+                        copied.lists = Some(told(&finding));
+                        return Ok(copied);
+                    }
+                };
+                // Not longer than what is left of the chunk.
+                let length = length as u32;
+                if let Ok(bytes) = &read {
+                    take(place, bytes.get(from as usize..(from + length) as usize).unwrap_or_default())?;
+                    copied.intact += u64::from(length);
                 }
+                from += length;
             }
-            offset = offset.saturating_add(u64::from(chunk.length()));
+            copied.failed(read.err());
         }
-        if offset == data_bytes(content) { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+        Ok(copied)
     }
 
     fn write(
         &mut self,
         entry: &Entry,
         content: &FileContent,
-        chunks: &[Option<ChunkRef>],
         base: &'static str,
     ) -> Result<u64, Stopped> {
         if self.progress.interrupted() {
@@ -405,28 +377,12 @@ impl<'a> Copier<'a> {
         let dir = self.directory(base, &parent).map_err(Stopped::Target)?;
         let name = if entry.path.is_root() { b"content" } else { entry.path.name() };
         let mut file = dir.create_file(name).map_err(Stopped::Target)?;
-        let (mut failures, mut intact) = (Vec::new(), 0);
         file.set_len(content.size).map_err(Stopped::Target)?;
-        let extents = content.extents();
-        let mut failed = None;
-        let copied = self.each(
-            chunks,
-            content,
-            |offset, mut bytes| {
-                let written = extents.spread(offset, bytes.len() as u64).try_for_each(|(place, length)| {
-                    let (part, rest) = bytes.split_at(usize::try_from(length).unwrap_or(bytes.len()).min(bytes.len()));
-                    bytes = rest;
-                    file.seek(SeekFrom::Start(place)).and_then(|_| file.write_all(part))
-                });
-                written.inspect_err(|error| failed = Some(io::Error::new(error.kind(), error.to_string())))
-            },
-            &mut failures,
-            &mut intact,
-        );
-        if let Some(error) = failed {
-            return Err(Stopped::Target(error));
-        }
-        if base != DAMAGED && (copied.is_err() || !failures.is_empty()) {
+        let copied = self.each(content, |place, bytes| {
+            file.seek(SeekFrom::Start(place)).and_then(|_| file.write_all(bytes))
+        });
+        let copied = copied.map_err(Stopped::Target)?;
+        if base != DAMAGED && !copied.is_whole(content.data_bytes()) {
             // It read a moment ago: the medium is not to be trusted, and nothing here may be called verified.
             let path = shown_path(&self.target.path);
             let refusal = Refusal::new(Code::Unstable, format!("{} read once and then not again", entry.path))
@@ -437,7 +393,7 @@ impl<'a> Copier<'a> {
         let mode = entry.mode.map(|mode| mode & 0o777);
         let (mode, mtime) = if self.authenticated { (mode, entry.mtime) } else { (None, None) };
         Dir::set_file_meta(&file, mode, mtime).and_then(|()| file.sync_all()).map_err(Stopped::Target)?;
-        Ok(intact)
+        Ok(copied.intact)
     }
 
     fn write_links(&mut self) -> Result<()> {
@@ -464,9 +420,33 @@ enum Stopped {
     Stop(Error),
 }
 
-/// Returns how many bytes of a file lie in chunks; the others are holes.
-fn data_bytes(content: &FileContent) -> u64 {
-    content.size.saturating_sub(content.holes.iter().map(|hole| hole.1).sum())
+/// What was found of a file.
+#[derive(Default)]
+struct Copied {
+    intact: u64,
+    first: Option<Finding>,
+    // Of the chunks that failed.
+    all_missing: bool,
+    // Why the rest has no place any more.
+    lists: Option<String>,
+}
+
+impl Copied {
+    fn failed(&mut self, finding: Option<Finding>) {
+        if let Some(finding) = finding {
+            let missing = finding.code == Code::ChunkMissing;
+            self.all_missing = missing && (self.first.is_none() || self.all_missing);
+            self.first.get_or_insert(finding);
+        }
+    }
+
+    fn is_whole(&self, data: u64) -> bool {
+        self.first.is_none() && self.lists.is_none() && self.intact == data
+    }
+
+    fn reason(&self) -> String {
+        self.first.as_ref().map(told).or_else(|| self.lists.clone()).unwrap_or_default()
+    }
 }
 
 fn told(finding: &Finding) -> String {
