@@ -472,6 +472,7 @@ pub(super) fn diff_end(report: &diff::Report) -> Value {
         "changed": report.tally.changed,
         "corrupt": report.tally.corrupt,
         "same": report.tally.same,
+        "left_out": report.tally.left_out,
         "content_compared": report.content_compared,
         "not_compared": report.not_compared.iter().map(|aspect| aspect.name()).collect::<Vec<_>>(),
         "bytes_read": report.bytes_read,

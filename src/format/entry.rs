@@ -56,6 +56,19 @@ pub struct Owner {
     pub group: Option<String>,
 }
 
+impl Owner {
+    /// Returns the numbers that the owner has on this system: by name where the name is known here.
+    pub fn numbers_here(
+        &self,
+        user_number: impl Fn(&str) -> Option<u32>,
+        group_number: impl Fn(&str) -> Option<u32>,
+    ) -> (u32, u32) {
+        let uid = self.user.as_deref().and_then(user_number).unwrap_or(self.uid);
+        let gid = self.group.as_deref().and_then(group_number).unwrap_or(self.gid);
+        (uid, gid)
+    }
+}
+
 /// What an entry is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {

@@ -15,7 +15,7 @@ use super::{Options, Shortfall};
 use crate::crypto::Digest;
 use crate::error::{Error, Result, shown_path};
 use crate::format::attribute::Attribute;
-use crate::format::entry::{Chunks, Entry, Owner};
+use crate::format::entry::{Chunks, Entry, Kind, Owner};
 use crate::format::json;
 use crate::format::record::Counts;
 use crate::fsys;
@@ -166,7 +166,9 @@ impl<'a> Inspector<'a> {
         let Some(class) = Class::of_kind(&entry.kind) else { return };
         let probe = self.probe;
         let long = entry.kind.target().is_some_and(|target| target.len() > ORDINARY_TARGET_BYTES);
-        let reason = if long {
+        // A system may take a device and cut its numbers.
+        let numbered = matches!(entry.kind, Kind::Block(..) | Kind::Character(..));
+        let reason = if long || numbered {
             probe.cannot_make(&entry.kind).map(|error| error.to_string())
         } else {
             self.kinds.ask(entry.kind.name(), || probe.cannot_make(&entry.kind))
@@ -238,9 +240,7 @@ impl<'a> Inspector<'a> {
         if self.numeric_owner {
             return (owner.uid, owner.gid);
         }
-        let uid = owner.user.as_deref().and_then(fsys::user_number).unwrap_or(owner.uid);
-        let gid = owner.group.as_deref().and_then(fsys::group_number).unwrap_or(owner.gid);
-        (uid, gid)
+        owner.numbers_here(fsys::user_number, fsys::group_number)
     }
 
     fn look_at_mode(&mut self, entry: &Entry) {
@@ -293,11 +293,13 @@ impl<'a> Inspector<'a> {
             }
         }
         let kind = entry.kind.name();
-        let mut values = Vec::new();
         for xattr in &wanted {
-            let question = (kind, Digest::of(&json::encode(*xattr)));
+            // An access list says some of the mode too, and where they disagree only one of them can be had.
+            let mode = self.keep.mode(entry).filter(|_| Class::of_xattr(&xattr.name) == Class::Acl);
+            let question = (kind, Digest::of(&json::encode(&(*xattr, mode))));
             let (probe, bytes) = (self.probe, value(self.reader, entry, xattr)?);
-            let answer = self.attributes.ask(question, || probe.cannot_set_xattr(&entry.kind, &xattr.name, &bytes));
+            let ask = || probe.cannot_set_xattr(&entry.kind, &xattr.name, &bytes, mode);
+            let answer = self.attributes.ask(question, ask);
             if let Some(reason) = answer {
                 let shown = crate::path::shown(&xattr.name);
                 self.lose(
@@ -307,12 +309,14 @@ impl<'a> Inspector<'a> {
                 );
                 return Ok(());
             }
-            values.push((xattr.name.clone(), bytes));
         }
-        if values.len() > 1 {
+        if wanted.len() > 1 {
             let all: Vec<Vec<u8>> = wanted.iter().map(|xattr| json::encode(*xattr)).collect();
-            let (probe, question) = (self.probe, (kind, Digest::of(&all.concat())));
-            if let Some(reason) = self.attributes.ask(question, || probe.cannot_set_all(&entry.kind, &values)) {
+            let (probe, reader, question) = (self.probe, self.reader, (kind, Digest::of(&all.concat())));
+            let names: Vec<&[u8]> = wanted.iter().map(|xattr| &xattr.name[..]).collect();
+            // One value in memory at a time; each was read a moment ago.
+            let load = |at: usize| value(reader, entry, wanted[at]).map_err(std::io::Error::other);
+            if let Some(reason) = self.attributes.ask(question, || probe.cannot_set_all(&entry.kind, &names, load)) {
                 self.lose(entry, Class::Xattr, format!("the target does not keep all its attributes: {reason}"));
             }
         }

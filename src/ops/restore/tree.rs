@@ -251,8 +251,8 @@ impl<'a> TreeWriter<'a> {
             let (files, root) = (Arc::clone(&files), Arc::clone(&self.staging.root));
             let done = job.iter().filter(|aim| files[aim.file as usize].in_one_go()).count();
             under_way.push_back(self.pool.spawn(move || {
-                let mut writer = BlockWriter { reader: &reader, keep: &keep, directories: Directories::new(root) };
-                writer.write(&files, &job)
+                let directories = Directories::new(root);
+                BlockWriter { reader: &reader, keep: &keep, directories, open: None }.write(&files, &job)
             }));
             self.progress.advance(done as u64, 0);
             if under_way.len() > self.pool.threads() + 4 {
@@ -291,9 +291,8 @@ impl<'a> TreeWriter<'a> {
 
     fn finish_pieces(&mut self, file: &Planned) -> Result<()> {
         let path = &file.entry.path;
-        let opened =
-            self.directories.get(&path.parent().unwrap_or_default()).and_then(|dir| dir.reopen_file(path.name()));
-        let open = opened.map_err(|error| failed(path, "finish", error))?;
+        let dir = self.directories.get(&path.parent().unwrap_or_default());
+        let open = reopen(&*dir.map_err(|error| failed(path, "finish", error))?, path)?;
         finish_file(&self.reader, &self.keep, &open, &file.entry)
     }
 
@@ -383,6 +382,21 @@ impl<'a> Finisher<'a> {
     }
 }
 
+/// Opens a file again that this process created. What somebody put in its place is not written to: not a link, and not a
+/// file that has another name, which may lie anywhere.
+fn reopen(dir: &Dir, path: &EntryPath) -> Result<fs::File> {
+    let replaced = || Refusal::new(Code::DestinationChanged, format!("{path} was replaced during the restore"));
+    let open = dir.reopen_file(path.name()).map_err(|error| match dir.stat_at(path.name()) {
+        Ok(stat) if stat.kind == ObjectKind::File => failed(path, "open", error),
+        _ => Error::from(replaced().cause(error)),
+    })?;
+    let stat = fsys::stat_file(&open).map_err(|error| failed(path, "look at", error))?;
+    if stat.kind != ObjectKind::File || stat.links > 1 {
+        return Err(replaced().cause("another process put something else in its place").into());
+    }
+    Ok(open)
+}
+
 /// Sets a complete file's metadata, and makes it durable where that cannot be done for all files at once.
 fn finish_file(reader: &Reader, keep: &Keep, open: &fs::File, entry: &Entry) -> Result<()> {
     keep.set(Object::File(open), entry, reader)?;
@@ -397,6 +411,8 @@ struct BlockWriter<'a> {
     reader: &'a Reader,
     keep: &'a Keep,
     directories: Directories,
+    // Pieces of one file often follow each other.
+    open: Option<Open>,
 }
 
 impl BlockWriter<'_> {
@@ -432,24 +448,45 @@ impl BlockWriter<'_> {
             let range = aim.from as usize..aim.from as usize + aim.length as usize;
             // A chunk has the length that its place has, and pieces do not reach beyond it.
             let piece = bytes.get(range).unwrap_or_default();
-            self.write_piece(file, aim.offset, piece)?;
+            self.write_piece(files, aim, piece)?;
             total += piece.len() as u64;
         }
         Ok(total)
     }
 
-    fn write_piece(&mut self, file: &Planned, offset: u64, bytes: &[u8]) -> Result<()> {
-        use io::{Seek, Write};
+    fn write_piece(&mut self, files: &[Planned], aim: &Aim, bytes: &[u8]) -> Result<()> {
+        let file = &files[aim.file as usize];
         let path = &file.entry.path;
         let lift = |error| failed(path, "write", error);
+        if let Some(open) = self.open.as_mut().filter(|open| open.file == aim.file) {
+            return open.write(aim.offset, bytes).map_err(lift);
+        }
         let dir = self.directories.get(&path.parent().unwrap_or_default()).map_err(lift)?;
         if file.in_one_go() {
             let mut open = dir.create_file(path.name()).map_err(lift)?;
-            open.write_all(bytes).map_err(lift)?;
+            io::Write::write_all(&mut open, bytes).map_err(lift)?;
             return finish_file(self.reader, self.keep, &open, &file.entry);
         }
-        let mut open = dir.reopen_file(path.name()).map_err(lift)?;
-        open.seek(io::SeekFrom::Start(offset)).and_then(|_| open.write_all(bytes)).map_err(lift)
+        let open = self.open.insert(Open { file: aim.file, handle: reopen(&dir, path)?, at: 0 });
+        open.write(aim.offset, bytes).map_err(lift)
+    }
+}
+
+/// A file that is being written piece by piece.
+struct Open {
+    file: u32,
+    handle: fs::File,
+    at: u64,
+}
+
+impl Open {
+    fn write(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        use io::{Seek, Write};
+        if self.at != offset {
+            self.handle.seek(io::SeekFrom::Start(offset))?;
+        }
+        self.at = offset + bytes.len() as u64;
+        self.handle.write_all(bytes)
     }
 }
 
