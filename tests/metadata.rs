@@ -275,6 +275,38 @@ fn write_comb(path: &std::path::Path, teeth: u64) {
 }
 
 #[test]
+fn what_cannot_be_held_is_given_up_with_the_command_that_the_refusal_prints() {
+    let home = Home::with_snapshot();
+    let (number, _) = Forger::new(&home).relist(|entry| {
+        // As a snapshot of another system would have it.
+        entry.created = Some(devvault::clock::Time { seconds: 1_000_000_000, nanos: 0 });
+        entry.attributes = Some(0x20);
+    });
+    let to = home.path("it's restored");
+    let output =
+        home.run(&["restore", &number.to_string(), to.to_str().unwrap(), "--include", "*.rs", "--numeric-owner"]);
+    assert_eq!(output.status.code(), Some(12));
+    let said = String::from_utf8(output.stderr).unwrap();
+    let next = said.lines().find(|line| line.starts_with("next:")).unwrap();
+    let command = next.split('`').rfind(|part| part.contains("--without")).unwrap();
+    assert!(command.contains("--without created,flags") && command.contains("--include"), "{command}");
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", command]).current_dir(home.path(""));
+    let program = home.program();
+    shell.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let output = shell.output().unwrap();
+    assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        String::from_utf8_lossy(&output.stdout).contains("given up"),
+        "{}",
+        String::from_utf8_lossy(&output.stdout)
+    );
+    assert!(to.join("src/main.rs").exists());
+    let (_, document) = home.json(&["restore", &number.to_string(), "other"]);
+    assert_eq!(document["options"], "--without created,flags");
+}
+
+#[test]
 fn as_many_holes_as_a_file_has_come_back() {
     let home = Home::with_vault();
     fs::create_dir(home.source()).unwrap();
@@ -289,7 +321,9 @@ fn as_many_holes_as_a_file_has_come_back() {
     assert!(report.notes.iter().all(|note| !note.contains("holes")), "{:?}", report.notes);
     let report = home.restore("1", "restored").unwrap();
     assert!(report.coarser.is_empty(), "{:?}", report.coarser);
-    assert_eq!(blocks("restored/comb"), blocks("source/comb"));
+    // The file system's own tables may take some more or less.
+    let alike = |one: u64, other: u64| one.abs_diff(other) < other / 50;
+    assert!(alike(blocks("restored/comb"), blocks("source/comb")), "{}", blocks("restored/comb"));
     let whole = fs::read(home.source().join("comb")).unwrap();
     assert_eq!(fs::read(home.path("restored/comb")).unwrap(), whole);
     assert_eq!(home.run(&["cat", "1:comb"]).stdout, whole);
@@ -299,9 +333,13 @@ fn as_many_holes_as_a_file_has_come_back() {
     let before = report.snapshot;
     write_comb(&home.source().join("comb"), 10_001);
     let report = home.backup();
-    assert!(report.bytes_stored < 700_000, "{}: most lists of holes are those of snapshot {before}", report.bytes_stored);
+    assert!(
+        report.bytes_stored < 700_000,
+        "{}: most lists of holes are those of snapshot {before}",
+        report.bytes_stored
+    );
     home.restore("3", "more").unwrap();
-    assert_eq!(blocks("more/comb"), blocks("source/comb"));
+    assert!(alike(blocks("more/comb"), blocks("source/comb")), "{}", blocks("more/comb"));
 }
 
 #[test]

@@ -662,7 +662,10 @@ pub(super) fn diff_end(report: &diff::Report, words: &str) -> String {
         }
         (diff::Against::Directory(_), true) => {
             let read = HumanBytes(report.bytes_read);
-            line!(out, "  {read} of the directory were read and compared with the snapshot's hashes; `verify` reads the vault");
+            line!(
+                out,
+                "  {read} of the directory were read and compared with the snapshot's hashes; `verify` reads the vault"
+            );
         }
         (diff::Against::Directory(_), false) => {
             line!(out, "  contents were not read: a file of the same length may differ all the same");

@@ -88,6 +88,7 @@ pub(super) fn error(error: &Error) -> String {
             "causes": refusal.causes,
             "paths": paths(&refusal.paths),
             "next": refusal.next,
+            "options": refusal.options,
             "evidence": refusal.kept.evidence,
             "incident": refusal.kept.incident,
             "notes": refusal.kept.notes,

@@ -141,9 +141,7 @@ impl Entry {
     /// Returns about how many bytes of memory the entry takes, for bounds on how many wait together.
     pub fn memory(&self) -> usize {
         let named = |list: &[Attribute]| -> usize {
-            list.iter()
-                .map(|one| size_of::<Attribute>() + one.name.len() + one.value.memory())
-                .sum()
+            list.iter().map(|one| size_of::<Attribute>() + one.name.len() + one.value.memory()).sum()
         };
         let content = self.file().map_or(0, |file| {
             let chunks = match &file.chunks {
@@ -486,7 +484,8 @@ pub(crate) mod tests {
         (chunks, gaps, hole_lists, read).prop_map(|(chunks, gaps, hole_lists, (ctime, ino, racy))| {
             let data = chunks.content_bytes().expect("small");
             if !hole_lists.is_empty() {
-                let lists: Vec<ListRef> = hole_lists.iter().map(|(id, bytes)| ListRef(Digest(*id), 7, *bytes)).collect();
+                let lists: Vec<ListRef> =
+                    hole_lists.iter().map(|(id, bytes)| ListRef(Digest(*id), 7, *bytes)).collect();
                 let holes = Holes::Listed(lists);
                 let size = data + holes.bytes().expect("small");
                 return Kind::File(FileContent { size, holes, chunks, ctime, ino, racy });

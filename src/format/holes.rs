@@ -99,6 +99,14 @@ impl<E, I: Iterator<Item = Result<(u64, u64), E>>> Spread<I> {
         Self { extents, at: 0, left: 0 }
     }
 
+    /// Returns whether there is no more room; everything that names the holes has then been read.
+    ///
+    /// # Errors
+    /// Whatever ends the extents.
+    pub fn is_full(&mut self) -> Result<bool, E> {
+        Ok(self.left == 0 && self.extents.next().transpose()?.is_none())
+    }
+
     /// Returns where the next piece goes and how long it is, at most `length`; nothing where there is no more room.
     ///
     /// # Errors
@@ -162,7 +170,9 @@ mod tests {
         assert_eq!(spread.next(2), Ok(Some((2, 2))));
         assert_eq!(spread.next(2), Ok(Some((4, 1))));
         assert_eq!(spread.next(1), Ok(Some((8, 1))));
+        assert_eq!(spread.is_full(), Ok(false));
         assert_eq!(spread.next(9), Ok(Some((9, 1))));
+        assert_eq!(spread.is_full(), Ok(true));
         assert_eq!(spread.next(1), Ok(None));
     }
 }

@@ -125,6 +125,11 @@ fn hand_on(
         while !under_way.is_empty() {
             first(&mut under_way, &mut spreader)?;
         }
+        // Also where no data lies behind the last hole, holes must be what they are said to be.
+        if !spreader.places.is_full()? {
+            let detail = "its chunks hold less than its size and holes leave room for";
+            return Err(Finding::new(Code::ListingUnsafe, "the content", detail).into());
+        }
         spreader.zeros_up_to(file.size).map_err(Stop::Other)
     });
     ended.map_err(|stop| match stop {

@@ -139,8 +139,7 @@ fn under(place: &EntryPath, path: &EntryPath) -> Result<EntryPath> {
         return Ok(if path.is_root() { place.clone() } else { path.clone() });
     }
     let joined = [place.as_bytes(), b"/", path.as_bytes()].concat();
-    EntryPath::parse(&joined)
-        .map_err(|error| Error::environment(format!("name {path}"), std::io::Error::other(error)))
+    EntryPath::parse(&joined).map_err(|error| Error::environment(format!("name {path}"), std::io::Error::other(error)))
 }
 
 /// What is remembered of both sides. Memory grows with the objects of several names, and with the owners.

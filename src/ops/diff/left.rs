@@ -102,13 +102,7 @@ impl LeftOut {
         list.insert(path);
     }
 
-    fn read_rules(
-        &mut self,
-        reading: &Reading,
-        snapshot: &Snapshot,
-        git: bool,
-        progress: &dyn Progress,
-    ) -> Result<()> {
+    fn read_rules(&mut self, reading: &Reading, snapshot: &Snapshot, git: bool, progress: &dyn Progress) -> Result<()> {
         let mut bytes = 0;
         for entry in reading.listing(snapshot, &EntryPath::root(), progress) {
             let entry = entry?;

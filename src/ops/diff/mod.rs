@@ -184,7 +184,8 @@ fn compare(
     progress.phase(Phase::Opening, None, None);
     let reading = Reading::open(access)?;
     let (number, snapshot) = reading.select(&left.snapshot)?;
-    let mut output = Output { take, options, tally: Tally::default(), not_compared: BTreeSet::new(), notes: Vec::new() };
+    let mut output =
+        Output { take, options, tally: Tally::default(), not_compared: BTreeSet::new(), notes: Vec::new() };
     let first = (number, snapshot, &left.path);
     progress.phase(Phase::Comparing, Some(snapshot.counts.files), None);
     let (against, bytes_read) = match right {

@@ -219,10 +219,7 @@ impl<'a> Comparer<'a> {
         self.bytes = self.bytes.saturating_add(file.data_bytes());
         self.entry_bytes += entry.memory();
         self.open.push(Check { entry, dir: found.dir });
-        if self.bytes >= COMPARE_BYTES
-            || self.open.len() >= COMPARE_FILES
-            || self.entry_bytes >= COMPARE_ENTRY_BYTES
-        {
+        if self.bytes >= COMPARE_BYTES || self.open.len() >= COMPARE_FILES || self.entry_bytes >= COMPARE_ENTRY_BYTES {
             self.flush();
         }
         Ok(())

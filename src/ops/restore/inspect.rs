@@ -421,7 +421,9 @@ fn refusal(losses: Vec<Loss>) -> Refusal {
     let mut refusal = Refusal::new(Code::TargetCannotRepresent, message);
     if named == 0 {
         let names: Vec<&str> = classes.iter().map(|class| class.name()).collect();
-        refusal.next = format!("{}; or give it up on purpose: `--without {}`", refusal.next, names.join(","));
+        let options = format!("--without {}", names.join(","));
+        refusal.next = format!("{}; or give that up on purpose, which the report counts: `{options}`", refusal.next);
+        refusal.options = Some(options);
     }
     let mut losses = losses;
     losses.sort_by(|a, b| (&a.path, a.class).cmp(&(&b.path, b.class)));

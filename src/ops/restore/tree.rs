@@ -178,14 +178,7 @@ impl<'a> TreeWriter<'a> {
         let (size, sparse) = (content.size, !content.holes.is_none());
         self.file_bytes += entry.memory();
         let entry = Arc::new(entry);
-        self.files.push(Planned {
-            entry: Arc::clone(&entry),
-            size,
-            sparse,
-            pieces: 0,
-            begun: false,
-            complete: false,
-        });
+        self.files.push(Planned { entry: Arc::clone(&entry), size, sparse, pieces: 0, begun: false, complete: false });
         let reader = Arc::clone(&self.reader);
         let mut places = reader.places_of(&content);
         for chunk in reader.chunks_of(&content) {

@@ -361,15 +361,13 @@ impl<'a> Copier<'a> {
             }
             copied.failed(read.err());
         }
+        if let Err(finding) = places.is_full() {
+            copied.lists.get_or_insert_with(|| told(&finding));
+        }
         Ok(copied)
     }
 
-    fn write(
-        &mut self,
-        entry: &Entry,
-        content: &FileContent,
-        base: &'static str,
-    ) -> Result<u64, Stopped> {
+    fn write(&mut self, entry: &Entry, content: &FileContent, base: &'static str) -> Result<u64, Stopped> {
         if self.progress.interrupted() {
             return Err(Stopped::Stop(Error::Interrupted(None)));
         }
@@ -378,9 +376,8 @@ impl<'a> Copier<'a> {
         let name = if entry.path.is_root() { b"content" } else { entry.path.name() };
         let mut file = dir.create_file(name).map_err(Stopped::Target)?;
         file.set_len(content.size).map_err(Stopped::Target)?;
-        let copied = self.each(content, |place, bytes| {
-            file.seek(SeekFrom::Start(place)).and_then(|_| file.write_all(bytes))
-        });
+        let copied =
+            self.each(content, |place, bytes| file.seek(SeekFrom::Start(place)).and_then(|_| file.write_all(bytes)));
         let copied = copied.map_err(Stopped::Target)?;
         if base != DAMAGED && !copied.is_whole(content.data_bytes()) {
             // It read a moment ago: the medium is not to be trusted, and nothing here may be called verified.
