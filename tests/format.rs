@@ -27,9 +27,10 @@ use devvault::pool::Pool;
 use devvault::store::LocalStore;
 use devvault::vault::catalog::{Catalog, UseIndex};
 use devvault::vault::chain::{Chain, decode_mac_file, encode_mac_file};
+use devvault::vault::check::check_file;
 use devvault::vault::gate::{self, Access};
 use devvault::vault::layout;
-use devvault::vault::read::{Reader, check_pack};
+use devvault::vault::read::Reader;
 
 use crate::support::Home;
 
@@ -110,7 +111,7 @@ fn whole_pack(bytes: &[u8]) -> Decoded {
     fs::create_dir_all(root.path().join(&path).parent().unwrap()).unwrap();
     fs::write(root.path().join(&path), bytes).unwrap();
     let store = LocalStore::open(root.path()).unwrap();
-    let check = check_pack(&store, &macs(), &path, &Pool::with_threads(1), &mut |_| {}).map_err(shown)?;
+    let check = check_file(&store, &macs(), &path, &Pool::with_threads(1), &mut |_| {}).map_err(shown)?;
     match check.findings.first() {
         Some(finding) => Err(shown(finding)),
         None if check.name != Some(Digest::of(bytes)) => Err("another name".into()),

@@ -170,7 +170,7 @@ Examples:
     },
 
     #[command(flatten)]
-    Incident(super::incident::Command),
+    Operator(super::operator::Command),
 
     /// Print the runbook, or its section for a code, a class or a procedure, from the program itself
     Runbook {

@@ -1,12 +1,20 @@
 //! The command line: the only room that parses arguments, prints, or exits.
 
 mod args;
+mod break_glass;
+mod evidence;
 mod human;
 mod incident;
+mod journal;
 mod json;
+mod loss;
+mod operator;
+mod orphans;
 mod progress;
 mod runbook;
+mod salvage;
 mod stream;
+mod trace;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
@@ -25,13 +33,22 @@ use crate::fsys;
 use crate::host::Host;
 use crate::ops::select::Place;
 use crate::ops::{audit, backup, cat, diff, find, index, init, key, ls, receipt, restore, snapshots, status, verify};
-use crate::refusal::{Family, Written};
+use crate::refusal::{Family, Written, exit_of};
 use crate::vault::gate::Access;
 use args::{Args, Command, FindKind, IncludedKey, IndexCommand, ReceiptCommand, Show};
 use progress::Watch;
 use stream::{Stream, closed};
 
 pub use runbook::TEXT as RUNBOOK;
+
+/// Collects lines. The one place where text becomes a line for a terminal: whatever was quoted in it, it stays one.
+macro_rules! line {
+    ($out:expr, $($arg:tt)*) => {{
+        $out.push_str(&crate::path::printable(&format!($($arg)*)));
+        $out.push('\n');
+    }};
+}
+use line;
 
 /// Runs the program and returns its exit status.
 pub fn main() -> ExitCode {
@@ -130,7 +147,7 @@ impl Session {
                 self.done(json::index(&report), || human::index(&report))
             }
             Command::Key { command } => self.key(command),
-            Command::Incident(command) => self.incident(command),
+            Command::Operator(command) => self.operator(command),
             Command::Runbook { code } => {
                 let text = runbook::section(code.as_deref())?;
                 self.done(json::runbook(code.as_deref(), &text), || text.clone())
@@ -438,7 +455,7 @@ fn usage(kind: ErrorKind, message: &str) -> ! {
 
 /// Returns the exit status that findings mean: that of the lowest family, 0 where there is none.
 fn worst(findings: &[crate::vault::Finding]) -> u8 {
-    findings.iter().map(|finding| finding.code.family().exit()).min().unwrap_or(0)
+    exit_of(findings.iter().map(|finding| finding.code))
 }
 
 fn print(document: &str) -> Result<()> {

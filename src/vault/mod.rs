@@ -6,6 +6,7 @@
 pub mod amend;
 pub mod catalog;
 pub mod chain;
+pub mod check;
 mod commit;
 pub mod content;
 pub mod gate;
@@ -13,6 +14,7 @@ pub mod index;
 pub mod key;
 pub mod layout;
 pub mod listing;
+pub mod named;
 pub mod read;
 pub mod reads;
 pub mod reliance;

@@ -12,7 +12,7 @@ use crate::crypto::{Digest, Macs};
 use crate::format::Malformed;
 use crate::format::entry::{ChunkRef, Entry, Holes};
 use crate::format::listing::{PartRef, decode_segment, decode_segment_list};
-use crate::format::pack::{BlockInfo, Decoder, FOOTER_MAGIC, HEADER_BYTES, header};
+use crate::format::pack::Decoder;
 use crate::format::record::{PackUse, Packs, Snapshot, decode_pack_list};
 use crate::path::EntryPath;
 use crate::pool::{Pool, Task};
@@ -228,7 +228,7 @@ impl Reader {
     /// # Errors
     /// DV104 where it is missing, DV105 where it is damaged, DV108 where it contradicts the format.
     pub fn segment_list(&self, list: &PartRef) -> Result<Vec<PartRef>, Finding> {
-        self.listing(list, |bytes| decode_segment_list(bytes, list))
+        self.listing(list, |bytes| decode_segment_list(bytes, list)).map(|(parts, _)| parts)
     }
 
     /// Returns the entries of a segment.
@@ -236,13 +236,23 @@ impl Reader {
     /// # Errors
     /// As [`segment_list`](Self::segment_list).
     pub fn segment(&self, segment: &PartRef) -> Result<Vec<Entry>, Finding> {
+        self.segment_lines(segment).map(|(entries, _)| entries)
+    }
+
+    /// Returns the entries of a segment, and its exact bytes: a line an entry.
+    fn segment_lines(&self, segment: &PartRef) -> Result<(Vec<Entry>, Vec<u8>), Finding> {
         self.listing(segment, |bytes| decode_segment(bytes, segment))
     }
 
-    fn listing<T>(&self, part: &PartRef, decode: impl FnOnce(&[u8]) -> Result<T, Malformed>) -> Result<T, Finding> {
+    fn listing<T>(
+        &self,
+        part: &PartRef,
+        decode: impl FnOnce(&[u8]) -> Result<T, Malformed>,
+    ) -> Result<(T, Vec<u8>), Finding> {
         let subject = || format!("the list of files from {} on", part.first);
         let bytes = self.chunk(part.object).map_err(|finding| as_listing(finding, subject()))?;
-        decode(&bytes).map_err(|error| Finding::new(Code::ListingUnsafe, subject(), error))
+        let decoded = decode(&bytes).map_err(|error| Finding::new(Code::ListingUnsafe, subject(), error))?;
+        Ok((decoded, bytes))
     }
 
     /// Hands on every chunk that an entry needs: of long values of its attributes, and of its content. Lists of chunks and
@@ -312,14 +322,17 @@ impl Reader {
 
     /// Returns the entries of some segments that follow each other.
     fn read_group(&self, group: &Group, within: &EntryPath) -> Result<Batch, Finding> {
-        let mut batch = Batch { parts: group.list.into_iter().collect(), entries: Vec::new() };
+        let mut batch = Batch { parts: group.list.into_iter().collect(), entries: Vec::new(), lines: Vec::new() };
         for segment in &group.segments {
-            let more = self.segment(segment)?;
+            let (more, lines) = self.segment_lines(segment)?;
             if let Some((last, first)) = batch.entries.last().zip(more.first()) {
                 check_seam(Some((&last.path, last.is_directory())), first)?;
             }
             batch.parts.push(segment.object.id());
             batch.entries.extend(more);
+            if within.is_root() {
+                batch.lines.push(lines);
+            }
         }
         if !within.is_root() {
             batch.entries.retain(|entry| entry.path.is_within(within));
@@ -342,6 +355,8 @@ pub struct Batch {
     pub parts: Vec<Digest>,
     /// The entries.
     pub entries: Vec<Entry>,
+    /// The exact bytes of the segments, a line an entry; nothing where not the whole listing was asked for.
+    pub lines: Vec<Vec<u8>>,
 }
 
 /// Segments that are read in one job.
@@ -471,141 +486,6 @@ pub(super) fn as_listing(finding: Finding, subject: String) -> Finding {
         other => other,
     };
     Finding { code, subject, detail: format!("{}: {}", finding.subject, finding.detail), ..finding }
-}
-
-/// What a complete read of a pack found.
-#[derive(Debug, Default)]
-pub struct PackCheck {
-    /// Bytes read.
-    pub bytes_stored: u64,
-    /// Plain bytes decoded and hashed.
-    pub bytes: u64,
-    /// Chunks whose hash matched.
-    pub intact: Vec<ChunkRef>,
-    /// What is wrong.
-    pub findings: Vec<Finding>,
-    /// The digest of all bytes.
-    pub name: Option<Digest>,
-    /// The digest of its footer's table.
-    pub table: Option<Digest>,
-}
-
-/// One block, decoded and hashed elsewhere.
-type BlockCheck = Result<Vec<ChunkRef>, (Vec<ChunkRef>, String)>;
-
-/// Reads a whole pack once, from first byte to last: every block is decoded, every chunk hashed, and all bytes together
-/// give its name.
-///
-/// # Errors
-/// The footer's finding where the footer is not authentic: then nothing in the pack is vouched for.
-pub fn check_pack(
-    store: &dyn Store,
-    macs: &Macs,
-    path: &str,
-    pool: &Pool,
-    progress: &mut dyn FnMut(u64),
-) -> Result<PackCheck, Finding> {
-    let footer = super::catalog::read_footer(store, macs, path)?;
-    let unreadable = |error: io::Error| super::unreadable(path, &error);
-    let file = store.open(path).map_err(unreadable)?;
-    let length = footer.pack_bytes();
-    let table = Some(Digest::of(&footer.encode_table()));
-    let mut check = PackCheck { bytes_stored: length, table, ..PackCheck::default() };
-    let mut hasher = blake3::Hasher::new();
-    let mut head = [0; HEADER_BYTES as usize];
-    let mut whole = true;
-    match file.read_at(&mut head, 0) {
-        Ok(()) if head == header(footer.vault, footer.pack) => {}
-        Ok(()) => {
-            check.findings.push(Finding::new(Code::PackDamaged, path, "its header is not the one its footer names"))
-        }
-        Err(error) => {
-            whole = false;
-            check.findings.push(unreadable(error));
-        }
-    }
-    hasher.update(&head);
-    let mut under_way: VecDeque<Task<BlockCheck>> = VecDeque::new();
-    for block in footer.blocks {
-        if under_way.len() > 3 * pool.threads() {
-            take_block(&mut check, path, under_way.pop_front());
-        }
-        let mut stored = vec![0; block.stored as usize];
-        if let Err(error) = file.read_at(&mut stored, block.offset) {
-            // The other blocks may be readable.
-            whole = false;
-            check.findings.push(unreadable(error));
-            continue;
-        }
-        hasher.update(&stored);
-        progress(u64::from(block.stored));
-        check.bytes += u64::from(block.plain);
-        under_way.push_back(pool.spawn(move || check_block(&block, &stored)));
-    }
-    while !under_way.is_empty() {
-        take_block(&mut check, path, under_way.pop_front());
-    }
-    let mut tail = vec![0; (length - footer.body_bytes) as usize];
-    match file.read_at(&mut tail, footer.body_bytes) {
-        Ok(()) if tail.ends_with(FOOTER_MAGIC) => {}
-        Ok(()) => check.findings.push(Finding::new(Code::PackDamaged, path, "its end changed while it was read")),
-        Err(error) => {
-            whole = false;
-            check.findings.push(unreadable(error));
-        }
-    }
-    hasher.update(&tail);
-    check.name = whole.then(|| Digest(*hasher.finalize().as_bytes()));
-    Ok(check)
-}
-
-fn take_block(check: &mut PackCheck, path: &str, task: Option<Task<BlockCheck>>) {
-    match task.map(Task::wait) {
-        None => {}
-        Some(Ok(chunks)) => check.intact.extend(chunks),
-        Some(Err((intact, reason))) => {
-            check.intact.extend(intact);
-            check.findings.push(Finding::new(Code::ChunkDamaged, path, reason));
-        }
-    }
-}
-
-/// Decodes a block and hashes its chunks; on failure returns those that are intact all the same.
-fn check_block(block: &BlockInfo, stored: &[u8]) -> BlockCheck {
-    thread_local! {
-        static KEPT: std::cell::RefCell<Option<(Decoder, Vec<u8>)>> = const { std::cell::RefCell::new(None) };
-    }
-    let (mut decoder, mut plain) = match KEPT.take() {
-        Some(kept) => kept,
-        None => (Decoder::new().map_err(|error| (Vec::new(), error.to_string()))?, Vec::new()),
-    };
-    let decoded = decoder.decode(block, stored, &mut plain);
-    let result = match decoded {
-        Err(error) => Err((Vec::new(), format!("the block at offset {}: {error}", block.offset))),
-        Ok(()) => {
-            let mut rest = &plain[..];
-            let (mut intact, mut damaged) = (Vec::with_capacity(block.chunks.len()), None);
-            for chunk in &block.chunks {
-                let (bytes, after) = rest.split_at(chunk.length() as usize);
-                rest = after;
-                if Digest::of(bytes) == chunk.id() {
-                    intact.push(*chunk);
-                } else {
-                    damaged = Some(format!(
-                        "the block at offset {}: chunk {} does not match its hash",
-                        block.offset,
-                        chunk.id()
-                    ));
-                }
-            }
-            match damaged {
-                None => Ok(intact),
-                Some(reason) => Err((intact, reason)),
-            }
-        }
-    };
-    KEPT.set(Some((decoder, plain)));
-    result
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
