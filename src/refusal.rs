@@ -327,6 +327,8 @@ pub struct Refusal {
     pub paths: Vec<EntryPath>,
     /// The file or object of the vault that it is about, as the vault names it, where there is one.
     pub subject: Option<String>,
+    /// Options that, added to the same command, would let it go on at a price that the message names.
+    pub options: Option<String>,
     /// What was kept about it on this host.
     pub kept: Kept,
 }
@@ -355,6 +357,7 @@ impl Refusal {
             next: code.next().to_owned(),
             paths: Vec::new(),
             subject: None,
+            options: None,
             kept: Kept::default(),
         }
     }

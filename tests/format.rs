@@ -10,7 +10,10 @@ use std::sync::Arc;
 use devvault::clock::Time;
 use devvault::crypto::{Digest, Domain, Id, Macs, Secret};
 use devvault::format::config::Config;
-use devvault::format::entry::{ChunkRef, Entry, Kind, decode_chunk_list, encode_chunk_list};
+use devvault::format::entry::{
+    ChunkRef, Entry, Kind, decode_chunk_list, decode_hole_list, encode_chunk_list, encode_hole_list,
+};
+use devvault::format::holes::Hole;
 use devvault::format::index::{self, IndexedPack};
 use devvault::format::json;
 use devvault::format::keyfile::KeyFile;
@@ -68,6 +71,7 @@ pub fn decode(name: &str, bytes: &[u8]) -> Decoded {
         "segment" => segment(bytes),
         "segments" => segment_list(bytes),
         "chunks" => decode_chunk_list(bytes).map(|chunks| encode_chunk_list(&chunks)).map_err(shown),
+        "holes" => decode_hole_list(bytes).map(|holes| encode_hole_list(&holes)).map_err(shown),
         "packs" => decode_pack_list(bytes).map(|packs| json::encode_lines(&packs)).map_err(shown),
         "footer" => Footer::decode(bytes, &macs()).map(|footer| footer.encode(&macs())).map_err(shown),
         "pack" => whole_pack(bytes),
@@ -169,7 +173,7 @@ fn every_vector_is_decided_as_its_name_says() {
         };
         wrong.extend(fault.map(|fault| format!("{name}: {fault}")));
     }
-    assert_eq!(seen.len(), 2 * 16, "every kind has vectors on both sides: {seen:?}");
+    assert_eq!(seen.len(), 2 * 17, "every kind has vectors on both sides: {seen:?}");
     assert!(wrong.is_empty(), "{} vectors are decided wrongly:\n{}", wrong.len(), wrong.join("\n"));
 }
 
@@ -179,6 +183,9 @@ fn objects_are_bounded_in_lines() {
     let chunks = |count| encode_chunk_list(&vec![ChunkRef(Digest([1; 32]), 1); count]);
     assert!(decode_chunk_list(&chunks(limits::LIST_CHUNKS_MAX)).is_ok());
     assert!(decode_chunk_list(&chunks(limits::LIST_CHUNKS_MAX + 1)).is_err());
+    let holes = |count: usize| encode_hole_list(&(0..count as u64).map(|at| Hole(2 * at, 1)).collect::<Vec<_>>());
+    assert!(decode_hole_list(&holes(limits::LIST_HOLES_MAX)).is_ok());
+    assert!(decode_hole_list(&holes(limits::LIST_HOLES_MAX + 1)).is_err());
     let packs = |count: usize| {
         let name = |n: usize| Digest(std::array::from_fn(|at| if at < 2 { (n >> (8 * (1 - at))) as u8 } else { 0 }));
         json::encode_lines(&(0..count).map(|n| PackUse(name(n), 1, Time::default())).collect::<Vec<_>>())
@@ -242,9 +249,11 @@ fn v1_plain() -> (Home, Access) {
 /// One entry as `reader.py` writes it in its canonical listing.
 fn canonical_line(reader: &Reader, entry: &Entry) -> Vec<u8> {
     let time = |time: Time| format!("{}.{:09}", time.seconds, time.nanos);
-    let (size, chunks) = entry.file().map_or_else(Default::default, |file| {
-        let chunks: Vec<String> = reader.chunks(file).unwrap().iter().map(|chunk| chunk.id().to_string()).collect();
-        (file.size.to_string(), chunks.join(","))
+    let (size, chunks, holes) = entry.file().map_or_else(Default::default, |file| {
+        let holes: Vec<String> =
+            reader.holes_of(file).map(|hole| hole.unwrap()).map(|hole| format!("{}+{}", hole.0, hole.1)).collect();
+        let chunks: Vec<String> = reader.chunks_of(file).map(|chunk| chunk.unwrap().id().to_string()).collect();
+        (file.size.to_string(), chunks.join(","), holes.join(","))
     });
     let mode = entry.mode.map(|mode| format!("{mode:04o}")).unwrap_or_default();
     let mtime = entry.mtime.map(time).unwrap_or_default();
@@ -257,6 +266,8 @@ fn canonical_line(reader: &Reader, entry: &Entry) -> Vec<u8> {
         entry.kind.target().unwrap_or_default(),
         chunks.as_bytes(),
     ];
+    // Only where there are any, so that the digests of listings without them stay what they were.
+    columns.extend((!holes.is_empty()).then_some(holes.as_bytes()));
     let rest = rest_of(entry);
     columns.extend(rest.as_deref().map(str::as_bytes));
     let mut line = columns.join(&0);
@@ -271,6 +282,8 @@ fn rest_of(entry: &Entry) -> Option<String> {
     let columns = [
         "chunks",
         "ctime",
+        "hole_lists",
+        "holes",
         "ino",
         "kind",
         "lists",
@@ -421,8 +434,8 @@ fn the_specification_gives_the_bounds_of_the_code() {
         BLOCK_CHUNKS_MAX PACK_BLOCKS_MAX PACK_CHUNKS_MAX PACK_BYTES_MAX ENTRY_CHUNKS_MAX ENTRY_LISTS_MAX
         LIST_CHUNKS_MAX SEGMENT_ENTRIES_MAX SEGMENT_LIST_MAX MANIFEST_LISTS_MAX OBJECT_BYTES_MAX MANIFEST_PACKS_MAX
         MANIFEST_EXCLUSIONS_MAX PACK_LIST_MAX COMPONENT_BYTES_MAX PATH_BYTES_MAX TARGET_BYTES_MAX XATTRS_MAX
-        XATTR_NAME_BYTES_MAX XATTR_INLINE_BYTES_MAX XATTR_BYTES_MAX XATTR_CHUNKS_MAX OWNER_BYTES_MAX HOLES_MAX
-        JSON_INTEGER_MAX RECORD_NUMBER_MAX INDEX_BYTES_MAX
+        XATTR_NAME_BYTES_MAX XATTR_INLINE_BYTES_MAX XATTR_BYTES_MAX XATTR_CHUNKS_MAX OWNER_BYTES_MAX
+        ENTRY_HOLES_MAX LIST_HOLES_MAX JSON_INTEGER_MAX RECORD_NUMBER_MAX INDEX_BYTES_MAX
     };
     let bound = |name: &str| name.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
     let table: BTreeMap<&str, u64> = rows()

@@ -23,6 +23,8 @@ mod floors;
 mod format;
 mod health;
 mod hostile;
+#[cfg(target_os = "linux")]
+mod hostile_entries;
 mod incident;
 mod index;
 mod integrity;

@@ -735,11 +735,19 @@ pub(super) fn diff_end(report: &diff::Report, words: &str) -> String {
             line!(out, "  contents were compared by their hashes, not read; `verify` reads them")
         }
         (diff::Against::Directory(_), true) => {
-            line!(out, "  {} of the directory were read and compared", HumanBytes(report.bytes_read));
+            let read = HumanBytes(report.bytes_read);
+            line!(
+                out,
+                "  {read} of the directory were read and compared with the snapshot's hashes; `verify` reads the vault"
+            );
         }
         (diff::Against::Directory(_), false) => {
             line!(out, "  contents were not read: a file of the same length may differ all the same");
         }
+    }
+    if tally.left_out > 0 {
+        let left_out = HumanCount(tally.left_out);
+        line!(out, "  {left_out} object(s) of the directory are what the snapshot left out by its rules; not compared");
     }
     if !report.not_compared.is_empty() {
         let names: Vec<&str> = report.not_compared.iter().map(|aspect| aspect.name()).collect();

@@ -373,7 +373,7 @@ impl Session {
         };
         let report = restore::run(&access, &options.place, &options.destination, &chosen, &self.watch);
         self.watch.end();
-        let report = report?;
+        let report = report.map_err(with_the_whole_command)?;
         self.done(json::restore(&report), || human::restore(&report))
     }
 
@@ -446,6 +446,26 @@ fn refuse_existing(receipt: &Path) -> Result<()> {
     }
     let error = io::Error::from(io::ErrorKind::AlreadyExists);
     Err(Error::environment(format!("write the receipt {}", shown_path(receipt)), error))
+}
+
+/// Names the whole command with the options that a refusal offers, ready to be pasted: nobody puts it together in the night.
+fn with_the_whole_command(error: Error) -> Error {
+    let Error::Refused(mut refusal) = error else { return error };
+    if let Some(options) = refusal.options.clone() {
+        let words: Vec<String> = std::env::args_os().skip(1).map(|word| quoted(&word.to_string_lossy())).collect();
+        refusal.next = refusal.next.replace(&format!("`{options}`"), &format!("`{}`", again(&words, &options)));
+    }
+    Error::Refused(refusal)
+}
+
+/// Returns the command of these words, with more options.
+fn again(words: &[String], options: &str) -> String {
+    // What stands behind two dashes is no option any more.
+    let end = words.iter().position(|word| word == "--").unwrap_or(words.len());
+    let (before, after) = words.split_at(end);
+    let program = program();
+    let all = [&[program][..], before, &[options.to_owned()], after].concat();
+    all.join(" ")
 }
 
 /// Ends the program as it ends where the command line cannot be understood.

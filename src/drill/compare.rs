@@ -272,9 +272,8 @@ impl<'a> Tree<'a> {
             }
         }
         let Kind::File(file) = std::mem::replace(&mut entry.kind, Kind::Directory) else { return Ok(()) };
-        let chunks = self.reader.chunks(&file)?;
         self.waiting_bytes += file.data_bytes();
-        self.waiting.push(Content { path, dir: Arc::clone(dir), name: name.to_vec(), file, chunks });
+        self.waiting.push(Content { path, dir: Arc::clone(dir), name: name.to_vec(), file });
         if self.waiting_bytes >= JOB_BYTES || self.waiting.len() >= JOB_FILES {
             self.begin();
         }
@@ -287,7 +286,8 @@ impl<'a> Tree<'a> {
     fn begin(&mut self) {
         let files = std::mem::take(&mut self.waiting);
         self.waiting_bytes = 0;
-        self.under_way.push_back(self.pool.spawn(move || content::read(files)));
+        let reader = Arc::clone(&self.reader);
+        self.under_way.push_back(self.pool.spawn(move || content::read(&reader, files)));
     }
 
     fn end(&mut self) {

@@ -1,13 +1,17 @@
-//! Reading restored files from their first byte to their last, and hashing what the entry names.
+//! Reading restored files from their first byte to their last, and hashing what the entry names: one list of chunks or
+//! of holes in memory at a time.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::Arc;
 
 use crate::crypto::Digest;
-use crate::format::entry::{ChunkRef, FileContent};
+use crate::format::entry::FileContent;
 use crate::fsys::{self, Dir, extents};
 use crate::path::EntryPath;
+use crate::vault::Finding;
+use crate::vault::content::PlacesOf;
+use crate::vault::read::Reader;
 
 /// A file whose content is to be read.
 pub(super) struct Content {
@@ -15,7 +19,6 @@ pub(super) struct Content {
     pub(super) dir: Arc<Dir>,
     pub(super) name: Vec<u8>,
     pub(super) file: FileContent,
-    pub(super) chunks: Vec<ChunkRef>,
 }
 
 /// What one job has read.
@@ -31,25 +34,29 @@ pub(super) struct Job {
 const READ_BYTES: usize = 128 << 10;
 
 /// Reads files and says which of them differ.
-pub(super) fn read(files: Vec<Content>) -> Job {
+pub(super) fn read(reader: &Reader, files: Vec<Content>) -> Job {
     let mut job = Job::default();
     let mut buffer = vec![0; READ_BYTES];
     for content in files {
         job.files += 1;
         job.bytes += content.file.size;
-        match read_one(&content, &mut buffer) {
+        match read_one(reader, &content, &mut buffer) {
             Ok((forgotten, difference)) => {
                 job.from_memory += u64::from(!forgotten && content.file.size > 0);
                 job.differences.extend(difference.map(|what| (content.path, what)));
             }
-            Err(error) => job.differences.push((content.path, format!("it cannot be read: {error}"))),
+            Err(Trouble::File(error)) => job.differences.push((content.path, format!("it cannot be read: {error}"))),
+            Err(Trouble::Vault(finding)) => {
+                let what = format!("the vault does not tell what it holds: {}: {}", finding.code, finding.detail);
+                job.differences.push((content.path, what));
+            }
         }
     }
     job
 }
 
 /// Returns whether the file came from the medium, and what differs.
-fn read_one(content: &Content, buffer: &mut [u8]) -> io::Result<(bool, Option<String>)> {
+fn read_one(reader: &Reader, content: &Content, buffer: &mut [u8]) -> Result<(bool, Option<String>), Trouble> {
     let file = content.dir.open_file(&content.name)?;
     // What the restore left in memory proves little about what it left on the medium.
     let forgotten = fsys::drop_cached(&file);
@@ -57,12 +64,13 @@ fn read_one(content: &Content, buffer: &mut [u8]) -> io::Result<(bool, Option<St
     if length != content.file.size {
         return Ok((forgotten, Some(format!("it has {length} bytes, not {}", content.file.size))));
     }
-    let holes = content.file.holes.iter().map(|hole| (hole.0, hole.1));
+    let holes = reader.holes_of(&content.file).map(|hole| hole.map(|hole| (hole.0, hole.1)).map_err(Trouble::Vault));
     if extents::longest_zeros(&file, holes, length)?.is_none() {
         return Ok((forgotten, Some("there is data where a hole should be".into())));
     }
-    let mut data = Data { file: &file, ranges: content.file.extents().iter().collect(), left: 0 };
-    for chunk in &content.chunks {
+    let mut data = Data { file: &file, places: reader.places_of(&content.file), at: None };
+    for chunk in reader.chunks_of(&content.file) {
+        let chunk = chunk.map_err(Trouble::Vault)?;
         let mut hasher = blake3::Hasher::new();
         let mut wanted = chunk.length() as usize;
         while wanted > 0 {
@@ -82,23 +90,38 @@ fn read_one(content: &Content, buffer: &mut [u8]) -> io::Result<(bool, Option<St
     Ok((forgotten, (rest > 0).then(|| "it holds more than the snapshot names".into())))
 }
 
+/// Why a file could not be compared.
+enum Trouble {
+    File(io::Error),
+    Vault(Finding),
+}
+
+impl From<io::Error> for Trouble {
+    fn from(error: io::Error) -> Self {
+        Self::File(error)
+    }
+}
+
 /// The data of a file, without its holes.
 struct Data<'a> {
     file: &'a File,
-    ranges: std::collections::VecDeque<(u64, u64)>,
-    left: u64,
+    places: PlacesOf<'a>,
+    // Where the file stands.
+    at: Option<u64>,
 }
 
 impl Data<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while self.left == 0 {
-            let Some((offset, length)) = self.ranges.pop_front() else { return Ok(0) };
-            self.file.seek(SeekFrom::Start(offset))?;
-            self.left = length;
+    /// Fills a part of the buffer; nothing where no more data belongs there.
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Trouble> {
+        let Some((place, length)) = self.places.next(buffer.len() as u64).map_err(Trouble::Vault)? else {
+            return Ok(0);
+        };
+        if self.at != Some(place) {
+            self.file.seek(SeekFrom::Start(place))?;
         }
-        let room = buffer.len().min(usize::try_from(self.left).unwrap_or(usize::MAX));
-        let count = self.file.read(&mut buffer[..room])?;
-        self.left -= count as u64;
-        Ok(count)
+        let part = &mut buffer[..usize::try_from(length).unwrap_or(usize::MAX)];
+        self.file.read_exact(part)?;
+        self.at = Some(place + length);
+        Ok(part.len())
     }
 }

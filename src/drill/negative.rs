@@ -12,6 +12,7 @@ use super::Observer;
 use super::scratch::{Scratch, remove_tree};
 use crate::crypto::random;
 use crate::error::{Error, Result, refuse};
+use crate::format::entry::Entry;
 use crate::format::record::RecordKind;
 use crate::ops::reading::Reading;
 use crate::ops::select::{Place, Selector};
@@ -222,11 +223,8 @@ impl<'a> Copy<'a> {
     fn blocks(&self, victim: &EntryPath, chance: u64) -> Result<BTreeSet<(String, u64, u64)>> {
         let (_, snapshot) = self.reading.select(&Selector::Number(self.number))?;
         let entry = self.reading.listing(snapshot, victim, &Silent).next().transpose()?;
-        let chunks = match entry.as_ref().and_then(|entry| entry.file()) {
-            Some(file) => self.reading.reader.chunks(file)?,
-            None => Vec::new(),
-        };
-        let Some(chunk) = chunks.get((chance % chunks.len().max(1) as u64) as usize) else {
+        let chunks = || entry.iter().filter_map(Entry::file).flat_map(|file| self.reading.reader.chunks_of(file));
+        let Some(chunk) = chunks().nth((chance % chunks().count().max(1) as u64) as usize).transpose()? else {
             return refuse(Code::NothingToDrill, format!("{victim} holds no content that could be damaged"));
         };
         let catalog = self.reading.reader.catalog();
@@ -234,7 +232,7 @@ impl<'a> Copy<'a> {
             let block = catalog.block(place.block);
             (layout::pack_path(&catalog.packs()[block.pack as usize].name), block.offset, u64::from(block.stored))
         };
-        let blocks = catalog.places(*chunk).map(block);
+        let blocks = catalog.places(chunk).map(block);
         Ok(blocks.filter(|(pack, ..)| self.place.join(pack).exists()).collect())
     }
 }

@@ -9,6 +9,7 @@ pub mod change;
 pub mod diff;
 pub mod evidence;
 pub mod find;
+mod holding;
 pub mod incident;
 pub mod incomplete;
 pub mod index;

@@ -11,7 +11,7 @@ use super::{Finding, layout};
 use crate::crypto::{Digest, Macs};
 use crate::format::Malformed;
 use crate::format::attribute::Value;
-use crate::format::entry::{ChunkRef, Chunks, Entry, FileContent, decode_chunk_list};
+use crate::format::entry::{ChunkRef, Entry, Holes};
 use crate::format::listing::{PartRef, decode_segment, decode_segment_list};
 use crate::format::pack::Decoder;
 use crate::format::record::{PackUse, Packs, Snapshot, decode_pack_list};
@@ -280,36 +280,6 @@ impl Reader {
         Ok((decoded, bytes))
     }
 
-    /// Hands on every chunk of a file's content, in order, one chunk list at a time.
-    ///
-    /// # Errors
-    /// DV104 or DV105 where a chunk list is missing or damaged, DV108 where it contradicts the entry; whatever `take`
-    /// returns.
-    pub fn each_chunk<E: From<Finding>>(
-        &self,
-        file: &FileContent,
-        mut take: impl FnMut(ChunkRef) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let lists = match &file.chunks {
-            Chunks::Direct(chunks) => return chunks.iter().copied().try_for_each(take),
-            Chunks::Listed(lists) => lists,
-        };
-        for list in lists {
-            let subject = || format!("the chunk list {}", list.object().id());
-            let bytes = self.chunk(list.object()).map_err(|finding| as_listing(finding, subject()))?;
-            let listed =
-                decode_chunk_list(&bytes).map_err(|error| Finding::new(Code::ListingUnsafe, subject(), error))?;
-            let sum: u64 = listed.iter().map(|chunk| u64::from(chunk.length())).sum();
-            if sum != list.content_bytes() {
-                return Err(
-                    Finding::new(Code::ListingUnsafe, subject(), "its chunks do not add up to its length").into()
-                );
-            }
-            listed.into_iter().try_for_each(&mut take)?;
-        }
-        Ok(())
-    }
-
     /// Returns the value of an attribute, each of its chunks having matched its hash.
     ///
     /// # Errors
@@ -327,30 +297,22 @@ impl Reader {
         }
     }
 
-    /// Returns every chunk of a file's content, in order.
+    /// Hands on every chunk that an entry needs: of long values of its attributes, and of its content. Lists of chunks and
+    /// of holes are read and checked on the way, one at a time.
     ///
     /// # Errors
-    /// As [`each_chunk`](Self::each_chunk).
-    pub fn chunks(&self, file: &FileContent) -> Result<Vec<ChunkRef>, Finding> {
-        let mut chunks = Vec::new();
-        self.each_chunk(file, |chunk| {
-            chunks.push(chunk);
-            Ok::<_, Finding>(())
-        })?;
-        Ok(chunks)
-    }
-
-    /// Hands on every chunk that an entry needs: of long values of its attributes, and of its content.
-    ///
-    /// # Errors
-    /// As [`each_chunk`](Self::each_chunk).
+    /// DV104 or DV105 where a list is missing or damaged, DV108 where it contradicts the entry; whatever `take` returns.
     pub fn each_needed<E: From<Finding>>(
         &self,
         entry: &Entry,
         mut take: impl FnMut(ChunkRef) -> Result<(), E>,
     ) -> Result<(), E> {
         entry.attribute_chunks().try_for_each(&mut take)?;
-        entry.file().map_or(Ok(()), |file| self.each_chunk(file, take))
+        let Some(file) = entry.file() else { return Ok(()) };
+        if matches!(file.holes, Holes::Listed(_)) {
+            self.holes_of(file).try_for_each(|hole| hole.map(|_| ()))?;
+        }
+        self.chunks_of(file).try_for_each(|chunk| take(chunk?))
     }
 
     /// Returns the packs that a snapshot says it relies on.
@@ -559,7 +521,7 @@ pub fn check_seam(last: Option<(&EntryPath, bool)>, first: &Entry) -> Result<(),
 }
 
 /// A chunk that holds a listing has names of its own for missing and damaged.
-fn as_listing(finding: Finding, subject: String) -> Finding {
+pub(super) fn as_listing(finding: Finding, subject: String) -> Finding {
     let code = match finding.code {
         Code::ChunkMissing => Code::ListingMissing,
         Code::ChunkDamaged => Code::ListingDamaged,

@@ -8,9 +8,8 @@ use serde_json::{Value, json};
 
 use super::target::Made;
 use super::{Standing, keep};
-use crate::crypto::Digest;
 use crate::error::{Error, Result, refuse, shown_path};
-use crate::format::entry::{ChunkRef, Chunks, Entry, FileContent, Kind, ListRef, decode_chunk_list};
+use crate::format::entry::{Entry, FileContent, Kind};
 use crate::format::json::TextOrBase64;
 use crate::format::listing::PartRef;
 use crate::format::record::Snapshot;
@@ -249,45 +248,31 @@ impl<'a> Copier<'a> {
 
     /// Copies a file: complete among the good ones, or what is left of it among the damaged.
     fn file(&mut self, entry: &Entry, content: &FileContent) -> Result<()> {
-        let (chunks, list_trouble) = self.chunks(content);
-        let held: u64 = chunks.iter().flatten().map(|chunk| u64::from(chunk.length())).sum();
-        let data = data_bytes(content);
-        if held == 0
-            && data > 0
-            && let Some(reason) = list_trouble
-        {
-            self.standing.damaged += 1;
-            return self.line(&entry.path, "file", "damaged", None, &reason);
-        }
+        let data = content.data_bytes();
         let available = self.room();
         if available.is_some_and(|room| room < content.size.saturating_add(limits::SPACE_RESERVE_BYTES)) {
             let message = format!("{} has no room for {}", shown_path(&self.target.path), entry.path);
             return refuse(Code::DestinationSpace, message);
         }
         // Unknown until the last chunk is read: it is begun among the good ones only if a first look finds every chunk.
-        let mut failures: Vec<(u64, Finding)> = Vec::new();
-        let mut intact = 0;
-        let whole =
-            list_trouble.is_none() && self.each(&chunks, content, |_, _, _| Ok(()), &mut failures, &mut intact).is_ok();
-        let (base, standing) = if whole && failures.is_empty() { self.good() } else { (DAMAGED, "damaged") };
-        if intact == 0 && data > 0 {
-            let all_missing = failures.iter().all(|(_, finding)| finding.code == Code::ChunkMissing);
-            let reason = failures.first().map_or_else(String::new, |(_, finding)| told(finding));
-            if all_missing {
+        let look = self.each(content, |_, _| Ok(())).map_err(|error| Error::environment("look at a file", error))?;
+        let whole = look.is_whole(data);
+        let (base, standing) = if whole { self.good() } else { (DAMAGED, "damaged") };
+        if look.intact == 0 && data > 0 {
+            if look.lists.is_none() && look.all_missing {
                 self.standing.missing += 1;
-                return self.line(&entry.path, "file", "missing", None, &reason);
+                return self.line(&entry.path, "file", "missing", None, &look.reason());
             }
             self.standing.damaged += 1;
-            return self.line(&entry.path, "file", "damaged", None, &reason);
+            return self.line(&entry.path, "file", "damaged", None, &look.reason());
         }
-        match self.write(entry, content, &chunks, base) {
+        match self.write(entry, content, base) {
             Ok((bytes, differences)) => {
                 self.standing.bytes += bytes;
                 self.progress.advance(1, bytes);
                 if base == DAMAGED {
                     self.standing.damaged += 1;
-                    let first = failures.first().map(|(_, finding)| told(finding)).or(list_trouble).unwrap_or_default();
-                    let reason = format!("{bytes} of {data} bytes were copied, the rest is zeros; {first}");
+                    let reason = format!("{bytes} of {data} bytes were copied, the rest is zeros; {}", look.reason());
                     return self.line(&entry.path, "file", standing, Some(base), &reason);
                 }
                 if entry.links.is_some() && entry.hardlink.is_none() {
@@ -304,64 +289,53 @@ impl<'a> Copier<'a> {
         fs2::available_space(&self.target.path).ok()
     }
 
-    /// Returns the chunks of a file in order; a part whose list cannot be read is `None`, with the reason.
-    fn chunks(&self, content: &FileContent) -> (Vec<Option<ChunkRef>>, Option<String>) {
-        let lists: &[ListRef] = match &content.chunks {
-            Chunks::Direct(chunks) => return (chunks.iter().copied().map(Some).collect(), None),
-            Chunks::Listed(lists) => lists,
-        };
-        let (mut chunks, mut trouble) = (Vec::new(), None);
-        for list in lists {
-            let bytes = self.reader.chunk(list.object());
-            let listed = bytes.map_err(|finding| told(&finding)).and_then(|bytes| {
-                let listed = decode_chunk_list(&bytes).map_err(|error| error.to_string())?;
-                let sum: u64 = listed.iter().map(|chunk| u64::from(chunk.length())).sum();
-                if sum == list.content_bytes() { Ok(listed) } else { Err("a chunk list does not add up".to_owned()) }
-            });
-            match listed {
-                Ok(listed) => chunks.extend(listed.into_iter().map(Some)),
-                Err(reason) => {
-                    // Where the rest belongs is not known any more.
-                    trouble.get_or_insert(reason);
+    /// Hands on every chunk that reads and matches its hash. What cannot be placed any more, because a list of chunks or of
+    /// holes cannot be read, is not handed on.
+    fn each(&self, content: &FileContent, mut take: impl FnMut(u64, &[u8]) -> io::Result<()>) -> io::Result<Copied> {
+        let mut copied = Copied::default();
+        let mut places = self.reader.places_of(content);
+        for chunk in self.reader.chunks_of(content) {
+            let chunk = match chunk {
+                Ok(chunk) => chunk,
+                Err(finding) => {
+                    copied.lists = Some(told(&finding));
                     break;
                 }
-            }
-        }
-        (chunks, trouble)
-    }
-
-    /// Hands on every chunk that reads and matches its hash, with its place in the file.
-    fn each(
-        &self,
-        chunks: &[Option<ChunkRef>],
-        content: &FileContent,
-        mut take: impl FnMut(u64, ChunkRef, &[u8]) -> io::Result<()>,
-        failures: &mut Vec<(u64, Finding)>,
-        intact: &mut u64,
-    ) -> io::Result<()> {
-        let mut offset = 0u64;
-        for chunk in chunks.iter().flatten() {
-            match self.reader.chunk(*chunk) {
-                Ok(bytes) => {
-                    *intact += bytes.len() as u64;
-                    take(offset, *chunk, &bytes)?;
-                }
-                Err(finding) => {
-                    if failures.len() < limits::EVIDENCE_ITEMS_MAX {
-                        failures.push((offset, finding));
+            };
+            let read = self.reader.chunk(chunk);
+            let mut from = 0;
+            while from < chunk.length() {
+                let (place, length) = match places.next(u64::from(chunk.length() - from)) {
+                    Ok(Some(piece)) => piece,
+                    Ok(None) => {
+                        copied.lists = Some("the chunks hold more than there is room for".into());
+                        return Ok(copied);
                     }
+                    Err(finding) => {
+                        copied.lists = Some(told(&finding));
+                        return Ok(copied);
+                    }
+                };
+                // Not longer than what is left of the chunk.
+                let length = length as u32;
+                if let Ok(bytes) = &read {
+                    take(place, bytes.get(from as usize..(from + length) as usize).unwrap_or_default())?;
+                    copied.intact += u64::from(length);
                 }
+                from += length;
             }
-            offset = offset.saturating_add(u64::from(chunk.length()));
+            copied.failed(read.err());
         }
-        if offset == data_bytes(content) { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+        if let Err(finding) = places.is_full() {
+            copied.lists.get_or_insert_with(|| told(&finding));
+        }
+        Ok(copied)
     }
 
     fn write(
         &mut self,
         entry: &Entry,
         content: &FileContent,
-        chunks: &[Option<ChunkRef>],
         base: &'static str,
     ) -> Result<(u64, Vec<String>), Stopped> {
         if self.progress.interrupted() {
@@ -371,29 +345,11 @@ impl<'a> Copier<'a> {
         let dir = self.directory(base, &parent).map_err(Stopped::Target)?;
         let name = if entry.path.is_root() { b"content" } else { entry.path.name() };
         let mut file = dir.create_file(name).map_err(Stopped::Target)?;
-        let (mut failures, mut intact) = (Vec::new(), 0);
         file.set_len(content.size).map_err(Stopped::Target)?;
-        let extents = content.extents();
-        let (mut failed, mut written) = (None, Vec::new());
-        let copied = self.each(
-            chunks,
-            content,
-            |offset, chunk, mut bytes| {
-                written.push((offset, chunk));
-                let done = extents.spread(offset, bytes.len() as u64).try_for_each(|(place, length)| {
-                    let (part, rest) = bytes.split_at(usize::try_from(length).unwrap_or(bytes.len()).min(bytes.len()));
-                    bytes = rest;
-                    file.seek(SeekFrom::Start(place)).and_then(|_| file.write_all(part))
-                });
-                done.inspect_err(|error| failed = Some(io::Error::new(error.kind(), error.to_string())))
-            },
-            &mut failures,
-            &mut intact,
-        );
-        if let Some(error) = failed {
-            return Err(Stopped::Target(error));
-        }
-        if base != DAMAGED && (copied.is_err() || !failures.is_empty()) {
+        let copied =
+            self.each(content, |place, bytes| file.seek(SeekFrom::Start(place)).and_then(|_| file.write_all(bytes)));
+        let copied = copied.map_err(Stopped::Target)?;
+        if base != DAMAGED && !copied.is_whole(content.data_bytes()) {
             // It read a moment ago: the medium is not to be trusted, and nothing here may be called verified.
             let path = shown_path(&self.target.path);
             let refusal = Refusal::new(Code::Unstable, format!("{} read once and then not again", entry.path))
@@ -402,7 +358,7 @@ impl<'a> Copier<'a> {
         }
         file.sync_all().map_err(Stopped::Target)?;
         self.from_memory += u64::from(!fsys::drop_cached(&file) && content.size > 0);
-        if let Err(what) = read_back(&file, content, &written) {
+        if let Err(what) = read_back(&mut file, content.size, |take| self.each(content, take)) {
             let path = shown_path(&self.target.path);
             let refusal = Refusal::new(Code::RestoredDiffers, format!("{} reads back differently: {what}", entry.path))
                 .written(format!("{path} holds what was copied so far; its medium cannot be relied on"))
@@ -417,7 +373,7 @@ impl<'a> Copier<'a> {
         if let Some(first) = &entry.hardlink {
             differences.push(format!("it should be another name of {first}"));
         }
-        Ok((intact, differences))
+        Ok((copied.intact, differences))
     }
 
     /// Makes a further name of an object whose first name was copied. Returns whether it did; else it is copied for
@@ -483,25 +439,30 @@ impl<'a> Copier<'a> {
     }
 }
 
-/// Reads back what was written of a file and holds every chunk against its hash.
-fn read_back(mut file: &File, content: &FileContent, written: &[(u64, ChunkRef)]) -> Result<(), String> {
+/// Reads back what was written of a file and holds it against what `each` hands on once more, with its places.
+fn read_back<T>(
+    file: &mut File,
+    size: u64,
+    each: impl FnOnce(&mut dyn FnMut(u64, &[u8]) -> io::Result<()>) -> io::Result<T>,
+) -> Result<(), String> {
     let length = file.metadata().map_err(|error| error.to_string())?.len();
-    if length != content.size {
-        return Err(format!("it has {length} bytes, not {}", content.size));
+    if length != size {
+        return Err(format!("it has {length} bytes, not {size}"));
     }
-    let extents = content.extents();
-    let mut buffer = Vec::new();
-    for (offset, chunk) in written {
-        buffer.clear();
-        for (place, length) in extents.spread(*offset, u64::from(chunk.length())) {
-            let part = file.seek(SeekFrom::Start(place)).and_then(|_| file.take(length).read_to_end(&mut buffer));
-            part.map_err(|error| error.to_string())?;
+    let (mut buffer, mut differs) = (Vec::new(), None);
+    let mut compare = |place, bytes: &[u8]| {
+        buffer.resize(bytes.len(), 0);
+        file.seek(SeekFrom::Start(place)).and_then(|_| file.read_exact(&mut buffer))?;
+        if buffer != bytes {
+            differs.get_or_insert(place);
         }
-        if Digest::of(&buffer) != chunk.id() {
-            return Err(format!("the chunk at {offset} does not match its hash"));
-        }
+        Ok(())
+    };
+    each(&mut compare).map_err(|error| error.to_string())?;
+    match differs {
+        Some(place) => Err(format!("other bytes from {place} on")),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// Why a file was not copied.
@@ -512,9 +473,33 @@ enum Stopped {
     Stop(Error),
 }
 
-/// Returns how many bytes of a file lie in chunks; the others are holes.
-fn data_bytes(content: &FileContent) -> u64 {
-    content.size.saturating_sub(content.holes.iter().map(|hole| hole.1).sum())
+/// What was found of a file.
+#[derive(Default)]
+struct Copied {
+    intact: u64,
+    first: Option<Finding>,
+    // Of the chunks that failed.
+    all_missing: bool,
+    // Why the rest has no place any more.
+    lists: Option<String>,
+}
+
+impl Copied {
+    fn failed(&mut self, finding: Option<Finding>) {
+        if let Some(finding) = finding {
+            let missing = finding.code == Code::ChunkMissing;
+            self.all_missing = missing && (self.first.is_none() || self.all_missing);
+            self.first.get_or_insert(finding);
+        }
+    }
+
+    fn is_whole(&self, data: u64) -> bool {
+        self.first.is_none() && self.lists.is_none() && self.intact == data
+    }
+
+    fn reason(&self) -> String {
+        self.first.as_ref().map(told).or_else(|| self.lists.clone()).unwrap_or_default()
+    }
 }
 
 fn told(finding: &Finding) -> String {
@@ -529,19 +514,15 @@ mod tests {
     fn what_reads_back_differently_is_noticed() {
         let mut file = tempfile::tempfile().expect("a file");
         file.write_all(b"hello world").expect("writable");
-        let chunk = |bytes: &[u8]| ChunkRef(Digest::of(bytes), bytes.len() as u32);
-        let written = [(0, chunk(b"hello ")), (6, chunk(b"world"))];
-        let content = |size| FileContent {
-            size,
-            chunks: Chunks::Direct(Vec::new()),
-            holes: Vec::new(),
-            ctime: None,
-            ino: None,
-            racy: false,
+        let mut read = |size, last: &[u8]| {
+            read_back(&mut file, size, |take| {
+                take(0, b"hello ")?;
+                take(6, last)
+            })
         };
-        assert_eq!(read_back(&file, &content(11), &written), Ok(()));
-        assert!(read_back(&file, &content(12), &written).is_err());
-        file.seek(SeekFrom::Start(7)).and_then(|_| file.write_all(b"X")).expect("writable");
-        assert!(read_back(&file, &content(11), &written).expect_err("differs").contains("chunk at 6"));
+        assert_eq!(read(11, b"world"), Ok(()));
+        assert!(read(12, b"world").is_err());
+        assert!(read(11, b"wOrld").expect_err("differs").contains("from 6"));
+        assert!(read(11, b"world and more").is_err());
     }
 }

@@ -9,7 +9,7 @@ use super::rolling::{self, Candidate, Meter};
 use super::{Covered, Level, Verifier, unstable};
 use crate::crypto::{Digest, random};
 use crate::error::{Error, Result};
-use crate::format::entry::{ChunkRef, Chunks};
+use crate::format::entry::{ChunkRef, FileContent};
 use crate::limits;
 use crate::pool::Pool;
 use crate::progress::{Phase, Progress};
@@ -62,9 +62,7 @@ impl Verifier<'_> {
                 for segment in reader.segment_list(list).unwrap_or_default() {
                     need(segment.object);
                     for entry in reader.segment(&segment).unwrap_or_default() {
-                        if let Some(Chunks::Listed(lists)) = entry.file().map(|file| &file.chunks) {
-                            lists.iter().for_each(|list| need(list.object()));
-                        }
+                        entry.file().into_iter().flat_map(FileContent::lists).for_each(|list| need(list.object()));
                         let _ = reader.each_needed(&entry, |chunk| {
                             need(chunk);
                             Ok::<_, Finding>(())
