@@ -1,6 +1,7 @@
 //! The command line: the only room that parses arguments, prints, or exits.
 
 mod args;
+mod conformance;
 mod human;
 mod incident;
 mod json;
@@ -131,6 +132,7 @@ impl Session {
             }
             Command::Key { command } => self.key(command),
             Command::Incident(command) => self.incident(command),
+            Command::Conformance(options) => self.conformance(options),
             Command::Runbook { code } => {
                 let text = runbook::section(code.as_deref())?;
                 self.done(json::runbook(code.as_deref(), &text), || text.clone())

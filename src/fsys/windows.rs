@@ -465,6 +465,37 @@ pub fn open_plain(path: &Path) -> io::Result<File> {
     through_filter(raw, ObjectKind::File, || open_path(path, GENERIC_READ, 0))
 }
 
+/// Renames without replacing anything, which every file system of Windows promises; so it always returns `true`.
+///
+/// # Errors
+/// As [`rename_no_replace`].
+pub fn rename_exclusively(from: &Path, to: &Path) -> io::Result<bool> {
+    rename_no_replace(from, to).map(|()| true)
+}
+
+/// Returns the name of the kind of file system that holds a path, as the system calls it.
+pub fn file_system(path: &Path) -> Option<String> {
+    const ROOM: u32 = 64;
+    let directory = open_path(path, FILE_READ_ATTRIBUTES, FILE_FLAG_BACKUP_SEMANTICS).ok()?;
+    let mut name = [0_u16; ROOM as usize];
+    // SAFETY: the handle is open, the buffer has the length given, and the other results are not asked for.
+    let told = check(unsafe {
+        GetVolumeInformationByHandleW(
+            directory.as_raw_handle(),
+            null_mut(),
+            0,
+            null_mut(),
+            null_mut(),
+            null_mut(),
+            name.as_mut_ptr(),
+            ROOM,
+        )
+    });
+    told.ok()?;
+    let length = name.iter().position(|unit| *unit == 0)?;
+    Some(String::from_utf16_lossy(&name[..length]))
+}
+
 /// Renames without replacing anything, durably.
 ///
 /// # Errors

@@ -17,7 +17,7 @@ use super::read::{Reader, check_pack};
 use super::reliance::Reliance;
 use super::{Finding, commit, layout, sweep, write_error};
 use crate::clock::Time;
-use crate::crypto::{Digest, Id, Macs, random};
+use crate::crypto::{Digest, Id, Macs, Random, random};
 use crate::error::{Error, Result};
 use crate::format::config::Config;
 use crate::format::entry::{ChunkRef, Entry};
@@ -56,6 +56,7 @@ pub struct Origin {
 pub struct Draft {
     store: Arc<dyn Store>,
     macs: Arc<Macs>,
+    random: Arc<dyn Random>,
     config: Config,
     pool: Pool,
     name: String,
@@ -127,7 +128,7 @@ impl Draft {
     /// The medium refuses.
     pub fn begin(vault: &Vault, _lock: &WriteLock, older: Reliance, pool: Pool, origin: &Origin) -> Result<Self> {
         let store = Arc::clone(&vault.store);
-        let id = Id(random().map_err(|error| Error::environment("draw random bytes", error))?);
+        let id = Id::drawn(&*vault.random).map_err(|error| Error::environment("draw random bytes", error))?;
         let name = format!("{}{id}", layout::INCOMPLETE_PREFIX);
         let directory = format!("{}/{name}", layout::SNAPSHOTS);
         let begun = store
@@ -137,6 +138,7 @@ impl Draft {
         begun.map_err(|error| write_error(&*store, &directory, &error))?;
         Ok(Self {
             macs: Arc::clone(&vault.macs),
+            random: Arc::clone(&vault.random),
             config: vault.config.clone(),
             pool,
             name,
@@ -261,7 +263,7 @@ impl Draft {
         self.require_space()?;
         let path = format!("{}/{:04}.part", self.directory(), self.pack_count);
         self.pack_count += 1;
-        let id = Id(random().map_err(|error| Error::environment("draw random bytes", error))?);
+        let id = Id::drawn(&*self.random).map_err(|error| Error::environment("draw random bytes", error))?;
         let head = header(self.macs.vault(), id);
         let mut file = self.store.create(&path).map_err(|error| write_error(&*self.store, &path, &error))?;
         file.write(&head).map_err(|error| write_error(&*self.store, &path, &error))?;
