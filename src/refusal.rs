@@ -397,6 +397,11 @@ impl fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
+/// Returns the exit status where several things are wrong: that of the lowest family; 0 where none is.
+pub fn exit_of(codes: impl IntoIterator<Item = Code>) -> u8 {
+    codes.into_iter().map(|code| code.family().exit()).min().unwrap_or(0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

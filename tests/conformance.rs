@@ -108,7 +108,7 @@ fn not_authentic() -> Vec<(&'static str, Option<&'static str>, Option<Head>, &'s
     let elsewhere = format!("2:{}", "0".repeat(64)).parse().unwrap();
     vec![
         ("with-the-key-of-another-vault", Some("vaults/v1-plain.key"), None, "refused", &["DV302"]),
-        ("with-something-else-as-key", Some("vectors/accept/mac.hmac"), None, "refused", &["DV305"]),
+        ("with-something-else-as-key", Some("vectors/reject/key-with-space.key"), None, "refused", &["DV305"]),
         ("without-a-key", Some(""), None, "refused", &["DV301"]),
         ("with-another-head-expected", None, Some(elsewhere), "refused", &["DV317"]),
     ]

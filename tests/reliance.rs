@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use devvault::clock::{FixedClock, Time};
+use devvault::crypto::Digest;
 use devvault::format::index::{self, IndexedPack};
 use devvault::format::pack::{BlockKind, Footer};
+use devvault::format::record::{Body, Packs};
 use devvault::ops::backup;
 use devvault::ops::verify::Verdict;
 use devvault::refusal::Code;
@@ -255,4 +257,60 @@ fn an_authentic_index_that_lies_about_a_pack_makes_no_backup_leave_anything_out(
     let said = report.notes.iter().any(|note| note.contains("another footer than it has"));
     assert!(said, "{report:?}");
     assert_newest_is_valid(&home, 2);
+}
+
+#[test]
+fn an_unchanged_file_of_many_chunks_is_read_again_where_one_of_them_is_gone() {
+    let home = Home::with_vault();
+    // More chunks than an entry names itself.
+    fs::create_dir_all(home.source()).unwrap();
+    fs::write(home.source().join("long"), noise(3 << 20, 7)).unwrap();
+    home.backup();
+    let macs = Forger::new(&home).macs;
+    let only_data = |path: &PathBuf| {
+        let footer = Footer::decode(&fs::read(path).unwrap(), &macs).unwrap();
+        footer.blocks.iter().all(|block| block.kind == BlockKind::Data)
+    };
+    let gone = packs(&home.vault()).into_iter().find(only_data).expect("most packs hold nothing else");
+    fs::remove_file(gone).unwrap();
+    let report = home.backup();
+    assert_eq!(report.findings.iter().map(|finding| finding.code).collect::<Vec<_>>(), [Code::ChunkMissing]);
+    assert!((8_000..100_000).contains(&report.bytes_stored), "only what is gone is stored: {}", report.bytes_stored);
+    assert_newest_is_valid(&home, 2);
+}
+
+#[test]
+fn a_pack_under_a_name_that_its_bytes_do_not_give_is_a_finding_and_relied_on_by_nobody() {
+    let home = home();
+    let genuine = packs(&home.vault()).remove(0);
+    let digest = genuine.file_stem().unwrap().to_str().unwrap();
+    let last = if digest.ends_with('0') { "1" } else { "0" };
+    let other = genuine.with_file_name(format!("{}{last}.pack", &digest[..63]));
+
+    // Beside the genuine one: as if an interrupted run had left it.
+    fs::copy(&genuine, &other).unwrap();
+    let report = home.backup();
+    assert!(report.findings.iter().any(|finding| finding.detail.contains("another name")), "{:?}", report.findings);
+    let report = home.verify(&[]).unwrap();
+    assert_eq!(report.verdict, Verdict::Invalid);
+    assert!(report.findings.iter().any(|finding| finding.detail.contains("another name")), "{:?}", report.findings);
+
+    // In the genuine one's place, where a snapshot that was made with the key names it.
+    fs::remove_file(&other).unwrap();
+    fs::remove_dir_all(home.vault().join("index")).unwrap();
+    fs::rename(&genuine, &other).unwrap();
+    let forger = Forger::new(&home);
+    let record = forger.record(2);
+    let Body::Snapshot(mut snapshot) = record.body else { panic!("a snapshot") };
+    let Packs::Direct(named) = &mut snapshot.packs else { panic!("few packs") };
+    let name: Digest = other.file_stem().unwrap().to_str().unwrap().parse().unwrap();
+    for pack in named.iter_mut().filter(|pack| pack.0.to_string() == digest) {
+        pack.0 = name;
+    }
+    named.sort_by_key(|pack| pack.0);
+    forger.put(3, Body::Snapshot(snapshot));
+    fs::remove_dir_all(home.reads().parent().unwrap()).unwrap();
+    let report = home.try_backup(&backup::Options { reread: true, ..backup::Options::default() }).unwrap();
+    assert!(report.findings.iter().any(|finding| finding.detail.contains("another name")), "{:?}", report.findings);
+    assert_newest_is_valid(&home, 4);
 }

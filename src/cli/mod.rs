@@ -26,7 +26,7 @@ use crate::fsys;
 use crate::host::Host;
 use crate::ops::select::Place;
 use crate::ops::{audit, backup, cat, diff, find, index, init, key, ls, receipt, restore, snapshots, status, verify};
-use crate::refusal::{Family, Written};
+use crate::refusal::{Family, Written, exit_of};
 use crate::vault::gate::Access;
 use args::{Args, Command, FindKind, IncludedKey, IndexCommand, ReceiptCommand, Show};
 use progress::Watch;
@@ -420,7 +420,7 @@ fn usage(kind: ErrorKind, message: &str) -> ! {
 
 /// Returns the exit status that findings mean: that of the lowest family, 0 where there is none.
 fn worst(findings: &[crate::vault::Finding]) -> u8 {
-    findings.iter().map(|finding| finding.code.family().exit()).min().unwrap_or(0)
+    exit_of(findings.iter().map(|finding| finding.code))
 }
 
 fn print(document: &str) -> Result<()> {

@@ -102,7 +102,7 @@ fn examined(fixtures: &Fixtures, scratch: &Scratch, claim: &str, damaged: &Damag
     };
     let mut access = scratch.access(claim, &vault, key)?;
     access.expect_head = damaged.expect_head;
-    let said = [examine::verdict(&access, verify::Level::Full), examine::content(&access)];
+    let said = [examine::verdict(&access, verify::Level::Full), examine::content(&access, 1)];
     fs::remove_dir_all(vault)?;
     Ok(said)
 }

@@ -23,7 +23,7 @@ pub(super) fn run(fixtures: &Fixtures, scratch: &Scratch, cases: &mut Cases) -> 
         for level in [verify::Level::Full, verify::Level::Quick] {
             cases.insert(format!("vault/{vault}/verify, {}", level.name()), verdict(&access, level));
         }
-        cases.insert(format!("vault/{vault}/content"), content(&access));
+        cases.insert(format!("vault/{vault}/content"), content(&access, usize::MAX));
     }
     Ok(())
 }
@@ -57,8 +57,8 @@ pub(super) fn verdict(access: &Access, level: verify::Level) -> String {
     said + &findings.concat()
 }
 
-/// Says what each snapshot lists, and what each file's content is, or why not.
-pub(super) fn content(access: &Access) -> String {
+/// Says what each snapshot lists, and what each file's content is, or why not; of files not deeper than `depth`.
+pub(super) fn content(access: &Access, depth: usize) -> String {
     let mut said = String::new();
     for number in 1..=2 {
         let mut listing = blake3::Hasher::new();
@@ -66,7 +66,7 @@ pub(super) fn content(access: &Access) -> String {
         let place = Place { snapshot: Selector::Number(number), path: EntryPath::root() };
         let listed = ls::run(access, &place, &Silent, |entry| {
             listing.update(&json::encode(entry));
-            if matches!(entry.kind, Kind::File(_)) {
+            if matches!(entry.kind, Kind::File(_)) && entry.path.depth() <= depth {
                 files.push(entry.path.clone());
             }
             Ok(())

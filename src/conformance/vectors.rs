@@ -23,8 +23,8 @@ use crate::path::EntryPath;
 use crate::pool::Pool;
 use crate::store::LocalStore;
 use crate::vault::chain::{Chain, decode_mac_file, encode_mac_file};
+use crate::vault::check::check_file;
 use crate::vault::layout;
-use crate::vault::read::check_pack;
 
 /// What a decoder makes of a vector: the bytes that its value encodes to, or why it is refused.
 pub type Decoded = Result<Vec<u8>, String>;
@@ -117,7 +117,7 @@ fn whole_pack(bytes: &[u8], macs: &Macs, directory: &dyn Fn() -> io::Result<Temp
     scratch::write(root.path(), &path, bytes).map_err(said)?;
     let store = LocalStore::open(root.path()).map_err(said)?;
     // The detail may hold the words of an operating system.
-    let check = check_pack(&store, macs, &path, &Pool::with_threads(1), &mut |_| {})
+    let check = check_file(&store, macs, &path, &Pool::with_threads(1), &mut |_| {})
         .map_err(|finding| finding.code.to_string())?;
     match check.findings.first() {
         Some(finding) => Err(finding.code.to_string()),

@@ -16,7 +16,7 @@ use crate::incident::journal::{Event, Journal, bounded};
 use crate::incident::registry::{self, Clearance};
 use crate::path::shown;
 use crate::refusal::{Code, Kept, Refusal};
-use crate::vault::catalog::{Catalog, UseIndex};
+use crate::vault::catalog::UseIndex;
 use crate::vault::gate::{self, Access, Vault};
 use crate::vault::{layout, read_error, sweep};
 
@@ -38,14 +38,12 @@ pub struct Listed {
 pub fn list(access: &Access) -> Result<Listed> {
     audit::watch_refusals(access, "incomplete list", || {
         let vault = gate::open(access)?;
-        let catalog = Catalog::load(&*vault.store, &vault.macs, UseIndex::Yes)
-            .map_err(|error| read_error(&*vault.store, layout::PACKS, &error))?;
         let mut notes = vault.notes.clone();
         let entries = Journal::of(&access.host).entries().unwrap_or_else(|error| {
             notes.push(format!("what was decided about these is not known: {error}"));
             Vec::new()
         });
-        let orphans = orphans::find(&vault, Arc::new(catalog), &entries, true)?;
+        let orphans = orphans::find(&vault, Arc::new(vault.catalog(UseIndex::Yes)?), &entries, true)?;
         Ok(Listed { vault: vault.config.vault, orphans, notes })
     })
 }

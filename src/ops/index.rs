@@ -4,9 +4,8 @@ use super::audit::{self, Told};
 use crate::crypto::Id;
 use crate::error::{Error, Result};
 use crate::refusal::{Code, Kept, Refusal};
-use crate::vault::catalog::{self, Catalog, NotRebuilt, Rebuilt, UseIndex};
+use crate::vault::catalog::{self, NotRebuilt, Rebuilt, UseIndex};
 use crate::vault::gate::{self, Access};
-use crate::vault::{layout, read_error};
 
 /// What `index rebuild` did.
 #[derive(Debug, Clone)]
@@ -43,10 +42,7 @@ pub fn run(access: &Access) -> Result<Report> {
 fn rebuild(access: &Access) -> Result<Report> {
     let (vault, _lock) = gate::open_for_writing(access)?;
     let store = &*vault.store;
-    let old = Catalog::load(store, &vault.macs, UseIndex::Yes)
-        .map_err(|error| read_error(store, layout::PACKS, &error))?
-        .index
-        .ignored;
+    let old = vault.catalog(UseIndex::Yes)?.index.ignored;
     let rebuilt =
         catalog::rebuild_index(store, &vault.macs).map_err(|reason| not_rebuilt(&store.describe(), reason))?;
     Ok(Report { vault: vault.config.vault, rebuilt, old, notes: Vec::new() })

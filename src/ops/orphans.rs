@@ -1,12 +1,11 @@
 //! Orphans: what lies in a vault and belongs to no snapshot. Found here, decided by a person.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::Deserialize;
 
 use crate::clock::Time;
-use crate::crypto::Digest;
 use crate::error::Result;
 use crate::incident::journal::Entry;
 use crate::limits;
@@ -14,8 +13,9 @@ use crate::path::shown;
 use crate::pool::Pool;
 use crate::store::{NameKind, Store};
 use crate::vault::catalog::Catalog;
+use crate::vault::check::{PackCheck, check_file};
 use crate::vault::gate::Vault;
-use crate::vault::read::{Reader, check_pack};
+use crate::vault::named::NamedPacks;
 use crate::vault::{layout, read_error};
 
 /// The act under which a person's word about an orphan stands in the journal.
@@ -132,19 +132,13 @@ fn is_written(store: &dyn Store) -> bool {
 
 /// Returns the packs that no snapshot names. Where a list of packs cannot be read nothing is called unreferenced.
 fn unreferenced(vault: &Vault, catalog: Arc<Catalog>) -> Vec<(String, u64)> {
-    let reader = Reader::new(Arc::clone(&vault.store), Arc::clone(&vault.macs), catalog);
-    let mut named: BTreeSet<Digest> = BTreeSet::new();
-    for (_, snapshot) in vault.chain.snapshots() {
-        match reader.packs(snapshot) {
-            Ok(packs) => named.extend(packs.iter().map(|pack| pack.0)),
-            Err(_) => return Vec::new(),
-        }
-    }
-    if !vault.chain.findings.is_empty() {
-        // A record that cannot be read may name any of them.
+    let reader = vault.reader(catalog);
+    let named = NamedPacks::of(&vault.chain, &reader);
+    if !named.complete {
+        // What cannot be read may name any of them.
         return Vec::new();
     }
-    let packs = reader.catalog().packs().iter().filter(|pack| !named.contains(&pack.name));
+    let packs = reader.catalog().packs().iter().filter(|pack| !named.packs.contains_key(&pack.name));
     packs.map(|pack| (layout::pack_path(&pack.name), pack.length)).collect()
 }
 
@@ -167,8 +161,8 @@ fn look(vault: &Vault, name: &str, read_packs: bool) -> Incomplete {
         if listed.name.ends_with(".part") {
             found.packs += 1;
             if read_packs {
-                let check = check_pack(store, &vault.macs, &path, &pool, &mut |_| {});
-                verified += u64::from(check.is_ok_and(|check| check.findings.is_empty()));
+                let check = check_file(store, &vault.macs, &path, &pool, &mut |_| {}).and_then(PackCheck::intact);
+                verified += u64::from(check.is_ok());
             }
         }
     }

@@ -11,11 +11,11 @@ use crate::pool::Pool;
 use crate::progress::Progress;
 use crate::refusal::Code;
 use crate::store::Lock;
-use crate::vault::catalog::{Catalog, UseIndex};
+use crate::vault::Finding;
+use crate::vault::catalog::UseIndex;
 use crate::vault::gate::{self, Access, Vault};
 use crate::vault::read::{Entries, Reader};
-use crate::vault::reads::Reads;
-use crate::vault::{Finding, layout, read_error};
+use crate::vault::reads;
 
 /// An opened vault and what reads from it.
 pub(super) struct Reading {
@@ -34,9 +34,7 @@ impl Reading {
     pub(super) fn open(access: &Access) -> Result<Self> {
         let vault = gate::open(access)?;
         let lock = gate::read_lock(&*vault.store)?;
-        let catalog = Catalog::load(&*vault.store, &vault.macs, UseIndex::Yes)
-            .map_err(|error| read_error(&*vault.store, layout::PACKS, &error))?;
-        let reader = Arc::new(Reader::new(Arc::clone(&vault.store), Arc::clone(&vault.macs), Arc::new(catalog)));
+        let reader = Arc::new(vault.reader(vault.catalog(UseIndex::Yes)?));
         Ok(Self { vault, reader, pool: Pool::new(), _lock: lock })
     }
 
@@ -54,18 +52,8 @@ impl Reading {
         if self.reader.index_was_wrong() {
             notes.push("the index was wrong about where content lies; `devvault index rebuild` makes it anew".into());
         }
-        let failed = self.reader.failed_packs();
-        let mut reads = Reads::load(&access.host, &self.vault.macs, &*self.vault.store);
-        for (pack, finding) in &failed {
-            reads.note_failed(*pack, finding, access.clock.now());
-        }
-        if let Err(error) = reads.save(&access.host, &self.vault.macs) {
-            notes.push(format!("packs that failed a read were not remembered for later backups: {error}"));
-        }
-        for finding in failed.values() {
-            let what = format!("{}: {}; {}", finding.subject, finding.code.title(), finding.detail);
-            notes.push(format!("{what}; run `devvault verify`"));
-        }
+        let (store, now) = (&*self.vault.store, access.clock.now());
+        notes.extend(reads::keep_in_mind(&access.host, &self.vault.macs, store, &self.reader.failed_packs(), now));
         notes
     }
 

@@ -16,7 +16,7 @@ use crate::format::PROGRAM;
 use crate::format::record::Head;
 use crate::fsys::replace;
 use crate::limits;
-use crate::refusal::{Code, Refusal};
+use crate::refusal::{Code, Refusal, exit_of};
 use crate::vault::gate::{self, Access};
 use crate::vault::sealed;
 use crate::vault::witness::Freshness;
@@ -151,7 +151,7 @@ pub struct Report {
 impl Report {
     /// Returns the process exit status: 0 where the receipt is genuine and its head still occurs in a sound chain.
     pub fn exit(&self) -> u8 {
-        self.findings.iter().map(|finding| finding.code.family().exit()).min().unwrap_or(0)
+        exit_of(self.findings.iter().map(|finding| finding.code))
     }
 }
 

@@ -1,6 +1,6 @@
 //! `status`: one screen that answers "am I safe?" without reading content.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -20,10 +20,10 @@ use crate::refusal::Kept;
 use crate::vault::Finding;
 use crate::vault::catalog::{Catalog, UseIndex};
 use crate::vault::gate::{self, Access};
-use crate::vault::read::Reader;
+use crate::vault::layout;
+use crate::vault::named::NamedPacks;
 use crate::vault::reads::Reads;
 use crate::vault::witness::Freshness;
-use crate::vault::{layout, read_error};
 
 /// The newest snapshot of one source.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,8 +109,7 @@ pub fn run(access: &Access) -> Result<Report> {
 fn look(access: &Access) -> Result<Report> {
     let mut vault = gate::open(access)?;
     vault.advance_witness(access);
-    let catalog = Catalog::load(&*vault.store, &vault.macs, UseIndex::Yes)
-        .map_err(|error| read_error(&*vault.store, layout::PACKS, &error))?;
+    let catalog = vault.catalog(UseIndex::Yes)?;
     let mut sources: Vec<SourceLine> = Vec::new();
     for (number, snapshot) in vault.chain.snapshots() {
         let known = sources.iter_mut().find(|line| line.host == snapshot.host.name && line.source == snapshot.source);
@@ -131,7 +130,7 @@ fn look(access: &Access) -> Result<Report> {
         }
     }
     let mut notes = vault.notes.clone();
-    notes.extend(catalog.index.ignored.iter().map(|reason| format!("the index was not used completely: {reason}")));
+    notes.extend(catalog.index.notes());
     let entries = Journal::of(&access.host).entries().unwrap_or_else(|error| {
         notes.push(format!("incidents, permits and decisions are not known: {error}"));
         Vec::new()
@@ -184,17 +183,15 @@ fn look(access: &Access) -> Result<Report> {
 fn missing_packs(vault: &gate::Vault, catalog: &Catalog) -> Vec<Finding> {
     let faulty = catalog.findings.iter().filter_map(|finding| layout::pack_named(&finding.subject));
     let there: BTreeSet<Digest> = catalog.packs().iter().map(|pack| pack.name).chain(faulty).collect();
-    let reader = Reader::new(Arc::clone(&vault.store), Arc::clone(&vault.macs), Arc::new(catalog.clone()));
-    let mut missing: BTreeMap<Digest, Finding> = BTreeMap::new();
-    for (number, snapshot) in vault.chain.snapshots() {
-        for pack in reader.packs(snapshot).unwrap_or_default().iter().filter(|pack| !there.contains(&pack.0)) {
-            let path = layout::pack_path(&pack.0);
+    let named = NamedPacks::of(&vault.chain, &vault.reader(catalog.clone())).packs;
+    let missing = named.into_iter().filter(|(name, _)| !there.contains(name));
+    missing
+        .map(|(name, naming)| {
             let what = "snapshots name it and it is not there; `verify` tells what that costs";
-            let finding = missing.entry(pack.0).or_insert_with(|| Finding::new(Code::ChunkMissing, path, what));
-            finding.snapshots.push(number);
-        }
-    }
-    missing.into_values().collect()
+            let finding = Finding::new(Code::ChunkMissing, layout::pack_path(&name), what);
+            Finding { snapshots: naming.snapshots, ..finding }
+        })
+        .collect()
 }
 
 /// Says which of vault, key and sources lie on one device and would be lost with it.

@@ -17,10 +17,8 @@ use crate::path::{EntryPath, shown};
 use crate::pool::Pool;
 use crate::progress::Progress;
 use crate::refusal::Code;
-use crate::vault::catalog::{Catalog, UseIndex};
+use crate::vault::catalog::UseIndex;
 use crate::vault::gate::{self, Access, Vault};
-use crate::vault::read::Reader;
-use crate::vault::{layout, read_error};
 
 /// What is traced.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -149,14 +147,8 @@ fn said_of(snapshot: &Snapshot) -> String {
     format!("begun {}; its host's journal stood at {anchor}", snapshot.started.rfc3339())
 }
 
-fn open_reader(vault: &Vault) -> Result<Arc<Reader>> {
-    let catalog = Catalog::load(&*vault.store, &vault.macs, UseIndex::Yes)
-        .map_err(|error| read_error(&*vault.store, layout::PACKS, &error))?;
-    Ok(Arc::new(Reader::new(Arc::clone(&vault.store), Arc::clone(&vault.macs), Arc::new(catalog))))
-}
-
 fn trace_pack(vault: &Vault, name: &Digest, report: &mut Report) -> Result<()> {
-    let reader = open_reader(vault)?;
+    let reader = Arc::new(vault.reader(vault.catalog(UseIndex::Yes)?));
     for (number, snapshot) in vault.chain.snapshots() {
         let packs = match reader.packs(snapshot) {
             Ok(packs) => packs,
@@ -185,7 +177,7 @@ fn trace_pack(vault: &Vault, name: &Digest, report: &mut Report) -> Result<()> {
 }
 
 fn trace_path(vault: &Vault, path: &EntryPath, progress: &dyn Progress, report: &mut Report) -> Result<()> {
-    let reader = open_reader(vault)?;
+    let reader = Arc::new(vault.reader(vault.catalog(UseIndex::Yes)?));
     let pool = Pool::new();
     let mut before: Option<Listed> = None;
     for (number, snapshot) in vault.chain.snapshots() {

@@ -4,8 +4,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::catalog::{Catalog, UseIndex};
 use super::chain::{Chain, claimed_vault, decode_mac_file};
 use super::key::{self, FoundKey};
+use super::read::Reader;
 use super::witness::{self, Freshness};
 use super::{Finding, layout, read_error, write_error};
 use crate::clock::Clock;
@@ -328,6 +330,20 @@ impl Vault {
             Some(refusal) => Err(refusal.into()),
             None => Ok(()),
         }
+    }
+
+    /// Makes the catalog of the vault's packs.
+    ///
+    /// # Errors
+    /// DV110 where the directories of packs cannot be listed.
+    pub fn catalog(&self, use_index: UseIndex) -> Result<Catalog> {
+        Catalog::load(&*self.store, &self.macs, use_index)
+            .map_err(|error| read_error(&*self.store, layout::PACKS, &error).into())
+    }
+
+    /// Makes a reader that goes by a catalog.
+    pub fn reader(&self, catalog: impl Into<Arc<Catalog>>) -> Reader {
+        Reader::new(Arc::clone(&self.store), Arc::clone(&self.macs), catalog.into())
     }
 
     /// Remembers the chain's head, unless the chain has findings or is behind. A failure becomes a note.

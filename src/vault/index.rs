@@ -31,6 +31,13 @@ pub struct IndexState {
     pub ignored: Vec<String>,
 }
 
+impl IndexState {
+    /// Returns what should be said of parts that were ignored, in words.
+    pub fn notes(&self) -> impl Iterator<Item = String> {
+        self.ignored.iter().map(|reason| format!("the index was not used completely: {reason}"))
+    }
+}
+
 /// Reads every index file; what does not authenticate is ignored and noted.
 ///
 /// `bytes_max` is the length of all packs: an index of their footers is never longer.

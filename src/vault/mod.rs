@@ -6,12 +6,14 @@
 pub mod amend;
 pub mod catalog;
 pub mod chain;
+pub mod check;
 mod commit;
 pub mod gate;
 pub mod index;
 pub mod key;
 pub mod layout;
 pub mod listing;
+pub mod named;
 pub mod read;
 pub mod reads;
 pub mod reliance;

@@ -178,6 +178,27 @@ impl Reads {
     }
 }
 
+/// Keeps in mind which packs failed while something was read from a vault; returns what should be said, in words.
+pub fn keep_in_mind(
+    host: &Host,
+    macs: &Macs,
+    store: &dyn Store,
+    failed: &BTreeMap<Digest, Finding>,
+    now: Time,
+) -> Vec<String> {
+    let mut reads = Reads::load(host, macs, store);
+    for (pack, finding) in failed {
+        reads.note_failed(*pack, finding, now);
+    }
+    let saved = reads.save(host, macs).err();
+    let forgotten =
+        saved.map(|error| format!("packs that failed a read were not remembered for later backups: {error}"));
+    let notes = failed.values().map(|finding| {
+        format!("{}: {}; {}; run `devvault verify`", finding.subject, finding.code.title(), finding.detail)
+    });
+    forgotten.into_iter().chain(notes).collect()
+}
+
 fn trusted(file: &Path, macs: &Macs) -> Result<Option<Stored>, String> {
     match sealed::read::<Stored>(file, macs, Domain::Reads)? {
         Some(stored) if stored.vault != macs.vault() => Err("it is another vault's".into()),

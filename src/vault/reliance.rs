@@ -8,14 +8,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::catalog::{Catalog, Pack, read_footer};
-use super::read::check_pack;
+use super::check::{PackCheck, check_pack};
 use super::{Finding, layout};
 use crate::clock::Time;
 use crate::crypto::{Digest, Macs};
 use crate::format::entry::ChunkRef;
 use crate::format::record::PackUse;
 use crate::pool::Pool;
-use crate::refusal::Code;
 use crate::store::Store;
 
 /// How closely a pack is looked at before it is relied on.
@@ -126,17 +125,9 @@ impl Reliance {
     }
 
     fn look_at(&mut self, pack: &Pack) -> Result<(), Fault> {
-        let path = layout::pack_path(&pack.name);
         if self.look == Look::Whole {
-            // The medium is asked, not the system's memory of it.
-            let _ = self.store.open(&path).map(|file| file.drop_cached());
-            let check = check_pack(&*self.store, &self.macs, &path, &self.pool, &mut |_| {})?;
-            if let Some(finding) = check.findings.into_iter().next() {
-                return Err(finding.into());
-            }
-            if check.name != Some(pack.name) {
-                return Err(Finding::new(Code::PackDamaged, path, "its bytes give another name").into());
-            }
+            let check = check_pack(&*self.store, &self.macs, &pack.name, &self.pool, &mut |_| {})
+                .and_then(PackCheck::intact)?;
             if pack.table.is_some() && pack.table != check.table {
                 return Err(Fault::Index);
             }
@@ -145,7 +136,7 @@ impl Reliance {
         }
         // Without the index the catalog was made from the footer itself.
         let Some(table) = pack.table else { return Ok(()) };
-        let footer = read_footer(&*self.store, &self.macs, &path)?;
+        let footer = read_footer(&*self.store, &self.macs, &layout::pack_path(&pack.name))?;
         if Digest::of(&footer.encode_table()) == table { Ok(()) } else { Err(Fault::Index) }
     }
 

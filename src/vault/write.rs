@@ -12,8 +12,9 @@ use std::thread::JoinHandle;
 use serde::Serialize;
 
 use super::chain::Chain;
+use super::check::{PackCheck, check_file};
 use super::gate::{Vault, WriteLock};
-use super::read::{Reader, check_pack};
+use super::read::Reader;
 use super::reliance::Reliance;
 use super::{Finding, commit, layout, sweep, write_error};
 use crate::clock::Time;
@@ -611,11 +612,9 @@ fn read_back(
     name: Digest,
     footer: &Footer,
 ) -> Result<(), String> {
-    store.open(path).map_err(|error| error.to_string())?.drop_cached();
-    let check = check_pack(store, macs, path, pool, &mut |_| {}).map_err(|finding| finding.detail)?;
-    if let Some(finding) = check.findings.first() {
-        return Err(finding.detail.clone());
-    }
+    let check = check_file(store, macs, path, pool, &mut |_| {})
+        .and_then(PackCheck::intact)
+        .map_err(|finding| finding.detail)?;
     let chunk_count: usize = footer.blocks.iter().map(|block| block.chunks.len()).sum();
     if check.name != Some(name) || check.intact.len() != chunk_count {
         return Err(format!("its bytes give another name than {name}"));

@@ -41,13 +41,14 @@ use crate::incident::journal::{Journal, bounded};
 use crate::path::EntryPath;
 use crate::pool::Pool;
 use crate::progress::{Phase, Progress};
-use crate::refusal::{Code, Family, Kept, Refusal};
+use crate::refusal::{Code, Family, Kept, Refusal, exit_of};
 use crate::vault::catalog::{self, Catalog, NotRebuilt, UseIndex};
 use crate::vault::chain::Chain;
+use crate::vault::check::{PackCheck, check_pack};
 use crate::vault::gate::{self, Access, Vault, WriteLock};
 use crate::vault::index;
 use crate::vault::listing::ListingWriter;
-use crate::vault::read::{Reader, check_pack};
+use crate::vault::named::NamedPacks;
 use crate::vault::reads::Reads;
 use crate::vault::reliance::{Look, Reliance};
 use crate::vault::write::{Draft, Finalized, Origin, Published, probe, require_space};
@@ -123,7 +124,7 @@ impl Report {
 
     /// Returns the process exit status: 0 only where nothing is wrong with the vault, else that of the lowest family.
     pub fn exit(&self) -> u8 {
-        self.findings.iter().map(|finding| finding.code.family().exit()).min().unwrap_or(0)
+        exit_of(self.findings.iter().map(|finding| finding.code))
     }
 }
 
@@ -241,9 +242,8 @@ impl Run<'_> {
     fn attempt(&self, reads: &mut Reads) -> Result<Ended> {
         let (vault, options) = (&self.vault, self.options);
         let mut report = Report { notes: vault.notes.clone(), ..Report::default() };
-        let catalog = Catalog::load(&*vault.store, &vault.macs, UseIndex::Yes)
-            .map_err(|error| read_error(&*vault.store, layout::PACKS, &error))?;
-        note_index(&catalog, &mut report.notes);
+        let catalog = vault.catalog(UseIndex::Yes)?;
+        report.notes.extend(catalog.index.notes());
         let index_ignored = !catalog.index.ignored.is_empty();
         let index_lists_more = catalog.index.absent > 0;
         let older = self.older_packs(catalog, reads, &mut report)?;
@@ -270,10 +270,6 @@ impl Run<'_> {
             Err(error) if ends_outside_the_vault(&error) => return Err(error.written(|| draft.abandon())),
             Err(error) => return Err(error.written(stays)),
         };
-        if draft.older().must_start_over() {
-            draft.abandon();
-            return Ok(Ended::StartOver);
-        }
         report.findings.extend_from_slice(draft.older().findings());
         report.notes.extend_from_slice(draft.older().notes());
 
@@ -323,7 +319,7 @@ impl Run<'_> {
         report: Report,
     ) -> Result<(Taken, Report)> {
         let (vault, options) = (&self.vault, self.options);
-        let reader = Arc::new(Reader::new(Arc::clone(&vault.store), Arc::clone(&vault.macs), catalog));
+        let reader = Arc::new(vault.reader(catalog));
         let entries = prior.map(|(number, snapshot)| (number, reader.entries(&self.pool, &snapshot.lists)));
         let mut taker = Taker {
             draft,
@@ -343,6 +339,7 @@ impl Run<'_> {
         let quiet = self.source.take(self.access, vault, options, &self.pool, &mut taker)?;
         // What the listing's read-ahead has met behind the last object counts too.
         taker.distrust_failed();
+        taker.draft.unless_started_over()?;
         taker.problems.refuse(&self.source.path)?;
         let was_empty = before.is_none_or(|counts| counts.entries() <= 1);
         if taker.report.counts.entries() <= 1 && !was_empty && !options.allow_empty {
@@ -460,12 +457,6 @@ fn ends_outside_the_vault(error: &Error) -> bool {
     }
 }
 
-fn note_index(catalog: &Catalog, notes: &mut Vec<String>) {
-    for reason in &catalog.index.ignored {
-        notes.push(format!("the index was not used completely: {reason}"));
-    }
-}
-
 impl Run<'_> {
     /// Returns what may be relied on: not what failed a read on this host before, nor what cannot be vouched for.
     ///
@@ -473,14 +464,10 @@ impl Run<'_> {
     /// footer alone does not tell that its read-back ever ended.
     fn older_packs(&self, catalog: Catalog, reads: &mut Reads, report: &mut Report) -> Result<Reliance> {
         let vault = &self.vault;
-        let mut read: BTreeMap<Digest, Time> = BTreeMap::new();
-        let reader = Reader::new(Arc::clone(&vault.store), Arc::clone(&vault.macs), Arc::new(catalog));
-        for (_, snapshot) in vault.chain.snapshots() {
-            for pack in reader.packs(snapshot).unwrap_or_default() {
-                let latest = read.entry(pack.0).or_insert(pack.2);
-                *latest = (*latest).max(pack.2);
-            }
-        }
+        let reader = vault.reader(catalog);
+        let named = NamedPacks::of(&vault.chain, &reader).packs;
+        let mut read: BTreeMap<Digest, Time> =
+            named.into_iter().map(|(name, naming)| (name, naming.last_read)).collect();
         let failed = reader.failed_packs();
         let mut catalog = Arc::unwrap_or_clone(reader.into_catalog());
         catalog.findings.extend(failed.into_values());
@@ -521,19 +508,8 @@ impl Run<'_> {
     fn take_over(&self, name: Digest, catalog: &mut Catalog, reads: &mut Reads, report: &mut Report) -> Result<()> {
         let store = &*self.vault.store;
         let path = layout::pack_path(&name);
-        let _ = store.open(&path).map(|file| file.drop_cached());
-        let finding = match check_pack(store, &self.vault.macs, &path, &self.pool, &mut |_| {}) {
-            Ok(check) if check.findings.is_empty() && check.name == Some(name) => None,
-            Ok(check) => Some(
-                check
-                    .findings
-                    .into_iter()
-                    .next()
-                    .unwrap_or_else(|| Finding::new(Code::PackDamaged, &*path, "its bytes give another name")),
-            ),
-            Err(finding) => Some(finding),
-        };
-        if let Some(finding) = finding {
+        let check = check_pack(store, &self.vault.macs, &name, &self.pool, &mut |_| {}).and_then(PackCheck::intact);
+        if let Err(finding) = check {
             report.notes.push(format!(
                 "{path} was left by an earlier run and is damaged; none of it is used, and no snapshot names it"
             ));

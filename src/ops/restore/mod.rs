@@ -46,12 +46,12 @@ use crate::path::EntryPath;
 use crate::pool::Pool;
 use crate::progress::{Phase, Progress};
 use crate::refusal::{Code, Family, Kept, Refusal};
-use crate::vault::catalog::{Catalog, UseIndex};
-use crate::vault::gate::{self, Access, Vault};
+use crate::vault::catalog::UseIndex;
+use crate::vault::gate::{self, Access};
 use crate::vault::read::Reader;
-use crate::vault::reads::Reads;
+use crate::vault::reads;
 use crate::vault::witness::Freshness;
-use crate::vault::{Finding, layout, read_error};
+use crate::vault::{Finding, layout};
 
 /// What the caller may choose.
 #[derive(Debug, Clone, Default)]
@@ -166,35 +166,24 @@ fn put_back(
     let target = Target::preflight(destination, &vault)?;
     let pool = Pool::new();
     let mut notes = vault.notes.clone();
-    let mut reader = Arc::new(open_reader(&vault, UseIndex::Yes)?);
+    let mut reader = Arc::new(vault.reader(vault.catalog(UseIndex::Yes)?));
     let index = &reader.catalog().index;
-    notes.extend(index.ignored.iter().map(|reason| format!("the index was not used completely: {reason}")));
+    notes.extend(index.notes());
     let indexed = index.packs_indexed > 0;
     let look = |reader: &Arc<Reader>| {
         Part { reader, pool: &pool, snapshot, selection: &selection.path, choice: &choice }.preflight(&target, options)
     };
-    let keep_in_mind = |reader: &Reader, notes: &mut Vec<String>| {
-        let failed = reader.failed_packs();
-        let mut reads = Reads::load(&access.host, &vault.macs, &*vault.store);
-        for (pack, finding) in &failed {
-            reads.note_failed(*pack, finding, access.clock.now());
-        }
-        if let Err(error) = reads.save(&access.host, &vault.macs) {
-            notes.push(format!("packs that failed a read were not remembered for later backups: {error}"));
-        }
-        for finding in failed.values() {
-            let what = format!("{}: {}; {}", finding.subject, finding.code.title(), finding.detail);
-            notes.push(format!("{what}; another pack had what this restore needs; run `devvault verify`"));
-        }
+    let keep_in_mind = |reader: &Reader| {
+        reads::keep_in_mind(&access.host, &vault.macs, &*vault.store, &reader.failed_packs(), access.clock.now())
     };
     let looked = look(&reader);
     if looked.is_err() {
-        keep_in_mind(&reader, &mut notes);
+        notes.extend(keep_in_mind(&reader));
     }
     let (mut plan, looked) = match looked {
         Err(error) if indexed && error.code().is_some_and(|code| code.family() == Family::SnapshotIntegrity) => {
             // The index may be what is wrong: the packs themselves decide.
-            reader = Arc::new(open_reader(&vault, UseIndex::No)?);
+            reader = Arc::new(vault.reader(vault.catalog(UseIndex::No)?));
             let plan = look(&reader)?;
             notes.push(INDEX_WRONG.into());
             plan
@@ -216,7 +205,7 @@ fn put_back(
         target.publish(&staging, Dir::sync)?;
         Ok(outcome)
     });
-    keep_in_mind(&reader, &mut notes);
+    notes.extend(keep_in_mind(&reader));
     let outcome = restored.map_err(|error| {
         error.written(|| {
             format!(
@@ -269,12 +258,6 @@ fn put_back(
 
 const INDEX_WRONG: &str = "the index was wrong about where content lies and was ignored; \
     `devvault index rebuild` makes it anew";
-
-fn open_reader(vault: &Vault, use_index: UseIndex) -> Result<Reader> {
-    let catalog = Catalog::load(&*vault.store, &vault.macs, use_index)
-        .map_err(|error| read_error(&*vault.store, layout::PACKS, &error))?;
-    Ok(Reader::new(Arc::clone(&vault.store), Arc::clone(&vault.macs), Arc::new(catalog)))
-}
 
 /// Returns the packs that a snapshot relies on and that are not there, or whose footers are not authentic.
 fn not_vouched_for(reader: &Reader, snapshot: &Snapshot) -> Vec<String> {

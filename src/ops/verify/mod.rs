@@ -25,7 +25,7 @@ use crate::format::record::Head;
 use crate::path::EntryPath;
 use crate::pool::{Pool, Task};
 use crate::progress::{Phase, Progress};
-use crate::refusal::{Code, Kept};
+use crate::refusal::{Code, Kept, exit_of};
 use crate::vault::catalog::{Catalog, UseIndex};
 use crate::vault::chain::Chain;
 use crate::vault::gate::{self, Access, Found};
@@ -195,7 +195,7 @@ impl Report {
     pub fn exit(&self) -> u8 {
         match self.verdict {
             Verdict::Valid => 0,
-            _ => self.findings.iter().map(|finding| finding.code.family().exit()).min().unwrap_or(1),
+            _ => exit_of(self.findings.iter().map(|finding| finding.code)).max(1),
         }
     }
 }
@@ -398,9 +398,7 @@ impl<'a> Verifier<'a> {
             }
         }
         if use_index == UseIndex::Yes {
-            self.notes.extend(
-                catalog.index.ignored.iter().map(|reason| format!("the index was not used completely: {reason}")),
-            );
+            self.notes.extend(catalog.index.notes());
         } else if self.whole {
             let third = load(UseIndex::Yes)?;
             for finding in third.findings {

@@ -13,10 +13,12 @@ use crate::format::entry::{ChunkRef, Chunks};
 use crate::limits;
 use crate::pool::Pool;
 use crate::progress::{Phase, Progress};
-use crate::refusal::{Code, Written};
+use crate::refusal::Written;
 use crate::vault::catalog::Catalog;
+use crate::vault::check::{PackCheck, check_pack};
 use crate::vault::gate::Access;
-use crate::vault::read::{PackCheck, Reader, check_pack};
+use crate::vault::named::NamedPacks;
+use crate::vault::read::Reader;
 use crate::vault::{Finding, layout};
 
 /// How often what was read is written down while reading goes on: what a crash can lose of it.
@@ -178,9 +180,11 @@ impl Verifier<'_> {
 
     /// Notes it if this run has read every pack that is there or that a manifest names.
     pub(super) fn note_all_read(&mut self, reader: &Reader) {
-        let named = self.chain.snapshots().flat_map(|(_, snapshot)| reader.packs(snapshot).unwrap_or_default());
-        let mut all = reader.catalog().packs().iter().map(|pack| pack.name).chain(named.map(|pack| pack.0));
-        if all.all(|name| self.complete.contains(&name) || self.failed.contains_key(&name)) && !self.complete.is_empty()
+        let named = NamedPacks::of(&self.chain, reader);
+        let mut all = reader.catalog().packs().iter().map(|pack| &pack.name).chain(named.packs.keys());
+        if named.complete
+            && all.all(|name| self.complete.contains(name) || self.failed.contains_key(name))
+            && !self.complete.is_empty()
         {
             self.reads.note_all_read();
         }
@@ -242,31 +246,16 @@ impl Verifier<'_> {
         progress: &dyn Progress,
         findings: &mut Vec<Finding>,
     ) -> Option<PackCheck> {
-        let store = &*self.found.store;
-        let path = layout::pack_path(name);
         let read = |count: bool| {
-            // The medium is asked, not the system's memory of it: what is still in memory proves nothing for later.
-            if let Ok(file) = store.open(&path) {
-                file.drop_cached();
-            }
             let mut advance = |bytes| {
                 if count {
                     progress.advance(0, bytes);
                 }
             };
-            let mut check = check_pack(store, &self.found.macs, &path, pool, &mut advance)?;
-            // Where something in it is wrong, its name is too.
-            if check.findings.is_empty() && check.name.is_some_and(|other| other != *name) {
-                check.findings.push(Finding::new(Code::PackDamaged, &*path, "its bytes give another name"));
-            }
-            Ok(check)
+            check_pack(&*self.found.store, &self.found.macs, name, pool, &mut advance)
         };
-        let first: Result<PackCheck, Finding> = read(true);
-        let (first, wrong) = match first {
-            Ok(mut check) if check.findings.is_empty() => {
-                check.findings.clear();
-                return Some(check);
-            }
+        let (first, wrong) = match read(true) {
+            Ok(check) if check.findings.is_empty() => return Some(check),
             Ok(check) => {
                 let wrong = check.findings.clone();
                 (Some(check), wrong)
