@@ -184,6 +184,13 @@ Examples:
   devvault conformance --compare linux.json windows.json macos.json")]
     Conformance(super::conformance::Options),
 
+    /// Write completions for shells and manual pages into a directory, for who packages the program
+    #[command(hide = true)]
+    Papers {
+        /// A directory
+        directory: PathBuf,
+    },
+
     /// Print the runbook, or its section for a code, a class or a procedure, from the program itself
     Runbook {
         /// A refusal code such as DV313, a class such as snapshot-integrity, a procedure such as break-glass

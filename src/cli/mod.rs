@@ -5,6 +5,7 @@ mod conformance;
 mod human;
 mod incident;
 mod json;
+mod papers;
 mod progress;
 mod runbook;
 mod stream;
@@ -133,6 +134,7 @@ impl Session {
             Command::Key { command } => self.key(command),
             Command::Incident(command) => self.incident(command),
             Command::Conformance(options) => self.conformance(options),
+            Command::Papers { directory } => papers::write(directory).map(|()| 0),
             Command::Runbook { code } => {
                 let text = runbook::section(code.as_deref())?;
                 self.done(json::runbook(code.as_deref(), &text), || text.clone())
