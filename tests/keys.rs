@@ -42,8 +42,13 @@ fn locked_out(home: &Home, access: &Access, code: Code) {
         assert_refused(code, backup::run(access, &home.source(), &backup::Options::default(), &Silent));
         assert_refused(code, home.verify_from(access, &[]));
         assert_refused(code, home.verify_from(access, &["1"]));
-        let restored: Result<restore::Report> =
-            restore::run(access, &"1".parse().unwrap(), &home.path("refused"), &crate::support::restore_options(), &Silent);
+        let restored: Result<restore::Report> = restore::run(
+            access,
+            &"1".parse().unwrap(),
+            &home.path("refused"),
+            &crate::support::restore_options(),
+            &Silent,
+        );
         assert_refused(code, restored);
         assert_refused(code, index::run(access));
         assert_refused(code, status::run(access));

@@ -156,13 +156,7 @@ impl Home {
 
     /// Restores a snapshot, or a part of it, into a directory below the home.
     pub fn restore(&self, place: &str, destination: &str) -> Result<restore::Report> {
-        restore::run(
-            &self.access(),
-            &place.parse().unwrap(),
-            &self.path(destination),
-            &restore_options(),
-            &Silent,
-        )
+        restore::run(&self.access(), &place.parse().unwrap(), &self.path(destination), &restore_options(), &Silent)
     }
 
     /// Returns the program, ready to run with this home and nothing of the caller's.

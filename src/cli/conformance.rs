@@ -105,7 +105,10 @@ fn comparison_text(comparison: &Comparison) -> String {
     }
     for divergence in comparison.divergences.iter().take(SHOWN_MAX) {
         let reports: Vec<String> = divergence.reports.iter().map(|path| shown_path(path)).collect();
-        let what = divergence.case.as_ref().map_or_else(|| reports.join(", "), |case| format!("{case} ({})", reports.join(", ")));
+        let what = divergence
+            .case
+            .as_ref()
+            .map_or_else(|| reports.join(", "), |case| format!("{case} ({})", reports.join(", ")));
         line(format!("{} {what}: {}", divergence.code, divergence.detail));
     }
     more(&mut line, comparison.divergences.len());
@@ -127,7 +130,8 @@ fn comparison_document(comparison: &Comparison) -> String {
             "runbook": divergence.code.runbook(),
         })
     };
-    let report = |(path, machine): &(PathBuf, String)| serde_json::json!({"file": shown_path(path), "machine": machine});
+    let report =
+        |(path, machine): &(PathBuf, String)| serde_json::json!({"file": shown_path(path), "machine": machine});
     serde_json::json!({
         "schema": "devvault.conformance-comparison/1",
         "ok": comparison.divergences.is_empty(),

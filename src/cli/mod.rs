@@ -41,7 +41,8 @@ pub fn main() -> ExitCode {
     let args = Args::parse();
     let interrupted = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&interrupted);
-    // A second Ctrl-C ends at once; what that leaves behind is what a crash would.
+    // A second Ctrl-C ends at once; what that leaves behind is what a crash would. On Windows the handler also gets the closing
+    // of the window, a logoff and a shutdown; the system ends the process soon after it returns, which is a crash as well.
     let _ = ctrlc::set_handler(move || {
         if flag.swap(true, Ordering::SeqCst) {
             std::process::exit(130);

@@ -50,7 +50,9 @@ impl Comparison {
 /// # Errors
 /// The program was built without what it expects. Whatever is wrong with a report is no error but a divergence.
 pub fn run(paths: &[PathBuf]) -> Result<Comparison> {
-    let read = |path: &PathBuf| (path.clone(), replace::read(path, limits::CONFORMANCE_BYTES_MAX).map_err(|error| error.to_string()));
+    let read = |path: &PathBuf| {
+        (path.clone(), replace::read(path, limits::CONFORMANCE_BYTES_MAX).map_err(|error| error.to_string()))
+    };
     Ok(compare(&paths.iter().map(read).collect::<Vec<_>>(), &expected()?, Fixtures::embedded().digest()))
 }
 

@@ -2,9 +2,9 @@
 
 use std::io;
 
+use super::Cases;
 use super::examine::kind;
 use super::scratch::Scratch;
-use super::Cases;
 use crate::error::{Error, Result};
 use crate::store::{LocalStore, Store};
 

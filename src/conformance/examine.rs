@@ -49,7 +49,8 @@ pub(super) fn verdict(access: &Access, level: verify::Level) -> String {
         .iter()
         .map(|finding| {
             let paths: Vec<String> = finding.paths.iter().map(ToString::to_string).collect();
-            let subject = if finding.subject.starts_with(|c: char| c.is_ascii_lowercase()) { &*finding.subject } else { "" };
+            let subject =
+                if finding.subject.starts_with(|c: char| c.is_ascii_lowercase()) { &*finding.subject } else { "" };
             format!("; {} {subject} {:?} {paths:?}", finding.code, finding.snapshots)
         })
         .collect();

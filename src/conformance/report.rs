@@ -45,7 +45,8 @@ impl Report {
     /// Makes a report of what cases came to; those that are not as expected diverge.
     pub(super) fn new(agreed: Cases, expected: &Cases, fixtures: Digest, run: Id) -> Self {
         let names = agreed.keys().chain(expected.keys());
-        let mut diverging: Vec<String> = names.filter(|name| agreed.get(*name) != expected.get(*name)).cloned().collect();
+        let mut diverging: Vec<String> =
+            names.filter(|name| agreed.get(*name) != expected.get(*name)).cloned().collect();
         diverging.sort_unstable();
         diverging.dedup();
         Self {
@@ -74,7 +75,9 @@ impl Report {
     /// Why these bytes are none, in words: not canonical, unknown fields, another kind of document or version of it.
     pub fn decode(bytes: &[u8]) -> Result<Self, Undecoded> {
         let malformed = |reason: &dyn std::fmt::Display| Undecoded::Malformed(reason.to_string());
-        let Some(document) = bytes.strip_suffix(b"\n") else { return Err(malformed(&"it does not end in a line feed")) };
+        let Some(document) = bytes.strip_suffix(b"\n") else {
+            return Err(malformed(&"it does not end in a line feed"));
+        };
         // A later version may hold anything else.
         #[derive(Deserialize)]
         struct Version {

@@ -73,6 +73,13 @@ impl Scratch {
         Ok(path)
     }
 
+    /// Returns where a new vault goes: where cases run, but never inside another vault.
+    pub(super) fn new_vault(&self, name: &str) -> PathBuf {
+        let place = self.place.path();
+        let inside = place.ancestors().any(|above| above.join(layout::CONFIG).exists());
+        if inside { self.host.path().join(name) } else { place.join(name) }
+    }
+
     /// Returns a host that no other case has used, without any state.
     pub(super) fn host(&self, name: &str) -> Host {
         let root = self.host.path().join(name);

@@ -34,7 +34,10 @@ pub(super) fn run(scratch: &Scratch, cases: &mut Cases) {
     let source = scratch.place().join("tree");
     let taken = backup::run(&access, &source, &backup::Options::default(), &Silent);
     let counted = |report: backup::Report| {
-        format!("{} files, {} directories, {} bytes", report.counts.files, report.counts.directories, report.counts.bytes)
+        format!(
+            "{} files, {} directories, {} bytes",
+            report.counts.files, report.counts.directories, report.counts.bytes
+        )
     };
     insert("backup", said(taken, counted));
     insert("listing", listing(&access));
@@ -76,7 +79,7 @@ fn prepare(scratch: &Scratch) -> Result<Access> {
     let failed = |error| Error::environment("write the tree", error);
     let tree = scratch.directory("tree").map_err(failed)?;
     Dir::open(&tree).and_then(|root| write(&root)).map_err(failed)?;
-    let access = scratch.access("tree", &scratch.place().join("tree-vault"), None).map_err(failed)?;
+    let access = scratch.access("tree", &scratch.new_vault("tree-vault"), None).map_err(failed)?;
     let [min, avg, max] = SIZES.map(|size| size as u32);
     let parameters = Parameters {
         block_bytes: 1 << 12,
@@ -99,7 +102,9 @@ fn write(root: &Dir) -> io::Result<()> {
     file(root, "empty", b"")?;
     file(root, "one", b"1")?;
     file(root, "text", &b"the same line again and again\n".repeat(10_000))?;
-    for name in ["-rf", "#hash", "$dollar", "%41", "'quote", "(paren)", "[brackets]", "{braces}", "~tilde", "a;b&c", ".hidden"] {
+    for name in
+        ["-rf", "#hash", "$dollar", "%41", "'quote", "(paren)", "[brackets]", "{braces}", "~tilde", "a;b&c", ".hidden"]
+    {
         file(root, name, name.as_bytes())?;
     }
     file(root, &"l".repeat(200), b"long\n")?;

@@ -436,6 +436,18 @@ pub fn sync_directory(path: &Path) -> io::Result<()> {
     sync_descriptor(directory.as_fd())
 }
 
+/// Makes an open file durable: its bytes and its length.
+///
+/// On macOS plain fsync only hands the bytes to the drive, which may keep them in memory that a loss of power empties;
+/// F_FULLFSYNC has the drive write them too. The standard library calls that and nothing else, so that on a network share or a
+/// volume that does not know it every write would fail.
+///
+/// # Errors
+/// The medium fails.
+pub fn sync_file(file: &File) -> io::Result<()> {
+    sync_descriptor(file.as_fd())
+}
+
 fn sync_descriptor(descriptor: BorrowedFd<'_>) -> io::Result<()> {
     #[cfg(target_vendor = "apple")]
     match fs::fcntl_fullfsync(descriptor) {
@@ -573,7 +585,7 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
             _ => Err(error),
         })
         .and_then(|()| file.write_all(bytes))
-        .and_then(|()| file.sync_all());
+        .and_then(|()| sync_file(&file));
     if written.is_err() {
         let _ = std::fs::remove_file(path);
     }

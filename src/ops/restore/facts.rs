@@ -80,7 +80,14 @@ fn metadata(probe: &Probe<'_>) -> Vec<(&'static str, Option<io::Error>)> {
     vec![
         ("permission bits", probe.cannot_set_mode(false, 0o640)),
         ("set-id bits", probe.cannot_set_mode(false, 0o6755)),
-        ("owners", if is_root() { probe.cannot_give((54_321, 12_345)) } else { Some(io::Error::other("this user cannot give them")) }),
+        (
+            "owners",
+            if is_root() {
+                probe.cannot_give((54_321, 12_345))
+            } else {
+                Some(io::Error::other("this user cannot give them"))
+            },
+        ),
         ("attributes of users", probe.cannot_set_xattr(&file, b"user.devvault", b"value")),
         ("streams", probe.cannot_set_stream(b"devvault", b"value")),
         ("times of creation", probe.cannot_set_created(Time { seconds: 1_234_567_891, nanos: 0 })),

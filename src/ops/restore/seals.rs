@@ -64,7 +64,7 @@ fn seal(keep: &Keep, directories: &mut Directories, entry: &Entry, reader: &Read
     let file = file.map_err(lift)?;
     let differences = keep.seal(Object::File(&file), entry, reader)?;
     if !fsys::SYNCS_WHOLE_FILESYSTEMS {
-        file.sync_all().map_err(lift)?;
+        fsys::sync_file(&file).map_err(lift)?;
     }
     Ok(differences)
 }
