@@ -170,7 +170,7 @@ Examples:
     },
 
     #[command(flatten)]
-    Incident(super::incident::Command),
+    Operator(super::operator::Command),
 
     /// Judge this machine and the medium of a directory or vault, or compare the reports of several machines
     ///

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use indicatif::{HumanBytes, HumanCount};
 
+use super::line;
 use crate::error::{Error, shown_path};
 use crate::format::entry::Entry;
 use crate::format::entry::Kind;
@@ -17,14 +18,6 @@ use crate::path::{EntryPath, shown};
 use crate::refusal::Kept;
 use crate::vault::Finding;
 use crate::vault::witness::Freshness;
-
-/// Collects lines. The one place where text becomes a line for a terminal: whatever was quoted in it, it stays one.
-macro_rules! line {
-    ($out:expr, $($arg:tt)*) => {{
-        $out.push_str(&crate::path::printable(&format!($($arg)*)));
-        $out.push('\n');
-    }};
-}
 
 fn counted(counts: &Counts) -> String {
     let mut text = format!(
@@ -416,7 +409,7 @@ pub(super) fn status(report: &status::Report) -> String {
     for warning in &report.shared_devices {
         line!(out, "  warning: {warning}");
     }
-    super::incident::orphans_listed(&mut out, &report.orphans, report.now);
+    super::orphans::orphans_listed(&mut out, &report.orphans, report.now);
     for attention in &report.attention {
         line!(out, "attention: {}", attention.text);
     }

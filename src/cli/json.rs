@@ -273,7 +273,7 @@ pub(super) fn status(report: &status::Report) -> String {
         "shared_devices": report.shared_devices,
         "incomplete": report.orphans.incomplete.iter().map(|one| &one.name).collect::<Vec<_>>(),
         "foreign": report.orphans.foreign,
-        "orphans": super::incident::orphans_json(&report.orphans, report.now),
+        "orphans": super::orphans::orphans_json(&report.orphans, report.now),
         "attention": report.attention.iter().map(|one| json!({"kind": one.kind, "text": one.text})).collect::<Vec<_>>(),
         "findings": findings(&report.findings),
         "evidence": report.kept.evidence,

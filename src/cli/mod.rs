@@ -1,14 +1,22 @@
 //! The command line: the only room that parses arguments, prints, or exits.
 
 mod args;
+mod break_glass;
 mod conformance;
+mod evidence;
 mod human;
 mod incident;
+mod journal;
 mod json;
+mod loss;
+mod operator;
+mod orphans;
 mod papers;
 mod progress;
 mod runbook;
+mod salvage;
 mod stream;
+mod trace;
 
 use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
@@ -34,6 +42,15 @@ use progress::Watch;
 use stream::{Stream, closed};
 
 pub use runbook::TEXT as RUNBOOK;
+
+/// Collects lines. The one place where text becomes a line for a terminal: whatever was quoted in it, it stays one.
+macro_rules! line {
+    ($out:expr, $($arg:tt)*) => {{
+        $out.push_str(&crate::path::printable(&format!($($arg)*)));
+        $out.push('\n');
+    }};
+}
+use line;
 
 /// Runs the program and returns its exit status.
 pub fn main() -> ExitCode {
@@ -133,9 +150,9 @@ impl Session {
                 self.done(json::index(&report), || human::index(&report))
             }
             Command::Key { command } => self.key(command),
-            Command::Incident(command) => self.incident(command),
             Command::Conformance(options) => self.conformance(options),
             Command::Papers { directory } => papers::write(directory).map(|()| 0),
+            Command::Operator(command) => self.operator(command),
             Command::Runbook { code } => {
                 let text = runbook::section(code.as_deref())?;
                 self.done(json::runbook(code.as_deref(), &text), || text.clone())

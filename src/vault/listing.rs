@@ -31,11 +31,11 @@ struct Part {
 }
 
 impl Part {
-    fn add<T: serde::Serialize>(&mut self, member: &T, path: &EntryPath, entries: u64) {
+    fn add(&mut self, path: &EntryPath, entries: u64, append: impl FnOnce(&mut Vec<u8>)) {
         if self.first.is_none() {
             self.first = Some(path.clone());
         }
-        json::append_line(&mut self.bytes, member);
+        append(&mut self.bytes);
         self.members += 1;
         self.entries += entries;
     }
@@ -70,7 +70,24 @@ impl ListingWriter {
     /// # Errors
     /// The draft cannot store a part.
     pub fn push(&mut self, draft: &mut Draft, entry: &Entry) -> Result<()> {
-        let hash = cut_hash(&entry.path);
+        self.before(draft, &entry.path)?;
+        self.segment.add(&entry.path, 1, |bytes| json::append_line(bytes, entry));
+        Ok(())
+    }
+
+    /// Adds the next entry in path order by the exact line that it had in another listing.
+    ///
+    /// # Errors
+    /// The draft cannot store a part.
+    pub fn push_line(&mut self, draft: &mut Draft, path: &EntryPath, line: &[u8]) -> Result<()> {
+        self.before(draft, path)?;
+        self.segment.add(path, 1, |bytes| bytes.extend_from_slice(line));
+        Ok(())
+    }
+
+    /// Closes what does not go on beyond a path.
+    fn before(&mut self, draft: &mut Draft, path: &EntryPath) -> Result<()> {
+        let hash = cut_hash(path);
         let full = self.segment.members >= limits::SEGMENT_ENTRIES_MAX || self.segment.bytes.len() >= PART_BYTES_MAX;
         if hash & self.segment_mask == 0 || full {
             self.close_segment(draft)?;
@@ -79,13 +96,12 @@ impl ListingWriter {
                 self.close_list(draft)?;
             }
         }
-        self.segment.add(entry, &entry.path, 1);
         Ok(())
     }
 
     fn close_segment(&mut self, draft: &mut Draft) -> Result<()> {
         if let Some(segment) = self.segment.store(draft)? {
-            self.list.add(&segment, &segment.first, segment.entries);
+            self.list.add(&segment.first, segment.entries, |bytes| json::append_line(bytes, &segment));
         }
         Ok(())
     }

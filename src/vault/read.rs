@@ -228,7 +228,7 @@ impl Reader {
     /// # Errors
     /// DV104 where it is missing, DV105 where it is damaged, DV108 where it contradicts the format.
     pub fn segment_list(&self, list: &PartRef) -> Result<Vec<PartRef>, Finding> {
-        self.listing(list, |bytes| decode_segment_list(bytes, list))
+        self.listing(list, |bytes| decode_segment_list(bytes, list)).map(|(parts, _)| parts)
     }
 
     /// Returns the entries of a segment.
@@ -236,13 +236,23 @@ impl Reader {
     /// # Errors
     /// As [`segment_list`](Self::segment_list).
     pub fn segment(&self, segment: &PartRef) -> Result<Vec<Entry>, Finding> {
+        self.segment_lines(segment).map(|(entries, _)| entries)
+    }
+
+    /// Returns the entries of a segment, and its exact bytes: a line an entry.
+    fn segment_lines(&self, segment: &PartRef) -> Result<(Vec<Entry>, Vec<u8>), Finding> {
         self.listing(segment, |bytes| decode_segment(bytes, segment))
     }
 
-    fn listing<T>(&self, part: &PartRef, decode: impl FnOnce(&[u8]) -> Result<T, Malformed>) -> Result<T, Finding> {
+    fn listing<T>(
+        &self,
+        part: &PartRef,
+        decode: impl FnOnce(&[u8]) -> Result<T, Malformed>,
+    ) -> Result<(T, Vec<u8>), Finding> {
         let subject = || format!("the list of files from {} on", part.first);
         let bytes = self.chunk(part.object).map_err(|finding| as_listing(finding, subject()))?;
-        decode(&bytes).map_err(|error| Finding::new(Code::ListingUnsafe, subject(), error))
+        let decoded = decode(&bytes).map_err(|error| Finding::new(Code::ListingUnsafe, subject(), error))?;
+        Ok((decoded, bytes))
     }
 
     /// Hands on every chunk of a file's content, in order, one chunk list at a time.
@@ -350,14 +360,17 @@ impl Reader {
 
     /// Returns the entries of some segments that follow each other.
     fn read_group(&self, group: &Group, within: &EntryPath) -> Result<Batch, Finding> {
-        let mut batch = Batch { parts: group.list.into_iter().collect(), entries: Vec::new() };
+        let mut batch = Batch { parts: group.list.into_iter().collect(), entries: Vec::new(), lines: Vec::new() };
         for segment in &group.segments {
-            let more = self.segment(segment)?;
+            let (more, lines) = self.segment_lines(segment)?;
             if let Some((last, first)) = batch.entries.last().zip(more.first()) {
                 check_seam(Some((&last.path, last.is_directory())), first)?;
             }
             batch.parts.push(segment.object.id());
             batch.entries.extend(more);
+            if within.is_root() {
+                batch.lines.push(lines);
+            }
         }
         if !within.is_root() {
             batch.entries.retain(|entry| entry.path.is_within(within));
@@ -380,6 +393,8 @@ pub struct Batch {
     pub parts: Vec<Digest>,
     /// The entries.
     pub entries: Vec<Entry>,
+    /// The exact bytes of the segments, a line an entry; nothing where not the whole listing was asked for.
+    pub lines: Vec<Vec<u8>>,
 }
 
 /// Segments that are read in one job.

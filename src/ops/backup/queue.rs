@@ -26,10 +26,20 @@ const BATCH_DIRECTORIES: usize = 32;
 /// A longer file is read by itself, as a stream.
 const LARGE_BYTES: u64 = 8 << 20;
 
+/// What became of an object since the previous snapshot.
+pub(super) enum Since {
+    /// It is new, or was read again.
+    New,
+    /// The file's content is unchanged.
+    Unchanged,
+    /// Everything is unchanged: the entry's exact line in the previous listing.
+    Same(Vec<u8>),
+}
+
 /// Something in path order.
 pub(super) enum Item {
-    /// An entry that needs nothing more, and whether it is an unchanged file.
-    Entry(Entry, bool),
+    /// An entry that needs nothing more.
+    Entry(Entry, Since),
     /// A file to read.
     Job(ReadJob),
     /// A file that was read.
@@ -78,9 +88,9 @@ impl<'a> Queue<'a> {
         }
     }
 
-    pub(super) fn push_entry(&mut self, entry: Entry, unchanged: bool, sizes: [u32; 3], clock: &Arc<dyn Clock>) {
+    pub(super) fn push_entry(&mut self, entry: Entry, since: Since, sizes: [u32; 3], clock: &Arc<dyn Clock>) {
         self.path_bytes += entry.path.as_bytes().len();
-        self.open.push(Item::Entry(entry, unchanged));
+        self.open.push(Item::Entry(entry, since));
         // Also where a few of them wait for a file between them: memory does not grow with the tree.
         if self.open.len() >= BATCH_ITEMS || self.path_bytes >= BATCH_PATH_BYTES {
             self.flush(sizes, clock);
@@ -194,7 +204,7 @@ mod tests {
         for number in 0..100_000u32 {
             let path = EntryPath::parse(format!("b{number:06}").as_bytes()).expect("valid");
             let entry = Entry::new(path, Kind::Directory);
-            queue.push_entry(entry, false, [64, 256, 1024], &clock);
+            queue.push_entry(entry, Since::New, [64, 256, 1024], &clock);
             while let Some(results) = queue.ready() {
                 taken += results.items.len();
             }

@@ -94,13 +94,15 @@ impl Source {
         let leavings = Leavings::default();
         let mut walk = WalkAhead::start(self.open_root()?, self.sieve(&kept, leavings.clone()));
         let mut queue = Queue::new(pool);
-        let mut look = Look::default();
+        let mut look = options.closing_look.then(Look::default);
         while let Some(events) = walk.next() {
             for event in events {
                 if taker.progress.interrupted() {
                     return Err(Error::Interrupted(None));
                 }
-                look.see(&event);
+                if let Some(look) = &mut look {
+                    look.see(&event);
+                }
                 self.take_event(event, &kept, &mut queue, taker)?;
             }
         }
@@ -119,9 +121,7 @@ impl Source {
             let path = shown(own.from.as_deref().unwrap_or_default());
             taker.report.notes.push(format!("{path} belongs to devvault itself and is not part of the snapshot"));
         }
-        if !options.closing_look {
-            return Ok(None);
-        }
+        let Some(look) = look else { return Ok(None) };
         Ok(Some(self.look_again(&kept, taker.progress)?.is_same(&look)))
     }
 

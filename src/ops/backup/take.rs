@@ -8,7 +8,7 @@ use super::file::{self, Read};
 use super::names::Names;
 use super::owners::Owners;
 use super::prior::Prior;
-use super::queue::{Item, Queue, Results};
+use super::queue::{Item, Queue, Results, Since};
 use super::sieve::BadRules;
 use crate::clock::Clock;
 use crate::error::{Error, Result, refuse, shown_path};
@@ -121,20 +121,31 @@ impl Taker<'_> {
         }
         if found.stat.kind != ObjectKind::File {
             if let Some(entry) = self.look_at_object(&found)? {
-                queue.push_entry(entry, false, self.sizes, &self.clock);
+                queue.push_entry(entry, Since::New, self.sizes, &self.clock);
             }
             return Ok(());
         }
-        match before.filter(|before| file::is_unchanged(before, &found.stat)) {
+        match before.filter(|(before, _)| file::is_unchanged(before, &found.stat)) {
             // A change of owner, mode or attributes changes the change time too.
-            Some(before) if self.still_holds(&before) => {
-                let Entry { kind, xattrs, streams, .. } = before;
-                let entry = Entry { xattrs, streams, ..self.describe(found.path, kind, &found.stat) };
-                queue.push_entry(entry, true, self.sizes, &self.clock);
+            Some((before, line)) if self.still_holds(&before) => {
+                let (entry, since) = self.describe_again(found, before, line);
+                queue.push_entry(entry, since, self.sizes, &self.clock);
             }
             _ => queue.push_read(found, self.sizes, &self.clock),
         }
         Ok(())
+    }
+
+    /// Makes the entry of a file whose content is unchanged, and says whether the file system says all the same of it.
+    fn describe_again(&mut self, found: Found, before: Entry, line: Vec<u8>) -> (Entry, Since) {
+        // Named one by one: what an entry will hold one day must be compared too.
+        let Entry { path: _, kind, xattrs, streams, mode, mtime, created, owner, flags, attributes, links, hardlink } =
+            before;
+        let entry = Entry { xattrs, streams, ..self.describe(found.path, kind, &found.stat) };
+        let same = hardlink.is_none()
+            && (mode, mtime, created, &owner) == (entry.mode, entry.mtime, entry.created, &entry.owner)
+            && (flags, attributes, links) == (entry.flags, entry.attributes, entry.links);
+        (entry, if same { Since::Same(line) } else { Since::Unchanged })
     }
 
     /// Makes the entry of what is no regular file.
@@ -283,7 +294,7 @@ impl Taker<'_> {
         let Results { items, data } = results;
         for item in items {
             match item {
-                Item::Entry(entry, unchanged) => self.add(&entry, unchanged)?,
+                Item::Entry(entry, since) => self.add(&entry, &since)?,
                 Item::Read(path, read) => self.take_read(path, read, &data, may_change)?,
                 Item::Large(found) => {
                     if let Some(entry) = self.take_large(&found, may_change)? {
@@ -308,7 +319,7 @@ impl Taker<'_> {
                 let kind = whole.content(self.name_chunks(chunks)?);
                 let entry = self.describe(path, kind, &whole.stat);
                 match self.with_attributes(entry, whole.xattrs, whole.streams)? {
-                    Some(entry) => self.add(&entry, false),
+                    Some(entry) => self.add(&entry, &Since::New),
                     None => Ok(()),
                 }
             }
@@ -333,7 +344,7 @@ impl Taker<'_> {
     /// Takes a further name of an object whose first one has been taken.
     fn take_link(&mut self, found: &Found, first: &EntryPath, may_change: &Rules) -> Result<()> {
         if let Some((entry, unchanged)) = self.names.further(first, &found.path, &found.stat) {
-            return self.add(&entry, unchanged);
+            return self.add(&entry, if unchanged { &Since::Unchanged } else { &Since::New });
         }
         // It changed since, or the first name was not taken.
         let entry = match found.stat.kind {
@@ -396,17 +407,31 @@ impl Taker<'_> {
         Ok(Chunks::Listed(lists))
     }
 
-    fn add(&mut self, entry: &Entry, unchanged: bool) -> Result<()> {
+    fn add(&mut self, entry: &Entry, since: &Since) -> Result<()> {
+        let unchanged = !matches!(since, Since::New);
         if let Some(file) = entry.file() {
             self.report.files_unchanged += u64::from(unchanged);
             self.progress.advance(1, file.size);
         }
         self.names.keep(&entry.path, entry, unchanged);
+        if let Since::Same(line) = since {
+            debug_assert!(
+                line.strip_suffix(b"\n") == Some(&json::encode(entry)[..]),
+                "an equal entry has an equal line"
+            );
+            self.count(entry);
+            return self.writer.push_line(self.draft, &entry.path, line);
+        }
         self.add_read(entry)
     }
 
     /// Adds an entry whose progress has been told.
     fn add_read(&mut self, entry: &Entry) -> Result<()> {
+        self.count(entry);
+        self.writer.push(self.draft, entry)
+    }
+
+    fn count(&mut self, entry: &Entry) {
         if entry.file().is_some_and(|file| file.holes.len() >= limits::HOLES_MAX) {
             let many = format!(
                 "{} has {} holes or more: the longest are kept, the others as zeros",
@@ -416,7 +441,6 @@ impl Taker<'_> {
             self.report.notes.push(many);
         }
         self.report.counts.add(entry);
-        self.writer.push(self.draft, entry)
     }
 }
 

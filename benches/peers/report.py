@@ -1,0 +1,24 @@
+"""The figures as a table."""
+
+import statistics
+
+import session
+
+
+def markdown(figures):
+    """Returns a table a tree: medians, and the median of the ratios of paired runs against devvault."""
+    lines = ["cold cache" if figures["cold"] else "warm cache", ""]
+    lines += [f"- {name}: {version}" for name, version in figures["versions"].items()]
+    for tree, steps in figures["steps"].items():
+        lines += ["", f"## {tree}", "", "| step | program | wall s | CPU s | peak MiB | devvault's wall / this one's |", "|---|---|---|---|---|---|"]
+        for step in session.STEPS:
+            for name, runs in steps.get(step, {}).items():
+                median = {key: statistics.median(run[key] for run in runs) for key in ("wall", "cpu", "memory")}
+                own = steps[step].get("devvault")
+                ratio = f"{statistics.median(mine['wall'] / run['wall'] for mine, run in zip(own, runs)):.2f}" if own else ""
+                lines.append(f"| {step} | {name} | {median['wall']:.2f} | {median['cpu']:.2f} | {median['memory']:.0f} | {ratio} |")
+        stored = figures["stored"].get(tree, {})
+        own = stored.get("devvault")
+        lines += ["", "| stored after three backups | MB | devvault's / this one's |", "|---|---|---|"]
+        lines += [f"| {name} | {size / 1e6:.1f} | {own / size:.2f} |" for name, size in stored.items() if own]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,55 @@
+//! Going on after loss: how the reports of `branch` and `declare-lost` read.
+
+use serde_json::json;
+
+use super::{human, line};
+use crate::ops::{branch, lost};
+
+pub(super) fn branch_begun(report: &branch::Report) -> String {
+    let mut out = String::new();
+    line!(out, "a branch was begun: this copy of the vault goes on");
+    line!(out, "  it continues {}", report.continues);
+    line!(out, "  it leaves behind {}", report.abandons);
+    human::notes(&mut out, &report.notes);
+    line!(out, "head: {}", report.head);
+    line!(out, "next: devvault verify, then devvault break-glass close {} --outcome WHAT", report.permit);
+    out
+}
+
+pub(super) fn branch_json(report: &branch::Report) -> String {
+    json!({
+        "schema": "devvault.branch/1",
+        "ok": true,
+        "vault": report.vault.to_string(),
+        "branch": report.branch.to_string(),
+        "continues": report.continues.to_string(),
+        "abandons": report.abandons.to_string(),
+        "head": report.head.to_string(),
+        "permit": report.permit,
+        "notes": report.notes,
+    })
+    .to_string()
+}
+
+pub(super) fn lost_declared(report: &lost::Report) -> String {
+    let mut out = String::new();
+    let numbers: Vec<String> = report.lost.iter().map(u64::to_string).collect();
+    line!(out, "declared lost: record(s) {}", numbers.join(", "));
+    human::notes(&mut out, &report.notes);
+    line!(out, "head: {}", report.head);
+    line!(out, "next: devvault verify, then devvault break-glass close {} --outcome WHAT", report.permits.join(", "));
+    out
+}
+
+pub(super) fn lost_json(report: &lost::Report) -> String {
+    json!({
+        "schema": "devvault.declare-lost/1",
+        "ok": true,
+        "vault": report.vault.to_string(),
+        "lost": report.lost,
+        "head": report.head.to_string(),
+        "permits": report.permits,
+        "notes": report.notes,
+    })
+    .to_string()
+}

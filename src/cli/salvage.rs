@@ -1,0 +1,61 @@
+//! `salvage`: how its report reads.
+
+use serde_json::json;
+
+use super::{human, line};
+use crate::error::shown_path;
+use crate::ops::salvage;
+
+pub(super) fn salvaged(report: &salvage::Report) -> String {
+    let mut out = String::new();
+    let standing = &report.standing;
+    line!(out, "salvaged from snapshot {} into {}", report.snapshot, shown_path(&report.destination));
+    if report.authenticated {
+        line!(out, "  verified against the authenticated manifest: {} path(s), below verified/", standing.verified);
+    } else {
+        line!(
+            out,
+            "  UNAUTHENTICATED, nobody proves who wrote it: {} path(s), below unauthenticated/",
+            standing.unauthenticated
+        );
+    }
+    if standing.damaged > 0 {
+        line!(out, "  damaged: {} path(s); what is left of them lies below damaged/", standing.damaged);
+    }
+    if standing.missing > 0 {
+        line!(out, "  missing: {} path(s)", standing.missing);
+    }
+    if standing.not_written > 0 {
+        line!(out, "  not written, the target does not take them: {} path(s)", standing.not_written);
+    }
+    line!(out, "  every path and its standing: {}", shown_path(&report.list));
+    human::notes(&mut out, &report.notes);
+    if let Some(permit) = &report.permit {
+        line!(out, "next: devvault verify, then devvault break-glass close {permit} --outcome WHAT");
+    }
+    out
+}
+
+pub(super) fn salvage_json(report: &salvage::Report) -> String {
+    let standing = &report.standing;
+    json!({
+        "schema": "devvault.salvage/1",
+        "ok": report.exit() == 0,
+        "exit": report.exit(),
+        "snapshot": report.snapshot,
+        "vault": report.vault.to_string(),
+        "path": report.path.to_string(),
+        "destination": shown_path(&report.destination),
+        "list": shown_path(&report.list),
+        "authenticated": report.authenticated,
+        "verified": standing.verified,
+        "unauthenticated": standing.unauthenticated,
+        "damaged": standing.damaged,
+        "missing": standing.missing,
+        "not_written": standing.not_written,
+        "bytes": standing.bytes,
+        "permit": report.permit,
+        "notes": report.notes,
+    })
+    .to_string()
+}
