@@ -77,7 +77,7 @@ fn damaged() -> Vec<(&'static str, Vec<Damage>, &'static str, &'static [&'static
         ("a-pack-cut", vec![Cut(pack(), 4_000)], "invalid", &["DV104", "DV106"]),
         ("a-pack-empty", vec![Cut(pack(), 0)], "invalid", &["DV104", "DV106"]),
         ("a-pack-missing", vec![Remove(pack())], "invalid", &["DV102", "DV104"]),
-        ("all-packs-missing", vec![Remove(s("packs"))], "invalid", &["DV104"]),
+        ("all-packs-missing", vec![Remove(s("packs"))], "invalid", &["DV102", "DV104"]),
         ("a-bit-of-a-manifest", vec![Flip(manifest(1), 10)], "invalid", &["DV306"]),
         ("a-bit-of-a-tag", vec![Flip(tag(2), 10)], "invalid", &["DV306"]),
         ("a-manifest-cut", vec![Cut(manifest(2), 100)], "invalid", &["DV306"]),
