@@ -72,11 +72,11 @@ impl Host {
         let given = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let base = etcetera::choose_base_strategy()
             .map_err(|error| Error::environment("find the home directory", io::Error::other(error)))?;
-        let state = base.state_dir().unwrap_or_else(|| base.data_dir().join("devvault").join("state"));
+        let [config, state, data] = user_directories(&base);
         Ok(Self {
-            config: given("DEVVAULT_CONFIG_DIR").unwrap_or_else(|| base.config_dir().join("devvault")),
-            state: given("DEVVAULT_STATE_DIR").unwrap_or_else(|| state.join("devvault")),
-            data: base.data_dir().join("devvault"),
+            config: given("DEVVAULT_CONFIG_DIR").unwrap_or(config),
+            state: given("DEVVAULT_STATE_DIR").unwrap_or(state),
+            data,
         })
     }
 
@@ -212,6 +212,19 @@ impl Host {
         }
         refuse(Code::NoVault, format!("no vault is named, and there is none at {}", shown_path(&vault)))
     }
+}
+
+/// Returns the user's directories for configuration, state and data.
+///
+/// On Windows all three lie below `%LOCALAPPDATA%`, the only known folder that never leaves the machine: in a roaming
+/// profile two machines would share one identity and one witness, and a vault would be copied at each logon.
+fn user_directories(base: &impl BaseStrategy) -> [PathBuf; 3] {
+    if cfg!(windows) {
+        let local = base.cache_dir().join("devvault");
+        return [local.join("config"), local.join("state"), local];
+    }
+    let state = base.state_dir().unwrap_or_else(|| base.data_dir().join("devvault").join("state"));
+    [base.config_dir().join("devvault"), state.join("devvault"), base.data_dir().join("devvault")]
 }
 
 fn unreadable(path: &Path, error: &dyn std::fmt::Display) -> Refusal {

@@ -218,6 +218,15 @@ codes! {
     IndexNotRebuilt = 501, "the index cannot be rebuilt",
         "run `devvault verify`; restore and verify do not need the index";
 
+    Diverges = 601, "a case came to something else than on other platforms",
+        "do not release or rely on this platform's build; compare the case that is named on both machines";
+    ReportUnusable = 602, "a report is missing or no report",
+        "run `devvault conformance --report FILE` on that machine again, and compare again";
+    ReportVacuous = 603, "reports prove nothing",
+        "run `devvault conformance --report FILE` anew on each machine, and compare again";
+    ReportIncomparable = 604, "a report stands for another version",
+        "build the same version for each machine, run `devvault conformance --report FILE` there, and compare again";
+
     NotAcknowledged = 701, "the act needs an acknowledgement",
         "read what the act does, then add the flag that it names";
     EvidenceHold = 702, "evidence is held while an incident is open",

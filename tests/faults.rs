@@ -614,7 +614,7 @@ impl<F: Fn() + Send + Sync> Progress for At<F> {
 
 fn restore_while(home: &Home, phase: Phase, act: impl Fn() + Send + Sync) -> devvault::error::Result<restore::Report> {
     let place = "1".parse().unwrap();
-    restore::run(&home.access(), &place, &home.path("restored"), &restore::Options::default(), &At(phase, act))
+    restore::run(&home.access(), &place, &home.path("restored"), &crate::support::restore_options(), &At(phase, act))
 }
 
 /// Returns the staging directory, while there is one.

@@ -7,7 +7,7 @@ use std::path::Path;
 /// The floors, from the top. A module may import from floors below its own, and from its own room.
 const FLOORS: [&[&str]; 12] = [
     &["cli"],
-    &["drill"],
+    &["conformance", "drill"],
     &["ops"],
     &["vault"],
     &["incident"],

@@ -19,7 +19,7 @@ use crate::support::{
 fn refused_everywhere(home: &Home, access: &Access, code: Code) {
     assert_refused(code, backup::run(access, &home.source(), &backup::Options::default(), &Silent));
     assert_refused(code, home.verify_from(access, &[]));
-    let options = &restore::Options::default();
+    let options = &crate::support::restore_options();
     assert_refused(code, restore::run(access, &"1".parse().unwrap(), &home.path("refused"), options, &Silent));
     assert_refused(code, status::run(access));
     assert_refused(code, index::run(access));

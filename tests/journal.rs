@@ -144,7 +144,7 @@ fn without_a_state_directory_backup_verify_and_restore_go_on_and_say_so() {
         &access,
         &"1".parse().unwrap(),
         &home.path("restored"),
-        &devvault::ops::restore::Options::default(),
+        &crate::support::restore_options(),
         &devvault::progress::Silent,
     );
     assert!(said(&restored.unwrap().notes));

@@ -10,6 +10,7 @@ mod support;
 mod backup;
 mod break_glass;
 mod chain;
+mod conformance;
 mod damage;
 #[cfg(target_os = "linux")]
 mod difficult;

@@ -186,6 +186,25 @@ Examples:
     #[command(flatten)]
     Operator(super::operator::Command),
 
+    /// Judge this machine and the medium of a directory or vault, or compare the reports of several machines
+    ///
+    /// Runs the vaults, vectors and trees that the program carries, compares what each came to with what this release
+    /// expects, and describes machine and medium. What it writes lies below a name of its own and is removed.
+    #[command(after_help = "\
+Examples:
+  devvault conformance                      this machine
+  devvault conformance /mnt/disk            and the medium that is mounted there
+  devvault conformance --report linux.json  for a comparison with other machines
+  devvault conformance --compare linux.json windows.json macos.json")]
+    Conformance(super::conformance::Options),
+
+    /// Write completions for shells and manual pages into a directory, for who packages the program
+    #[command(hide = true)]
+    Papers {
+        /// A directory
+        directory: PathBuf,
+    },
+
     /// Print the runbook, or its section for a code, a class or a procedure, from the program itself
     Runbook {
         /// A refusal code such as DV313, a class such as snapshot-integrity, a procedure such as break-glass

@@ -2,6 +2,7 @@
 
 mod args;
 mod break_glass;
+mod conformance;
 mod drill;
 mod evidence;
 mod human;
@@ -12,6 +13,7 @@ mod loss;
 mod metrics;
 mod operator;
 mod orphans;
+mod papers;
 mod progress;
 mod runbook;
 mod salvage;
@@ -58,7 +60,8 @@ pub fn main() -> ExitCode {
     let args = Args::parse();
     let interrupted = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&interrupted);
-    // A second Ctrl-C ends at once; what that leaves behind is what a crash would.
+    // A second Ctrl-C ends at once; what that leaves behind is what a crash would. On Windows the handler also gets the closing
+    // of the window, a logoff and a shutdown; the system ends the process soon after it returns, which is a crash as well.
     let _ = ctrlc::set_handler(move || {
         if flag.swap(true, Ordering::SeqCst) {
             std::process::exit(130);
@@ -158,6 +161,8 @@ impl Session {
                 self.done(json::index(&report), || human::index(&report))
             }
             Command::Key { command } => self.key(command),
+            Command::Conformance(options) => self.conformance(options),
+            Command::Papers { directory } => papers::write(directory).map(|()| 0),
             Command::Operator(command) => self.operator(command),
             Command::Runbook { code } => {
                 let text = runbook::section(code.as_deref())?;

@@ -8,17 +8,17 @@
 mod unix;
 #[cfg(unix)]
 pub use unix::{
-    Dir, Object, allow_holes, drop_cached, group_name, group_number, holes, is_private, is_root, open_plain,
-    raise_descriptor_limit, rename_no_replace, stat_file, sync_directory, sync_filesystem, takes_size, user_name,
-    user_number, write_ahead, write_private,
+    Dir, Object, allow_holes, drop_cached, file_system, group_name, group_number, holes, is_private, is_root,
+    open_plain, raise_descriptor_limit, rename_exclusively, rename_no_replace, stat_file, sync_directory, sync_file,
+    sync_filesystem, takes_size, user_name, user_number, write_ahead, write_private,
 };
 #[cfg(windows)]
 mod windows;
 #[cfg(windows)]
 pub use windows::{
-    Dir, Object, allow_holes, drop_cached, group_name, group_number, holes, is_private, is_root, open_plain,
-    raise_descriptor_limit, rename_no_replace, stat_file, sync_directory, sync_filesystem, takes_size, user_name,
-    user_number, write_ahead, write_private,
+    Dir, Object, allow_holes, drop_cached, file_system, group_name, group_number, holes, is_private, is_root,
+    open_plain, raise_descriptor_limit, rename_exclusively, rename_no_replace, stat_file, sync_directory, sync_file,
+    sync_filesystem, takes_size, user_name, user_number, write_ahead, write_private,
 };
 
 pub mod ahead;

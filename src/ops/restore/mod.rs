@@ -7,6 +7,7 @@
 mod choice;
 mod class;
 mod compare;
+mod facts;
 mod inspect;
 mod keep;
 mod names;
@@ -24,6 +25,7 @@ use std::time::Instant;
 use self::choice::Choice;
 pub use self::class::Class;
 use self::compare::{Comparer, Outcome};
+pub use self::facts::facts;
 use self::inspect::{Inspector, Plan};
 use self::probe::Probe;
 use self::seals::Sealer;

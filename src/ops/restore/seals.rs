@@ -77,7 +77,7 @@ impl<'a> Sealer<'a> {
         let file = file.map_err(lift)?;
         let differences = keep.seal(Object::File(&file), entry, reader)?;
         if !fsys::SYNCS_WHOLE_FILESYSTEMS {
-            file.sync_all().map_err(lift)?;
+            fsys::sync_file(&file).map_err(lift)?;
         }
         Ok(differences)
     }

@@ -396,7 +396,7 @@ fn finish_file(reader: &Reader, keep: &Keep, open: &fs::File, entry: &Entry) -> 
     if fsys::SYNCS_WHOLE_FILESYSTEMS {
         return Ok(());
     }
-    open.sync_all().map_err(|error| failed(&entry.path, "sync", error))
+    fsys::sync_file(open).map_err(|error| failed(&entry.path, "sync", error))
 }
 
 /// Writes what one block holds.
