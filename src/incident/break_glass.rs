@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::format::record::Head;
 use crate::host::Host;
 use crate::limits;
-use crate::refusal::{Code, Refusal};
+use crate::refusal::{Code, Family, Refusal};
 
 /// The act under which break-glass stands in the journal.
 pub const ACT: &str = "break-glass";
@@ -609,9 +609,15 @@ fn verified_since<'a>(entries: &'a [Entry], known: &Declaration) -> Option<&'a E
     entries.iter().rev().filter(|entry| entry.number > known.last_entry && entry.act == "verify").find(|entry| {
         let own = entry.vault == Some(known.scope.vault);
         let there = own || entry.place.as_deref().is_some_and(|place| places.contains(&place));
-        let refused = known.act == Act::Salvage && entry.text("outcome") == "refused" && there;
-        refused || own && is_full_verification(entry)
+        let refused = entry.text("outcome") == "refused" && is_for_want_of_proof(entry.text("code"));
+        known.act == Act::Salvage && there && refused || own && is_full_verification(entry)
     })
+}
+
+/// Returns whether a refusal says that nothing can be proven: no key, nothing authentic, or no vault any more.
+fn is_for_want_of_proof(code: &str) -> bool {
+    let code = Code::parse(code);
+    code.is_some_and(|code| code.family() == Family::CryptoBoundary || code == Code::VaultNotFound)
 }
 
 fn event(known: &Declaration, mut data: serde_json::Value) -> Event {
