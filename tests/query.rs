@@ -446,12 +446,13 @@ fn diff_with_a_directory_goes_by_hashes_and_tells_where_the_vault_has_none() {
     let content = diff::Options { content_only: true, ..Default::default() };
     assert_eq!(differs(&home, "1", home.source().to_str().unwrap(), content).0, ["changed z content"]);
     // Stored content is not read: its hashes say what the files should hold. Damage there is found by `verify`.
-    let all = packs(&home.vault());
-    let pack = all.iter().max_by_key(|pack| fs::metadata(pack).unwrap().len()).unwrap();
-    flip(pack, 2000);
+    let stored = noise(3 << 20, 1)[1 << 20..][..64].to_vec();
+    let place = |pack: &std::path::PathBuf| fs::read(pack).unwrap().windows(64).position(|window| window == stored);
+    let (pack, at) = packs(&home.vault()).into_iter().find_map(|pack| Some((pack.clone(), place(&pack)?))).unwrap();
+    flip(&pack, at);
     assert_eq!(home.run(&["diff", "1", "source"]).status.code(), Some(0));
     assert_eq!(home.run(&["verify", "1"]).status.code(), Some(11));
-    flip(pack, 2000);
+    flip(&pack, at);
     // A list of chunks that is damaged hides one file; the others are told.
     let forger = crate::support::Forger::new(&home);
     let (number, _) = forger.relist(|entry| {

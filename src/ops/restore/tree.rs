@@ -117,6 +117,11 @@ impl Planned {
         let rest = Self { entry: Arc::clone(&self.entry), pieces: 0, begun: true, ..*self };
         (!self.complete).then_some(rest)
     }
+
+    /// Returns whether nothing is written to the file: it is empty, or all of it is holes.
+    fn is_created_whole(&self) -> bool {
+        self.pieces == 0 && self.complete && !self.begun
+    }
 }
 
 /// Writes the files of a listing, which comes in path order: directories at once, files by window and block. What else
@@ -255,7 +260,7 @@ impl<'a> TreeWriter<'a> {
         while !under_way.is_empty() {
             self.take_written(&mut under_way)?;
         }
-        for file in files.iter().filter(|file| file.complete && !file.in_one_go()) {
+        for file in files.iter().filter(|file| file.complete && !file.in_one_go() && !file.is_created_whole()) {
             self.finish_pieces(file)?;
             self.progress.advance(1, 0);
         }
@@ -279,7 +284,14 @@ impl<'a> TreeWriter<'a> {
         if file.sparse {
             fsys::allow_holes(&open).map_err(lift)?;
         }
-        if file.size > 0 { open.set_len(file.size).map_err(lift) } else { Ok(()) }
+        if file.size > 0 {
+            open.set_len(file.size).map_err(lift)?;
+        }
+        if file.is_created_whole() {
+            finish_file(&self.reader, &self.keep, &open, &file.entry)?;
+            self.progress.advance(1, 0);
+        }
+        Ok(())
     }
 
     fn finish_pieces(&mut self, file: &Planned) -> Result<()> {
