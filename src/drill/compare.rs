@@ -286,7 +286,7 @@ impl<'a> Tree<'a> {
     fn begin(&mut self) {
         let files = std::mem::take(&mut self.waiting);
         self.waiting_bytes = 0;
-        let reader = Arc::clone(&self.reader);
+        let reader = Arc::clone(self.reader);
         self.under_way.push_back(self.pool.spawn(move || content::read(&reader, files)));
     }
 
