@@ -1,6 +1,6 @@
 //! Copying into a new directory, reading back what was written, and the list that says how each path stands.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 
@@ -44,6 +44,8 @@ pub(super) struct Copier<'a> {
     linked: HashSet<EntryPath>,
     // How many files may have been read back from memory, and not from the medium.
     from_memory: u64,
+    // Directories that hold copies, where the system syncs no whole file system.
+    holding: BTreeSet<(&'static str, EntryPath)>,
 }
 
 impl<'a> Copier<'a> {
@@ -66,6 +68,7 @@ impl<'a> Copier<'a> {
             directories: Vec::new(),
             linked: HashSet::new(),
             from_memory: 0,
+            holding: BTreeSet::new(),
         })
     }
 
@@ -105,10 +108,20 @@ impl<'a> Copier<'a> {
         summary.insert("authenticated".into(), self.authenticated.into());
         self.put(&json!({"summary": summary}))?;
         let failed = |error| Error::environment(format!("write {LIST}"), error);
-        let file = self.list.into_inner().map_err(|error| failed(error.into_error()))?;
-        file.sync_all().map_err(failed)?;
-        self.target.root.sync().map_err(failed)?;
+        self.list.flush().and_then(|()| self.list.get_ref().sync_all()).map_err(failed)?;
+        self.sync().map_err(|error| Error::environment(format!("sync {}", shown_path(&self.target.path)), error))?;
         Ok((standing, self.from_memory))
+    }
+
+    /// Makes every name durable; what files hold was made so one by one.
+    fn sync(&mut self) -> io::Result<()> {
+        if !fsys::sync_filesystem(&self.target.root)? {
+            for (base, path) in std::mem::take(&mut self.holding).into_iter().rev() {
+                self.directory(base, &path)?.sync()?;
+            }
+            self.target.root.sync()?;
+        }
+        self.target.parent.sync()
     }
 
     fn put(&mut self, line: &Value) -> Result<()> {
@@ -212,6 +225,11 @@ impl<'a> Copier<'a> {
 
     /// Opens the directory of an entry below a base, made where it is missing; nothing that exists is replaced.
     fn directory(&mut self, base: &'static str, path: &EntryPath) -> io::Result<Dir> {
+        if !fsys::SYNCS_WHOLE_FILESYSTEMS {
+            let above = std::iter::successors(Some(path.clone()), EntryPath::parent);
+            // Where a directory is known, those above it are.
+            let _ = above.map(|path| self.holding.insert((base, path))).take_while(|new| *new).count();
+        }
         let mut dir = self.below(&self.target.root, base.as_bytes())?;
         if path.is_root() {
             return Ok(dir);
@@ -456,6 +474,8 @@ impl<'a> Copier<'a> {
                 let differences = keep::apply(Object::Directory(&dir), &entry, &|value| self.reader.value(value));
                 dir.sync().map(|()| differences)
             });
+            // It is durable now, and perhaps nobody gets into it any more.
+            self.holding.remove(&(VERIFIED, entry.path.clone()));
             match finished {
                 Ok(differences) => self.complete(&entry.path, "directory", &differences)?,
                 Err(error) => self.not_written(&entry.path, "directory", &error)?,

@@ -65,7 +65,7 @@ impl Target {
         let root = made.and_then(|()| self.parent.open_dir(&self.name)).map_err(|error| {
             Refusal::new(Code::DestinationParent, format!("{} cannot be made", shown_path(&self.path))).cause(error)
         })?;
-        Ok(Made { path: self.path, root })
+        Ok(Made { path: self.path, root, parent: self.parent })
     }
 }
 
@@ -73,4 +73,5 @@ impl Target {
 pub(super) struct Made {
     pub(super) path: PathBuf,
     pub(super) root: Dir,
+    pub(super) parent: Dir,
 }
