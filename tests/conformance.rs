@@ -108,10 +108,10 @@ fn damaged() -> Vec<(&'static str, Vec<Damage>, &'static str, &'static [&'static
 }
 
 /// A case: its name, the key that is named, the head that is expected, the verdict, the codes.
-type Damaged = (&'static str, Option<&'static str>, Option<Head>, &'static str, &'static [&'static str]);
+type Case = (&'static str, Option<&'static str>, Option<Head>, &'static str, &'static [&'static str]);
 
 /// Cases of key and head.
-fn not_authentic() -> Vec<Damaged> {
+fn not_authentic() -> Vec<Case> {
     let elsewhere = format!("2:{}", "0".repeat(64)).parse().unwrap();
     vec![
         ("with-the-key-of-another-vault", Some("vaults/v1-plain.key"), None, "refused", &["DV302"]),
