@@ -541,12 +541,12 @@ fn damage_that_differs_between_two_reads_is_damage_and_unstable() {
     let home = Home::with_snapshot();
     let count = Mutex::new(0);
     let access = faulty(&home, no_ask, move |what, name, bytes| {
-        if what == "read" && name.ends_with(".pack") && bytes.len() > 200 {
+        // The pack has two blocks; its tables are left as they are.
+        if what == "read" && name.ends_with(".pack") && bytes.len() > 200 && !bytes.starts_with(b"devvault") {
             let mut count = count.lock().unwrap();
             *count += 1;
-            // No two reads alike, however many there are.
-            let at = 60 + *count % 97;
-            bytes[at] ^= 1;
+            // The first block on the first reading of the pack, the second one on the second.
+            bytes[60] ^= u8::from(*count == 1 || *count == 4);
         }
     });
     let report = verify::run(&access, &[], Level::Full, &Silent).unwrap();
