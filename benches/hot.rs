@@ -12,7 +12,7 @@ use devvault::chunk::Cutter;
 use devvault::clock::Time;
 use devvault::crypto::Digest;
 use devvault::format::config::Parameters;
-use devvault::format::entry::{ChunkRef, Chunks, Entry, FileContent, Kind};
+use devvault::format::entry::{ChunkRef, Chunks, Entry, FileContent, Holes, Kind};
 use devvault::format::json;
 use devvault::format::listing::{PartRef, decode_segment};
 use devvault::format::pack::{BlockInfo, BlockKind, Decoder, Encoder};
@@ -98,7 +98,7 @@ fn segment(entries: u64) -> (Vec<Entry>, Vec<u8>, PartRef) {
             let chunk = ChunkRef(Digest::of(&number.to_be_bytes()), 4_000);
             let content = FileContent {
                 size: 4_000,
-                holes: Vec::new(),
+                holes: Holes::none(),
                 chunks: Chunks::Direct(vec![chunk]),
                 ctime: Some(Time { seconds: 1_700_000_000, nanos: 5 }),
                 ino: Some(1_000_000 + number),

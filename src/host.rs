@@ -31,13 +31,24 @@ pub struct Host {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
-    /// How many days old the newest drill may be before `status --check` fails; drills are not asked for when absent.
+    /// How many days old the newest backup of a source may be before `status --check` fails; [`limits::BACKUP_DAYS`] when
+    /// absent; 0 asks for none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup_days: Option<u32>,
+    /// How many days old the newest drill of a source may be before `status --check` fails; [`limits::DRILL_DAYS`] when absent; 0 asks for none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub drill_days: Option<u32>,
+    /// How many minutes a recovery may take by plan; [`limits::DRILL_MINUTES`] when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drill_minutes: Option<u32>,
+    /// How many minutes it may take at most before that needs attention; [`limits::DRILL_MINUTES_MAX`] when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drill_minutes_max: Option<u32>,
     /// The vault that is used where none is named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub vault: Option<PathBuf>,
-    /// How many days old the newest verification of everything may be before `status --check` fails.
+    /// How many days old the newest verification of everything may be before `status --check` fails;
+    /// [`limits::VERIFY_DAYS`] when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verify_days: Option<u32>,
 }
@@ -61,11 +72,11 @@ impl Host {
         let given = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         let base = etcetera::choose_base_strategy()
             .map_err(|error| Error::environment("find the home directory", io::Error::other(error)))?;
-        let state = base.state_dir().unwrap_or_else(|| base.data_dir().join("devvault").join("state"));
+        let [config, state, data] = user_directories(&base);
         Ok(Self {
-            config: given("DEVVAULT_CONFIG_DIR").unwrap_or_else(|| base.config_dir().join("devvault")),
-            state: given("DEVVAULT_STATE_DIR").unwrap_or_else(|| state.join("devvault")),
-            data: base.data_dir().join("devvault"),
+            config: given("DEVVAULT_CONFIG_DIR").unwrap_or(config),
+            state: given("DEVVAULT_STATE_DIR").unwrap_or(state),
+            data,
         })
     }
 
@@ -102,6 +113,11 @@ impl Host {
     /// Returns where this host keeps evidence.
     pub fn evidence_directory(&self) -> PathBuf {
         self.state.join("evidence")
+    }
+
+    /// Returns where this host keeps its log of drills.
+    pub fn drills_directory(&self) -> PathBuf {
+        self.state.join("drills")
     }
 
     /// Returns where this host remembers what it read of a vault, a file for each place of it.
@@ -196,6 +212,19 @@ impl Host {
         }
         refuse(Code::NoVault, format!("no vault is named, and there is none at {}", shown_path(&vault)))
     }
+}
+
+/// Returns the user's directories for configuration, state and data.
+///
+/// On Windows all three lie below `%LOCALAPPDATA%`, the only known folder that never leaves the machine: in a roaming
+/// profile two machines would share one identity and one witness, and a vault would be copied at each logon.
+fn user_directories(base: &impl BaseStrategy) -> [PathBuf; 3] {
+    if cfg!(windows) {
+        let local = base.cache_dir().join("devvault");
+        return [local.join("config"), local.join("state"), local];
+    }
+    let state = base.state_dir().unwrap_or_else(|| base.data_dir().join("devvault").join("state"));
+    [base.config_dir().join("devvault"), state.join("devvault"), base.data_dir().join("devvault")]
 }
 
 fn unreadable(path: &Path, error: &dyn std::fmt::Display) -> Refusal {

@@ -42,7 +42,8 @@
 //!
 //! # The house
 //!
-//! Imports point down only, which a test enforces: [`cli`]; [`ops`], one verb a file; [`vault`], which opens, reads and
+//! Imports point down only, which a test enforces: [`cli`]; [`drill`] and [`conformance`], which use the operations as an
+//! operator would; [`ops`], one verb a file; [`vault`], which opens, reads and
 //! writes; [`incident`], the journal, evidence and what follows from them; [`host`], this machine's own directories; [`mod@format`] and [`store`], the record and the place, blind to
 //! each other; [`fsys`], [`crypto`], [`chunk`] and [`pool`], the hands; and the words [`error`], [`refusal`], [`path`],
 //! [`progress`], [`clock`], [`limits`], which everyone may use.
@@ -50,7 +51,9 @@
 pub mod chunk;
 pub mod cli;
 pub mod clock;
+pub mod conformance;
 pub mod crypto;
+pub mod drill;
 pub mod error;
 pub mod format;
 pub mod fsys;

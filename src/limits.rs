@@ -27,7 +27,7 @@ pub const PACK_BYTES_MAX: u64 = 1 << 30;
 
 /// Most chunks that an entry or a stream names directly; a longer content goes through chunk lists.
 pub const ENTRY_CHUNKS_MAX: usize = 1_024;
-/// Most chunk-list objects that an entry names.
+/// Most chunk-list objects, and most hole-list objects, that an entry names.
 pub const ENTRY_LISTS_MAX: usize = 4_096;
 /// Most chunks in one chunk-list object.
 pub const LIST_CHUNKS_MAX: usize = 16_384;
@@ -37,7 +37,7 @@ pub const SEGMENT_ENTRIES_MAX: usize = 1_024;
 pub const SEGMENT_LIST_MAX: usize = 4_096;
 /// Most segment lists in one manifest.
 pub const MANIFEST_LISTS_MAX: usize = 1 << 18;
-/// Longest segment, segment list, chunk list or pack list, in bytes: it is stored as a chunk.
+/// Longest segment, segment list, chunk list, hole list or pack list, in bytes: it is stored as a chunk.
 pub const OBJECT_BYTES_MAX: u32 = CHUNK_BYTES_MAX;
 /// Most rules of exclusion that a manifest names; rules beyond are counted together.
 pub const MANIFEST_EXCLUSIONS_MAX: usize = 1 << 16;
@@ -64,8 +64,12 @@ pub const XATTR_BYTES_MAX: u64 = 64 << 20;
 pub const XATTR_CHUNKS_MAX: usize = 1_024;
 /// Longest name of a user or group, in bytes.
 pub const OWNER_BYTES_MAX: usize = 256;
-/// Most holes of a file; a file with more keeps the longest, the others are read as data.
-pub const HOLES_MAX: usize = 4_096;
+/// Most holes that an entry names directly; more go through hole lists.
+pub const ENTRY_HOLES_MAX: usize = 4_096;
+/// Most holes in one hole-list object.
+pub const LIST_HOLES_MAX: usize = 16_384;
+/// Most holes that a writer keeps of a file; of more it keeps the longest, and the others are read as data.
+pub const FILE_HOLES_MAX: usize = 1 << 24;
 /// Largest integer that JSON carries as a number; a larger one is a decimal string.
 pub const JSON_INTEGER_MAX: u64 = (1 << 53) - 1;
 /// Largest record number: eight decimal digits name its directory.
@@ -89,8 +93,18 @@ pub const NUMBER_ATTEMPTS: u32 = 8;
 pub const RACY_NANOS: i128 = 2_000_000_000;
 /// Longest sealed file of the host (witness, reads), in bytes; reads take some 120 bytes a pack.
 pub const STATE_BYTES_MAX: u64 = 64 << 20;
-/// A backup or a proof of recoverability that is older than this is said to be old, in days.
+/// A proof of recoverability that is older than this is said to be old, in days.
 pub const PROOF_DAYS: u64 = 30;
+/// How old the newest backup of a source may be where the settings do not say, in days.
+pub const BACKUP_DAYS: u32 = 30;
+/// How old the newest verification of everything may be where the settings do not say, in days.
+pub const VERIFY_DAYS: u32 = 35;
+/// How old the newest drill of a source may be where the settings do not say, in days.
+pub const DRILL_DAYS: u32 = 30;
+/// How long a recovery may take where the settings do not say, in minutes.
+pub const DRILL_MINUTES: u32 = 10;
+/// How long a recovery may take at most before that needs attention, in minutes.
+pub const DRILL_MINUTES_MAX: u32 = 15;
 /// Most heads that the witness remembers.
 pub const WITNESS_HEADS_MAX: usize = 1_024;
 /// How many paths a finding shows to a person before it says how many more there are.
@@ -103,3 +117,5 @@ pub const JOURNAL_LINE_BYTES_MAX: u64 = 256 << 10;
 pub const JOURNAL_TEXT_BYTES_MAX: usize = 2_000;
 /// How many findings, paths or other items an entry of the journal or a file of evidence names at most.
 pub const EVIDENCE_ITEMS_MAX: usize = 50;
+/// Longest report of a conformance run, in bytes.
+pub const CONFORMANCE_BYTES_MAX: u64 = 16 << 20;

@@ -119,6 +119,10 @@ codes! {
         "list the snapshots: `devvault snapshots`";
     SnapshotRemoved = 113, "the snapshot was removed or declared lost",
         "list the snapshots that remain: `devvault snapshots`";
+    NothingToDrill = 114, "there is nothing to exercise a restore with",
+        "name a snapshot that holds files: `devvault snapshots`; with `--sample`, a larger size";
+    DamageNotRefused = 115, "a damaged copy was not refused",
+        "do not trust this program's verdicts: keep the scratch directory as evidence and use another version";
 
     DestinationNotEmpty = 201, "the destination is not empty",
         "restore into a new directory";
@@ -140,6 +144,10 @@ codes! {
         "look at what appeared there; then restore into a new directory";
     SelectionEmpty = 210, "the snapshot does not hold that path",
         "list the snapshot: `devvault ls SNAP`";
+    DrillDiffers = 211, "what a drill restored differs from the snapshot",
+        "keep the scratch directory as evidence; check the target's disk and memory, then do the drill again elsewhere";
+    ScratchUnfit = 212, "the scratch directory overlaps the vault, the source or devvault's own directories",
+        "name a directory outside all of them: `--to DIR`";
 
     KeyMissing = 301, "the key is missing",
         "find the exported key and name it: `--key-file FILE`, or install it: `devvault key import FILE`";
@@ -209,6 +217,15 @@ codes! {
 
     IndexNotRebuilt = 501, "the index cannot be rebuilt",
         "run `devvault verify`; restore and verify do not need the index";
+
+    Diverges = 601, "a case came to something else than on other platforms",
+        "do not release or rely on this platform's build; compare the case that is named on both machines";
+    ReportUnusable = 602, "a report is missing or no report",
+        "run `devvault conformance --report FILE` on that machine again, and compare again";
+    ReportVacuous = 603, "reports prove nothing",
+        "run `devvault conformance --report FILE` anew on each machine, and compare again";
+    ReportIncomparable = 604, "a report stands for another version",
+        "build the same version for each machine, run `devvault conformance --report FILE` there, and compare again";
 
     NotAcknowledged = 701, "the act needs an acknowledgement",
         "read what the act does, then add the flag that it names";
@@ -319,6 +336,8 @@ pub struct Refusal {
     pub paths: Vec<EntryPath>,
     /// The file or object of the vault that it is about, as the vault names it, where there is one.
     pub subject: Option<String>,
+    /// Options that, added to the same command, would let it go on at a price that the message names.
+    pub options: Option<String>,
     /// What was kept about it on this host.
     pub kept: Kept,
 }
@@ -347,6 +366,7 @@ impl Refusal {
             next: code.next().to_owned(),
             paths: Vec::new(),
             subject: None,
+            options: None,
             kept: Kept::default(),
         }
     }

@@ -314,3 +314,137 @@ fn a_decision_can_be_put_off_until_a_day() {
     assert_eq!(one.tag.as_ref().unwrap().label, "ann looks at it");
     assert!(!one.is_due(now) && one.is_due(until));
 }
+
+fn close(home: &Home, id: &str, seconds: i64) -> devvault::error::Result<break_glass::Declaration> {
+    break_glass::close(&home.host(), later(home, seconds).clock.now(), id, "done", "ann")
+}
+
+#[test]
+fn a_verification_that_refused_closes_no_permit_by_which_something_was_written() {
+    let home = destroyed(&[2]);
+    let id = declare(&home, "snapshot", "2", 10);
+    lost::run(&later(&home, 140), &[2], "bad blocks").unwrap();
+    assert_refused(Code::IncidentUnfit, close(&home, &id, 150));
+    let stranger = Access { key_file: Some(home.path("none")), ..later(&home, 160) };
+    assert_refused(Code::KeyMissing, home.verify_from(&stranger, &[]));
+    assert_refused(Code::IncidentUnfit, close(&home, &id, 170));
+    home.verify_from(&later(&home, 180), &[]).unwrap();
+    close(&home, &id, 190).unwrap();
+}
+
+#[test]
+fn a_permit_for_a_salvage_can_be_closed_although_the_vault_never_opens_again() {
+    let home = Home::with_snapshot();
+    let id = declare(&home, "crypto", "1", 10);
+    fs::remove_file(home.vault().join("vault.json")).unwrap();
+    let salvage = |seconds| {
+        let access = later(&home, seconds);
+        devvault::ops::salvage::run(&access, &"1".parse().unwrap(), &home.path("out"), &Silent)
+    };
+    salvage(140).unwrap();
+    assert_refused(Code::IncidentUnfit, close(&home, &id, 150));
+    crate::support::refused(home.verify_from(&later(&home, 160), &[]));
+    close(&home, &id, 170).unwrap();
+}
+
+#[test]
+fn closing_a_permit_is_no_new_finding_of_its_incident() {
+    let home = destroyed(&[2]);
+    let incident = home.verify(&[]).unwrap().kept.incident.unwrap();
+    let request = Request {
+        invariant: "snapshot".into(),
+        reason: "r".into(),
+        scope: format!("{}:2", vault_id(&home)),
+        time_box: TimeBox::Minutes(10),
+        rollback: "p".into(),
+        approver: "a".into(),
+        incident: Some(incident.to_lowercase()),
+    };
+    let declared = break_glass::declare(&home.host(), later(&home, 10).clock.now(), &request).unwrap();
+    assert_eq!(declared.incident.as_ref(), Some(&incident), "it stands under the name that this host knows");
+    lost::run(&later(&home, 140), &[2], "bad blocks").unwrap();
+    home.verify_from(&later(&home, 150), &[]).unwrap();
+    close(&home, &declared.id, 160).unwrap();
+    let now = later(&home, 170).clock.now();
+    devvault::ops::incident::close(&home.host(), now, &incident, "declared lost", "ann", None).unwrap();
+}
+
+#[test]
+fn a_permit_that_nobody_closed_outlives_a_journal_that_is_begun_anew_and_permits_nothing() {
+    let home = destroyed(&[2]);
+    let id = declare(&home, "snapshot", "2", 10);
+    lost::run(&later(&home, 140), &[2], "bad blocks").unwrap();
+    let journal = Journal::of(&home.host()).path();
+    let text = fs::read_to_string(&journal).unwrap();
+    fs::write(&journal, text + "{}\n").unwrap();
+    let access = later(&home, 150);
+    devvault::ops::journal::restart(&home.host(), None, &*access.clock, "someone wrote into it").unwrap();
+    let (all, time) = break_glass::list(&home.host()).unwrap();
+    assert_eq!((all.len(), &all[0].id, all[0].uses), (1, &id, 1));
+    let now = later(&home, 151).clock.now();
+    assert_eq!((all[0].state(now, time), all[0].is_unreconciled(now, time)), (break_glass::State::Expired, true));
+    assert_refused(Code::IncidentUnfit, close(&home, &id, 152));
+    home.verify_from(&later(&home, 160), &[]).unwrap();
+    close(&home, &id, 170).unwrap();
+}
+
+#[test]
+fn each_act_is_permitted_inside_its_scope_and_time_and_in_no_other_way() {
+    use devvault::incident::break_glass::{Act, Target, grant};
+    let head = Head { number: 1, digest: devvault::crypto::Digest([1; 32]) };
+    let kinds = [
+        (Act::Branch, "crypto", Target::Head(head)),
+        (Act::Salvage, "crypto", Target::Number(1)),
+        (Act::Lost, "snapshot", Target::Number(1)),
+        (Act::Release, "evidence", Target::Head(head)),
+    ];
+    for (act, invariant, target) in kinds {
+        let home = Home::with_vault();
+        let vault = vault_id(&home);
+        let use_it =
+            |seconds, vault, target| grant(&home.host(), later(&home, seconds).clock.now(), act, vault, target);
+        assert_refused(Code::PermitMissing, use_it(1, vault, target));
+        let text = match target {
+            Target::Head(head) => head.to_string(),
+            Target::Number(number) => number.to_string(),
+        };
+        declare(&home, invariant, &text, 10);
+        assert_refused(Code::PermitNotYet, use_it(129, vault, target));
+        use_it(130, vault, target).unwrap();
+        assert_refused(Code::PermitOutOfScope, use_it(140, Id([8; 16]), target));
+        assert_refused(Code::PermitOutOfScope, use_it(140, vault, Target::Number(2)));
+        for other in kinds.iter().map(|kind| kind.0).filter(|other| *other != act) {
+            let refused = grant(&home.host(), later(&home, 150).clock.now(), other, vault, target);
+            assert_refused(Code::PermitMissing, refused);
+        }
+        let lock = Journal::of(&home.host()).path().with_file_name("lock");
+        fs::remove_file(&lock).unwrap();
+        fs::create_dir(&lock).unwrap();
+        assert_refused(Code::StateUnwritable, use_it(160, vault, target));
+        fs::remove_dir(&lock).unwrap();
+        use_it(160, vault, target).unwrap();
+        assert_refused(Code::PermitExpired, use_it(730, vault, target));
+    }
+}
+
+#[test]
+fn what_is_none_of_the_vaults_can_be_put_off_too() {
+    let home = Home::with_snapshot();
+    fs::write(home.vault().join("lost+found"), "abc").unwrap();
+    let now = home.access().clock.now();
+    let until = Time { seconds: now.seconds + 1000, nanos: 0 };
+    let foreign = |seconds| {
+        let all = devvault::ops::status::run(&later(&home, seconds)).unwrap().attention;
+        all.iter().any(|one| one.kind == "foreign")
+    };
+    let listed = incomplete::list(&home.access()).unwrap();
+    let stray = &listed.orphans.foreign[0];
+    assert_eq!((&stray.name[..], stray.bytes, stray.modified.is_some()), ("lost+found", Some(3), true));
+    assert!(foreign(1));
+    incomplete::tag(&home.access(), "lost+found", "the file system made it", until).unwrap();
+    assert!(!foreign(2) && foreign(1001));
+    // What was decided about one vault says nothing about another.
+    copy_tree(&home.vault(), &home.path("copy"));
+    let copy = Access { vault: home.path("copy"), ..home.access() };
+    assert!(devvault::ops::status::run(&copy).unwrap().attention.iter().any(|one| one.kind == "foreign"));
+}

@@ -43,7 +43,7 @@ fn backup_from(home: &Home, access: &Access) -> devvault::error::Result<backup::
 }
 
 fn restore_from(home: &Home, access: &Access, place: &str, name: &str) -> devvault::error::Result<restore::Report> {
-    restore::run(access, &place.parse().unwrap(), &home.path(name), &restore::Options::default(), &Silent)
+    restore::run(access, &place.parse().unwrap(), &home.path(name), &crate::support::restore_options(), &Silent)
 }
 
 /// Fails unless every write and the word `latest` refuse with this code, and plain `verify` finds it.

@@ -5,7 +5,7 @@ use std::fs;
 use std::io::Read;
 use std::path::Path;
 
-use devvault::ops::evidence::{self, Options};
+use devvault::ops::evidence::{self, Maker, Options};
 use devvault::refusal::Code;
 use devvault::vault::gate::Access;
 
@@ -61,7 +61,7 @@ fn a_bundle_holds_what_explains_the_incident_and_verifies() {
     assert!(!whole.windows(secret.len()).any(|window| window == secret));
 
     let checked = evidence::verify(&home.host(), None, &home.path("bundle.tar")).unwrap();
-    assert_eq!((checked.findings.len(), checked.authenticated), (0, Some(true)));
+    assert_eq!((checked.verdict(), checked.maker), ("intact", Maker::Key));
     assert_eq!((checked.files, checked.incident), (report.files, Some(id)));
 }
 
@@ -76,7 +76,10 @@ fn a_bundle_is_made_without_a_key_and_of_a_vault_that_does_not_open() {
     assert_eq!(report.damaged.len(), 1, "a pack's name is the digest of its bytes");
     assert!(!contents(&home.path("bundle.tar")).keys().any(|name| name.starts_with(&report.damaged[0])));
     let checked = evidence::verify(&home.host(), Some(&home.key()), &home.path("bundle.tar")).unwrap();
-    assert_eq!((checked.findings.len(), checked.authenticated, checked.not_checked.len()), (0, None, 1));
+    assert_eq!((checked.verdict(), checked.maker, checked.not_checked.len()), ("unproven", Maker::Unknown, 1));
+    // The host that packed it knows it by its journal.
+    let checked = evidence::verify(&stranger.host, None, &home.path("bundle.tar")).unwrap();
+    assert_eq!((checked.verdict(), checked.maker), ("intact", Maker::Journal(1)));
 }
 
 #[test]
@@ -101,15 +104,19 @@ fn every_change_to_a_bundle_is_found() {
             fs::write(&path, bytes).unwrap();
             let checked = evidence::verify(&home.host(), None, &path).unwrap();
             // A bundle that names another vault cannot be proven with this vault's key, and says so.
-            let unproven = checked.authenticated.is_none() && !checked.not_checked.is_empty();
+            let unproven = checked.verdict() == "unproven" && !checked.not_checked.is_empty();
             let found = checked.findings.first().map(|finding| finding.code);
             assert!(found == Some(Code::EvidenceDamaged) || unproven, "{start} {at}");
         }
     }
+    // Without its tag it is what this host's own journal names.
+    const JOURNALED: u64 = 5;
+    let last = places.last().unwrap().0;
     for (start, _) in &places {
         fs::write(&path, &whole[..*start as usize - 512]).unwrap();
         let checked = evidence::verify(&home.host(), None, &path).unwrap();
-        assert!(!checked.findings.is_empty() || checked.authenticated.is_none(), "cut at {start}");
+        let missing_tag = checked.maker == Maker::Journal(JOURNALED) && *start == last;
+        assert!(!checked.findings.is_empty() || missing_tag, "cut at {start}");
     }
     fs::write(&path, b"no archive").unwrap();
     assert!(!evidence::verify(&home.host(), None, &path).unwrap().findings.is_empty());
@@ -142,4 +149,143 @@ fn what_cannot_be_read_is_named_and_the_rest_is_packed() {
     assert!(report.files > 4);
     let checked = evidence::verify(&home.host(), None, &home.path("bundle.tar")).unwrap();
     assert_eq!(checked.findings.len(), 0);
+}
+
+/// Writes an archive anew, after `change` had its way with its members.
+fn rebuilt(whole: &[u8], change: impl FnOnce(&mut Vec<(tar::Header, Vec<u8>)>)) -> Vec<u8> {
+    let mut archive = tar::Archive::new(whole);
+    let mut members: Vec<(tar::Header, Vec<u8>)> = Vec::new();
+    for entry in archive.entries().unwrap() {
+        let mut entry = entry.unwrap();
+        let mut bytes = Vec::new();
+        entry.read_to_end(&mut bytes).unwrap();
+        members.push((entry.header().clone(), bytes));
+    }
+    change(&mut members);
+    let mut builder = tar::Builder::new(Vec::new());
+    for (header, bytes) in members {
+        builder.append(&header, &bytes[..]).unwrap();
+    }
+    builder.into_inner().unwrap()
+}
+
+fn member(name: &str, bytes: &[u8], kind: tar::EntryType) -> (tar::Header, Vec<u8>) {
+    let mut header = tar::Header::new_gnu();
+    header.set_path(name).unwrap();
+    header.set_size(bytes.len() as u64);
+    header.set_entry_type(kind);
+    if kind.is_symlink() {
+        header.set_link_name("/etc/passwd").unwrap();
+    }
+    header.set_cksum();
+    (header, bytes.to_vec())
+}
+
+/// A member that claims a hole of an exbibyte.
+fn endless() -> Vec<u8> {
+    let mut header = tar::Header::new_gnu();
+    header.set_path("endless").unwrap();
+    header.set_entry_type(tar::EntryType::GNUSparse);
+    header.set_size(0);
+    let gnu = header.as_gnu_mut().unwrap();
+    gnu.set_real_size(1 << 60);
+    gnu.sparse[0].set_offset(1 << 60);
+    gnu.sparse[0].set_length(0);
+    header.set_cksum();
+    header.as_bytes().to_vec()
+}
+
+#[test]
+fn a_bundle_is_read_as_it_is_written_and_in_no_other_way() {
+    use tar::EntryType::{Directory, Link, Regular, Symlink};
+    let home = damaged();
+    home.verify(&[]).unwrap();
+    capture(&home, &home.access(), "bundle.tar", &Options::default());
+    let whole = fs::read(home.path("bundle.tar")).unwrap();
+    let forged = |name: &str| member(name, b"forged", Regular);
+    let end = whole.len() - whole.iter().rev().take_while(|byte| **byte == 0).count();
+    let end = end.next_multiple_of(512);
+    let mut changed: Vec<(&str, Vec<u8>)> = vec![
+        ("a member before", rebuilt(&whole, |members| members.insert(0, forged("more")))),
+        ("a member behind", rebuilt(&whole, |members| members.push(forged("more")))),
+        ("a twin before", rebuilt(&whole, |members| members.insert(0, forged("context.json")))),
+        ("a twin behind", rebuilt(&whole, |members| members.push(forged("context.json")))),
+        ("a second manifest before", rebuilt(&whole, |members| members.insert(0, forged("MANIFEST.json")))),
+        ("a second manifest behind", rebuilt(&whole, |members| members.push(forged("MANIFEST.json")))),
+        ("the order turned", rebuilt(&whole, |members| members.reverse())),
+        ("a directory", rebuilt(&whole, |members| members.insert(0, member("more", b"", Directory)))),
+        ("a hard link", rebuilt(&whole, |members| members.insert(0, member("more", b"", Link)))),
+        ("another archive behind", [&whole[..], &whole[..]].concat()),
+        ("junk behind", [&whole[..end], &[0xff; 512], &whole[..]].concat()),
+        ("an endless hole", [endless(), whole.clone()].concat()),
+    ];
+    changed.push((
+        "a link for an empty file",
+        rebuilt(&whole, |members| {
+            let at = members.iter().position(|member| member.1.is_empty()).expect("an empty member");
+            let name = members[at].0.path().unwrap().to_str().unwrap().to_owned();
+            members[at] = member(&name, b"", Symlink);
+        }),
+    ));
+    let path = home.path("changed.tar");
+    for (what, bytes) in changed {
+        fs::write(&path, bytes).unwrap();
+        let checked = evidence::verify(&home.host(), None, &path).unwrap();
+        assert_eq!(checked.verdict(), "damaged", "{what}");
+        assert!(checked.findings.iter().all(|finding| finding.code == Code::EvidenceDamaged), "{what}");
+    }
+    let same = rebuilt(&whole, |_| {});
+    fs::write(&path, same).unwrap();
+    assert_eq!(evidence::verify(&home.host(), None, &path).unwrap().verdict(), "intact");
+}
+
+#[test]
+fn a_bundle_whose_list_was_made_anew_without_the_key_is_not_called_intact() {
+    let home = damaged();
+    home.verify(&[]).unwrap();
+    capture(&home, &home.access(), "bundle.tar", &Options::default());
+    let whole = fs::read(home.path("bundle.tar")).unwrap();
+    let forged = rebuilt(&whole, |members| {
+        let place = members.iter().position(|one| one.0.path().unwrap().to_str() == Some("context.json")).unwrap();
+        let old = blake3::hash(&members[place].1).to_hex().to_string();
+        let length = members[place].1.len();
+        members[place].1 = vec![b' '; length];
+        let new = blake3::hash(&members[place].1).to_hex().to_string();
+        members.pop();
+        let list = members.last_mut().unwrap();
+        list.1 = String::from_utf8(list.1.clone()).unwrap().replace(&old, &new).into_bytes();
+    });
+    fs::write(home.path("forged.tar"), forged).unwrap();
+    let checked = evidence::verify(&home.host(), None, &home.path("forged.tar")).unwrap();
+    assert_eq!((checked.verdict(), checked.findings.len()), ("unproven", 0));
+    let (exit, document) = home.json(&["evidence", "verify", "forged.tar"]);
+    assert_eq!((exit, &document["verdict"], &document["authenticated"]), (0, &"unproven".into(), &false.into()));
+}
+
+#[test]
+fn what_this_host_kept_is_packed_although_the_vault_is_gone() {
+    let home = damaged();
+    let id = home.verify(&[]).unwrap().kept.incident.unwrap();
+    fs::rename(home.vault(), home.path("away")).unwrap();
+    for (name, incident) in [("by-id.tar", Some(id.clone())), ("by-place.tar", None)] {
+        let options = Options { incident, ..Options::default() };
+        let report = evidence::capture(&home.access(), &home.path(name), &options).unwrap();
+        assert!(report.unreadable.iter().any(|what| what.starts_with("the vault: ")), "{:?}", report.unreadable);
+        let files = contents(&home.path(name));
+        assert!(files.contains_key("journal/journal.jsonl") && files.contains_key(&format!("incidents/{id}.md")));
+        assert!(files.keys().any(|name| name.starts_with("evidence/")));
+    }
+    let mistyped = Access { vault: home.path("valut"), ..home.access() };
+    assert_refused(Code::VaultNotFound, evidence::capture(&mistyped, &home.path("none.tar"), &Options::default()));
+    assert!(!home.path("none.tar").exists());
+}
+
+#[test]
+fn a_record_that_claims_any_length_does_not_fill_the_medium_of_the_evidence() {
+    let home = damaged();
+    let long = home.vault().join("snapshots/00000001/manifest.json");
+    fs::File::options().write(true).open(&long).unwrap().set_len(1 << 36).unwrap();
+    let report = evidence::capture(&home.access(), &home.path("bundle.tar"), &Options::default()).unwrap();
+    assert!(fs::metadata(home.path("bundle.tar")).unwrap().len() < 1 << 20);
+    assert!(report.unreadable.iter().any(|what| what.contains("too long to be packed")), "{:?}", report.unreadable);
 }

@@ -369,6 +369,55 @@ fn a_dry_run_says_what_would_be_taken_and_why_not_and_writes_nothing() {
     assert!(text.contains("- a.o  (.devvaultignore:1: *.o)") && text.contains("nothing was written"), "{text}");
 }
 
+/// Everything of a difficult tree, and rules of every kind: what a dry run says and what a backup takes are one.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_dry_run_and_the_backup_agree_to_the_last_object() {
+    let home = Home::with_vault();
+    crate::difficult::generate(&home.source(), crate::difficult::Powers::all());
+    home.write_source(&[
+        (".gitignore", "*.log\n"),
+        ("a.log", ""),
+        ("cache/CACHEDIR.TAG", "Signature: 8a477f597d28d172789f06886806bc55\n"),
+        ("cache/x", "x"),
+        ("rules/.devvaultignore", "*.tmp\n!kept.tmp\n"),
+        ("rules/kept.tmp", "x"),
+        ("rules/x.tmp", ""),
+    ]);
+    let options =
+        Options { exclude: vec!["/names/bytes/".into()], exclude_caches: true, gitignore: true, ..Options::default() };
+    let mut planned = Vec::new();
+    let report = plan_run(&home, &options, &mut planned);
+    let taken = home.try_backup(&options).unwrap();
+    assert_eq!(report.counts, taken.counts);
+    assert_eq!(report.exclusions, taken.exclusions);
+    assert!(report.exclusions.iter().filter(|one| one.objects > 0).count() >= 3, "{:?}", report.exclusions);
+    let mut found = Vec::new();
+    devvault::ops::ls::run(&home.access(), &"1".parse().unwrap(), &Silent, |entry| {
+        found.push((entry.path.clone(), entry.file().map(|file| file.size)));
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(planned, found);
+    crate::difficult::remove(&home.path(""));
+}
+
+/// What a dry run would take, with lengths.
+#[cfg(target_os = "linux")]
+fn plan_run(
+    home: &Home,
+    options: &Options,
+    planned: &mut Vec<(devvault::path::EntryPath, Option<u64>)>,
+) -> backup::Plan {
+    backup::plan(&home.access(), &home.source(), options, &Silent, |one| {
+        if let Planned::Taken { path, bytes, .. } = one {
+            planned.push((path.clone(), *bytes));
+        }
+        Ok(())
+    })
+    .unwrap()
+}
+
 #[test]
 fn a_dry_run_needs_no_vault_and_makes_none() {
     let home = Home::new();

@@ -527,12 +527,62 @@ fn a_read_that_fails_once_is_unstable_and_never_valid() {
             let report = verify::run(&access, &[], Level::Full, &Silent).unwrap();
             assert_eq!(report.verdict, Verdict::Unstable, "{suffix} {nth}: {:?}", report.findings);
             assert!(report.findings.iter().all(|finding| finding.code == Code::Unstable));
+            assert!(report.findings.iter().all(|finding| finding.detail.contains("; the vault lies on device ")));
             assert_eq!(report.snapshots, [(1, Verdict::Unstable)], "{suffix} {nth}");
             assert_eq!(report.exit(), 14);
         }
     }
     assert_eq!(fingerprint(&home.vault()), before);
     assert_unharmed(&home);
+}
+
+#[test]
+fn damage_that_differs_between_two_reads_is_damage_and_unstable() {
+    let home = Home::with_snapshot();
+    let count = Mutex::new(0);
+    let access = faulty(&home, no_ask, move |what, name, bytes| {
+        // The pack has two blocks; its tables are left as they are.
+        if what == "read" && name.ends_with(".pack") && bytes.len() > 200 && !bytes.starts_with(b"devvault") {
+            let mut count = count.lock().unwrap();
+            *count += 1;
+            // The first block on the first reading of the pack, the second one on the second.
+            bytes[60] ^= u8::from(*count == 1 || *count == 4);
+        }
+    });
+    let report = verify::run(&access, &[], Level::Full, &Silent).unwrap();
+    assert_eq!((report.verdict, report.exit()), (Verdict::Invalid, 11), "{:?}", report.findings);
+    let unstable = report.findings.iter().find(|finding| finding.code == Code::Unstable).expect("unstable too");
+    assert!(unstable.detail.contains("two reads found different damage"), "{}", unstable.detail);
+}
+
+#[test]
+fn a_restore_that_needed_a_second_read_says_so_and_names_the_medium() {
+    let home = Home::with_snapshot();
+    let mut seen = 0;
+    for nth in 0..8 {
+        let count = Mutex::new(0);
+        let access = faulty(&home, no_ask, move |what, name, bytes| {
+            let mut count = count.lock().unwrap();
+            if what == "read" && name.ends_with(".pack") {
+                *count += 1;
+                if *count == nth + 1 {
+                    *bytes.last_mut().unwrap() ^= 1;
+                }
+            }
+        });
+        let place = "1".parse().unwrap();
+        let destination = home.path(&format!("restored-{nth}"));
+        // Where a listing is read, one failure refuses; that is as it should be.
+        let Ok(report) = restore::run(&access, &place, &destination, &restore::Options::default(), &Silent) else {
+            continue;
+        };
+        let told = report.notes.iter().find(|note| note.contains("the second succeeded"));
+        if let Some(told) = told {
+            assert!(told.contains("the vault lies on device ") && told.contains("devvault runbook DV405"), "{told}");
+            seen += 1;
+        }
+    }
+    assert!(seen > 0);
 }
 
 #[test]
@@ -565,7 +615,7 @@ impl<F: Fn() + Send + Sync> Progress for At<F> {
 
 fn restore_while(home: &Home, phase: Phase, act: impl Fn() + Send + Sync) -> devvault::error::Result<restore::Report> {
     let place = "1".parse().unwrap();
-    restore::run(&home.access(), &place, &home.path("restored"), &restore::Options::default(), &At(phase, act))
+    restore::run(&home.access(), &place, &home.path("restored"), &crate::support::restore_options(), &At(phase, act))
 }
 
 /// Returns the staging directory, while there is one.

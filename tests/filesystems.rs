@@ -101,7 +101,7 @@ fn sparse(at: &OwnedFd, size: u64) {
 }
 
 /// A file system: its name, and what makes it from the image `$1` and mounts it at `$2`.
-const FILE_SYSTEMS: [(&str, &str); 10] = [
+const FILE_SYSTEMS: [(&str, &str); 13] = [
     ("ext4", r#"truncate -s 64M "$1" && mkfs.ext4 -q "$1" && mount -o loop "$1" "$2""#),
     (
         "ext4, folding case",
@@ -109,12 +109,15 @@ const FILE_SYSTEMS: [(&str, &str); 10] = [
     ),
     ("xfs", r#"truncate -s 400M "$1" && mkfs.xfs -q "$1" && mount -o loop "$1" "$2""#),
     ("btrfs", r#"truncate -s 200M "$1" && mkfs.btrfs -q "$1" && mount -o loop "$1" "$2""#),
+    ("f2fs", r#"truncate -s 200M "$1" && mkfs.f2fs -q "$1" && mount -o loop -t f2fs "$1" "$2""#),
     ("tmpfs", r#"mount -t tmpfs -o size=64m none "$2""#),
     (
         "overlay",
         r#"mkdir "$1" "$1/low" "$1/up" "$1/work" && mount -t overlay -o "lowerdir=$1/low,upperdir=$1/up,workdir=$1/work" none "$2""#,
     ),
     ("vfat", r#"truncate -s 64M "$1" && mkfs.vfat "$1" >/dev/null && mount -o loop -t vfat "$1" "$2""#),
+    ("exfat", r#"truncate -s 64M "$1" && mkfs.exfat "$1" >/dev/null && mount -o loop -t exfat "$1" "$2""#),
+    ("ntfs", r#"truncate -s 64M "$1" && mkfs.ntfs -q -F -Q "$1" >/dev/null && mount -o loop -t ntfs3 "$1" "$2""#),
     ("vfat (FUSE)", r#"truncate -s 64M "$1" && mkfs.vfat "$1" >/dev/null && fusefat -o rw+ "$1" "$2" >/dev/null"#),
     (
         "exfat (FUSE)",

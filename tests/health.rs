@@ -19,7 +19,7 @@ use crate::support::{
 fn refused_everywhere(home: &Home, access: &Access, code: Code) {
     assert_refused(code, backup::run(access, &home.source(), &backup::Options::default(), &Silent));
     assert_refused(code, home.verify_from(access, &[]));
-    let options = &restore::Options::default();
+    let options = &crate::support::restore_options();
     assert_refused(code, restore::run(access, &"1".parse().unwrap(), &home.path("refused"), options, &Silent));
     assert_refused(code, status::run(access));
     assert_refused(code, index::run(access));
@@ -301,7 +301,7 @@ fn what_a_write_probe_left_behind_is_ignored() {
     fs::write(home.vault().join(".probe-0123"), "x").unwrap();
     let report = unchanged(&home.vault(), || home.verify(&[]).unwrap());
     assert_eq!((report.verdict, &report.notes[..]), (Verdict::Valid, [].as_slice()));
-    assert_eq!(status::run(&home.access()).unwrap().orphans.foreign, [""; 0]);
+    assert_eq!(status::run(&home.access()).unwrap().orphans.foreign, []);
     home.backup();
     assert!(home.vault().join(".probe-0123").exists());
     assert_eq!(names(&home.vault()).iter().filter(|name| name.starts_with(".probe-")).count(), 1);

@@ -128,8 +128,58 @@ fn nothing_is_removed_while_an_incident_is_open_and_its_vault_alone_is_held() {
     let refusal = assert_refused(Code::EvidenceHold, clear(incident.vault, &incident.place));
     assert!(refusal.message.contains(&incident.id));
     assert_refused(Code::EvidenceHold, clear(None, &incident.place));
-    clear(incident.vault, "/elsewhere").unwrap();
     clear(Some(Id([7; 16])), &incident.place).unwrap();
+    crate::support::copy_tree(&home.vault(), &home.path("copy"));
+    clear(incident.vault, &home.path("copy").to_string_lossy()).unwrap();
+}
+
+#[test]
+fn a_medium_that_is_mounted_elsewhere_is_held_as_before() {
+    let home = damaged();
+    home.verify(&[]).unwrap();
+    let entries = Journal::of(&home.host()).entries().unwrap();
+    let incident = &registry::replay(&entries)[0];
+    let clear = |place: &std::path::Path| {
+        registry::clear_to_remove(&entries, incident.vault, &place.to_string_lossy(), None, None)
+    };
+    fs::rename(home.vault(), home.path("moved")).unwrap();
+    let refusal = assert_refused(Code::EvidenceHold, clear(&home.path("moved")));
+    assert!(refusal.causes.iter().any(|cause| cause.contains("may be the same directory")), "{:?}", refusal.causes);
+    // An empty mount point is no proof that what lies elsewhere is another copy.
+    fs::create_dir(home.vault()).unwrap();
+    assert_refused(Code::EvidenceHold, clear(&home.path("moved")));
+    fs::remove_dir(home.vault()).unwrap();
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink(home.path("moved"), home.vault()).unwrap();
+        assert_refused(Code::EvidenceHold, clear(&home.path("moved")));
+    }
+}
+
+#[test]
+fn an_incident_opens_however_much_there_is_to_say() {
+    let home = Home::with_vault();
+    let deep: String = (0..8).map(|_| format!("{}/", "long".repeat(60))).collect();
+    let names: Vec<String> = (0..60).map(|number| format!("{deep}{number}")).collect();
+    let contents: Vec<String> = (0..60).map(|number| format!("content {number}")).collect();
+    let tree: Vec<(&str, &str)> =
+        names.iter().zip(&contents).map(|(name, content)| (name.as_str(), content.as_str())).collect();
+    home.write_source(&tree);
+    home.backup();
+    packs(&home.vault()).iter().for_each(|pack| fs::remove_file(pack).unwrap());
+    let many: Vec<devvault::incident::Item> = (0..50)
+        .map(|number| devvault::incident::Item {
+            code: Code::ChunkMissing,
+            subject: format!("chunk {number}"),
+            detail: "\u{1b}".repeat(2_000),
+            snapshots: vec![1],
+            paths: names.clone(),
+            path_count: 60,
+        })
+        .collect();
+    let fitting = registry::items_to_json(&many);
+    assert!(!fitting.is_empty() && serde_json::to_string(&fitting).unwrap().len() < 100 << 10);
+    assert!(home.verify(&[]).unwrap().kept.incident.is_some());
 }
 
 #[test]
@@ -198,7 +248,7 @@ fn a_report_has_timeline_evidence_decisions_and_boxes_and_a_due_date() {
     assert!(!incidents(&home)[0].is_overdue(after(23)) && incidents(&home)[0].is_overdue(after(25)));
     incident::note(&home.host(), after(1), &id, "the cable was loose | really", "ann").unwrap();
     assert_refused(Code::IncidentUnfit, incident::note(&home.host(), after(1), &id, "", "ann"));
-    let (reported, text) = incident::report(&home.host(), after(2), &id).unwrap();
+    let incident::PostMortem { incident: reported, text, .. } = incident::report(&home.host(), after(2), &id).unwrap();
     assert!(!reported.is_overdue(after(99)));
     for part in [
         "## Timeline",
@@ -230,7 +280,44 @@ fn an_open_incident_outlives_a_journal_that_is_begun_anew() {
     let text = fs::read_to_string(&path).unwrap();
     fs::write(&path, text + "{}\n").unwrap();
     assert_refused(Code::JournalBroken, Journal::of(&home.host()).entries());
-    devvault::ops::journal::restart(&home.host(), &devvault::clock::SystemClock, "someone wrote into it").unwrap();
+    devvault::ops::journal::restart(&home.host(), None, &devvault::clock::SystemClock, "someone wrote into it")
+        .unwrap();
     let all = incidents(&home);
     assert_eq!((all.len(), &all[0].id, all[0].opened.seconds, all[0].state()), (1, &id, opened, "open"));
+}
+
+#[test]
+fn what_was_noted_reported_and_decided_outlives_a_journal_that_is_begun_anew() {
+    let home = damaged();
+    let id = home.verify(&[]).unwrap().kept.incident.unwrap();
+    let now = home.access().clock.now();
+    incident::note(&home.host(), now, &id, "the cable was loose", "ann").unwrap();
+    incident::report(&home.host(), now, &id).unwrap();
+    incident::close(&home.host(), now, &id, "no other copy", "ann", Some("it stays broken")).unwrap();
+    let before = incidents(&home);
+    // The line that breaks stands before all of it.
+    let path = Journal::of(&home.host()).path();
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replacen("\"act\":\"init\"", "\"act\":\"inlt\"", 1)).unwrap();
+    devvault::ops::journal::restart(&home.host(), None, &devvault::clock::SystemClock, "a bit flipped").unwrap();
+    let after = incidents(&home);
+    assert_eq!(after.len(), 1);
+    let (old, new) = (&before[0], &after[0]);
+    assert_eq!((&new.id, &new.notes[0].text, &new.notes[0].by), (&old.id, &old.notes[0].text, &old.notes[0].by));
+    assert_eq!((&new.evidence, new.reported.is_some()), (&old.evidence, true));
+    assert_eq!(new.closed.as_ref().unwrap().decision, old.closed.as_ref().unwrap().decision);
+    let report = home.verify(&[]).unwrap();
+    assert_eq!((report.exit(), report.kept.incident), (11, None), "what was decided opens nothing again");
+}
+
+#[test]
+fn a_report_can_be_read_where_it_cannot_be_journaled_and_stays_due() {
+    let home = damaged();
+    let id = home.verify(&[]).unwrap().kept.incident.unwrap();
+    let lock = Journal::of(&home.host()).path().with_file_name("lock");
+    fs::remove_file(&lock).unwrap();
+    fs::create_dir(&lock).unwrap();
+    let report = incident::report(&home.host(), home.access().clock.now(), &id).unwrap();
+    assert!(report.text.contains("## Timeline") && report.incident.reported.is_none());
+    assert!(report.notes[0].contains("stays due"), "{:?}", report.notes);
 }

@@ -122,11 +122,11 @@ fn a_journal_that_is_gone_or_cut_is_noticed_and_backups_go_on() {
     assert!(report.notes.iter().any(|note| note.starts_with("this was not journaled")));
     home.restore("1", "restored").unwrap();
 
-    let moved = journal::restart(&home.host(), &devvault::clock::SystemClock, "the test cut it").unwrap();
+    let moved = journal::restart(&home.host(), None, &devvault::clock::SystemClock, "the test cut it").unwrap();
     assert_eq!(fs::read_to_string(&moved.path).unwrap(), "");
     home.backup();
     assert_eq!(acts(&home), ["journal begun anew ", "backup done"]);
-    let again = journal::restart(&home.host(), &devvault::clock::SystemClock, "for no reason");
+    let again = journal::restart(&home.host(), None, &devvault::clock::SystemClock, "for no reason");
     assert_refused(Code::IncidentUnfit, again);
 }
 
@@ -144,7 +144,7 @@ fn without_a_state_directory_backup_verify_and_restore_go_on_and_say_so() {
         &access,
         &"1".parse().unwrap(),
         &home.path("restored"),
-        &devvault::ops::restore::Options::default(),
+        &crate::support::restore_options(),
         &devvault::progress::Silent,
     );
     assert!(said(&restored.unwrap().notes));
@@ -174,4 +174,55 @@ fn the_journal_is_shown_and_exported() {
     flip(&file(&home), bytes.len() / 2);
     let (exit, document) = home.json(&["journal", "show"]);
     assert_eq!((exit, &document["findings"][0]["code"]), (13, &"DV319".into()));
+}
+
+#[test]
+fn after_a_new_journal_was_begun_the_old_loss_is_told_and_is_no_finding_any_more() {
+    let home = Home::with_snapshot();
+    home.backup();
+    home.backup();
+    let text = fs::read_to_string(file(&home)).unwrap();
+    let lines: Vec<&str> = text.split_inclusive('\n').collect();
+    // The entry that snapshot 2 names is edited, the one that snapshot 3 names stands behind it as it was.
+    fs::write(file(&home), [lines[0], &lines[1].replace("backup", "bqckup"), lines[2], lines[3]].concat()).unwrap();
+    let access = home.access();
+    let checked = journal::verify(&home.host(), Some(&access)).unwrap();
+    assert!(checked.findings.len() > 1, "{:?}", checked.findings);
+    journal::restart(&home.host(), Some(&access), &*access.clock, "somebody edited it").unwrap();
+    let checked = journal::verify(&home.host(), Some(&access)).unwrap();
+    assert_eq!(checked.findings, []);
+    let (given_up, _) = checked.given_up.expect("told");
+    assert_eq!((&given_up[..], checked.anchors), (&[2][..], 2));
+    home.backup();
+    fs::remove_dir_all(home.host().journal_directory()).unwrap();
+    let checked = journal::verify(&home.host(), Some(&access)).unwrap();
+    assert_eq!(checked.findings.len(), 4, "what a person decided about went with the journal");
+}
+
+#[test]
+fn a_journal_that_another_took_the_place_of_can_be_begun_anew() {
+    let home = Home::with_snapshot();
+    let old = copy(&home);
+    home.backup();
+    home.backup();
+    put_back(&home, &old);
+    let clock = devvault::clock::SystemClock;
+    assert_refused(Code::IncidentUnfit, journal::restart(&home.host(), None, &clock, "it looks sound by itself"));
+    let access = home.access();
+    journal::restart(&home.host(), Some(&access), &*access.clock, "put back from a backup of this computer").unwrap();
+    let checked = journal::verify(&home.host(), Some(&access)).unwrap();
+    assert_eq!((checked.findings.len(), checked.given_up.unwrap().0), (0, vec![3]));
+}
+
+#[test]
+fn a_broken_journal_is_something_to_see_to() {
+    let home = Home::with_snapshot();
+    home.verify(&[]).unwrap();
+    let kinds = |home: &Home| -> Vec<&str> {
+        devvault::ops::status::run(&home.access()).unwrap().attention.iter().map(|one| one.kind).collect()
+    };
+    assert!(!kinds(&home).contains(&"journal"));
+    let bytes = fs::read(file(&home)).unwrap();
+    flip(&file(&home), bytes.len() / 2);
+    assert_eq!(kinds(&home), ["journal"], "and nothing is said of what is not known");
 }

@@ -42,8 +42,13 @@ fn locked_out(home: &Home, access: &Access, code: Code) {
         assert_refused(code, backup::run(access, &home.source(), &backup::Options::default(), &Silent));
         assert_refused(code, home.verify_from(access, &[]));
         assert_refused(code, home.verify_from(access, &["1"]));
-        let restored: Result<restore::Report> =
-            restore::run(access, &"1".parse().unwrap(), &home.path("refused"), &restore::Options::default(), &Silent);
+        let restored: Result<restore::Report> = restore::run(
+            access,
+            &"1".parse().unwrap(),
+            &home.path("refused"),
+            &crate::support::restore_options(),
+            &Silent,
+        );
         assert_refused(code, restored);
         assert_refused(code, index::run(access));
         assert_refused(code, status::run(access));
@@ -273,7 +278,7 @@ fn an_exported_key_restores_on_another_host() {
     #[cfg(unix)]
     assert_eq!(std::os::unix::fs::MetadataExt::mode(&fs::metadata(&imported.path).unwrap()) & 0o777, 0o600);
     let place = "latest".parse().unwrap();
-    restore::run(&access, &place, &home.path("restored"), &restore::Options::default(), &Silent).unwrap();
+    restore::run(&access, &place, &home.path("restored"), &crate::support::restore_options(), &Silent).unwrap();
     assert_eq!(picture(&home.path("restored")), picture(&home.source()));
     // It did not make the key, so that it may go on without a witness of its own.
     backup::run(&access, &home.source(), &backup::Options::default(), &Silent).unwrap();

@@ -10,9 +10,11 @@ mod support;
 mod backup;
 mod break_glass;
 mod chain;
+mod conformance;
 mod damage;
 #[cfg(target_os = "linux")]
 mod difficult;
+mod drill;
 mod evidence;
 mod excluding;
 mod faults;
@@ -22,6 +24,8 @@ mod floors;
 mod format;
 mod health;
 mod hostile;
+#[cfg(target_os = "linux")]
+mod hostile_entries;
 mod incident;
 mod index;
 mod integrity;

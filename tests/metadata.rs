@@ -264,6 +264,119 @@ fn holes_stay_holes_unless_they_are_given_up() {
     assert_eq!(fs::read(home.path("restored/sparse")).unwrap(), fs::read(home.source().join("sparse")).unwrap());
 }
 
+/// A file of 4,096 bytes of data, 4,096 of hole, and so on.
+fn write_comb(path: &std::path::Path, teeth: u64) {
+    let file = fs::File::create(path).unwrap();
+    file.set_len(8192 * teeth).unwrap();
+    for tooth in 0..teeth {
+        std::os::unix::fs::FileExt::write_all_at(&file, &crate::support::noise(64, tooth), 8192 * tooth).unwrap();
+    }
+    file.sync_all().unwrap();
+}
+
+#[test]
+fn what_cannot_be_held_is_given_up_with_the_command_that_the_refusal_prints() {
+    let home = Home::with_snapshot();
+    let (number, _) = Forger::new(&home).relist(|entry| {
+        // As a snapshot of another system would have it.
+        entry.created = Some(devvault::clock::Time { seconds: 1_000_000_000, nanos: 0 });
+        entry.attributes = Some(0x20);
+    });
+    let to = home.path("it's restored");
+    let output =
+        home.run(&["restore", &number.to_string(), to.to_str().unwrap(), "--include", "*.rs", "--numeric-owner"]);
+    assert_eq!(output.status.code(), Some(12));
+    let said = String::from_utf8(output.stderr).unwrap();
+    let next = said.lines().find(|line| line.starts_with("next:")).unwrap();
+    let command = next.split('`').rfind(|part| part.contains("--without")).unwrap();
+    assert!(command.contains("--without created,flags") && command.contains("--include"), "{command}");
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", command]).current_dir(home.path(""));
+    let program = home.program();
+    shell.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let output = shell.output().unwrap();
+    assert!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        String::from_utf8_lossy(&output.stdout).contains("given up"),
+        "{}",
+        String::from_utf8_lossy(&output.stdout)
+    );
+    assert!(to.join("src/main.rs").exists());
+    let (_, document) = home.json(&["restore", &number.to_string(), "other"]);
+    assert_eq!(document["options"], "--without created,flags");
+}
+
+#[test]
+fn as_many_holes_as_a_file_has_come_back() {
+    let home = Home::with_vault();
+    fs::create_dir(home.source()).unwrap();
+    // Twice as many as an entry names itself.
+    write_comb(&home.source().join("comb"), 10_000);
+    let blocks = |path: &str| fs::metadata(home.path(path)).unwrap().blocks();
+    if blocks("source/comb") > 12_000 * 8 {
+        println!("skipped: no holes on this file system");
+        return;
+    }
+    let report = home.backup();
+    assert!(report.notes.iter().all(|note| !note.contains("holes")), "{:?}", report.notes);
+    let report = home.restore("1", "restored").unwrap();
+    assert!(report.coarser.is_empty(), "{:?}", report.coarser);
+    // The file system's own tables may take some more or less.
+    let alike = |one: u64, other: u64| one.abs_diff(other) < other / 50;
+    assert!(alike(blocks("restored/comb"), blocks("source/comb")), "{}", blocks("restored/comb"));
+    let whole = fs::read(home.source().join("comb")).unwrap();
+    assert_eq!(fs::read(home.path("restored/comb")).unwrap(), whole);
+    assert_eq!(home.run(&["cat", "1:comb"]).stdout, whole);
+    assert_eq!(home.verify(&[]).unwrap().verdict, Verdict::Valid);
+    // An unchanged one is not read again; one more tooth adds little.
+    assert_eq!(home.backup().files_unchanged, 1);
+    let before = report.snapshot;
+    write_comb(&home.source().join("comb"), 10_001);
+    let report = home.backup();
+    assert!(
+        report.bytes_stored < 700_000,
+        "{}: most lists of holes are those of snapshot {before}",
+        report.bytes_stored
+    );
+    home.restore("3", "more").unwrap();
+    assert!(alike(blocks("more/comb"), blocks("source/comb")), "{}", blocks("more/comb"));
+}
+
+#[test]
+fn a_hole_that_moved_is_another_content_and_a_filled_one_is_the_same() {
+    use std::os::unix::fs::FileExt;
+    let home = Home::with_vault();
+    fs::create_dir(home.source()).unwrap();
+    let path = home.source().join("sparse");
+    let data = crate::support::noise(4096, 1);
+    let write = |offset: u64, filled: bool| {
+        let file = fs::File::create(&path).unwrap();
+        file.set_len(3 << 20).unwrap();
+        if filled {
+            file.write_all_at(&vec![0; 3 << 20], 0).unwrap();
+        }
+        file.write_all_at(&data, offset).unwrap();
+        file.sync_all().unwrap();
+        home.backup()
+    };
+    write(0, false);
+    if fs::metadata(&path).unwrap().blocks() > 1 << 10 {
+        println!("skipped: no holes on this file system");
+        return;
+    }
+    write(1 << 20, false);
+    write(1 << 20, true);
+    let differs = |left: &str, right: &str| {
+        let (_, document) = home.json(&["diff", left, right, "--content-only"]);
+        document["differences"].as_array().unwrap().len()
+    };
+    assert_eq!((differs("1", "2"), differs("2", "3"), differs("1", "3")), (1, 0, 1));
+    // Against a directory zeros and holes are the same too.
+    home.restore("2", "restored").unwrap();
+    let (_, document) = home.json(&["diff", "3", "restored", "--content-only"]);
+    assert_eq!(document["differences"], serde_json::json!([]));
+}
+
 #[test]
 fn a_change_of_metadata_alone_is_in_the_next_snapshot() {
     let home = Home::with_vault();

@@ -22,7 +22,7 @@ import secrets
 import stat
 import sys
 import tempfile
-from collections import OrderedDict
+from collections import OrderedDict, deque
 
 import zstandard
 from blake3 import blake3
@@ -56,7 +56,8 @@ XATTR_INLINE_BYTES_MAX = 4096
 XATTR_BYTES_MAX = 67108864
 XATTR_CHUNKS_MAX = 1024
 OWNER_BYTES_MAX = 256
-HOLES_MAX = 4096
+ENTRY_HOLES_MAX = 4096
+LIST_HOLES_MAX = 16384
 COMPONENT_BYTES_MAX = 1024
 PATH_BYTES_MAX = 1048576
 TARGET_BYTES_MAX = 65536
@@ -578,6 +579,9 @@ def decode_list_reference(value):
     return digest_text(value[0]), integer(value[1], 1, OBJECT_BYTES_MAX), content
 
 
+FILE_KEYS = ("chunks", "ctime", "hole_lists", "holes", "ino", "lists", "racy")
+
+
 def decode_entry(value):
     need(type(value) is dict, "an entry is an object")
     kind = value.get("kind")
@@ -587,7 +591,7 @@ def decode_entry(value):
     if kind == "directory":
         fields(value, ("kind",), common)
     elif kind == "file":
-        fields(value, ("kind", "size"), common + names + ("chunks", "ctime", "holes", "ino", "lists", "racy"))
+        fields(value, ("kind", "size"), common + names + FILE_KEYS)
     elif kind in ("symlink", "junction"):
         fields(value, ("kind",), common + names + byte_keys("target"))
     elif kind in ("block", "character"):
@@ -604,7 +608,8 @@ def decode_entry(value):
     need(entry.path != b"" or kind == "directory", "the source itself is a directory")
     entry.mode = integer(value["mode"], 0, 4095) if "mode" in value else None
     entry.mtime = time(value["mtime"]) if "mtime" in value else None
-    entry.size, entry.chunks, entry.lists, entry.target, entry.holes = 0, [], [], b"", []
+    entry.size, entry.chunks, entry.lists, entry.target = 0, [], [], b""
+    entry.holes, entry.hole_lists = [], []
     decode_metadata(entry, value)
     if kind in ("symlink", "junction"):
         entry.target = byte_field(value, "target")
@@ -618,8 +623,19 @@ def decode_entry(value):
             u64(value["ino"])
         if "racy" in value:
             need(value["racy"] is True, "racy is true or absent")
-        entry.holes = decode_holes(value["holes"], entry.size) if "holes" in value else []
-        data = entry.size - sum(length for _, length in entry.holes)
+        need(not ("holes" in value and "hole_lists" in value), "holes or lists of holes, not both")
+        in_holes = 0
+        if "holes" in value:
+            need(1 <= len(array(value["holes"])) <= ENTRY_HOLES_MAX, "1 to ENTRY_HOLES_MAX holes")
+            entry.holes = [decode_hole(one) for one in value["holes"]]
+            check_holes(entry.holes, entry.size)
+            in_holes = sum(length for _, length in entry.holes)
+        elif "hole_lists" in value:
+            need(1 <= len(array(value["hole_lists"])) <= ENTRY_LISTS_MAX, "1 to ENTRY_LISTS_MAX lists of holes")
+            entry.hole_lists = [decode_list_reference(one) for one in value["hole_lists"]]
+            in_holes = sum(content for _, _, content in entry.hole_lists)
+            need(in_holes <= entry.size, "more holes than the file is long")
+        data = entry.size - in_holes
         need(not ("chunks" in value and "lists" in value), "chunks or lists, not both")
         if "chunks" in value:
             need(1 <= len(array(value["chunks"])) <= ENTRY_CHUNKS_MAX, "1 to ENTRY_CHUNKS_MAX chunks")
@@ -634,15 +650,21 @@ def decode_entry(value):
     return entry
 
 
-def decode_holes(value, size):
-    need(1 <= len(array(value)) <= HOLES_MAX, "1 to HOLES_MAX holes")
-    holes, before = [], -1
-    for hole in value:
-        need(type(hole) is list and len(hole) == 2, "a hole is [offset,length]")
-        offset, length = u64(hole[0]), u64(hole[1])
+def decode_hole(value):
+    need(type(value) is list and len(value) == 2, "a hole is [offset,length]")
+    return u64(value[0]), u64(value[1])
+
+
+def check_holes(holes, size):
+    before = -1
+    for offset, length in holes:
         need(before < offset and 0 < length and offset + length <= size, "a hole is empty, out of order or outside")
         before = offset + length
-        holes.append((offset, length))
+
+
+def decode_hole_list(data):
+    holes = [decode_hole(value) for value in decode_lines(data, LIST_HOLES_MAX, "a hole list")]
+    check_holes(holes, 2**64 - 1)
     return holes
 
 
@@ -706,7 +728,7 @@ def body_of(entry):
 
 
 def rest_of(entry):
-    hidden = ("chunks", "ctime", "ino", "kind", "lists", "mode", "mtime", "racy", "size")
+    hidden = ("chunks", "ctime", "hole_lists", "holes", "ino", "kind", "lists", "mode", "mtime", "racy", "size")
     hidden += byte_keys("path") + byte_keys("target")
     rest = {key: value for key, value in entry.value.items() if key not in hidden}
     return [encode_json(rest)] if rest else []
@@ -923,6 +945,7 @@ DECODERS = {
     "config": lambda data, key: decode_config(data),
     "entry": lambda data, key: decode_entry(decode_json(data)),
     "footer": decode_footer_alone,
+    "holes": lambda data, key: decode_hole_list(data),
     "head": lambda data, key: parse_head(data.decode("utf-8", "strict")),
     "index": decode_index,
     "key": lambda data, key: decode_key(data),
@@ -1203,6 +1226,11 @@ class Vault:
                         chunks = decode_chunk_list(self.fetch(id, length))
                         need(sum(size for _, size in chunks) == content, "a chunk list does not add up")
                         entry.chunks += chunks
+                    for id, length, content in entry.hole_lists:
+                        holes = decode_hole_list(self.fetch(id, length))
+                        need(sum(size for _, size in holes) == content, "a hole list does not add up")
+                        entry.holes += holes
+                    check_holes(entry.holes, entry.size)
                     plural = {"directory": "directories", "file": "files", "symlink": "symlinks"}
                     counts[plural.get(entry.kind, "specials")] += 1
                     counts["bytes"] += entry.size
@@ -1250,7 +1278,10 @@ def canonical_line(entry):
     size = str(entry.size) if entry.kind == "file" else ""
     chunks = ",".join(id for id, _ in entry.chunks)
     columns = [entry.path, entry.kind.encode(), size.encode(), mode.encode(), mtime.encode(), entry.target]
-    return b"\0".join(columns + [chunks.encode()] + rest_of(entry)) + b"\n"
+    holes = ",".join(f"{offset}+{length}" for offset, length in entry.holes)
+    # Only where there are any, so that the digests of listings without them stay what they were.
+    columns += [chunks.encode()] + ([holes.encode()] if holes else [])
+    return b"\0".join(columns + rest_of(entry)) + b"\n"
 
 
 def verify_snapshot(vault, own):
@@ -1391,12 +1422,12 @@ def extract(root, key_file, own, destination):
 def write_content(vault, entry, file):
     """The chunks, one after another, around the holes."""
     os.ftruncate(file.fileno(), entry.size)
-    holes, at, written = list(entry.holes), 0, 0
+    holes, at, written = deque(entry.holes), 0, 0
     for id, length in entry.chunks:
         data = vault.fetch(id, length)
         while data:
             while holes and holes[0][0] == at:
-                at += holes.pop(0)[1]
+                at += holes.popleft()[1]
             room = holes[0][0] - at if holes else len(data)
             file.seek(at)
             count = file.write(data[:room])

@@ -237,3 +237,68 @@ fn the_program_never_calls_a_salvage_a_restore_or_valid() {
     let (exit, document) = home.json(&["salvage", "1", "again"]);
     assert_eq!((exit, &document["schema"], &document["ok"]), (11, &"devvault.salvage/1".into(), &false.into()));
 }
+
+/// The line of a path in the list.
+fn line(report: &salvage::Report, path: &str) -> Value {
+    let text = fs::read_to_string(&report.list).unwrap();
+    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    lines.into_iter().find(|line| line["path"] == path).expect("listed")
+}
+
+#[cfg(unix)]
+#[test]
+fn what_is_salvaged_keeps_mode_times_attributes_and_links_as_far_as_the_target_takes_them() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    let home = home();
+    let source = home.source();
+    fs::hard_link(source.join("README"), source.join("src/again")).unwrap();
+    fs::set_permissions(source.join("noise"), fs::Permissions::from_mode(0o640)).unwrap();
+    fs::set_permissions(source.join("src"), fs::Permissions::from_mode(0o555)).unwrap();
+    let long_ago = std::time::UNIX_EPOCH + std::time::Duration::new(1_000_000_000, 5);
+    fs::File::options().write(true).open(source.join("noise")).unwrap().set_modified(long_ago).unwrap();
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        source.join("pipe"),
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::from_raw_mode(0o620),
+        0,
+    )
+    .unwrap();
+    let took_xattr =
+        rustix::fs::setxattr(source.join("noise"), "user.devvault", b"kept", rustix::fs::XattrFlags::empty()).is_ok();
+    home.backup();
+    let report = salvage(&home, &home.access(), "2", "out").unwrap();
+    let text = fs::read_to_string(&report.list).unwrap();
+    assert_eq!((report.exit(), report.standing.differing, report.standing.not_written), (0, 0, 0), "{text}");
+    let copied = home.path("out/verified");
+    for name in ["", "README", "noise", "src", "src/again", "link", "pipe"] {
+        let (was, is) =
+            (fs::symlink_metadata(source.join(name)).unwrap(), fs::symlink_metadata(copied.join(name)).unwrap());
+        assert_eq!((was.mode(), was.uid(), was.gid()), (is.mode(), is.uid(), is.gid()), "{name}");
+        assert_eq!((was.mtime(), was.mtime_nsec()), (is.mtime(), is.mtime_nsec()), "{name}");
+    }
+    let object = |name: &str| fs::symlink_metadata(copied.join(name)).unwrap().ino();
+    assert_eq!(object("README"), object("src/again"), "two names of one object");
+    let mut value = [0; 16];
+    let read = rustix::fs::getxattr(copied.join("noise"), "user.devvault", &mut value[..]);
+    assert_eq!(read.ok().map(|length| value[..length].to_vec()), took_xattr.then(|| b"kept".to_vec()));
+    for place in [source.join("src"), copied.join("src")] {
+        fs::set_permissions(place, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_further_name_without_its_first_is_copied_for_itself_and_said_to_differ() {
+    let home = home();
+    fs::hard_link(home.source().join("README"), home.source().join("src/again")).unwrap();
+    home.backup();
+    let report = salvage(&home, &home.access(), "2:src", "out").unwrap();
+    assert_eq!((report.exit(), report.standing.differing), (1, 1));
+    let again = line(&report, "src/again");
+    assert_eq!(
+        (&again["standing"], &again["differs"][0]),
+        (&"verified".into(), &"it should be another name of README".into())
+    );
+    assert_eq!(fs::read(home.path("out/verified/src/again")).unwrap(), fs::read(home.source().join("README")).unwrap());
+}

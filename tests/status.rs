@@ -1,12 +1,15 @@
 //! `status` names what a person has to see to, and `status --check` fails on it.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::sync::Arc;
 
 use devvault::clock::{FixedClock, Time};
+use devvault::drill;
 use devvault::incident::break_glass::{self, Request, TimeBox};
 use devvault::ops::status;
-use devvault::ops::{incident, incomplete};
+use devvault::ops::{backup, incident, incomplete};
+use devvault::progress::Silent;
 use devvault::vault::gate::Access;
 
 use crate::support::{Forger, Home, flip, packs, unchanged};
@@ -36,14 +39,18 @@ fn a_vault_that_was_verified_and_holds_nothing_else_needs_no_attention() {
 }
 
 #[test]
-fn a_verification_and_a_drill_that_are_too_old_need_attention() {
+fn backups_verifications_and_drills_that_are_too_old_need_attention() {
     let home = Home::with_snapshot();
     home.verify(&[]).unwrap();
-    assert_eq!(kinds(&later(&home, 34 * DAY)), [""; 0]);
-    assert_eq!(kinds(&later(&home, 36 * DAY)), ["unverified"]);
-    fs::write(home.path("config/config.json"), r#"{"drill_days":30,"verify_days":7}"#).unwrap();
+    assert_eq!(kinds(&later(&home, 29 * DAY)), [""; 0]);
+    assert_eq!(kinds(&later(&home, 31 * DAY)), ["old", "undrilled"]);
+    assert_eq!(kinds(&later(&home, 36 * DAY)), ["unverified", "old", "undrilled"]);
+    fs::write(home.path("config/config.json"), r#"{"backup_days":0,"drill_days":5,"verify_days":7}"#).unwrap();
+    assert_eq!(kinds(&later(&home, 4 * DAY)), [""; 0]);
     assert_eq!(kinds(&later(&home, 6 * DAY)), ["undrilled"]);
     assert_eq!(kinds(&later(&home, 8 * DAY)), ["unverified", "undrilled"]);
+    fs::write(home.path("config/config.json"), r#"{"backup_days":3,"drill_days":0,"verify_days":99}"#).unwrap();
+    assert_eq!(kinds(&later(&home, 8 * DAY)), ["old"]);
 }
 
 #[test]
@@ -51,7 +58,7 @@ fn a_verification_of_another_place_or_of_a_part_does_not_count() {
     let home = Home::with_snapshot();
     home.verify(&["1"]).unwrap();
     let quick = devvault::ops::verify::Level::Quick;
-    devvault::ops::verify::run(&home.access(), &[], quick, &devvault::progress::Silent).unwrap();
+    devvault::ops::verify::run(&home.access(), &[], quick, &Silent).unwrap();
     crate::support::copy_tree(&home.vault(), &home.path("copy"));
     let copy = Access { vault: home.path("copy"), ..home.access() };
     assert_eq!(kinds(&home.access()), ["unverified"]);
@@ -128,7 +135,153 @@ fn a_pack_that_no_snapshot_names_is_told_and_taken_over_by_the_next_backup() {
     assert!(kinds(&home.access()).contains(&"packs"));
     let head = Forger::new(&home).head(1);
     let access = Access { expect_head: Some(head), ..home.access() };
-    let options = devvault::ops::backup::Options::default();
-    devvault::ops::backup::run(&access, &home.source(), &options, &devvault::progress::Silent).unwrap();
+    let options = backup::Options::default();
+    backup::run(&access, &home.source(), &options, &Silent).unwrap();
     assert!(!kinds(&home.access()).contains(&"packs"));
+}
+
+fn drill(home: &Home, seconds: i64) -> drill::Report {
+    let options = drill::Options { scratch: Some(home.path("scratch")), ..drill::Options::default() };
+    drill::run(&later(home, seconds), &options, &Silent).unwrap()
+}
+
+#[test]
+fn each_source_tells_its_own_last_backup_and_its_own_last_drill() {
+    let home = Home::with_snapshot();
+    home.verify(&[]).unwrap();
+    drill(&home, DAY);
+    crate::support::write_tree(&home.path("other"), &[("file", "x")]);
+    backup::run(&home.access(), &home.path("other"), &backup::Options::default(), &Silent).unwrap();
+    let report = status::run(&later(&home, 2 * DAY)).unwrap();
+    let drilled = report.sources[0].drilled.clone().expect("drilled");
+    assert_eq!(
+        (drilled.snapshot, &*drilled.scenario, &*drilled.extent, &*drilled.objective),
+        (1, "restore", "whole", "met")
+    );
+    assert_eq!(drilled.time, later(&home, DAY).clock.now());
+    assert_eq!(report.sources[1].drilled, None);
+    let due = status::run(&later(&home, 31 * DAY)).unwrap().attention;
+    let undrilled: Vec<&str> = due.iter().filter(|one| one.kind == "undrilled").map(|one| &*one.text).collect();
+    assert!(undrilled[0].contains("last exercised") && undrilled[1].contains("never exercised"), "{undrilled:?}");
+}
+
+#[test]
+fn a_drill_that_failed_needs_attention_until_one_passes_and_one_that_took_too_long_until_one_does_not() {
+    let home = Home::with_snapshot();
+    home.verify(&[]).unwrap();
+    let pack = packs(&home.vault())[0].clone();
+    let _ = fs::remove_dir_all(home.vault().join("index"));
+    flip(&pack, 60);
+    assert_eq!(drill(&home, 10).exit(), 11);
+    flip(&pack, 60);
+    home.verify_from(&later(&home, 20), &[]).unwrap();
+    assert!(kinds(&later(&home, 30)).contains(&"drill"));
+    fs::write(home.path("config/config.json"), r#"{"drill_minutes":0,"drill_minutes_max":0}"#).unwrap();
+    assert_eq!(drill(&home, 40).exit(), 0);
+    let now = kinds(&later(&home, 50));
+    assert!(!now.contains(&"drill") && now.contains(&"slow"), "{now:?}");
+    fs::remove_file(home.path("config/config.json")).unwrap();
+    drill(&home, 60);
+    assert!(!kinds(&later(&home, 70)).contains(&"slow"));
+}
+
+#[test]
+fn a_scenario_on_a_throw_away_vault_is_no_drill_of_this_one() {
+    let home = Home::with_snapshot();
+    let report =
+        drill::scenario::run(&home.host(), drill::scenario::Scenario::EscrowRestore, Some(&home.path("scratch")))
+            .unwrap();
+    assert_eq!(report.exit(), 0, "{:?}", report.failure);
+    assert_eq!(status::run(&home.access()).unwrap().sources[0].drilled, None);
+}
+
+#[test]
+fn the_screen_begins_with_whether_there_is_anything_to_see_to() {
+    let first = |home: &Home| {
+        let text = String::from_utf8(home.run(&["status"]).stdout).unwrap();
+        text.lines().next().unwrap().to_owned()
+    };
+    let home = Home::with_vault();
+    assert!(first(&home).starts_with("ATTENTION: 1 "), "an empty vault is nothing to rely on");
+    home.write_source(&crate::support::SMALL_TREE);
+    home.backup();
+    assert!(first(&home).starts_with("ATTENTION: 1 "));
+    assert_eq!(home.json(&["verify"]).0, 0);
+    assert!(first(&home).starts_with("NOTHING TO SEE TO"));
+    let (_, document) = home.json(&["status"]);
+    assert_eq!((&document["verified"]["level"], &document["verified"]["verdict"]), (&"full".into(), &"valid".into()));
+    assert_eq!(document["coverage"]["bytes_recently"], document["bytes_stored"]);
+    packs(&home.vault()).iter().for_each(|pack| fs::remove_file(pack).unwrap());
+    assert!(first(&home).starts_with("DAMAGED OR IN DOUBT"));
+}
+
+/// Reads the text format of Prometheus, strictly: every sample belongs to the metric before it, and none is there twice.
+fn parsed(text: &str) -> BTreeMap<String, f64> {
+    assert!(text.ends_with('\n'));
+    let (mut samples, mut metrics, mut current) = (BTreeMap::new(), BTreeSet::new(), String::new());
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        if let Some(rest) = line.strip_prefix("# HELP ") {
+            let (name, help) = rest.split_once(' ').unwrap();
+            assert!(!help.is_empty() && metrics.insert(name.to_owned()), "{line}");
+            assert_eq!(lines.next().unwrap(), format!("# TYPE {name} gauge"));
+            current = name.to_owned();
+            continue;
+        }
+        let (metric, value) = line.rsplit_once(' ').unwrap();
+        let name = metric.split('{').next().unwrap();
+        assert_eq!(name, current, "{line}");
+        assert!(name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'), "{line}");
+        if let Some(labels) = metric.strip_prefix(name).unwrap().strip_prefix('{') {
+            let mut rest = labels.strip_suffix('}').unwrap();
+            while !rest.is_empty() {
+                let (label, value) = rest.split_once("=\"").unwrap();
+                assert!(label.trim_start_matches(',').bytes().all(|byte| byte.is_ascii_lowercase()), "{line}");
+                let mut escaped = false;
+                let end = value.find(|c: char| {
+                    let ends = c == '"' && !escaped;
+                    assert!(!escaped || "\\n\"".contains(c), "{line}");
+                    escaped = c == '\\' && !escaped;
+                    ends
+                });
+                rest = &value[end.unwrap() + 1..];
+            }
+        }
+        assert!(samples.insert(metric.to_owned(), value.parse().unwrap()).is_none(), "twice: {line}");
+    }
+    samples
+}
+
+#[test]
+fn metrics_can_be_read_by_a_collector_and_are_replaced_as_a_whole() {
+    let home = Home::with_snapshot();
+    let awkward = if cfg!(windows) { "it's {a}" } else { "a \"quoted\"\nsource\\" };
+    crate::support::write_tree(&home.path(awkward), &[("file", "x")]);
+    backup::run(&home.access(), &home.path(awkward), &backup::Options::default(), &Silent).unwrap();
+    let file = home.path("metrics.prom");
+    fs::write(&file, "what was there before").unwrap();
+    let output = home.run(&["status", "--metrics", file.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let samples = parsed(&fs::read_to_string(&file).unwrap());
+    let value = |name: &str| samples[&format!("devvault_{name}")];
+    assert_eq!((value("up"), value("snapshots"), value("findings_total")), (1.0, 2.0, 0.0));
+    assert_eq!(value("attention{kind=\"unverified\"}"), 1.0);
+    assert_eq!(value("proven_timestamp_seconds"), 0.0);
+    let sources = samples.keys().filter(|name| name.starts_with("devvault_source_backup_timestamp_seconds{")).count();
+    assert_eq!(sources, 2);
+    home.json(&["drill", "1", "--to", "scratch"]);
+    home.json(&["verify"]);
+    home.run(&["status", "--metrics", file.to_str().unwrap()]);
+    let samples = parsed(&fs::read_to_string(&file).unwrap());
+    assert!(samples["devvault_proven_timestamp_seconds"] > 1e9);
+    let drilled = samples.iter().filter(|(name, _)| name.starts_with("devvault_source_drill_timestamp_seconds{"));
+    assert_eq!(drilled.filter(|(_, value)| **value > 1e9).count(), 1);
+
+    // What refuses leaves nothing behind that looks like the present.
+    fs::rename(home.vault(), home.path("elsewhere")).unwrap();
+    let output = home.run(&["status", "--metrics", file.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(14));
+    let samples = parsed(&fs::read_to_string(&file).unwrap());
+    assert_eq!((samples["devvault_up"], samples["devvault_refused{code=\"DV406\"}"]), (0.0, 1.0));
+    assert_eq!(samples.len(), 3);
 }

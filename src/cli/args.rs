@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::drill::scenario::Scenario;
 use crate::format::record::Head;
 use crate::ops::diff::Side;
 use crate::ops::find::Size;
@@ -142,16 +143,29 @@ Examples:
     /// never writes into a directory that holds anything, and there is no flag that would.
     Restore(Restore),
 
-    /// Show how a vault stands: newest snapshots, freshness, key, space, findings
+    /// Show how a vault stands: last backups, verifications and drills, freshness, key, space, findings
     ///
-    /// Also what a person has to see to: open incidents, late reports, permits, orphans, verifications that are overdue.
+    /// Also what a person has to see to: open incidents, late reports, permits, orphans; backups, verifications and drills
+    /// that are overdue.
     Status {
         /// Fail with exit status 17 where there is anything to see to, for a weekly audit
         #[arg(long)]
         check: bool,
+        /// Also write metrics in the text format of Prometheus to a file, which is replaced as a whole
+        #[arg(long, value_name = "FILE")]
+        metrics: Option<PathBuf>,
     },
 
-    /// Check a receipt that `verify --receipt` wrote: is it genuine, and what has happened since?
+    /// Exercise a restore: into a scratch directory, compared there by a path of its own, and cleaned up
+    ///
+    /// The snapshot is restored as an operator would restore it. Then every restored file is read and hashed again and held
+    /// against the authenticated listing, with kinds, names, targets, modes, owners, times, attributes and hard links. The
+    /// packs that the snapshot relies on are verified to their last byte, unless a sample is restored. Each step is timed, and
+    /// the recovery time is held against the objective. The result goes to the journal and to the drill log. The vault is only
+    /// read. After a failure the scratch directory stays as evidence.
+    Drill(Drill),
+
+    /// Check a receipt that `verify --receipt` or `drill --receipt` wrote: is it genuine, and what has happened since?
     Receipt {
         #[command(subcommand)]
         command: ReceiptCommand,
@@ -172,12 +186,39 @@ Examples:
     #[command(flatten)]
     Operator(super::operator::Command),
 
+    /// Judge this machine and the medium of a directory or vault, or compare the reports of several machines
+    ///
+    /// Runs the vaults, vectors and trees that the program carries, compares what each came to with what this release
+    /// expects, and describes machine and medium. What it writes lies below a name of its own and is removed.
+    #[command(after_help = "\
+Examples:
+  devvault conformance                      this machine
+  devvault conformance /mnt/disk            and the medium that is mounted there
+  devvault conformance --report linux.json  for a comparison with other machines
+  devvault conformance --compare linux.json windows.json macos.json")]
+    Conformance(super::conformance::Options),
+
+    /// Write completions for shells and manual pages into a directory, for who packages the program
+    #[command(hide = true)]
+    Papers {
+        /// A directory
+        directory: PathBuf,
+    },
+
     /// Print the runbook, or its section for a code, a class or a procedure, from the program itself
     Runbook {
         /// A refusal code such as DV313, a class such as snapshot-integrity, a procedure such as break-glass
         #[arg(value_name = "CODE|CLASS")]
         code: Option<String>,
     },
+}
+
+/// Takes a size without a sign.
+fn bytes(text: &str) -> Result<u64, String> {
+    match text.parse() {
+        Ok(Size::Exactly(bytes)) => Ok(bytes),
+        _ => Err("a size reads 500M or 2G; K, M, G and T are powers of 1024".into()),
+    }
 }
 
 /// Takes a pattern that the operation will understand.
@@ -335,6 +376,33 @@ pub(super) struct Restore {
     /// A head that must occur in the vault's chain, as `backup` printed it
     #[arg(long, value_name = "HEAD")]
     pub(super) expect_head: Option<Head>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Drill {
+    /// A snapshot: a number, `latest`, `latest:SOURCE` [default: latest]
+    #[arg(value_name = "SNAP")]
+    pub(super) snapshot: Option<Selector>,
+    /// The directory in which the scratch directory is made [default: one for temporary files that has room]
+    #[arg(long, value_name = "SCRATCH")]
+    pub(super) to: Option<PathBuf>,
+    /// Restore with a process of its own that has empty directories, no environment, and nothing but the vault and the key
+    /// that --key-file names
+    #[arg(long, conflicts_with = "sample")]
+    pub(super) clean_machine: bool,
+    /// Also damage a copy of what the snapshot needs, which verify and restore must refuse; the vault is only read
+    #[arg(long)]
+    pub(super) negative: bool,
+    /// Restore only files drawn at random, up to this size (500M, 2G): says what that does not prove
+    #[arg(long, value_name = "SIZE", value_parser = bytes)]
+    pub(super) sample: Option<u64>,
+    /// Write an authenticated receipt of the result to a new file
+    #[arg(long, value_name = "FILE")]
+    pub(super) receipt: Option<PathBuf>,
+    /// Exercise a procedure of the runbook on a throw-away vault instead: escrow-restore, interrupted-backup, full-vault or
+    /// tampered-manifest
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["snapshot", "clean_machine", "negative", "sample", "receipt"])]
+    pub(super) scenario: Option<Scenario>,
 }
 
 #[derive(Debug, Subcommand)]

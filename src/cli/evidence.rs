@@ -9,7 +9,7 @@ use super::{Session, human, json as documents, line, program, quoted, worst};
 use crate::clock::Time;
 use crate::error::{Result, shown_path};
 use crate::limits;
-use crate::ops::evidence;
+use crate::ops::evidence::{self, Maker};
 use crate::path::shown;
 
 #[derive(Debug, Subcommand)]
@@ -93,14 +93,20 @@ fn captured_json(report: &evidence::Captured) -> String {
 
 fn bundle_checked(report: &evidence::Verified) -> String {
     let mut out = String::new();
-    let verdict = if report.findings.is_empty() { "INTACT" } else { "NOT INTACT" };
+    let verdict = match report.verdict() {
+        "intact" => "INTACT",
+        "unproven" => "UNPROVEN",
+        _ => "NOT INTACT",
+    };
     line!(out, "{verdict}: the bundle {}", shown_path(&report.path));
     line!(out, "  {} files are what was packed", report.files);
     if let Some(time) = report.time {
         line!(out, "  packed {}", time.rfc3339());
     }
-    if report.authenticated == Some(true) {
-        line!(out, "  its manifest carries the tag of this vault's key");
+    match report.maker {
+        Maker::Key => line!(out, "  its manifest carries the tag of this vault's key"),
+        Maker::Journal(entry) => line!(out, "  this host packed it: entry {entry} of its journal names the manifest"),
+        Maker::Unknown => line!(out, "  nothing proves who made it: its files agree with its own list, no more"),
     }
     for what in &report.unreadable {
         line!(out, "  could not be read when it was packed: {}", shown(what.as_bytes()));
@@ -115,14 +121,18 @@ fn bundle_checked(report: &evidence::Verified) -> String {
 fn bundle_json(report: &evidence::Verified) -> String {
     json!({
         "schema": "devvault.evidence-verify/1",
-        "verdict": if report.findings.is_empty() { "intact" } else { "damaged" },
+        "verdict": report.verdict(),
         "path": shown_path(&report.path),
         "time": report.time.map(Time::rfc3339),
         "vault": report.vault.map(|vault| vault.to_string()),
         "incident": report.incident,
         "files": report.files,
         "manifest": report.manifest.map(|digest| digest.to_string()),
-        "authenticated": report.authenticated,
+        "authenticated": report.maker == Maker::Key,
+        "journal_entry": match report.maker {
+            Maker::Journal(entry) => Some(entry),
+            Maker::Key | Maker::Unknown => None,
+        },
         "unreadable": report.unreadable,
         "not_checked": report.not_checked,
         "findings": documents::findings(&report.findings),

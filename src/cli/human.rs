@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use indicatif::{HumanBytes, HumanCount};
 
 use super::line;
+use crate::clock::Time;
 use crate::error::{Error, shown_path};
 use crate::format::entry::Entry;
 use crate::format::entry::Kind;
@@ -192,7 +193,7 @@ fn left_out(out: &mut String, margin: &str, paths: &[EntryPath]) {
     }
 }
 
-fn freshness(freshness: &Freshness) -> String {
+pub(super) fn freshness(freshness: &Freshness) -> String {
     match freshness {
         Freshness::Proven => "proven (this host's newest head occurs in it)".into(),
         Freshness::Unproven => "unproven (this host has no witness of this vault)".into(),
@@ -378,6 +379,11 @@ pub(super) fn restore(report: &restore::Report) -> String {
 
 pub(super) fn status(report: &status::Report) -> String {
     let mut out = String::new();
+    match (report.findings.len(), report.attention.len()) {
+        (0, 0) => line!(out, "NOTHING TO SEE TO: nothing was found, and no backup, verification or drill is overdue"),
+        (0, count) => line!(out, "ATTENTION: {} thing(s) to see to", HumanCount(count as u64)),
+        (count, _) => line!(out, "DAMAGED OR IN DOUBT: {} finding(s)", HumanCount(count as u64)),
+    }
     line!(out, "vault {} in {}", report.vault, report.place);
     line!(out, "  head: {}", report.head);
     line!(out, "  freshness: {}", freshness(&report.freshness));
@@ -389,22 +395,14 @@ pub(super) fn status(report: &status::Report) -> String {
         HumanCount(report.packs),
         HumanBytes(report.bytes_stored)
     );
+    verifications(&mut out, report);
     let exported = report.key_exported.map_or_else(
         || "never exported, as far as this host knows: export a copy to another medium".into(),
-        |time| format!("exported {}", time.rfc3339()),
+        |time| format!("exported {}", since(time, report.now)),
     );
     line!(out, "  key: {} ({exported})", shown_path(&report.key));
     for source in &report.sources {
-        line!(
-            out,
-            "  {} on {}: {} snapshot(s), the newest {} of {}",
-            shown(&source.source),
-            shown(source.host.as_bytes()),
-            HumanCount(source.snapshots),
-            source.newest,
-            source.time.rfc3339()
-        );
-        left_out(&mut out, "    ", &source.left_out);
+        source_line(&mut out, source, report.now);
     }
     for warning in &report.shared_devices {
         line!(out, "  warning: {warning}");
@@ -420,23 +418,86 @@ pub(super) fn status(report: &status::Report) -> String {
     out
 }
 
+/// A time, and how long ago that is.
+fn since(time: Time, now: Time) -> String {
+    let seconds = now.seconds.saturating_sub(time.seconds);
+    let ago = match seconds {
+        ..0 => return format!("{}, in the future: check the clock", time.rfc3339()),
+        0..7200 => format!("{} min ago", seconds / 60),
+        7200..172_800 => format!("{} hours ago", seconds / 3600),
+        _ => format!("{} days ago", seconds / 86_400),
+    };
+    format!("{ago} ({})", time.rfc3339())
+}
+
+fn verifications(out: &mut String, report: &status::Report) {
+    match &report.verified {
+        None => line!(out, "  last verification: none on this host"),
+        Some(verified) => line!(
+            out,
+            "  last verification: {}, {}, {}; {} of {} pack(s) read",
+            since(verified.time, report.now),
+            verified.level,
+            if verified.verdict == "valid" && verified.level != "full" { "no fault found" } else { &verified.verdict },
+            HumanCount(verified.packs_read),
+            HumanCount(verified.packs)
+        ),
+    }
+    let proven =
+        report.proven.map_or_else(|| "never, as far as this host knows".to_owned(), |time| since(time, report.now));
+    line!(out, "  everything was last read and valid: {proven}");
+    let share = (100 * u128::from(report.coverage.bytes_recently)).checked_div(u128::from(report.bytes_stored));
+    let oldest = report.coverage.oldest.map_or_else(
+        || "some of it was never read here since it was written".to_owned(),
+        |time| format!("the oldest read is {}", since(time, report.now)),
+    );
+    if let Some(share) = share {
+        line!(out, "  read within {} days: {share} % of what is stored; {oldest}", limits::PROOF_DAYS);
+    }
+}
+
+fn source_line(out: &mut String, source: &status::SourceLine, now: Time) {
+    line!(
+        out,
+        "  {} on {}: {} snapshot(s)",
+        shown(&source.source),
+        shown(source.host.as_bytes()),
+        HumanCount(source.snapshots)
+    );
+    line!(out, "    last backup: {}, snapshot {}", since(source.time, now), source.newest);
+    left_out(out, "    ", &source.left_out);
+    match &source.drilled {
+        None => line!(out, "    last drill: none that passed, as far as this host knows"),
+        Some(drilled) => line!(
+            out,
+            "    last drill: {}, {} of snapshot {} ({}); recovery in {:.1} s, objective {}",
+            since(drilled.time, now),
+            drilled.scenario,
+            drilled.snapshot,
+            drilled.extent,
+            drilled.recovery_milliseconds as f64 / 1000.0,
+            drilled.objective
+        ),
+    }
+    if let Some(time) = source.drill_failed {
+        line!(out, "    a drill FAILED {}", since(time, now));
+    }
+}
+
 pub(super) fn receipt(report: &receipt::Report) -> String {
     let mut out = String::new();
     let said = &report.receipt;
     line!(out, "genuine: this receipt was made with the key of vault {}", said.vault);
     line!(
         out,
-        "  {} on {}, {}: {} verification, {}, exit {}; {} of {} packs, {} of {} read",
+        "  {} on {}, {}: {}, {}, exit {}; {}",
         said.act,
         said.made.rfc3339(),
         said.platform,
         said.level,
         said.verdict,
         said.exit,
-        HumanCount(said.extent.packs_read),
-        HumanCount(said.extent.packs),
-        HumanBytes(said.extent.bytes_read),
-        HumanBytes(said.extent.bytes)
+        receipt_extent(said)
     );
     for found in &said.findings {
         line!(out, "  it found {} {}", found.code, found.subject);
@@ -457,6 +518,26 @@ pub(super) fn receipt(report: &receipt::Report) -> String {
     findings(&mut out, &report.findings);
     line!(out, "a receipt speaks of its moment only; `verify` tells how the vault is now");
     out
+}
+
+/// What was read or restored, in words.
+fn receipt_extent(said: &receipt::Receipt) -> String {
+    let of = |part: u64, whole: u64| format!("{} of {}", HumanBytes(part), HumanBytes(whole));
+    let Some(drill) = &said.drill else {
+        let extent = &said.extent;
+        let packs = format!("{} of {} packs", HumanCount(extent.packs_read), HumanCount(extent.packs));
+        return format!("{packs}, {} read", of(extent.bytes_read, extent.bytes));
+    };
+    format!(
+        "{}: {} of {} files, {} restored and compared; {} damages of a copy refused; recovery time {:.1} s{}",
+        drill.scenario,
+        HumanCount(drill.files_compared),
+        HumanCount(drill.files),
+        of(drill.bytes_compared, drill.bytes),
+        HumanCount(drill.negative),
+        drill.recovery_milliseconds as f64 / 1000.0,
+        if said.level == "sample" { ", extrapolated" } else { "" }
+    )
 }
 
 pub(super) fn index(report: &index::Report) -> String {
@@ -654,11 +735,19 @@ pub(super) fn diff_end(report: &diff::Report, words: &str) -> String {
             line!(out, "  contents were compared by their hashes, not read; `verify` reads them")
         }
         (diff::Against::Directory(_), true) => {
-            line!(out, "  {} of the directory were read and compared", HumanBytes(report.bytes_read));
+            let read = HumanBytes(report.bytes_read);
+            line!(
+                out,
+                "  {read} of the directory were read and compared with the snapshot's hashes; `verify` reads the vault"
+            );
         }
         (diff::Against::Directory(_), false) => {
             line!(out, "  contents were not read: a file of the same length may differ all the same");
         }
+    }
+    if tally.left_out > 0 {
+        let left_out = HumanCount(tally.left_out);
+        line!(out, "  {left_out} object(s) of the directory are what the snapshot left out by its rules; not compared");
     }
     if !report.not_compared.is_empty() {
         let names: Vec<&str> = report.not_compared.iter().map(|aspect| aspect.name()).collect();

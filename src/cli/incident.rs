@@ -4,7 +4,7 @@ use clap::Subcommand;
 use serde_json::json;
 
 use super::journal::{entry_json, entry_line};
-use super::{Session, line};
+use super::{Session, human, line};
 use crate::clock::{Clock, SystemClock, Time};
 use crate::error::Result;
 use crate::incident::journal::Entry;
@@ -83,15 +83,21 @@ impl Session {
                 self.done(incidents_json(std::slice::from_ref(&one), &[], now), text)
             }
             Incidents::Report { id } => {
-                let (one, text) = incident::report(&self.host, now, id)?;
+                let report = incident::report(&self.host, now, id)?;
                 let document = json!({
                     "schema": "devvault.incident-report/1",
                     "ok": true,
-                    "incident": one.id,
-                    "report_due": one.report_due.rfc3339(),
-                    "text": text,
+                    "incident": report.incident.id,
+                    "report_due": report.incident.report_due.rfc3339(),
+                    "text": report.text,
+                    "notes": report.notes,
                 });
-                self.done(document.to_string(), || text.clone())
+                // The text alone stands on stdout: it goes into a file.
+                let exit = self.done(document.to_string(), || report.text.clone())?;
+                let mut notes = String::new();
+                human::notes(&mut notes, &report.notes);
+                eprint!("{notes}");
+                Ok(exit)
             }
         }
     }

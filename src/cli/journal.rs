@@ -62,7 +62,7 @@ impl Session {
                 self.done(moved_json("export", &report), text)
             }
             Journal::Restart { reason } => {
-                let report = journal::restart(&self.host, &SystemClock, reason)?;
+                let report = journal::restart(&self.host, self.access().ok().as_ref(), &SystemClock, reason)?;
                 let text = || {
                     let mut out = String::new();
                     line!(out, "a new journal was begun; the old one is kept as {}", shown_path(&report.path));
@@ -154,6 +154,15 @@ fn journal_checked(report: &journal::Checked) -> String {
     if report.anchors > 0 {
         line!(out, "  {} snapshot(s) name an entry of it, and each is there", report.anchors);
     }
+    if let Some((snapshots, begun)) = &report.given_up {
+        let numbers: Vec<String> = snapshots.iter().map(u64::to_string).collect();
+        line!(
+            out,
+            "  it was begun anew {}; with the old one went the entries that these snapshots name: {}",
+            begun.rfc3339(),
+            numbers.join(", ")
+        );
+    }
     for path in &report.set_aside {
         line!(out, "  set aside before: {}", shown_path(path));
     }
@@ -174,6 +183,9 @@ fn journal_checked_json(report: &journal::Checked) -> String {
         "head": report.head.map(|head| head.to_string()),
         "time": report.time.map(|time| time.rfc3339()),
         "anchors": report.anchors,
+        "given_up": report.given_up.as_ref().map(|(snapshots, begun)| json!({
+            "snapshots": snapshots, "begun": begun.rfc3339(),
+        })),
         "set_aside": report.set_aside.iter().map(|path| shown_path(path)).collect::<Vec<_>>(),
         "findings": documents::findings(&report.findings),
         "not_checked": report.not_checked,

@@ -25,7 +25,7 @@ fn bytes(bytes: &[u8]) -> String {
     std::str::from_utf8(bytes).map_or_else(|_| shown(bytes), str::to_owned)
 }
 
-fn paths(paths: &[EntryPath]) -> Vec<String> {
+pub(super) fn paths(paths: &[EntryPath]) -> Vec<String> {
     paths.iter().map(path).collect()
 }
 
@@ -88,6 +88,7 @@ pub(super) fn error(error: &Error) -> String {
             "causes": refusal.causes,
             "paths": paths(&refusal.paths),
             "next": refusal.next,
+            "options": refusal.options,
             "evidence": refusal.kept.evidence,
             "incident": refusal.kept.incident,
             "notes": refusal.kept.notes,
@@ -255,6 +256,15 @@ pub(super) fn status(report: &status::Report) -> String {
             "newest": line.newest,
             "time": line.time.rfc3339(),
             "left_out": paths(&line.left_out),
+            "drill": line.drilled.as_ref().map(|drilled| json!({
+                "time": drilled.time.rfc3339(),
+                "snapshot": drilled.snapshot,
+                "scenario": drilled.scenario,
+                "extent": drilled.extent,
+                "recovery_milliseconds": drilled.recovery_milliseconds,
+                "objective": drilled.objective,
+            })),
+            "drill_failed": line.drill_failed.map(|time| time.rfc3339()),
         })
     };
     text(&json!({
@@ -268,11 +278,24 @@ pub(super) fn status(report: &status::Report) -> String {
         "packs": report.packs,
         "bytes_stored": report.bytes_stored,
         "bytes_free": report.bytes_free,
+        "verified": report.verified.as_ref().map(|verified| json!({
+            "time": verified.time.rfc3339(),
+            "level": verified.level,
+            "verdict": verified.verdict,
+            "packs_read": verified.packs_read,
+            "packs": verified.packs,
+        })),
+        "proven": report.proven.map(|time| time.rfc3339()),
+        "coverage": {
+            "days": crate::limits::PROOF_DAYS,
+            "bytes_recently": report.coverage.bytes_recently,
+            "oldest_read": report.coverage.oldest.map(|time| time.rfc3339()),
+        },
         "key": shown_path(&report.key),
         "key_exported": report.key_exported.map(|time| time.rfc3339()),
         "shared_devices": report.shared_devices,
         "incomplete": report.orphans.incomplete.iter().map(|one| &one.name).collect::<Vec<_>>(),
-        "foreign": report.orphans.foreign,
+        "foreign": report.orphans.foreign.iter().map(|stray| &stray.name).collect::<Vec<_>>(),
         "orphans": super::orphans::orphans_json(&report.orphans, report.now),
         "attention": report.attention.iter().map(|one| json!({"kind": one.kind, "text": one.text})).collect::<Vec<_>>(),
         "findings": findings(&report.findings),
@@ -472,6 +495,7 @@ pub(super) fn diff_end(report: &diff::Report) -> Value {
         "changed": report.tally.changed,
         "corrupt": report.tally.corrupt,
         "same": report.tally.same,
+        "left_out": report.tally.left_out,
         "content_compared": report.content_compared,
         "not_compared": report.not_compared.iter().map(|aspect| aspect.name()).collect::<Vec<_>>(),
         "bytes_read": report.bytes_read,

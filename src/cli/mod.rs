@@ -2,14 +2,18 @@
 
 mod args;
 mod break_glass;
+mod conformance;
+mod drill;
 mod evidence;
 mod human;
 mod incident;
 mod journal;
 mod json;
 mod loss;
+mod metrics;
 mod operator;
 mod orphans;
+mod papers;
 mod progress;
 mod runbook;
 mod salvage;
@@ -26,7 +30,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use clap::error::ErrorKind;
 use clap::{Parser, ValueEnum};
 
-use crate::clock::SystemClock;
+use crate::clock::{Clock, SystemClock};
 use crate::error::{Error, Result, shown_path};
 use crate::format::config::Parameters;
 use crate::fsys;
@@ -56,7 +60,8 @@ pub fn main() -> ExitCode {
     let args = Args::parse();
     let interrupted = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&interrupted);
-    // A second Ctrl-C ends at once; what that leaves behind is what a crash would.
+    // A second Ctrl-C ends at once; what that leaves behind is what a crash would. On Windows the handler also gets the closing
+    // of the window, a logoff and a shutdown; the system ends the process soon after it returns, which is a crash as well.
     let _ = ctrlc::set_handler(move || {
         if flag.swap(true, Ordering::SeqCst) {
             std::process::exit(130);
@@ -104,10 +109,14 @@ impl Session {
     }
 
     fn run(self) -> Result<u8> {
+        let name = match &self.args.command {
+            Command::Operator(command) => command.name(),
+            _ => "command",
+        };
         self.act().map_err(|error| match (&error, self.access()) {
             // What no operation journaled, because it refused before one began.
-            (Error::Refused(_), Ok(access)) => audit::refused(&access, "command", error),
-            _ => audit::refused_on(&self.host, &SystemClock, "command", error),
+            (Error::Refused(_), Ok(access)) => audit::refused(&access, name, error),
+            _ => audit::refused_on(&self.host, &SystemClock, name, error),
         })
     }
 
@@ -127,8 +136,13 @@ impl Session {
             Command::Diff(options) => self.diff(options),
             Command::Verify(options) => self.verify(options),
             Command::Restore(options) => self.restore(options),
-            Command::Status { check } => {
-                let report = status::run(&self.access()?)?;
+            Command::Drill(options) => self.drill(options),
+            Command::Status { check, metrics } => {
+                let report = self.access().and_then(|access| status::run(&access));
+                if let Some(path) = metrics {
+                    metrics::write(path, &report, SystemClock.now())?;
+                }
+                let report = report?;
                 let unseen = *check && !report.attention.is_empty();
                 let exit = match worst(&report.findings) {
                     0 if unseen => Family::Policy.exit(),
@@ -147,6 +161,8 @@ impl Session {
                 self.done(json::index(&report), || human::index(&report))
             }
             Command::Key { command } => self.key(command),
+            Command::Conformance(options) => self.conformance(options),
+            Command::Papers { directory } => papers::write(directory).map(|()| 0),
             Command::Operator(command) => self.operator(command),
             Command::Runbook { code } => {
                 let text = runbook::section(code.as_deref())?;
@@ -330,9 +346,8 @@ impl Session {
             None if options.quick => verify::Level::Quick,
             None => verify::Level::Full,
         };
-        if let Some(path) = options.receipt.as_ref().filter(|path| path.exists()) {
-            let error = io::Error::from(io::ErrorKind::AlreadyExists);
-            return Err(Error::environment(format!("write the receipt {}", shown_path(path)), error));
+        if let Some(path) = &options.receipt {
+            refuse_existing(path)?;
         }
         let report = verify::run(&access, &options.snapshots, level, &self.watch);
         self.watch.end();
@@ -357,12 +372,13 @@ impl Session {
             from_medium: options.from_medium,
             include: options.include.clone(),
             exclude: options.exclude.clone(),
+            only: None,
             without: options.without.clone(),
             numeric_owner: options.numeric_owner,
         };
         let report = restore::run(&access, &options.place, &options.destination, &chosen, &self.watch);
         self.watch.end();
-        let report = report?;
+        let report = report.map_err(with_the_whole_command)?;
         self.done(json::restore(&report), || human::restore(&report))
     }
 
@@ -426,6 +442,35 @@ impl Session {
 fn program() -> String {
     let program = std::env::args_os().next().unwrap_or_else(|| OsString::from("devvault"));
     quoted(&program.to_string_lossy())
+}
+
+/// Fails before anything is done where a receipt could not be written afterwards.
+fn refuse_existing(receipt: &Path) -> Result<()> {
+    if !receipt.exists() {
+        return Ok(());
+    }
+    let error = io::Error::from(io::ErrorKind::AlreadyExists);
+    Err(Error::environment(format!("write the receipt {}", shown_path(receipt)), error))
+}
+
+/// Names the whole command with the options that a refusal offers, ready to be pasted: nobody puts it together in the night.
+fn with_the_whole_command(error: Error) -> Error {
+    let Error::Refused(mut refusal) = error else { return error };
+    if let Some(options) = refusal.options.clone() {
+        let words: Vec<String> = std::env::args_os().skip(1).map(|word| quoted(&word.to_string_lossy())).collect();
+        refusal.next = refusal.next.replace(&format!("`{options}`"), &format!("`{}`", again(&words, &options)));
+    }
+    Error::Refused(refusal)
+}
+
+/// Returns the command of these words, with more options.
+fn again(words: &[String], options: &str) -> String {
+    // What stands behind two dashes is no option any more.
+    let end = words.iter().position(|word| word == "--").unwrap_or(words.len());
+    let (before, after) = words.split_at(end);
+    let program = program();
+    let all = [&[program][..], before, &[options.to_owned()], after].concat();
+    all.join(" ")
 }
 
 /// Ends the program as it ends where the command line cannot be understood.

@@ -93,6 +93,24 @@ pub(super) enum Command {
     },
 }
 
+impl Command {
+    /// Returns the name under which a refusal stands in the journal that no operation journaled. It is never that of an
+    /// act which the journal's readers believe.
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Journal { .. } => "journal command",
+            Self::Incident { .. } => "incident command",
+            Self::Evidence { .. } => "evidence command",
+            Self::BreakGlass { .. } => "break-glass command",
+            Self::Branch { .. } => "branch command",
+            Self::DeclareLost { .. } => "declare-lost command",
+            Self::Salvage { .. } => "salvage command",
+            Self::Trace { .. } => "trace command",
+            Self::Incomplete { .. } => "incomplete command",
+        }
+    }
+}
+
 impl Session {
     pub(super) fn operator(&self, command: &Command) -> Result<u8> {
         match command {

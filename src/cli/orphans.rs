@@ -9,7 +9,7 @@ use super::{Session, human, line};
 use crate::clock::{Clock, SystemClock, Time};
 use crate::error::Result;
 use crate::ops::incomplete;
-use crate::ops::orphans::{Incomplete, Orphans};
+use crate::ops::orphans::{Incomplete, Orphans, Stray, Tag};
 use crate::path::shown;
 
 #[derive(Debug, Subcommand)]
@@ -24,7 +24,7 @@ pub(super) enum Incompletes {
     },
     /// Put the decision about one off; `status` brings it back
     Tag {
-        /// Its name: `.incomplete-…`
+        /// Its name, as the list prints it
         #[arg(value_name = "NAME")]
         name: String,
         /// Why it stays
@@ -133,22 +133,27 @@ pub(super) fn orphans_listed(out: &mut String, orphans: &Orphans, now: Time) {
             line!(out, "    decide: back up the same source again, or devvault incomplete discard {}", one.name);
         }
     }
-    for (name, bytes) in &orphans.packs {
-        line!(out, "  no snapshot names {name} ({bytes} bytes); the next backup uses what it holds");
-    }
-    for name in &orphans.foreign {
-        line!(out, "  does not belong to the vault: {name}");
-    }
-    for name in &orphans.temporary {
-        line!(out, "  left by a test of the medium: {name}");
-    }
+    strays(out, "no snapshot names it, the next backup uses what it holds", &orphans.packs, now);
+    strays(out, "does not belong to the vault", &orphans.foreign, now);
+    strays(out, "left by a test of the medium", &orphans.temporary, now);
     if let Some(word) = &orphans.stale_lock {
         line!(out, "  lock.holder is stale, nobody writes: {word}");
     }
 }
 
+fn strays(out: &mut String, what: &str, strays: &[Stray], now: Time) {
+    for stray in strays {
+        let bytes = stray.bytes.map(|bytes| format!(", {bytes} bytes")).unwrap_or_default();
+        line!(out, "  {what}: {}: {}{bytes}", stray.name, age(stray.modified, now));
+        if let Some(tag) = &stray.tag {
+            line!(out, "    put off until {}: {}", tag.until.rfc3339(), shown(tag.label.as_bytes()));
+        }
+    }
+}
+
 /// Returns orphans as a JSON object.
 pub(super) fn orphans_json(orphans: &Orphans, now: Time) -> Value {
+    let tag = |tag: Option<&Tag>| tag.map(|tag| json!({"label": tag.label, "until": tag.until.rfc3339()}));
     let one = |one: &Incomplete| {
         json!({
             "name": one.name,
@@ -165,14 +170,23 @@ pub(super) fn orphans_json(orphans: &Orphans, now: Time) -> Value {
                 "source": claim.source,
                 "started": claim.started.map(Time::rfc3339),
             })),
-            "tag": one.tag.as_ref().map(|tag| json!({"label": tag.label, "until": tag.until.rfc3339()})),
+            "tag": tag(one.tag.as_ref()),
+        })
+    };
+    let stray = |stray: &Stray| {
+        json!({
+            "name": stray.name,
+            "bytes": stray.bytes,
+            "modified": stray.modified.map(Time::rfc3339),
+            "due": stray.is_due(now),
+            "tag": tag(stray.tag.as_ref()),
         })
     };
     json!({
         "incomplete": orphans.incomplete.iter().map(one).collect::<Vec<_>>(),
-        "packs": orphans.packs.iter().map(|(name, bytes)| json!({"name": name, "bytes": bytes})).collect::<Vec<_>>(),
-        "foreign": orphans.foreign,
-        "temporary": orphans.temporary,
+        "packs": orphans.packs.iter().map(stray).collect::<Vec<_>>(),
+        "foreign": orphans.foreign.iter().map(stray).collect::<Vec<_>>(),
+        "temporary": orphans.temporary.iter().map(stray).collect::<Vec<_>>(),
         "stale_lock": orphans.stale_lock,
     })
 }

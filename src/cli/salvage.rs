@@ -1,6 +1,6 @@
 //! `salvage`: how its report reads.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{human, line};
 use crate::error::shown_path;
@@ -28,6 +28,13 @@ pub(super) fn salvaged(report: &salvage::Report) -> String {
     if standing.not_written > 0 {
         line!(out, "  not written, the target does not take them: {} path(s)", standing.not_written);
     }
+    if standing.differing > 0 {
+        line!(
+            out,
+            "  complete, but kept otherwise by the target (owner, mode, times, …): {} path(s)",
+            standing.differing
+        );
+    }
     line!(out, "  every path and its standing: {}", shown_path(&report.list));
     human::notes(&mut out, &report.notes);
     if let Some(permit) = &report.permit {
@@ -37,8 +44,8 @@ pub(super) fn salvaged(report: &salvage::Report) -> String {
 }
 
 pub(super) fn salvage_json(report: &salvage::Report) -> String {
-    let standing = &report.standing;
-    json!({
+    let mut document = report.standing.to_json();
+    let fields = json!({
         "schema": "devvault.salvage/1",
         "ok": report.exit() == 0,
         "exit": report.exit(),
@@ -48,14 +55,11 @@ pub(super) fn salvage_json(report: &salvage::Report) -> String {
         "destination": shown_path(&report.destination),
         "list": shown_path(&report.list),
         "authenticated": report.authenticated,
-        "verified": standing.verified,
-        "unauthenticated": standing.unauthenticated,
-        "damaged": standing.damaged,
-        "missing": standing.missing,
-        "not_written": standing.not_written,
-        "bytes": standing.bytes,
         "permit": report.permit,
         "notes": report.notes,
-    })
-    .to_string()
+    });
+    if let Value::Object(fields) = fields {
+        document.extend(fields);
+    }
+    Value::Object(document).to_string()
 }

@@ -58,7 +58,17 @@ impl Id {
     /// # Errors
     /// The system has no random bytes.
     pub fn random() -> std::io::Result<Self> {
-        Ok(Self(super::random()?))
+        Self::drawn(&super::SystemRandom)
+    }
+
+    /// Returns a new identifier from a source of random bytes.
+    ///
+    /// # Errors
+    /// The source has no bytes.
+    pub fn drawn(random: &dyn super::Random) -> std::io::Result<Self> {
+        let mut bytes = [0; 16];
+        random.fill(&mut bytes)?;
+        Ok(Self(bytes))
     }
 }
 

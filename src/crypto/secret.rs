@@ -21,12 +21,14 @@ pub type KeyId = Id;
 pub struct Secret(Zeroizing<[u8; SECRET_BYTES]>);
 
 impl Secret {
-    /// Creates a new secret from the system's random source.
+    /// Creates a new secret from a source of random bytes, the system's own but for vaults with known bytes.
     ///
     /// # Errors
-    /// The system has no random bytes.
-    pub fn random() -> std::io::Result<Self> {
-        Ok(Self(Zeroizing::new(super::random()?)))
+    /// The source has no bytes.
+    pub fn drawn(random: &dyn super::Random) -> std::io::Result<Self> {
+        let mut bytes = Zeroizing::new([0; SECRET_BYTES]);
+        random.fill(&mut bytes[..])?;
+        Ok(Self(bytes))
     }
 
     /// Wraps existing secret bytes.

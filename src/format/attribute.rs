@@ -44,6 +44,14 @@ impl Value {
         }
     }
 
+    /// Returns about how many bytes of memory it takes.
+    pub fn memory(&self) -> usize {
+        match self {
+            Self::Inline(bytes) => bytes.len(),
+            Self::Chunks(chunks) => chunks.len() * size_of::<ChunkRef>(),
+        }
+    }
+
     /// Returns whether these bytes are the value.
     pub fn is(&self, bytes: &[u8]) -> bool {
         match self {

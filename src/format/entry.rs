@@ -4,10 +4,13 @@ use serde::{Deserialize, Serialize};
 
 use super::Malformed;
 use super::attribute::{self, Attribute};
-use super::holes::{self, Extents, Hole};
+pub use super::content::{
+    ChunkRef, Chunks, FileContent, Holes, ListRef, decode_chunk_list, decode_hole_list, encode_chunk_list,
+    encode_hole_list,
+};
+use super::holes::Hole;
 use super::json::{self, TextOrBase64};
 use crate::clock::Time;
-use crate::crypto::Digest;
 use crate::limits;
 use crate::path::EntryPath;
 
@@ -51,6 +54,19 @@ pub struct Owner {
     pub user: Option<String>,
     /// The group's name.
     pub group: Option<String>,
+}
+
+impl Owner {
+    /// Returns the numbers that the owner has on this system: by name where the name is known here.
+    pub fn numbers_here(
+        &self,
+        user_number: impl Fn(&str) -> Option<u32>,
+        group_number: impl Fn(&str) -> Option<u32>,
+    ) -> (u32, u32) {
+        let uid = self.user.as_deref().and_then(user_number).unwrap_or(self.uid);
+        let gid = self.group.as_deref().and_then(group_number).unwrap_or(self.gid);
+        (uid, gid)
+    }
 }
 
 /// What an entry is.
@@ -98,87 +114,6 @@ impl Kind {
     }
 }
 
-/// The content of a regular file, and what tells whether it changed since.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FileContent {
-    /// Length in bytes: the chunks' lengths and those of the holes.
-    pub size: u64,
-    /// Where there is no data, ascending; the chunks hold what lies between.
-    pub holes: Vec<Hole>,
-    /// The chunks in order, or the objects that list them.
-    pub chunks: Chunks,
-    /// When the inode last changed; absent where the platform has no such time.
-    pub ctime: Option<Time>,
-    /// The inode number or file id; absent where the platform has none.
-    pub ino: Option<u64>,
-    /// The file's times were too young when it was read to prove anything later; it is read again next time.
-    pub racy: bool,
-}
-
-/// The chunks of a content.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Chunks {
-    /// Named directly; at most [`limits::ENTRY_CHUNKS_MAX`].
-    Direct(Vec<ChunkRef>),
-    /// Named by chunk-list objects.
-    Listed(Vec<ListRef>),
-}
-
-/// Names a chunk: `["id",length]`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct ChunkRef(pub Digest, pub u32);
-
-impl ChunkRef {
-    /// Returns the chunk's id.
-    pub fn id(self) -> Digest {
-        self.0
-    }
-    /// Returns the chunk's length in plain bytes.
-    pub fn length(self) -> u32 {
-        self.1
-    }
-}
-
-/// Names a chunk-list object and the length of the content that it lists: `["id",length,content]`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ListRef(pub Digest, pub u32, #[serde(with = "json::unsigned")] pub u64);
-
-impl ListRef {
-    /// Returns the object that holds the list.
-    pub fn object(self) -> ChunkRef {
-        ChunkRef(self.0, self.1)
-    }
-    /// Returns how many bytes of content the list names.
-    pub fn content_bytes(self) -> u64 {
-        self.2
-    }
-}
-
-impl Default for FileContent {
-    /// Returns an empty content of which nothing is known.
-    fn default() -> Self {
-        let chunks = Chunks::Direct(Vec::new());
-        Self { size: 0, holes: Vec::new(), chunks, ctime: None, ino: None, racy: false }
-    }
-}
-
-impl FileContent {
-    /// Returns how many bytes lie in holes.
-    pub fn hole_bytes(&self) -> u64 {
-        self.holes.iter().map(|hole| hole.1).sum()
-    }
-
-    /// Returns how many bytes the chunks hold.
-    pub fn data_bytes(&self) -> u64 {
-        self.size.saturating_sub(self.hole_bytes())
-    }
-
-    /// Returns where the data lies.
-    pub fn extents(&self) -> Extents {
-        Extents::new(&self.holes, self.size)
-    }
-}
-
 impl Entry {
     /// Creates an entry that says nothing but path and kind.
     pub fn new(path: EntryPath, kind: Kind) -> Self {
@@ -201,6 +136,27 @@ impl Entry {
     /// Returns the chunks that hold long values of attributes and streams.
     pub fn attribute_chunks(&self) -> impl Iterator<Item = ChunkRef> + '_ {
         self.xattrs.iter().chain(&self.streams).flat_map(|attribute| attribute.value.chunks()).copied()
+    }
+
+    /// Returns about how many bytes of memory the entry takes, for bounds on how many wait together.
+    pub fn memory(&self) -> usize {
+        let named = |list: &[Attribute]| -> usize {
+            list.iter().map(|one| size_of::<Attribute>() + one.name.len() + one.value.memory()).sum()
+        };
+        let content = self.file().map_or(0, |file| {
+            let chunks = match &file.chunks {
+                Chunks::Direct(chunks) => chunks.len() * size_of::<ChunkRef>(),
+                Chunks::Listed(lists) => lists.len() * size_of::<ListRef>(),
+            };
+            let holes = match &file.holes {
+                Holes::Direct(holes) => holes.len() * size_of::<Hole>(),
+                Holes::Listed(lists) => lists.len() * size_of::<ListRef>(),
+            };
+            chunks + holes
+        });
+        let paths = self.path.as_bytes().len() + self.hardlink.as_ref().map_or(0, |path| path.as_bytes().len());
+        let target = self.kind.target().map_or(0, <[u8]>::len);
+        size_of::<Self>() + paths + target + content + named(&self.xattrs) + named(&self.streams)
     }
 
     /// Returns whether this is a directory.
@@ -241,6 +197,8 @@ struct Raw {
     hardlink: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     hardlink_b64: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    hole_lists: Option<Vec<ListRef>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     holes: Option<Vec<Hole>>,
     #[serde(default, skip_serializing_if = "Option::is_none", with = "json::unsigned_option")]
@@ -338,7 +296,11 @@ impl Raw {
                 self.ino = file.ino;
                 self.racy = file.racy.then_some(true);
                 self.size = Some(file.size);
-                self.holes = (!file.holes.is_empty()).then(|| file.holes.clone());
+                match &file.holes {
+                    Holes::Direct(holes) if holes.is_empty() => {}
+                    Holes::Direct(holes) => self.holes = Some(holes.clone()),
+                    Holes::Listed(lists) => self.hole_lists = Some(lists.clone()),
+                }
                 match &file.chunks {
                     Chunks::Direct(chunks) if chunks.is_empty() => {}
                     Chunks::Direct(chunks) => self.chunks = Some(chunks.clone()),
@@ -358,6 +320,7 @@ impl Raw {
     fn check_fields(&self) -> Result<(), Malformed> {
         let of_files = self.chunks.is_some()
             || self.ctime.is_some()
+            || self.hole_lists.is_some()
             || self.holes.is_some()
             || self.ino.is_some()
             || self.lists.is_some()
@@ -380,7 +343,7 @@ impl Raw {
     fn take_file(&mut self) -> Result<FileContent, Malformed> {
         let file = FileContent {
             size: self.size.ok_or_else(|| Malformed::new("size is missing"))?,
-            holes: self.holes.take().unwrap_or_default(),
+            holes: Holes::from_raw(self.holes.take(), self.hole_lists.take())?,
             chunks: Chunks::from_raw(self.chunks.take(), self.lists.take())?,
             ctime: self.ctime,
             ino: self.ino,
@@ -390,10 +353,7 @@ impl Raw {
                 Some(false) => return Err(Malformed::new("racy is left out where it is false")),
             },
         };
-        let in_holes = if file.holes.is_empty() { 0 } else { holes::check(&file.holes, file.size)? };
-        if file.chunks.content_bytes() != Some(file.size - in_holes) {
-            return Err(Malformed::new("the chunks and holes do not add up to the size"));
-        }
+        file.check()?;
         Ok(file)
     }
 
@@ -487,59 +447,10 @@ impl Entry {
     }
 }
 
-/// Checks chunk references that stand in an entry or in a chunk list.
-fn check_chunks(chunks: &[ChunkRef]) -> Result<(), Malformed> {
-    if chunks.iter().any(|chunk| chunk.1 == 0 || chunk.1 > limits::CHUNK_BYTES_MAX) {
-        return Err(Malformed::new("a chunk is empty or too long"));
-    }
-    Ok(())
-}
-
-impl Chunks {
-    fn from_raw(chunks: Option<Vec<ChunkRef>>, lists: Option<Vec<ListRef>>) -> Result<Self, Malformed> {
-        match (chunks, lists) {
-            (None, None) => Ok(Self::Direct(Vec::new())),
-            (Some(chunks), None) if !chunks.is_empty() && chunks.len() <= limits::ENTRY_CHUNKS_MAX => {
-                check_chunks(&chunks)?;
-                Ok(Self::Direct(chunks))
-            }
-            (None, Some(lists)) if !lists.is_empty() && lists.len() <= limits::ENTRY_LISTS_MAX => {
-                if lists.iter().any(|list| list.1 == 0 || list.1 > limits::OBJECT_BYTES_MAX || list.2 == 0) {
-                    return Err(Malformed::new("a chunk list is empty or too long"));
-                }
-                Ok(Self::Listed(lists))
-            }
-            _ => Err(Malformed::new("chunks and lists: both, none in them, or too many")),
-        }
-    }
-
-    /// Returns the length of the content, unless the sum overflows.
-    pub fn content_bytes(&self) -> Option<u64> {
-        match self {
-            Self::Direct(chunks) => Some(chunks.iter().map(|chunk| u64::from(chunk.1)).sum()),
-            Self::Listed(lists) => lists.iter().try_fold(0u64, |sum, list| sum.checked_add(list.2)),
-        }
-    }
-}
-
-/// Encodes a chunk-list object: a chunk reference a line.
-pub fn encode_chunk_list(chunks: &[ChunkRef]) -> Vec<u8> {
-    json::encode_lines(chunks)
-}
-
-/// Decodes a chunk-list object.
-///
-/// # Errors
-/// Bytes that are not canonical; no chunks or too many; a chunk that is empty or too long.
-pub fn decode_chunk_list(bytes: &[u8]) -> Result<Vec<ChunkRef>, Malformed> {
-    let chunks = json::decode_lines(bytes, limits::LIST_CHUNKS_MAX)?;
-    check_chunks(&chunks)?;
-    Ok(chunks)
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use crate::crypto::Digest;
     use proptest::prelude::*;
 
     prop_compose! {
@@ -568,9 +479,17 @@ pub(crate) mod tests {
             prop::collection::vec(list, 1..5).prop_map(Chunks::Listed),
         ];
         let gaps = prop::collection::vec((1..1u64 << 20, 1..1u64 << 40), 0..4);
+        let hole_lists = prop::collection::vec((any::<[u8; 32]>(), 1..1u64 << 40), 0..3);
         let read = (any_time(), any::<Option<u64>>(), any::<bool>());
-        (chunks, gaps, read).prop_map(|(chunks, gaps, (ctime, ino, racy))| {
+        (chunks, gaps, hole_lists, read).prop_map(|(chunks, gaps, hole_lists, (ctime, ino, racy))| {
             let data = chunks.content_bytes().expect("small");
+            if !hole_lists.is_empty() {
+                let lists: Vec<ListRef> =
+                    hole_lists.iter().map(|(id, bytes)| ListRef(Digest(*id), 7, *bytes)).collect();
+                let holes = Holes::Listed(lists);
+                let size = data + holes.bytes().expect("small");
+                return Kind::File(FileContent { size, holes, chunks, ctime, ino, racy });
+            }
             // Each hole some way behind the one before, as far as there is data to lie between them.
             let (mut holes, mut at, mut left) = (Vec::new(), 0, data);
             for (distance, length) in gaps {
@@ -580,7 +499,8 @@ pub(crate) mod tests {
                 holes.push(Hole(at + distance, length));
                 (at, left) = (at + distance + length, left - distance);
             }
-            let size = data + holes.iter().map(|hole| hole.1).sum::<u64>();
+            let holes = Holes::Direct(holes);
+            let size = data + holes.bytes().expect("small");
             Kind::File(FileContent { size, holes, chunks, ctime, ino, racy })
         })
     }
@@ -682,14 +602,5 @@ pub(crate) mod tests {
         ] {
             assert!(json::decode::<Entry>(bad.as_bytes()).is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn too_many_chunks_and_empty_chunks_are_refused() {
-        let many = vec![ChunkRef(Digest([1; 32]), 1); limits::ENTRY_CHUNKS_MAX + 1];
-        assert!(Chunks::from_raw(Some(many), None).is_err());
-        assert!(Chunks::from_raw(Some(vec![ChunkRef(Digest([1; 32]), 0)]), None).is_err());
-        assert!(decode_chunk_list(&encode_chunk_list(&[ChunkRef(Digest([1; 32]), 0)])).is_err());
-        assert!(decode_chunk_list(&encode_chunk_list(&[ChunkRef(Digest([1; 32]), 7)])).is_ok());
     }
 }

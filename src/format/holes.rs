@@ -4,7 +4,6 @@ use serde::{Deserialize, Serialize};
 
 use super::Malformed;
 use super::json;
-use crate::limits;
 
 /// One hole: `[offset,length]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -20,62 +19,109 @@ impl Hole {
 /// Checks holes of a file of `size` bytes and returns how many bytes they cover.
 ///
 /// # Errors
-/// None or too many; one that is empty, touches the one before, or ends beyond the file.
+/// One that is empty, touches the one before, or ends beyond the file.
 pub fn check(holes: &[Hole], size: u64) -> Result<u64, Malformed> {
-    if holes.is_empty() || holes.len() > limits::HOLES_MAX {
-        return Err(Malformed::new("holes: none in them, or too many"));
-    }
     let (mut covered, mut before) = (0u64, None);
     for hole in holes {
-        let end = hole.end().filter(|&end| end <= size);
-        match end {
-            Some(end) if hole.1 > 0 && before.is_none_or(|before| before < hole.0) => before = Some(end),
-            _ => return Err(Malformed::new("a hole is empty, out of order, or beyond the file")),
-        }
+        before = Some(check_next(before, *hole, size)?);
         // Bounded by the size.
         covered += hole.1;
     }
     Ok(covered)
 }
 
-/// Where the data of a file lies between its holes.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Extents {
-    // Where each begins in the data, where in the file, and how long it is; ascending, none empty.
-    extents: Vec<(u64, u64, u64)>,
+/// Checks a hole of a file of `size` bytes against the end of the one before, and returns its own.
+///
+/// # Errors
+/// It is empty, touches the one before, or ends beyond the file.
+pub fn check_next(before: Option<u64>, hole: Hole, size: u64) -> Result<u64, Malformed> {
+    match hole.end().filter(|&end| end <= size) {
+        Some(end) if hole.1 > 0 && before.is_none_or(|before| before < hole.0) => Ok(end),
+        _ => Err(Malformed::new("a hole is empty, out of order, or beyond the file")),
+    }
 }
 
-impl Extents {
-    /// Returns the extents of a file of `size` bytes with these holes, which have been checked.
-    pub fn new(holes: &[Hole], size: u64) -> Self {
-        let mut extents = Vec::with_capacity(holes.len() + 1);
-        let (mut data, mut file) = (0, 0);
-        for &Hole(offset, length) in holes {
-            if offset > file {
-                extents.push((data, file, offset - file));
-                data += offset - file;
+/// Yields offset and length of the data between holes that ascend, or the error that ends them.
+#[derive(Debug)]
+pub struct Extents<I> {
+    holes: I,
+    // Where the next extent begins; nothing at the end.
+    at: Option<u64>,
+    size: u64,
+}
+
+impl<E, I: Iterator<Item = Result<Hole, E>>> Extents<I> {
+    /// Goes through a file of `size` bytes with these holes, which have been checked.
+    pub fn new(holes: I, size: u64) -> Self {
+        Self { holes, at: Some(0), size }
+    }
+}
+
+impl<E, I: Iterator<Item = Result<Hole, E>>> Iterator for Extents<I> {
+    type Item = Result<(u64, u64), E>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let at = self.at?;
+            let end = match self.holes.next() {
+                Some(Ok(hole)) => {
+                    self.at = Some(hole.0.saturating_add(hole.1));
+                    hole.0
+                }
+                Some(Err(error)) => {
+                    self.at = None;
+                    return Some(Err(error));
+                }
+                None => {
+                    self.at = None;
+                    self.size
+                }
+            };
+            if end > at {
+                return Some(Ok((at, end - at)));
             }
-            file = offset + length;
         }
-        if size > file {
-            extents.push((data, file, size - file));
-        }
-        Self { extents }
+    }
+}
+
+/// Tells piece by piece where data goes that comes in order.
+#[derive(Debug)]
+pub struct Spread<I> {
+    extents: I,
+    // What is left of the extent that is being filled.
+    at: u64,
+    left: u64,
+}
+
+impl<E, I: Iterator<Item = Result<(u64, u64), E>>> Spread<I> {
+    /// Fills extents one after another.
+    pub fn new(extents: I) -> Self {
+        Self { extents, at: 0, left: 0 }
     }
 
-    /// Returns offset and length of each extent in the file.
-    pub fn iter(&self) -> impl Iterator<Item = (u64, u64)> {
-        self.extents.iter().map(|&(_, file, length)| (file, length))
+    /// Returns whether there is no more room; everything that names the holes has then been read.
+    ///
+    /// # Errors
+    /// Whatever ends the extents.
+    pub fn is_full(&mut self) -> Result<bool, E> {
+        Ok(self.left == 0 && self.extents.next().transpose()?.is_none())
     }
 
-    /// Returns where in the file the data from `at` on lies, `length` bytes of it: offsets and lengths, ascending.
-    pub fn spread(&self, at: u64, length: u64) -> impl Iterator<Item = (u64, u64)> {
-        let first = self.extents.partition_point(|&(data, _, long)| data + long <= at);
-        let end = at.saturating_add(length);
-        self.extents[first..].iter().take_while(move |extent| extent.0 < end).map(move |&(data, file, long)| {
-            let (from, to) = (at.max(data), end.min(data + long));
-            (file + (from - data), to - from)
-        })
+    /// Returns where the next piece goes and how long it is, at most `length`; nothing where there is no more room.
+    ///
+    /// # Errors
+    /// Whatever ends the extents.
+    pub fn next(&mut self, length: u64) -> Result<Option<(u64, u64)>, E> {
+        while self.left == 0 {
+            match self.extents.next() {
+                Some(extent) => (self.at, self.left) = extent?,
+                None => return Ok(None),
+            }
+        }
+        let piece = (self.at, length.min(self.left));
+        self.at += piece.1;
+        self.left -= piece.1;
+        Ok(Some(piece))
     }
 }
 
@@ -87,7 +133,6 @@ mod tests {
     fn holes_that_overlap_touch_or_leave_the_file_are_refused() {
         assert_eq!(check(&[Hole(0, 5), Hole(6, 4)], 10).expect("valid"), 9);
         for bad in [
-            vec![],
             vec![Hole(0, 0)],
             vec![Hole(0, 5), Hole(5, 1)],
             vec![Hole(5, 2), Hole(0, 1)],
@@ -97,21 +142,37 @@ mod tests {
         ] {
             assert!(check(&bad, 10).is_err(), "{bad:?}");
         }
-        let many: Vec<Hole> = (0..=limits::HOLES_MAX as u64).map(|at| Hole(2 * at, 1)).collect();
-        assert!(check(&many, u64::MAX).is_err());
-        assert!(check(&many[1..], u64::MAX).is_ok());
+    }
+
+    fn extents(holes: &[Hole], size: u64) -> impl Iterator<Item = Result<(u64, u64), ()>> {
+        Extents::new(holes.iter().copied().map(Ok), size)
     }
 
     #[test]
     fn data_lies_between_the_holes() {
-        let extents = Extents::new(&[Hole(0, 2), Hole(5, 3)], 10);
-        assert_eq!(extents.iter().collect::<Vec<_>>(), [(2, 3), (8, 2)]);
-        let spread = |at, length| extents.spread(at, length).collect::<Vec<_>>();
-        assert_eq!(spread(0, 5), [(2, 3), (8, 2)]);
-        assert_eq!(spread(1, 1), [(3, 1)]);
-        assert_eq!(spread(2, 2), [(4, 1), (8, 1)]);
-        assert_eq!(spread(3, 2), [(8, 2)]);
-        assert_eq!(Extents::new(&[Hole(0, 10)], 10).iter().count(), 0);
-        assert_eq!(Extents::new(&[], 10).iter().collect::<Vec<_>>(), [(0, 10)]);
+        let of = |holes: &[Hole], size| extents(holes, size).map(Result::unwrap).collect::<Vec<_>>();
+        assert_eq!(of(&[Hole(0, 2), Hole(5, 3)], 10), [(2, 3), (8, 2)]);
+        assert_eq!(of(&[Hole(4, 6)], 10), [(0, 4)]);
+        assert_eq!(of(&[Hole(0, 10)], 10), []);
+        assert_eq!(of(&[], 10), [(0, 10)]);
+        assert_eq!(of(&[], 0), []);
+    }
+
+    #[test]
+    fn what_ends_the_holes_ends_the_extents() {
+        let mut broken = Extents::new([Ok(Hole(1, 1)), Err("lost"), Ok(Hole(5, 1))].into_iter(), 10);
+        assert_eq!((broken.next(), broken.next(), broken.next()), (Some(Ok((0, 1))), Some(Err("lost")), None));
+    }
+
+    #[test]
+    fn pieces_end_where_their_extent_ends() {
+        let mut spread = Spread::new(extents(&[Hole(0, 2), Hole(5, 3)], 10));
+        assert_eq!(spread.next(2), Ok(Some((2, 2))));
+        assert_eq!(spread.next(2), Ok(Some((4, 1))));
+        assert_eq!(spread.next(1), Ok(Some((8, 1))));
+        assert_eq!(spread.is_full(), Ok(false));
+        assert_eq!(spread.next(9), Ok(Some((9, 1))));
+        assert_eq!(spread.is_full(), Ok(true));
+        assert_eq!(spread.next(1), Ok(None));
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod attribute;
 pub mod config;
+pub mod content;
 pub mod entry;
 pub mod holes;
 pub mod index;

@@ -5,23 +5,24 @@ use std::io::{self, Read, Seek, SeekFrom};
 
 /// Reads extents of a file in order.
 #[derive(Debug)]
-pub struct ExtentReader<'a> {
+pub struct ExtentReader<'a, I> {
     file: &'a File,
-    extents: std::vec::IntoIter<(u64, u64)>,
+    extents: I,
     left: u64,
 }
 
-impl<'a> ExtentReader<'a> {
+impl<'a, I: Iterator<Item = io::Result<(u64, u64)>>> ExtentReader<'a, I> {
     /// Reads these extents, each an offset and a length.
-    pub fn new(file: &'a File, extents: impl IntoIterator<Item = (u64, u64)>) -> Self {
-        Self { file, extents: extents.into_iter().collect::<Vec<_>>().into_iter(), left: 0 }
+    pub fn new(file: &'a File, extents: I) -> Self {
+        Self { file, extents, left: 0 }
     }
 }
 
-impl Read for ExtentReader<'_> {
+impl<I: Iterator<Item = io::Result<(u64, u64)>>> Read for ExtentReader<'_, I> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         while self.left == 0 {
-            let Some((offset, length)) = self.extents.next() else { return Ok(0) };
+            let Some(extent) = self.extents.next() else { return Ok(0) };
+            let (offset, length) = extent?;
             self.file.seek(SeekFrom::Start(offset))?;
             self.left = length;
         }
@@ -39,15 +40,16 @@ const LOOK_BYTES: u64 = 256 << 10;
 /// the file system does not call a hole, so that it had to be read; nothing where there is data.
 ///
 /// # Errors
-/// The file cannot be read, or ends before.
-pub fn longest_zeros(
+/// The file cannot be read, or ends before; whatever ends the ranges.
+pub fn longest_zeros<E: From<io::Error>>(
     mut file: &File,
-    ranges: impl IntoIterator<Item = (u64, u64)>,
+    ranges: impl IntoIterator<Item = Result<(u64, u64), E>>,
     size: u64,
-) -> io::Result<Option<u64>> {
+) -> Result<Option<u64>, E> {
     let holes = super::holes(file, size)?;
     let (mut longest, mut buffer) = (0, Vec::new());
-    for (offset, length) in ranges {
+    for range in ranges {
+        let (offset, length) = range?;
         let (mut at, end) = (offset, offset.saturating_add(length));
         while at < end {
             let next = holes.get(holes.partition_point(|&(offset, length)| offset + length <= at));
@@ -87,7 +89,7 @@ mod tests {
         io::Write::write_all(&mut file, b"abcdefghij").expect("room");
         let read = |extents: &[(u64, u64)]| {
             let mut bytes = Vec::new();
-            ExtentReader::new(&file, extents.iter().copied()).read_to_end(&mut bytes).expect("readable");
+            ExtentReader::new(&file, extents.iter().copied().map(Ok)).read_to_end(&mut bytes).expect("readable");
             bytes
         };
         assert_eq!(read(&[(2, 3), (8, 2)]), b"cdeij");
@@ -101,7 +103,10 @@ mod tests {
         let mut file = tempfile::tempfile().expect("writable");
         io::Write::write_all(&mut file, b"ab\0\0\0cd").expect("room");
         file.set_len(8 << 20).expect("room");
-        let longest = |ranges: &[(u64, u64)]| longest_zeros(&file, ranges.iter().copied(), 8 << 20).expect("readable");
+        let longest = |ranges: &[(u64, u64)]| {
+            let ranges = ranges.iter().copied().map(Ok::<_, io::Error>);
+            longest_zeros(&file, ranges, 8 << 20).expect("readable")
+        };
         assert_eq!(longest(&[(2, 3)]), Some(3));
         assert!(longest(&[(2, 3), (7, (8 << 20) - 7)]).is_some());
         assert_eq!(longest(&[(1, 3)]), None);

@@ -8,23 +8,25 @@
 mod unix;
 #[cfg(unix)]
 pub use unix::{
-    Dir, Object, allow_holes, drop_cached, group_name, group_number, holes, is_private, is_root, open_plain,
-    raise_descriptor_limit, rename_no_replace, stat_file, sync_directory, sync_filesystem, takes_size, user_name,
-    user_number, write_ahead, write_private,
+    Dir, Object, allow_holes, drop_cached, file_system, group_name, group_number, holes, is_private, is_root,
+    open_plain, raise_descriptor_limit, rename_exclusively, rename_no_replace, stat_file, sync_directory, sync_file,
+    sync_filesystem, takes_size, user_name, user_number, write_ahead, write_private,
 };
 #[cfg(windows)]
 mod windows;
 #[cfg(windows)]
 pub use windows::{
-    Dir, Object, allow_holes, drop_cached, group_name, group_number, holes, is_private, is_root, open_plain,
-    raise_descriptor_limit, rename_no_replace, stat_file, sync_directory, sync_filesystem, takes_size, user_name,
-    user_number, write_ahead, write_private,
+    Dir, Object, allow_holes, drop_cached, file_system, group_name, group_number, holes, is_private, is_root,
+    open_plain, raise_descriptor_limit, rename_exclusively, rename_no_replace, stat_file, sync_directory, sync_file,
+    sync_filesystem, takes_size, user_name, user_number, write_ahead, write_private,
 };
 
 pub mod ahead;
 pub mod extents;
 pub mod replace;
 pub mod walk;
+
+use std::path::Path;
 
 use crate::clock::Time;
 
@@ -120,6 +122,15 @@ pub const DIRECTORY_MODE_DEFAULT: u32 = 0o755;
 
 /// Whether [`sync_filesystem`] makes everything durable at once; elsewhere each file and directory is synced.
 pub const SYNCS_WHOLE_FILESYSTEMS: bool = cfg!(any(target_os = "linux", target_os = "android"));
+
+/// Returns whether a directory is another or lies below it, whichever way leads there: a link, or a second mount of the
+/// same directory, does not make it another. What cannot be looked at is compared by its name alone.
+pub fn lies_within(directory: &Path, root: &Path) -> bool {
+    let id = |path: &Path| Dir::open(path).and_then(|dir| dir.stat()).ok().map(|stat| stat.id);
+    let Ok(real) = directory.canonicalize() else { return directory.starts_with(root) };
+    let wanted = id(root);
+    real.starts_with(root) || wanted.is_some() && real.ancestors().any(|above| id(above) == wanted)
+}
 
 /// Returns whether a time that was set and read back is the one that was meant, as exactly as the platform keeps it.
 pub fn same_time(meant: Time, found: Time) -> bool {

@@ -392,6 +392,22 @@ pub fn open_plain(path: &Path) -> io::Result<File> {
     open_regular(fs::CWD, path.as_os_str())
 }
 
+/// Renames without replacing anything where the kernel and the file system promise that; does nothing and returns `false`
+/// elsewhere.
+///
+/// # Errors
+/// As [`rename_no_replace`].
+pub fn rename_exclusively(from: &Path, to: &Path) -> io::Result<bool> {
+    #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
+    match fs::renameat_with(fs::CWD, from, fs::CWD, to, fs::RenameFlags::NOREPLACE) {
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {}
+        other => return Ok(other.map(|()| true)?),
+    }
+    #[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
+    let _ = (from, to);
+    Ok(false)
+}
+
 /// Renames without replacing anything.
 ///
 /// Where the file system cannot promise that (EINVAL on exFAT, NTFS and vfat through FUSE, and on sshfs), the name is
@@ -401,10 +417,8 @@ pub fn open_plain(path: &Path) -> io::Result<File> {
 /// # Errors
 /// [`io::ErrorKind::AlreadyExists`] where the new name exists; whatever else the file system says.
 pub fn rename_no_replace(from: &Path, to: &Path) -> io::Result<()> {
-    #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
-    match fs::renameat_with(fs::CWD, from, fs::CWD, to, fs::RenameFlags::NOREPLACE) {
-        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {}
-        other => return Ok(other?),
+    if rename_exclusively(from, to)? {
+        return Ok(());
     }
     match fs::lstat(to) {
         Err(Errno::NOENT) => Ok(fs::rename(from, to)?),
@@ -420,6 +434,18 @@ pub fn rename_no_replace(from: &Path, to: &Path) -> io::Result<()> {
 pub fn sync_directory(path: &Path) -> io::Result<()> {
     let directory = fs::open(path, DIRECTORY, Mode::empty())?;
     sync_descriptor(directory.as_fd())
+}
+
+/// Makes an open file durable: its bytes and its length.
+///
+/// On macOS plain fsync only hands the bytes to the drive, which may keep them in memory that a loss of power empties;
+/// F_FULLFSYNC has the drive write them too. The standard library calls that and nothing else, so that on a network share or a
+/// volume that does not know it every write would fail.
+///
+/// # Errors
+/// The medium fails.
+pub fn sync_file(file: &File) -> io::Result<()> {
+    sync_descriptor(file.as_fd())
 }
 
 fn sync_descriptor(descriptor: BorrowedFd<'_>) -> io::Result<()> {
@@ -447,6 +473,57 @@ pub fn sync_filesystem(directory: &Dir) -> io::Result<bool> {
         let _ = directory;
         Ok(false)
     }
+}
+
+/// Returns the name of the kind of file system that holds a path, as the system calls it.
+pub fn file_system(path: &Path) -> Option<String> {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    {
+        // The last mount that covers the path is the one that is seen.
+        let path = std::fs::canonicalize(path).ok()?;
+        let mounts = std::fs::read("/proc/self/mountinfo").ok()?;
+        let covering = mounts.split(|byte| *byte == b'\n').filter_map(|line| {
+            let mut fields = line.split(|byte| *byte == b' ');
+            let point = unescaped(fields.nth(4)?);
+            let kind = fields.skip_while(|field| *field != b"-").nth(1)?;
+            let covers = path.starts_with(OsStr::from_bytes(&point));
+            covers.then(|| (point.len(), String::from_utf8_lossy(kind).into_owned()))
+        });
+        covering.max_by_key(|(length, _)| *length).map(|(_, kind)| kind)
+    }
+    #[cfg(target_vendor = "apple")]
+    {
+        let directory = fs::open(path, OFlags::RDONLY, Mode::empty()).ok()?;
+        let stat = fs::fstatfs(directory).ok()?;
+        let name = stat.f_fstypename.iter().take_while(|byte| **byte != 0).map(|byte| *byte as u8).collect();
+        String::from_utf8(name).ok()
+    }
+    #[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
+    {
+        let _ = path;
+        None
+    }
+}
+
+/// Undoes how the list of mounts writes blanks and backslashes: as three octal digits behind a backslash.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn unescaped(field: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let [first, after @ ..] = rest {
+        let digits = after.get(..3).filter(|_| *first == b'\\').and_then(|digits| std::str::from_utf8(digits).ok());
+        match digits.and_then(|digits| u8::from_str_radix(digits, 8).ok()) {
+            Some(byte) => {
+                bytes.push(byte);
+                rest = &after[3..];
+            }
+            None => {
+                bytes.push(*first);
+                rest = after;
+            }
+        }
+    }
+    bytes
 }
 
 /// Asks the system to forget what it holds of a file in memory, so that the next read comes from the medium.
@@ -508,7 +585,7 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
             _ => Err(error),
         })
         .and_then(|()| file.write_all(bytes))
-        .and_then(|()| file.sync_all());
+        .and_then(|()| sync_file(&file));
     if written.is_err() {
         let _ = std::fs::remove_file(path);
     }

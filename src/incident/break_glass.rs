@@ -13,7 +13,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::journal::{Entry, Event, Journal, bounded};
-use super::registry::is_full_verification;
+use super::registry::{self, is_full_verification};
 use crate::clock::Time;
 use crate::crypto::Id;
 use crate::error::{Error, Result};
@@ -340,6 +340,12 @@ pub fn declare(host: &Host, now: Time, request: &Request) -> Result<Declaration>
     event.vault = Some(checked.scope.vault);
     append(host, now, |entries| {
         refuse_clock_behind(entries, now)?;
+        // Under the name that this host knows it by; an incident of another host stands as it was typed.
+        let incidents = registry::replay(entries);
+        let known = request.incident.as_ref().and_then(|id| registry::find(&incidents, id).ok());
+        if let Some(known) = known {
+            event.data.insert("incident".into(), known.id.clone().into());
+        }
         Ok(event)
     })?;
     find(&replay(&Journal::of(host).entries()?), &id).cloned()
@@ -483,9 +489,35 @@ fn declared(entry: &Entry, id: &str) -> Option<Declaration> {
         until: time("until")?,
         cancelled: None,
         closed: None,
-        uses: 0,
+        uses: entry.data.get("uses").and_then(serde_json::Value::as_u64).unwrap_or(0),
         last_entry: entry.number,
     })
+}
+
+/// Returns the events that carry declarations over into a new journal: those that somebody still has to close. They
+/// permit nothing there: whatever the journal was, it cannot be trusted to have said so.
+pub fn carried(declarations: &[Declaration], now: Time, journal_time: Option<Time>) -> Vec<Event> {
+    let mut events = Vec::new();
+    for known in declarations.iter().filter(|known| known.is_unreconciled(now, journal_time)) {
+        let data = json!({
+            "event": "declared",
+            "permit": known.id,
+            "invariant": known.invariant.name(),
+            "scope": known.scope.to_string(),
+            "reason": bounded(&known.reason),
+            "rollback": bounded(&known.rollback),
+            "approver": bounded(&known.approver),
+            "effective": known.effective.seconds,
+            // Its end lies before whatever the new journal will say.
+            "until": known.until.seconds.min(now.seconds.saturating_sub(1)),
+            "incident": known.incident.clone().unwrap_or_default(),
+            "uses": known.uses,
+        });
+        let mut event = Event::new(ACT, data);
+        event.vault = Some(known.scope.vault);
+        events.push(event);
+    }
+    events
 }
 
 /// Returns every declaration, and the time of the journal's newest entry.
@@ -537,10 +569,7 @@ pub fn close(host: &Host, now: Time, id: &str, outcome: &str, by: &str) -> Resul
         if outcome.trim().is_empty() {
             return Err(Refusal::new(Code::IncidentUnfit, "an outcome without words records nothing").into());
         }
-        let verified = entries.iter().rev().find(|entry| {
-            let own = entry.number > known.last_entry && entry.vault == Some(known.scope.vault);
-            own && (is_full_verification(entry) || is_refused_for_want_of_proof(entry))
-        });
+        let verified = verified_since(entries, known);
         if known.uses > 0 && verified.is_none() {
             return Err(Refusal::new(
                 Code::IncidentUnfit,
@@ -565,11 +594,30 @@ pub fn close(host: &Host, now: Time, id: &str, outcome: &str, by: &str) -> Resul
     find(&replay(&Journal::of(host).entries()?), id).cloned()
 }
 
-/// Returns whether an entry tells of a verification that could not begin, because the key or its proof is missing: more
-/// cannot be had then, and the outcome says so.
-fn is_refused_for_want_of_proof(entry: &Entry) -> bool {
-    let crypto = Code::parse(entry.text("code")).is_some_and(|code| code.family() == Family::CryptoBoundary);
-    entry.act == "verify" && entry.text("outcome") == "refused" && crypto
+/// Returns the full verification that ended since a declaration was used last, whatever it found.
+///
+/// What was salvaged without proof often cannot be verified at all: the key is gone, the vault does not open, or its disk
+/// died since. A verification that refuses is all that can be had then, and the outcome says so. What goes on being
+/// written to, or was removed from, has to be verified.
+fn verified_since<'a>(entries: &'a [Entry], known: &Declaration) -> Option<&'a Entry> {
+    // A vault that does not open does not say which it is; its place does.
+    let places: Vec<&str> = entries
+        .iter()
+        .filter(|entry| entry.act == "salvage" && entry.text("permit") == known.id)
+        .filter_map(|entry| entry.place.as_deref())
+        .collect();
+    entries.iter().rev().filter(|entry| entry.number > known.last_entry && entry.act == "verify").find(|entry| {
+        let own = entry.vault == Some(known.scope.vault);
+        let there = own || entry.place.as_deref().is_some_and(|place| places.contains(&place));
+        let refused = entry.text("outcome") == "refused" && is_for_want_of_proof(entry.text("code"));
+        known.act == Act::Salvage && there && refused || own && is_full_verification(entry)
+    })
+}
+
+/// Returns whether a refusal says that nothing can be proven: no key, nothing authentic, or no vault any more.
+fn is_for_want_of_proof(code: &str) -> bool {
+    let code = Code::parse(code);
+    code.is_some_and(|code| code.family() == Family::CryptoBoundary || code == Code::VaultNotFound)
 }
 
 fn event(known: &Declaration, mut data: serde_json::Value) -> Event {

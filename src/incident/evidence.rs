@@ -41,7 +41,7 @@ pub struct Case<'a> {
 }
 
 /// Longest file of which evidence takes a digest, in bytes: a pack of the usual size and some more.
-const DIGESTED_BYTES_MAX: u64 = 256 << 20;
+pub const DIGESTED_BYTES_MAX: u64 = 256 << 20;
 /// How many files of the vault one file of evidence describes.
 const FILES_MAX: usize = 16;
 
@@ -170,6 +170,24 @@ pub fn medium(path: &Path) -> Value {
     }
     about["bytes_free"] = fs2::available_space(path).ok().into();
     about
+}
+
+/// Names the device and file system that a directory lies on, as far as the system tells.
+pub fn medium_in_words(path: &Path) -> String {
+    let about = medium(path);
+    let text = |name: &str| about[name].as_str().unwrap_or("unknown").to_owned();
+    match about["device"].as_u64() {
+        Some(device) => format!("device {} ({}), file system {}", text("source"), number(device), text("file_system")),
+        None => "a device that the system does not name".into(),
+    }
+}
+
+/// Returns a device's number as the system writes it.
+fn number(device: u64) -> String {
+    #[cfg(target_os = "linux")]
+    return format!("{}:{}", rustix::fs::major(device), rustix::fs::minor(device));
+    #[cfg(not(target_os = "linux"))]
+    return device.to_string();
 }
 
 /// Returns kind, source and options of the file system on a device, from the system's table of mounts.

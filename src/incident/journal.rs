@@ -18,6 +18,7 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -88,6 +89,11 @@ impl Event {
             _ => Data::new(),
         };
         Self { act, data, place: None, vault: None }
+    }
+
+    /// Returns whether it opens something: an incident or a declaration.
+    pub fn is_opening(&self) -> bool {
+        self.data.get("event").is_some_and(|event| event == "opened" || event == "declared")
     }
 
     /// Names the vault and where it lies.
@@ -318,13 +324,34 @@ impl Journal {
         Ok(paths)
     }
 
-    /// Reads a journal that was set aside, as far as it is sound.
+    /// Hands on every line of a journal that reads as an entry, chained to the one before or not.
+    ///
+    /// What is behind the line that broke a journal proves nothing by itself. But a snapshot that names its digest proves
+    /// it, and an incident that it tells of is better kept open than forgotten.
     ///
     /// # Errors
-    /// It cannot be read; what `visit` refuses.
-    pub fn scan_set_aside(path: &Path, mut visit: impl FnMut(Entry, Head) -> Result<()>) -> Result<Scan> {
-        let file = fsys::open_plain(path).map_err(|error| unreadable(path, &error))?;
-        scan_file(file, path, |entry, head, _| visit(entry, head))
+    /// It cannot be read.
+    pub fn each_readable(path: &Path, mut visit: impl FnMut(Entry, Head)) -> Result<()> {
+        let failed = |error: io::Error| unreadable(path, &error);
+        let mut input = match fsys::open_plain(path) {
+            Ok(file) => BufReader::new(file),
+            Err(error) if missing(&error) => return Ok(()),
+            Err(error) => return Err(failed(error).into()),
+        };
+        let mut line = Vec::new();
+        loop {
+            line.clear();
+            let mut part = input.by_ref().take(limits::JOURNAL_LINE_BYTES_MAX);
+            if part.read_until(b'\n', &mut line).map_err(failed)? == 0 {
+                return Ok(());
+            }
+            if let Some(text) = line.strip_suffix(b"\n")
+                && let Ok(entry) = json::decode::<Entry>(text)
+            {
+                let head = Head { digest: Digest::of(&line), number: entry.number };
+                visit(entry, head);
+            }
+        }
     }
 
     /// Sets a broken journal aside, complete, and begins a new one whose first entry says why.
@@ -338,10 +365,13 @@ impl Journal {
         let path = self.path();
         let aside = {
             let _lock = self.lock()?;
-            let last = self.scan(|_, _| Ok(()))?;
+            let mut sound = 0;
+            if let Some(file) = self.open()? {
+                sound = scan_file(file, &path, |_, _, _| Ok(()))?.head.map_or(0, |head| head.number);
+            }
             let id = Id::random().map_err(|error| Error::environment("draw random bytes", error))?;
             let id = id.to_string();
-            let name = format!("set-aside-{:010}-{}.jsonl", last.head.map_or(0, |head| head.number), &id[..8]);
+            let name = format!("set-aside-{sound:010}-{}.jsonl", &id[..8]);
             let aside = self.directory.join(name);
             for (from, to) in [(path.clone(), aside.clone()), (self.head_path(), aside.with_extension("head"))] {
                 match fsys::rename_no_replace(&from, &to) {
@@ -353,7 +383,7 @@ impl Journal {
             aside
         };
         let data = serde_json::json!({"reason": bounded(reason), "set_aside": shown_path(&aside)});
-        let mut events = vec![Event::new("journal begun anew", data)];
+        let mut events = vec![Event::new(BEGUN_ACT, data)];
         events.extend(carried);
         self.append_if(now, false, |_| Ok(events))?;
         Ok(aside)
@@ -361,7 +391,7 @@ impl Journal {
 
     fn lock(&self) -> Result<File> {
         let path = self.directory.join("lock");
-        let locked = replace::open_lock(&path).and_then(|file| fs2::FileExt::lock_exclusive(&file).map(|()| file));
+        let locked = replace::open_lock(&path).and_then(|file| wait_for(&file, LOCK_WAIT).map(|()| file));
         locked.map_err(|error| unwritable(&path, &error).into())
     }
 
@@ -457,6 +487,27 @@ impl Journal {
         match scan.broken {
             Some(reason) => Err(broken(&path, &reason).into()),
             None => Ok(scan),
+        }
+    }
+}
+
+/// The act of the entry with which a journal begins that replaced a broken one.
+pub const BEGUN_ACT: &str = "journal begun anew";
+/// How long an append waits for another: a process that was stopped in the middle of one must not stop all others.
+const LOCK_WAIT: Duration = Duration::from_secs(20);
+
+fn wait_for(file: &File, patience: Duration) -> io::Result<()> {
+    let begun = Instant::now();
+    loop {
+        match fs2::FileExt::try_lock_exclusive(file) {
+            Err(error) if error.kind() == fs2::lock_contended_error().kind() => {
+                if begun.elapsed() >= patience {
+                    let message = format!("another process has held the journal for {} seconds", patience.as_secs());
+                    return Err(io::Error::new(io::ErrorKind::WouldBlock, message));
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            other => return other,
         }
     }
 }
@@ -718,6 +769,43 @@ mod tests {
         let line = vec![b' '; limits::JOURNAL_LINE_BYTES_MAX as usize + 2];
         std::fs::write(journal.path(), [lines(&journal).concat(), line].concat()).expect("writable");
         assert_eq!(code(journal.entries()), Some(Code::JournalBroken));
+    }
+
+    #[test]
+    fn an_append_does_not_wait_for_ever_for_another() {
+        let (_root, journal) = journal();
+        fill(&journal, 1);
+        let held = journal.lock().expect("free");
+        let file = replace::open_lock(&journal.directory.join("lock")).expect("there");
+        let error = wait_for(&file, Duration::from_millis(50)).expect_err("held");
+        assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+        drop(held);
+        wait_for(&file, Duration::from_millis(50)).expect("free");
+    }
+
+    #[test]
+    fn a_head_file_that_cannot_be_read_does_not_keep_a_new_journal_from_beginning() {
+        let (_root, journal) = journal();
+        fill(&journal, 3);
+        let whole = std::fs::read(journal.path()).expect("readable");
+        std::fs::write(journal.head_path(), "garbage").expect("writable");
+        assert_eq!(code(journal.append(Time::default(), event("x"))), Some(Code::JournalBroken));
+        let aside = journal.restart(Time::default(), "its head is garbage", Vec::new()).expect("writable");
+        assert_eq!(std::fs::read(aside).expect("kept"), whole);
+        assert_eq!(journal.entries().expect("sound").len(), 1);
+    }
+
+    #[test]
+    fn lines_behind_the_one_that_broke_a_journal_can_still_be_read() {
+        let (_root, journal) = journal();
+        fill(&journal, 4);
+        let mut whole = lines(&journal);
+        whole[1] = b"garbage\n".to_vec();
+        std::fs::write(journal.path(), whole.concat()).expect("writable");
+        let mut found = Vec::new();
+        Journal::each_readable(&journal.path(), |entry, head| found.push((entry.number, head.digest))).expect("there");
+        let expected: Vec<_> = [0, 2, 3].iter().map(|&at| (at as u64 + 1, Digest::of(&whole[at]))).collect();
+        assert_eq!(found, expected);
     }
 
     #[test]

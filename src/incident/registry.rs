@@ -4,14 +4,17 @@
 //! while one is open, nothing is removed from that vault by this host. A finding that was already decided is reported
 //! again, but opens no new incident.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 
 use super::Item;
-use super::break_glass::{Act, Permit, Target};
+use super::break_glass::{self, Act, Permit, Target};
 use super::journal::{Entry, Event, bounded};
 use crate::clock::Time;
 use crate::crypto::Id;
 use crate::error::Result;
+use crate::fsys::Dir;
 use crate::limits;
 use crate::refusal::{Code, Family, Refusal};
 
@@ -87,7 +90,14 @@ impl Incident {
     }
 
     fn concerns(&self, vault: Option<Id>, place: &str) -> bool {
-        self.place == place && (self.vault == vault || self.vault.is_none() || vault.is_none())
+        self.place == bounded(place) && (self.vault == vault || self.vault.is_none() || vault.is_none())
+    }
+
+    /// Returns whether the incident holds what lies at a place: there, and wherever the same directory may have gone. A
+    /// medium can be mounted elsewhere; only a vault that is certainly another copy is free.
+    fn holds(&self, vault: Option<Id>, place: &str) -> bool {
+        let same_vault = self.vault.is_some() && self.vault == vault;
+        self.concerns(vault, place) || same_vault && !is_another(&self.place, place)
     }
 
     fn add(&mut self, entry: &Entry) {
@@ -118,6 +128,8 @@ pub fn opens(code: Code) -> bool {
         Code::NothingToVerify,
         Code::NoSuchSnapshot,
         Code::SnapshotRemoved,
+        Code::NothingToDrill,
+        Code::DamageNotRefused,
         Code::KeyMissing,
         Code::KeyWrong,
         Code::KeyExposed,
@@ -166,10 +178,23 @@ pub fn replay(entries: &[Entry]) -> Vec<Incident> {
                     decision: (!decision.is_empty()).then(|| decision.to_owned()),
                 });
             }
+            // What was declared or closed is part of the story; it is no new finding.
+            _ if entry.act == break_glass::ACT => {}
             _ => incident.add(entry),
         }
     }
     incidents
+}
+
+/// Returns whether two places certainly hold two vaults: both are there, and they are not one directory reached in two
+/// ways.
+fn is_another(one: &str, two: &str) -> bool {
+    let id = |place: &str| {
+        let dir = Dir::open(Path::new(place)).ok()?;
+        dir.stat_at(b"vault.json").ok()?;
+        dir.stat().ok().map(|stat| stat.id)
+    };
+    matches!((id(one), id(two)), (Some(one), Some(two)) if one != two)
 }
 
 fn opened(entry: &Entry, id: &str) -> Incident {
@@ -192,7 +217,22 @@ fn opened(entry: &Entry, id: &str) -> Incident {
         last_entry: entry.number,
     };
     incident.add(entry);
+    let list = |name: &str| entry.data.get(name).and_then(Value::as_array).into_iter().flatten();
+    incident.evidence.extend(list("evidence_files").filter_map(Value::as_str).map(str::to_owned));
+    incident.notes.extend(list("notes").filter_map(Note::from_json));
+    incident.reported = entry.data.get("reported").and_then(Value::as_i64).map(|seconds| Time { seconds, nanos: 0 });
     incident
+}
+
+impl Note {
+    fn to_json(&self) -> Value {
+        json!({"time": self.time.seconds, "text": bounded(&self.text), "by": bounded(&self.by)})
+    }
+
+    fn from_json(value: &Value) -> Option<Self> {
+        let text = |name: &str| value[name].as_str().unwrap_or_default().to_owned();
+        Some(Self { time: Time { seconds: value["time"].as_i64()?, nanos: 0 }, text: text("text"), by: text("by") })
+    }
 }
 
 /// What findings mean for the incidents of a vault.
@@ -260,27 +300,74 @@ pub fn opening(now: Time, random: Id, vault: Option<Id>, place: &str, items: &[I
     (id, event)
 }
 
-/// Returns items for an entry of the journal, within its bounds.
+/// Returns items for an entry of the journal, within its bounds: where there is too much to say, the paths go first, then
+/// the last items. Evidence says more.
 pub fn items_to_json(items: &[Item]) -> Vec<Value> {
-    items.iter().take(limits::EVIDENCE_ITEMS_MAX).map(|item| item.to_json(ITEM_PATHS_MAX)).collect()
+    let (mut left, mut fitting) = (ITEMS_BYTES_MAX, Vec::new());
+    for item in items.iter().take(limits::EVIDENCE_ITEMS_MAX) {
+        let with_paths = item.to_json(ITEM_PATHS_MAX);
+        let value = if length(&with_paths) <= left / 2 { with_paths } else { item.to_json(0) };
+        let Some(rest) = left.checked_sub(length(&value)) else { break };
+        left = rest;
+        fitting.push(value);
+    }
+    fitting
+}
+
+/// How many bytes of an entry its items take at most.
+const ITEMS_BYTES_MAX: usize = 96 << 10;
+
+fn length(value: &Value) -> usize {
+    value.to_string().len()
 }
 
 /// How many paths of one finding an entry of the journal names; evidence names more.
 const ITEM_PATHS_MAX: usize = 5;
 
-/// Returns the events that carry open incidents over into a new journal.
+/// Returns the events that carry incidents over into a new journal: all that are open, that wait for their report, or
+/// that hold a decision about what stays broken.
 pub fn carried(incidents: &[Incident]) -> Vec<Event> {
-    let carry = |incident: &Incident| {
-        let data = json!({
+    let mut events = Vec::new();
+    for incident in incidents {
+        let decision = incident.closed.as_ref().and_then(|closed| closed.decision.as_ref());
+        if incident.closed.is_some() && incident.reported.is_some() && decision.is_none() {
+            continue;
+        }
+        let evidence = incident.evidence.iter().rev().take(limits::EVIDENCE_ITEMS_MAX).map(|path| bounded(path));
+        let mut left = ITEMS_BYTES_MAX;
+        let mut notes: Vec<Value> = Vec::new();
+        for note in incident.notes.iter().rev().map(Note::to_json) {
+            let Some(rest) = left.checked_sub(length(&note)) else { break };
+            left = rest;
+            notes.insert(0, note);
+        }
+        let mut data = json!({
             "event": "opened",
             "incident": incident.id,
             "severity": incident.severity,
             "since": incident.opened.seconds,
             "items": items_to_json(&incident.items),
+            "evidence_files": evidence.collect::<Vec<_>>(),
+            "notes": notes,
         });
-        Event::new(ACT, data).of(incident.vault, &incident.place)
-    };
-    incidents.iter().filter(|incident| incident.closed.is_none()).map(carry).collect()
+        if let Some(time) = incident.reported {
+            data["reported"] = time.seconds.into();
+        }
+        events.push(Event::new(ACT, data).of(incident.vault, &incident.place));
+        if let Some(closed) = &incident.closed {
+            let mut data = json!({
+                "event": "closed",
+                "incident": incident.id,
+                "reason": bounded(&closed.reason),
+                "by": bounded(&closed.by),
+            });
+            if let Some(decision) = decision {
+                data["decision"] = bounded(decision).into();
+            }
+            events.push(Event::new(ACT, data).of(incident.vault, &incident.place));
+        }
+    }
+    events
 }
 
 /// Returns the incident of this id.
@@ -393,14 +480,24 @@ pub fn clear_to_remove(
         _ => false,
     };
     let incidents = replay(entries);
-    let open = incidents.iter().find(|incident| incident.closed.is_none() && incident.concerns(vault, place));
+    let open = incidents.iter().find(|incident| incident.closed.is_none() && incident.holds(vault, place));
     match open {
-        Some(incident) if !released => Err(Refusal::new(
-            Code::EvidenceHold,
-            format!("incident {} is open about this vault, so that nothing is removed from it", incident.id),
-        )
-        .cause(format!("{} since {}; the hold binds this host only", incident.severity, incident.opened.rfc3339()))
-        .into()),
+        Some(incident) if !released => {
+            let mut refusal = Refusal::new(
+                Code::EvidenceHold,
+                format!("incident {} is open about this vault, so that nothing is removed from it", incident.id),
+            )
+            .cause(format!(
+                "{} since {}; the hold binds this host only",
+                incident.severity,
+                incident.opened.rfc3339()
+            ));
+            if incident.place != bounded(place) {
+                let before = crate::path::shown(incident.place.as_bytes());
+                refusal = refusal.cause(format!("it opened about {before}, and this may be the same directory"));
+            }
+            Err(refusal.into())
+        }
         _ => Ok(Clearance { _private: () }),
     }
 }

@@ -1,17 +1,19 @@
-//! What a person has to see to: open incidents, late reports, permits, orphans, verifications that are overdue.
+//! What a person has to see to: open incidents, late reports, permits, orphans; backups, verifications and drills that
+//! are overdue.
 //!
 //! `status` shows it; `status --check` fails on it, so that a weekly audit is one line.
 
-use super::orphans::Orphans;
+use serde_json::Value;
+
+use super::orphans::{Orphans, Stray};
+use super::status::{Drilled, SourceLine, Verified};
 use crate::clock::Time;
 use crate::crypto::Id;
 use crate::host::Settings;
 use crate::incident::break_glass::{self, State};
-use crate::incident::journal::Entry;
+use crate::incident::journal::{Entry, bounded};
 use crate::incident::registry;
-
-/// How old the newest verification of everything may be where the settings do not say, in days.
-const VERIFY_DAYS: u32 = 35;
+use crate::limits;
 
 /// One thing to see to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,25 +24,115 @@ pub struct Attention {
     pub text: String,
 }
 
-/// What is known about a vault on this host.
-pub(super) struct Known<'a> {
+/// Every kind of thing to see to, the gravest first.
+pub const KINDS: [&str; 15] = [
+    "journal",
+    "incident",
+    "report",
+    "break-glass",
+    "incomplete",
+    "foreign",
+    "packs",
+    "temporary",
+    "lock",
+    "empty",
+    "unverified",
+    "old",
+    "drill",
+    "undrilled",
+    "slow",
+];
+
+/// What this host's journal says of a vault at its place.
+pub(super) struct Own<'a> {
     pub(super) entries: &'a [Entry],
-    pub(super) settings: &'a Settings,
-    pub(super) now: Time,
     pub(super) vault: Id,
     pub(super) place: &'a str,
+}
+
+impl<'a> Own<'a> {
+    /// Returns the entries about the vault at its place, the newest first.
+    fn newest(&self) -> impl Iterator<Item = &'a Entry> {
+        let (vault, place) = (self.vault, bounded(self.place));
+        self.entries
+            .iter()
+            .rev()
+            .filter(move |entry| entry.vault == Some(vault) && entry.place.as_deref() == Some(&*place))
+    }
+
+    /// Returns when everything was last found valid.
+    pub(super) fn proven(&self) -> Option<Time> {
+        self.newest().find(|entry| proves_everything(entry)).map(|entry| entry.time)
+    }
+
+    /// Returns the newest verification of the vault as a whole.
+    pub(super) fn verified(&self) -> Option<Verified> {
+        let whole = |entry: &&Entry| entry.act == "verify" && entry.data.get("whole") == Some(&true.into());
+        let entry = self.newest().find(|entry| whole(entry) && !entry.text("verdict").is_empty())?;
+        let number = |name: &str| entry.data.get(name).and_then(Value::as_u64).unwrap_or(0);
+        Some(Verified {
+            time: entry.time,
+            level: entry.text("level").to_owned(),
+            verdict: entry.text("verdict").to_owned(),
+            packs_read: number("packs_read"),
+            packs: number("packs"),
+        })
+    }
+
+    /// Notes the newest drill of a source that passed, and whether one failed after it.
+    pub(super) fn drills_of(&self, line: &mut SourceLine) {
+        let source = bounded(&crate::path::shown(&line.source));
+        let drills = self
+            .newest()
+            .filter(|entry| entry.act == "drill" && entry.text("host") == line.host && entry.text("source") == source);
+        for entry in drills {
+            if entry.text("outcome") != "done" {
+                line.drill_failed = line.drill_failed.or(Some(entry.time));
+                continue;
+            }
+            let number = |name: &str| entry.data.get(name).and_then(Value::as_u64).unwrap_or(0);
+            line.drilled = Some(Drilled {
+                time: entry.time,
+                snapshot: number("snapshot"),
+                scenario: entry.text("scenario").to_owned(),
+                extent: entry.text("extent").to_owned(),
+                recovery_milliseconds: number("recovery_milliseconds"),
+                objective: entry.text("objective").to_owned(),
+            });
+            return;
+        }
+    }
+}
+
+/// What is known about a vault on this host.
+pub(super) struct Known<'a> {
+    pub(super) own: &'a Own<'a>,
+    /// Why the journal cannot be read, if so: then nothing is known of what it says.
+    pub(super) trouble: Option<String>,
+    pub(super) settings: &'a Settings,
+    pub(super) now: Time,
     pub(super) orphans: &'a Orphans,
-    pub(super) has_snapshots: bool,
+    pub(super) sources: &'a [SourceLine],
 }
 
 /// Returns everything that a person has to see to, the gravest first.
 pub(super) fn attention(known: &Known<'_>) -> Vec<Attention> {
     let mut all = Vec::new();
+    if let Some(trouble) = &known.trouble {
+        let text = format!("incidents, permits, decisions and verifications are not known: {trouble}");
+        push(&mut all, "journal", text);
+    }
     incidents(known, &mut all);
     permits(known, &mut all);
     orphans(known, &mut all);
-    if known.has_snapshots {
-        ages(known, &mut all);
+    if known.sources.is_empty() {
+        push(&mut all, "empty", "the vault holds no snapshot: devvault backup FOLDER".into());
+    } else if known.trouble.is_none() {
+        verifications(known, &mut all);
+    }
+    backups(known, &mut all);
+    if known.trouble.is_none() {
+        drills(known, &mut all);
     }
     all
 }
@@ -50,8 +142,8 @@ fn push(all: &mut Vec<Attention>, kind: &'static str, text: String) {
 }
 
 fn incidents(known: &Known<'_>, all: &mut Vec<Attention>) {
-    for incident in registry::replay(known.entries) {
-        let here = incident.place == known.place && incident.vault.is_none_or(|vault| vault == known.vault);
+    for incident in registry::replay(known.own.entries) {
+        let here = incident.place == known.own.place && incident.vault.is_none_or(|vault| vault == known.own.vault);
         let elsewhere =
             if here { String::new() } else { format!(" (about {})", crate::path::shown(incident.place.as_bytes())) };
         if incident.closed.is_none() {
@@ -76,8 +168,8 @@ fn incidents(known: &Known<'_>, all: &mut Vec<Attention>) {
 }
 
 fn permits(known: &Known<'_>, all: &mut Vec<Attention>) {
-    let time = known.entries.iter().map(|entry| entry.time).max();
-    for permit in break_glass::replay(known.entries) {
+    let time = known.own.entries.iter().map(|entry| entry.time).max();
+    for permit in break_glass::replay(known.own.entries) {
         if !permit.is_unreconciled(known.now, time) {
             continue;
         }
@@ -102,16 +194,18 @@ fn orphans(known: &Known<'_>, all: &mut Vec<Attention>) {
         let text = format!("snapshots/{} was never finalized: devvault incomplete list", one.name);
         push(all, "incomplete", text);
     }
-    let count = orphans.foreign.len();
+    let due = |strays: &[Stray]| strays.iter().filter(|stray| stray.is_due(known.now)).count();
+    let count = due(&orphans.foreign);
     if count > 0 {
         push(all, "foreign", format!("{count} file(s) do not belong to the vault: devvault incomplete list"));
     }
-    if !orphans.packs.is_empty() {
-        let text = format!("no snapshot names {} pack(s): the next backup uses what they hold", orphans.packs.len());
-        push(all, "packs", text);
+    let count = due(&orphans.packs);
+    if count > 0 {
+        push(all, "packs", format!("no snapshot names {count} pack(s): the next backup uses what they hold"));
     }
-    if !orphans.temporary.is_empty() {
-        push(all, "temporary", format!("a test of the medium left {} file(s)", orphans.temporary.len()));
+    let count = due(&orphans.temporary);
+    if count > 0 {
+        push(all, "temporary", format!("a test of the medium left {count} file(s): devvault incomplete list"));
     }
     if orphans.stale_lock.is_some() {
         push(
@@ -122,26 +216,64 @@ fn orphans(known: &Known<'_>, all: &mut Vec<Attention>) {
     }
 }
 
-fn ages(known: &Known<'_>, all: &mut Vec<Attention>) {
-    let own = |entry: &&Entry| entry.vault == Some(known.vault) && entry.place.as_deref() == Some(known.place);
-    let days = |time: Time| known.now.seconds.saturating_sub(time.seconds) / 86_400;
-    let verified =
-        known.entries.iter().rev().filter(own).find(|entry| proves_everything(entry)).map(|entry| entry.time);
-    let limit = known.settings.verify_days.unwrap_or(VERIFY_DAYS);
-    match verified {
-        None => push(all, "unverified", "this host never verified the whole vault here: devvault verify".into()),
-        Some(time) if days(time) >= i64::from(limit) => {
+/// Returns whether a time is more than a number of days ago; zero days ask for nothing.
+fn is_overdue(known: &Known<'_>, time: Time, days: u32) -> bool {
+    days > 0 && known.now.seconds.saturating_sub(time.seconds) >= i64::from(days) * 86_400
+}
+
+fn verifications(known: &Known<'_>, all: &mut Vec<Attention>) {
+    let days = known.settings.verify_days.unwrap_or(limits::VERIFY_DAYS);
+    match known.own.proven() {
+        None => {
+            let text = match known.own.newest().any(registry::is_full_verification) {
+                true => "no verification of the whole vault by this host has found nothing yet: devvault verify",
+                false => "this host never verified the whole vault here: devvault verify",
+            };
+            push(all, "unverified", text.into());
+        }
+        Some(time) if is_overdue(known, time, days.max(1)) => {
             let text = format!("the whole vault was last verified {}: devvault verify", time.rfc3339());
             push(all, "unverified", text);
         }
         Some(_) => {}
     }
-    let Some(limit) = known.settings.drill_days else { return };
-    let drilled = |entry: &&Entry| entry.act == "drill" && entry.text("outcome") == "done";
-    let drill = known.entries.iter().rev().filter(own).find(drilled).map(|entry| entry.time);
-    if drill.is_none_or(|time| days(time) >= i64::from(limit)) {
-        let when = drill.map_or_else(|| "never".to_owned(), Time::rfc3339);
-        push(all, "undrilled", format!("the last drill of this vault: {when}"));
+}
+
+fn backups(known: &Known<'_>, all: &mut Vec<Attention>) {
+    let days = known.settings.backup_days.unwrap_or(limits::BACKUP_DAYS);
+    for line in known.sources.iter().filter(|line| is_overdue(known, line.time, days)) {
+        let source = crate::path::shown(&line.source);
+        let text =
+            format!("{source} on {} was last backed up {}: devvault backup {source}", line.host, line.time.rfc3339());
+        push(all, "old", text);
+    }
+}
+
+fn drills(known: &Known<'_>, all: &mut Vec<Attention>) {
+    let days = known.settings.drill_days.unwrap_or(limits::DRILL_DAYS);
+    for line in known.sources {
+        let source = format!("{} on {}", crate::path::shown(&line.source), line.host);
+        let how = format!("devvault drill {}", line.newest);
+        if let Some(time) = line.drill_failed {
+            let text = format!("the drill of {source} failed {}, and none passed since: {how}", time.rfc3339());
+            push(all, "drill", text);
+        }
+        match &line.drilled {
+            // A source that is new has the same time as one that was drilled when it began.
+            None if is_overdue(known, line.first, days) => {
+                push(all, "undrilled", format!("this host never exercised a restore of {source}: {how}"));
+            }
+            Some(drilled) if is_overdue(known, drilled.time, days) => {
+                let when = drilled.time.rfc3339();
+                push(all, "undrilled", format!("a restore of {source} was last exercised {when}: {how}"));
+            }
+            _ => {}
+        }
+        if let Some(drilled) = line.drilled.as_ref().filter(|drilled| drilled.objective == "exceeded") {
+            let minutes = drilled.recovery_milliseconds.div_ceil(60_000);
+            let text = format!("a recovery of {source} takes {minutes} min, more than the plan tolerates: {how}");
+            push(all, "slow", text);
+        }
     }
 }
 

@@ -23,9 +23,14 @@ use crate::vault::gate::{self, Access};
 use crate::vault::{Finding, layout};
 
 /// What a report tells the journal.
-pub(super) trait Told {
+pub(crate) trait Told {
     /// Returns what the entry says, as a JSON object.
     fn told(&self) -> Value;
+
+    /// Returns how it ended, where that is not decided by what was found.
+    fn outcome(&self) -> Option<&'static str> {
+        None
+    }
 
     /// Returns what was found.
     fn findings(&self) -> &[Finding] {
@@ -83,7 +88,7 @@ impl Scene {
 }
 
 /// Runs an operation and journals how it ended, whatever that is.
-pub(super) fn watch<R: Told>(access: &Access, act: &'static str, run: impl FnOnce() -> Result<R>) -> Result<R> {
+pub(crate) fn watch<R: Told>(access: &Access, act: &'static str, run: impl FnOnce() -> Result<R>) -> Result<R> {
     let outcome = run();
     settle(&Scene::of(access), act, outcome)
 }
@@ -102,7 +107,7 @@ pub(super) fn watch_refusals<R>(access: &Access, act: &'static str, run: impl Fn
 }
 
 /// Runs an operation on this host's own directories.
-pub(super) fn watch_host<R: Told>(
+pub(crate) fn watch_host<R: Told>(
     host: &Host,
     clock: &dyn Clock,
     act: &'static str,
@@ -134,7 +139,8 @@ fn settle<R: Told>(scene: &Scene, act: &'static str, outcome: Result<R>) -> Resu
     let mut report = outcome.map_err(|error| failed(scene, act, error))?;
     let mut data = report.told();
     let items: Vec<Item> = report.findings().iter().map(item).collect();
-    data["outcome"] = if items.is_empty() { "done" } else { "findings" }.into();
+    let outcome = if items.is_empty() { "done" } else { "findings" };
+    data["outcome"] = report.outcome().unwrap_or(outcome).into();
     let first = report.findings().first().cloned();
     let told =
         first.map(|first| (first.code, format!("{}: {}", first.subject, first.code.title()), vec![first.detail]));

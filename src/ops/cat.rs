@@ -8,12 +8,12 @@ use super::reading::Reading;
 use super::select::Place;
 use crate::error::{Error, Result};
 use crate::format::entry::{Entry, FileContent, Kind};
-use crate::format::holes::Extents;
 use crate::path::{EntryPath, shown};
 use crate::pool::Task;
 use crate::progress::Progress;
 use crate::refusal::{Code, Refusal};
 use crate::vault::Finding;
+use crate::vault::content::PlacesOf;
 use crate::vault::gate::Access;
 use crate::vault::witness::Freshness;
 
@@ -108,22 +108,27 @@ fn hand_on(
         )
     };
     let mut under_way: VecDeque<Piece> = VecDeque::new();
-    let mut spreader = Spreader { extents: file.extents(), data: 0, place: 0, progress, take };
+    let mut spreader = Spreader { places: reading.reader.places_of(file), place: 0, progress, take };
     let first = |under_way: &mut VecDeque<Piece>, spreader: &mut Spreader<'_, _>| -> Result<(), Stop> {
         let Some(task) = under_way.pop_front() else { return Ok(()) };
         if progress.interrupted() {
             return Err(Stop::Other(Error::Interrupted(None)));
         }
-        spreader.put(&task.wait()?).map_err(Stop::Other)
+        spreader.put(&task.wait()?)
     };
-    let ended = reading.reader.each_chunk(file, |chunk| {
-        let reader = Arc::clone(&reading.reader);
+    let ended = reading.reader.chunks_of(file).try_for_each(|chunk| {
+        let (reader, chunk) = (Arc::clone(&reading.reader), chunk?);
         under_way.push_back(reading.pool.spawn(move || reader.chunk(chunk)));
         if under_way.len() > reading.pool.threads() { first(&mut under_way, &mut spreader) } else { Ok(()) }
     });
     let ended = ended.and_then(|()| {
         while !under_way.is_empty() {
             first(&mut under_way, &mut spreader)?;
+        }
+        // Also where no data lies behind the last hole, holes must be what they are said to be.
+        if !spreader.places.is_full()? {
+            let detail = "its chunks hold less than its size and holes leave room for";
+            return Err(Finding::new(Code::ListingUnsafe, "the content", detail).into());
         }
         spreader.zeros_up_to(file.size).map_err(Stop::Other)
     });
@@ -135,24 +140,24 @@ fn hand_on(
 
 /// Hands on data where it belongs, with the zeros of the holes between.
 struct Spreader<'a, T> {
-    extents: Extents,
-    // Where the next byte comes from in the data, and where it goes in the file.
-    data: u64,
+    places: PlacesOf<'a>,
+    // Where the next byte goes in the file.
     place: u64,
     progress: &'a dyn Progress,
     take: T,
 }
 
 impl<T: FnMut(&[u8]) -> Result<()>> Spreader<'_, T> {
-    fn put(&mut self, bytes: &[u8]) -> Result<()> {
-        let pieces: Vec<(u64, u64)> = self.extents.spread(self.data, bytes.len() as u64).collect();
-        self.data += bytes.len() as u64;
-        let mut rest = bytes;
-        for (offset, length) in pieces {
-            self.zeros_up_to(offset)?;
-            let (piece, after) = rest.split_at(length as usize);
-            (self.take)(piece)?;
-            (rest, self.place) = (after, offset + length);
+    fn put(&mut self, mut bytes: &[u8]) -> Result<(), Stop> {
+        while !bytes.is_empty() {
+            let Some((offset, length)) = self.places.next(bytes.len() as u64)? else {
+                let detail = "its chunks hold more than its size and holes leave room for";
+                return Err(Finding::new(Code::ListingUnsafe, "the content", detail).into());
+            };
+            self.zeros_up_to(offset).map_err(Stop::Other)?;
+            let (piece, after) = bytes.split_at(length as usize);
+            (self.take)(piece).map_err(Stop::Other)?;
+            (bytes, self.place) = (after, offset + length);
         }
         Ok(())
     }

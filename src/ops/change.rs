@@ -129,7 +129,7 @@ pub(super) fn between(before: &Entry, after: &Entry) -> Vec<Aspect> {
     let mut aspects = State::of(before).differs(&State::of(after));
     if let (Some(before), Some(after)) = (before.file(), after.file())
         && before.size == after.size
-        && before.chunks != after.chunks
+        && (&before.chunks, &before.holes) != (&after.chunks, &after.holes)
     {
         aspects.insert(0, Aspect::Content);
     }
@@ -157,7 +157,7 @@ mod tests {
 
     fn file(content: u8, size: u32, mode: u32, seconds: i64) -> Entry {
         let chunks = Chunks::Direct(vec![ChunkRef(Digest([content; 32]), size)]);
-        let content = FileContent { size: size.into(), holes: Vec::new(), chunks, ctime: None, ino: None, racy: false };
+        let content = FileContent { size: size.into(), chunks, ..FileContent::default() };
         let path = EntryPath::parse(b"f").expect("valid");
         Entry { mode: Some(mode), mtime: Some(Time { seconds, nanos: 0 }), ..Entry::new(path, Kind::File(content)) }
     }

@@ -15,11 +15,12 @@ use serde_json::{Value, json};
 use super::audit::{self, Scene, Told};
 use crate::clock::Time;
 use crate::crypto::{Digest, Domain, Id, Macs};
-use crate::error::{Error, Result, refuse, shown_path};
+use crate::error::{Error, Result, shown_path};
 use crate::format::{PROGRAM, json as canonical};
 use crate::fsys::{self, replace};
+use crate::host::Host;
 use crate::incident::evidence;
-use crate::incident::journal::{Journal, bounded};
+use crate::incident::journal::{Entry, Journal, bounded};
 use crate::incident::registry::{self, Incident};
 use crate::limits;
 use crate::path::shown;
@@ -103,11 +104,13 @@ struct Manifest {
     vault: Option<Id>,
 }
 
+/// The act under which a bundle stands in the journal.
+const CAPTURE_ACT: &str = "evidence capture";
 const SCHEMA: &str = "devvault.evidence-bundle/1";
 const MANIFEST: &str = "MANIFEST.json";
 const MANIFEST_MAC: &str = "MANIFEST.hmac";
-/// Most files in one bundle.
-const FILES_MAX: usize = 1 << 20;
+/// Most files in one bundle: its manifest stays below what a manifest may have.
+const FILES_MAX: usize = 250_000;
 /// How many damaged packs are copied at most, with `raw`.
 const RAW_MAX: usize = 64;
 
@@ -117,24 +120,39 @@ const RAW_MAX: usize = 64;
 /// DV407 where the output exists, DV304 where it would lie in the vault, DV406 where there is no directory at the
 /// vault's place, DV709 where there is no such incident. Whatever cannot be read is no error but is named.
 pub fn capture(access: &Access, output: &Path, options: &Options) -> Result<Captured> {
-    audit::watch(access, "evidence capture", || pack(access, output, options))
+    audit::watch(access, CAPTURE_ACT, || pack(access, output, options))
 }
 
 fn pack(access: &Access, output: &Path, options: &Options) -> Result<Captured> {
     let scene = Scene::of(access);
-    let store = match &access.store {
-        Some(store) => std::sync::Arc::clone(store),
-        None => gate::open_store(&access.vault)?,
-    };
     let incident = match &options.incident {
         Some(id) => Some(super::incident::show(&access.host, id)?.0),
         None => None,
     };
-    refuse_in_vault(output, &*store)?;
+    let about: Vec<Incident> = match &incident {
+        Some(one) => vec![one.clone()],
+        None => super::incident::list(&access.host)
+            .unwrap_or_default()
+            .into_iter()
+            .filter(|incident| incident.place == scene.place())
+            .collect(),
+    };
+    // A vault that is gone is no reason to lose what this host kept about it; a mistyped one is a mistake.
+    let store = match (&scene.store, gate::open_store(&access.vault)) {
+        (Some(store), _) => Ok(std::sync::Arc::clone(store)),
+        (None, Err(error)) if about.is_empty() => return Err(error),
+        (None, opened) => opened,
+    };
+    if let Ok(store) = &store {
+        refuse_in_vault(output, &**store)?;
+    }
     let file = new_file(output)?;
     let mut bundle = Bundle::new(BufWriter::new(file), output);
-    bundle.host_side(access, incident.as_ref(), &scene)?;
-    bundle.vault_side(&*store, incident.as_ref(), options)?;
+    bundle.host_side(access, &about, &scene)?;
+    match &store {
+        Ok(store) => bundle.vault_side(&**store, incident.as_ref(), options)?,
+        Err(error) => bundle.unreadable.push(format!("the vault: {error}")),
+    }
     let macs = find_macs(access, &scene);
     let manifest = Manifest {
         files: std::mem::take(&mut bundle.files),
@@ -160,7 +178,7 @@ fn refuse_in_vault(output: &Path, store: &dyn Store) -> Result<()> {
     let parent = parent
         .canonicalize()
         .map_err(|error| Error::environment(format!("open the directory {}", shown_path(parent)), error))?;
-    if store.local_path().is_some_and(|vault| parent.starts_with(vault)) {
+    if store.local_path().is_some_and(|vault| fsys::lies_within(&parent, vault)) {
         return Err(Refusal::new(
             Code::DestinationOverlaps,
             format!("{} lies in the vault, which is only read", shown_path(output)),
@@ -207,6 +225,10 @@ impl<'a> Bundle<'a, BufWriter<File>> {
     }
 
     fn add(&mut self, name: &str, bytes: &[u8]) -> Result<()> {
+        if !is_plain_name(name) {
+            self.unreadable.push(format!("{}: a name that a bundle cannot hold", shown(name.as_bytes())));
+            return Ok(());
+        }
         let packed = Packed { digest: Digest::of(bytes), length: bytes.len() as u64, name: name.to_owned() };
         self.append(name, bytes.len() as u64, &mut &bytes[..])?;
         self.files.push(packed);
@@ -235,29 +257,39 @@ impl<'a> Bundle<'a, BufWriter<File>> {
         }
     }
 
-    /// Adds a file of the vault as it is, read in pieces; what fails midway is filled up with zeros and named.
-    fn add_vault_file(&mut self, store: &dyn Store, name: &str) -> Result<Option<Digest>> {
-        let file = match store.open(name) {
-            Ok(file) => file,
+    /// Adds a file of the vault as it is, read in pieces; what fails midway is filled up with zeros and named. A file
+    /// longer than what it claims to be can be would fill the medium of the evidence: it is named alone.
+    fn add_vault_file(&mut self, store: &dyn Store, name: &str, bytes_max: u64) -> Result<()> {
+        let packed_name = format!("vault/{name}");
+        let opened = match is_plain_name(&packed_name) {
+            true => store.open(name).map_err(|error| error.to_string()),
+            false => Err("a name that a bundle cannot hold".to_owned()),
+        };
+        let file = match opened {
+            Ok(file) if file.length() <= bytes_max => file,
+            Ok(file) => {
+                let length = file.length();
+                self.unreadable.push(format!("{}: {length} bytes, too long to be packed", shown(name.as_bytes())));
+                return Ok(());
+            }
             Err(error) => {
                 self.unreadable.push(format!("{}: {error}", shown(name.as_bytes())));
-                return Ok(None);
+                return Ok(());
             }
         };
         let length = file.length();
         let mut reader = Pieces { file: &*file, offset: 0, length, hasher: blake3::Hasher::new(), failure: None };
-        let packed_name = format!("vault/{name}");
         self.append(&packed_name, length, &mut reader)?;
         let digest = Digest(*reader.hasher.finalize().as_bytes());
         if let Some(error) = reader.failure {
             self.unreadable.push(format!("{}: {error}; what could not be read is zeros", shown(name.as_bytes())));
         }
         self.files.push(Packed { digest, length, name: packed_name });
-        Ok(Some(digest))
+        Ok(())
     }
 
-    /// Adds journal, evidence, the incident and its report, and what is said of platform and medium.
-    fn host_side(&mut self, access: &Access, incident: Option<&Incident>, scene: &Scene) -> Result<()> {
+    /// Adds journal, evidence, the incidents and their reports, and what is said of platform and medium.
+    fn host_side(&mut self, access: &Access, incidents: &[Incident], scene: &Scene) -> Result<()> {
         let journal = Journal::of(&access.host);
         if journal.path().exists() {
             self.add_host_file("journal/journal.jsonl", &journal.path())?;
@@ -280,13 +312,9 @@ impl<'a> Bundle<'a, BufWriter<File>> {
             "medium": scene.store.as_ref().and_then(|store| store.local_path().map(evidence::medium)),
         });
         self.add("context.json", pretty(&about).as_bytes())?;
-        let incidents = super::incident::list(&access.host).unwrap_or_default();
-        let chosen: Vec<&Incident> = match incident {
-            Some(one) => vec![one],
-            None => incidents.iter().filter(|incident| incident.place == scene.place()).collect(),
-        };
+        let entries = Journal::of(&access.host).entries().unwrap_or_default();
         let mut evidence: Vec<String> = Vec::new();
-        for incident in chosen {
+        for incident in incidents {
             evidence.extend(incident.evidence.iter().cloned());
             let about = json!({
                 "incident": incident.id,
@@ -297,6 +325,8 @@ impl<'a> Bundle<'a, BufWriter<File>> {
                 "items": registry::items_to_json(&incident.items),
             });
             self.add(&format!("incidents/{}.json", incident.id), pretty(&about).as_bytes())?;
+            let report = super::incident::post_mortem(incident, &entries, scene.now);
+            self.add(&format!("incidents/{}.md", incident.id), report.as_bytes())?;
         }
         evidence.sort();
         evidence.dedup();
@@ -315,7 +345,7 @@ impl<'a> Bundle<'a, BufWriter<File>> {
         self.list(store, "", 0, &mut listing, &mut packs, &mut small)?;
         self.add("vault-files.jsonl", &listing)?;
         for name in small {
-            self.add_vault_file(store, &name)?;
+            self.add_vault_file(store, &name, limits::RECORD_BYTES_MAX)?;
         }
         let suspected = |name: &String| {
             options.all_packs
@@ -333,7 +363,7 @@ impl<'a> Bundle<'a, BufWriter<File>> {
         self.add("damaged-packs.jsonl", &digests)?;
         if options.raw {
             for name in self.damaged.clone().iter().take(RAW_MAX) {
-                self.add_vault_file(store, name)?;
+                self.add_vault_file(store, name, evidence::DIGESTED_BYTES_MAX)?;
             }
         }
         Ok(())
@@ -419,6 +449,12 @@ const HOST_FILE_BYTES_MAX: u64 = 1 << 30;
 /// How deep the directories of a vault lie, and one level more for what does not belong there.
 const LISTING_DEPTH_MAX: u32 = 4;
 
+/// Returns whether a name stands in a member's header as it is. No file of a sound vault has another; so a bundle needs
+/// none of the extensions by which a member claims a longer name, another kind or another length.
+fn is_plain_name(name: &str) -> bool {
+    name.len() <= 100 && name.split('/').all(|part| !["", ".", ".."].contains(&part))
+}
+
 fn is_record(name: &str) -> bool {
     let in_root = [layout::CONFIG, layout::CONFIG_MAC, layout::LOCK_HOLDER].contains(&name);
     let ending = [".json", ".hmac"].iter().any(|ending| name.ends_with(ending));
@@ -453,6 +489,17 @@ impl Read for Pieces<'_> {
     }
 }
 
+/// Who made a bundle, as far as that can be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Maker {
+    /// Somebody with the vault's key: the manifest's tag verifies.
+    Key,
+    /// This host: this entry of its journal names the manifest's digest.
+    Journal(u64),
+    /// Nothing proves it.
+    Unknown,
+}
+
 /// What a check of a bundle found.
 #[derive(Debug, Clone)]
 pub struct Verified {
@@ -468,8 +515,8 @@ pub struct Verified {
     pub files: u64,
     /// The digest of the manifest.
     pub manifest: Option<Digest>,
-    /// Whether the manifest's tag verified; nothing where it could not be checked.
-    pub authenticated: Option<bool>,
+    /// Who made it.
+    pub maker: Maker,
     /// What could not be read when it was made.
     pub unreadable: Vec<String>,
     /// What is wrong.
@@ -478,12 +525,25 @@ pub struct Verified {
     pub not_checked: Vec<String>,
 }
 
-/// Checks every file of a bundle against its manifest, and the manifest's tag where the key is at hand.
+impl Verified {
+    /// Returns the verdict: `intact` only where it is proven who made the bundle; whoever can write a file can make one
+    /// whose digests agree.
+    pub fn verdict(&self) -> &'static str {
+        match (self.findings.is_empty(), self.maker) {
+            (false, _) => "damaged",
+            (true, Maker::Unknown) => "unproven",
+            (true, Maker::Key | Maker::Journal(_)) => "intact",
+        }
+    }
+}
+
+/// Checks every file of a bundle against its manifest, and who made it: by the manifest's tag where the key is at hand,
+/// by this host's journal where it packed the bundle itself.
 ///
 /// # Errors
-/// The bundle cannot be read at all; DV111 where it is no bundle. What does not match is no error but a finding.
-pub fn verify(host: &crate::host::Host, key_file: Option<&Path>, bundle: &Path) -> Result<Verified> {
-    let (found, manifest, tag) = read_bundle(bundle)?;
+/// The bundle cannot be read at all. What does not match is no error but a finding.
+pub fn verify(host: &Host, key_file: Option<&Path>, bundle: &Path) -> Result<Verified> {
+    let contents = read_bundle(bundle)?;
     let mut verified = Verified {
         path: bundle.to_owned(),
         time: None,
@@ -491,17 +551,17 @@ pub fn verify(host: &crate::host::Host, key_file: Option<&Path>, bundle: &Path) 
         incident: None,
         files: 0,
         manifest: None,
-        authenticated: None,
+        maker: Maker::Unknown,
         unreadable: Vec::new(),
-        findings: Vec::new(),
+        findings: contents.findings,
         not_checked: Vec::new(),
     };
-    let wrong = |name: &str, detail: &str| Finding::new(Code::EvidenceDamaged, name, detail);
-    let Some(bytes) = manifest else {
+    let Some(bytes) = contents.manifest else {
         verified.findings.push(wrong(MANIFEST, "it is missing: the bundle is cut, or is none"));
         return Ok(verified);
     };
-    verified.manifest = Some(Digest::of(&bytes));
+    let digest = Digest::of(&bytes);
+    verified.manifest = Some(digest);
     let manifest: Manifest = match canonical::decode(&bytes) {
         Ok(manifest) => manifest,
         Err(error) => {
@@ -511,13 +571,28 @@ pub fn verify(host: &crate::host::Host, key_file: Option<&Path>, bundle: &Path) 
     };
     (verified.time, verified.vault) = (Some(manifest.time), manifest.vault);
     (verified.incident, verified.unreadable) = (manifest.incident.clone(), manifest.unreadable.clone());
-    check_files(&manifest, found, &mut verified);
-    check_tag(&manifest, &bytes, tag.as_deref(), host, key_file, &mut verified);
+    check_files(&manifest, contents.files, &mut verified);
+    check_tag(&manifest, &bytes, contents.tag.as_deref(), host, key_file, &mut verified);
+    if verified.maker == Maker::Unknown
+        && let Some(entry) = packed_here(host, digest)
+    {
+        verified.maker = Maker::Journal(entry);
+    }
     Ok(verified)
 }
 
+fn wrong(name: &str, detail: &str) -> Finding {
+    Finding::new(Code::EvidenceDamaged, shown(name.as_bytes()), detail)
+}
+
+/// Returns the entry of this host's sound journal that names a manifest as its own.
+fn packed_here(host: &Host, manifest: Digest) -> Option<u64> {
+    let entries = Journal::of(host).entries().ok()?;
+    let own = |entry: &&Entry| entry.act == CAPTURE_ACT && entry.text("manifest") == manifest.to_string();
+    entries.iter().find(own).map(|entry| entry.number)
+}
+
 fn check_files(manifest: &Manifest, mut found: BTreeMap<String, (u64, Digest)>, verified: &mut Verified) {
-    let wrong = |name: &str, detail: &str| Finding::new(Code::EvidenceDamaged, shown(name.as_bytes()), detail);
     for file in &manifest.files {
         match found.remove(&file.name) {
             Some((length, digest)) if length == file.length && digest == file.digest => verified.files += 1,
@@ -534,64 +609,104 @@ fn check_tag(
     manifest: &Manifest,
     bytes: &[u8],
     tag: Option<&[u8]>,
-    host: &crate::host::Host,
+    host: &Host,
     key_file: Option<&Path>,
     verified: &mut Verified,
 ) {
     let found = key::find(host, key_file, manifest.vault, None);
     match (tag, found) {
-        (None, _) => {
-            verified.not_checked.push("who made the bundle: it was made without the key and carries no tag".into())
-        }
+        (None, _) => verified.not_checked.push("the key's tag: the bundle carries none".into()),
         (Some(_), Err(error)) => {
-            verified.not_checked.push(format!("who made the bundle: the key is not at hand ({error})"));
+            verified.not_checked.push(format!("the key's tag: the key is not at hand ({error})"));
         }
         (Some(tag), Ok(found)) => {
             let macs = Macs::new(found.key.secret(), found.key.vault);
             let authentic = decode_mac_file(tag).is_some_and(|tag| macs.verifies(Domain::Evidence, 0, bytes, &tag));
-            verified.authenticated = Some(authentic);
-            if !authentic {
+            if authentic {
+                verified.maker = Maker::Key;
+            } else {
                 let detail =
                     "its tag does not match: the bundle was changed after it was made, or made with another key";
-                verified.findings.push(Finding::new(Code::EvidenceDamaged, MANIFEST_MAC, detail));
+                verified.findings.push(wrong(MANIFEST_MAC, detail));
             }
         }
     }
 }
 
-type Contents = (BTreeMap<String, (u64, Digest)>, Option<Vec<u8>>, Option<Vec<u8>>);
+/// What lies in a bundle.
+#[derive(Default)]
+struct Contents {
+    files: BTreeMap<String, (u64, Digest)>,
+    manifest: Option<Vec<u8>>,
+    tag: Option<Vec<u8>>,
+    findings: Vec<Finding>,
+}
 
 /// Reads a bundle once, without unpacking anything.
+///
+/// It is read as `capture` writes it and in no other way: plain files, each name once, the manifest behind all others,
+/// its tag behind it, then zeros. Whatever else an archive can claim (links, holes, longer names) is wrong and is not
+/// followed, so that no few bytes can make the reading long.
 fn read_bundle(path: &Path) -> Result<Contents> {
     let failed = |error: io::Error| Error::environment(format!("read {}", shown_path(path)), error);
     let file = fsys::open_plain(path).map_err(failed)?;
     let mut archive = tar::Archive::new(BufReader::new(file));
-    let mut contents: Contents = (BTreeMap::new(), None, None);
-    for entry in archive.entries().map_err(failed)? {
-        // What is no archive from here on ends the reading; the manifest comes last and will be missing.
-        let Ok(mut entry) = entry else { break };
-        if contents.0.len() > FILES_MAX {
-            return refuse(Code::EvidenceDamaged, format!("{} holds too many files", shown_path(path)));
-        }
-        let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-        let length = entry.size();
-        if name == MANIFEST || name == MANIFEST_MAC {
-            let mut bytes = Vec::new();
-            if (&mut entry).take(limits::RECORD_BYTES_MAX).read_to_end(&mut bytes).is_err() {
-                break;
-            }
-            if name == MANIFEST {
-                contents.1 = Some(bytes)
-            } else {
-                contents.2 = Some(bytes)
-            }
-            continue;
-        }
-        let mut hasher = blake3::Hasher::new();
-        if io::copy(&mut entry, &mut hasher).is_err() {
+    let mut contents = Contents::default();
+    for (number, entry) in archive.entries().map_err(failed)?.raw(true).enumerate() {
+        if contents.findings.len() >= limits::EVIDENCE_ITEMS_MAX || number > FILES_MAX + 1 {
             break;
         }
-        contents.0.insert(name, (length, Digest(*hasher.finalize().as_bytes())));
+        let Ok(entry) = entry else {
+            contents.findings.push(wrong("the bundle", "it is no archive from some place on: it is cut or damaged"));
+            return Ok(contents);
+        };
+        contents.take(entry);
+    }
+    let mut rest = archive.into_inner();
+    if !rest_is_zeros(&mut rest).map_err(failed)? {
+        contents.findings.push(wrong("the bundle", "something stands behind its end"));
     }
     Ok(contents)
+}
+
+impl Contents {
+    fn take(&mut self, mut entry: tar::Entry<'_, impl Read>) {
+        let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+        let length = entry.size();
+        if !entry.header().entry_type().is_file() {
+            self.findings.push(wrong(&name, "it is no plain file"));
+            return;
+        }
+        let twice = match &name[..] {
+            MANIFEST => self.manifest.is_some(),
+            MANIFEST_MAC => self.tag.is_some(),
+            _ => self.files.contains_key(&name),
+        };
+        if twice {
+            self.findings.push(wrong(&name, "it is there twice"));
+        } else if name == MANIFEST || name == MANIFEST_MAC {
+            let mut bytes = Vec::new();
+            let read = (&mut entry).take(limits::RECORD_BYTES_MAX).read_to_end(&mut bytes);
+            if read.is_err() || bytes.len() as u64 != length {
+                self.findings.push(wrong(&name, "it is cut, or longer than it can be"));
+            }
+            *(if name == MANIFEST { &mut self.manifest } else { &mut self.tag }) = Some(bytes);
+        } else if self.manifest.is_some() {
+            self.findings.push(wrong(&name, "it stands behind the manifest"));
+        } else {
+            let mut hasher = blake3::Hasher::new();
+            if io::copy(&mut entry, &mut hasher).is_err() {
+                self.findings.push(wrong(&name, "it is cut"));
+            }
+            self.files.insert(name, (length, Digest(*hasher.finalize().as_bytes())));
+        }
+    }
+}
+
+/// Returns whether nothing but a little padding follows.
+fn rest_is_zeros(input: &mut impl Read) -> io::Result<bool> {
+    const PADDING_BYTES_MAX: u64 = 1 << 20;
+    let mut rest = Vec::new();
+    input.take(PADDING_BYTES_MAX + 1).read_to_end(&mut rest)?;
+    Ok(rest.len() as u64 <= PADDING_BYTES_MAX && rest.iter().all(|&byte| byte == 0))
 }

@@ -354,7 +354,7 @@ impl<'a> Member<'a> {
                 {
                     check_seam(last.map(|entry| (&entry.path, entry.is_directory())), first)?;
                 }
-                add(&mut self.counts, &segment.counts);
+                self.counts.plus(&segment.counts);
                 return Ok(Some(segment));
             }
             let Some(part) = self.lists.pop_front() else {
@@ -368,15 +368,6 @@ impl<'a> Member<'a> {
             self.list = Some((list, parts.start, parts.end));
         }
     }
-}
-
-fn add(sum: &mut Counts, more: &Counts) {
-    sum.bytes = sum.bytes.saturating_add(more.bytes);
-    sum.directories += more.directories;
-    sum.files += more.files;
-    sum.hardlinks += more.hardlinks;
-    sum.specials += more.specials;
-    sum.symlinks += more.symlinks;
 }
 
 /// Members that stand at the same entry of the same segment.

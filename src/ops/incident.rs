@@ -4,7 +4,6 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use super::audit::Scene;
 use crate::clock::Time;
 use crate::error::Result;
 use crate::host::Host;
@@ -12,7 +11,6 @@ use crate::incident::journal::{Entry, Event, Journal};
 use crate::incident::registry::{self, Incident};
 use crate::path::shown;
 use crate::refusal::{Code, Refusal};
-use crate::vault::gate::Access;
 
 /// Returns every incident of this host, oldest first.
 ///
@@ -55,15 +53,33 @@ pub fn close(host: &Host, now: Time, id: &str, reason: &str, by: &str, decision:
     change(host, now, id, |entries, incident| registry::closing(entries, incident, reason, by, decision))
 }
 
-/// Writes the post-mortem of an incident in Markdown, and notes that it was written.
+/// The post-mortem of an incident.
+#[derive(Debug, Clone)]
+pub struct PostMortem {
+    /// The incident.
+    pub incident: Incident,
+    /// The text, in Markdown.
+    pub text: String,
+    /// What should be said besides.
+    pub notes: Vec<String>,
+}
+
+/// Writes the post-mortem of an incident in Markdown, and notes that it was written. Where that cannot be noted, the text
+/// is there all the same, and the report stays due.
 ///
 /// # Errors
-/// As [`show`]; DV410 where the journal cannot be written.
-pub fn report(host: &Host, now: Time, id: &str) -> Result<(Incident, String)> {
-    let (incident, _) = show(host, id)?;
-    let text = post_mortem(&incident, &Journal::of(host).entries()?, now);
-    let incident = change(host, now, &incident.id, |_, incident| Ok(registry::reported(incident)))?;
-    Ok((incident, text))
+/// As [`show`].
+pub fn report(host: &Host, now: Time, id: &str) -> Result<PostMortem> {
+    let entries = Journal::of(host).entries()?;
+    let incident = registry::find(&registry::replay(&entries), id)?.clone();
+    let text = post_mortem(&incident, &entries, now);
+    match change(host, now, &incident.id, |_, incident| Ok(registry::reported(incident))) {
+        Ok(incident) => Ok(PostMortem { incident, text, notes: Vec::new() }),
+        Err(error) => {
+            let notes = vec![format!("that the report was written could not be journaled; it stays due: {error}")];
+            Ok(PostMortem { incident, text, notes })
+        }
+    }
 }
 
 fn change(
@@ -81,23 +97,12 @@ fn change(
     registry::find(&incidents, id).cloned()
 }
 
-/// Returns the open incident about a vault, if there is one.
-///
-/// # Errors
-/// As [`list`].
-pub fn open_about(access: &Access) -> Result<Option<Incident>> {
-    let scene = Scene::of(access);
-    Ok(list(&access.host)?
-        .into_iter()
-        .find(|incident| incident.closed.is_none() && incident.place == scene.place() && incident.vault == scene.vault))
-}
-
 macro_rules! line {
     ($out:expr, $($arg:tt)*) => {{ let _ = writeln!($out, $($arg)*); }};
 }
 
 /// Returns the post-mortem: what is known stands there, what only people know is left as boxes.
-fn post_mortem(incident: &Incident, all: &[Entry], now: Time) -> String {
+pub(super) fn post_mortem(incident: &Incident, all: &[Entry], now: Time) -> String {
     let mut out = String::new();
     let codes: Vec<String> = incident.codes.iter().map(ToString::to_string).collect();
     line!(out, "# Post-mortem of incident {}\n", incident.id);
@@ -112,18 +117,11 @@ fn post_mortem(incident: &Incident, all: &[Entry], now: Time) -> String {
     line!(out, "| this report was written | {} |", now.rfc3339());
     line!(out, "\n## Timeline\n\n| entry | time | what |\n|---|---|---|");
     for entry in timeline(incident, all) {
-        line!(out, "| {} | {} | {} |", entry.number, entry.time.rfc3339(), cell(&told(entry, &incident.place)));
+        line!(out, "| {} | {} | {} |", entry.number, entry.time.rfc3339(), plain(&told(entry, &incident.place)));
     }
     line!(out, "\n## What broke\n");
     for item in &incident.items {
-        line!(
-            out,
-            "- {} {}: {} ({})",
-            item.code,
-            shown(item.subject.as_bytes()),
-            item.code.title(),
-            cell(&item.detail)
-        );
+        line!(out, "- {} {}: {} ({})", item.code, cell(&item.subject), item.code.title(), cell(&item.detail));
         for path in &item.paths {
             line!(out, "  - {}", cell(path));
         }
@@ -133,7 +131,10 @@ fn post_mortem(incident: &Incident, all: &[Entry], now: Time) -> String {
     }
     line!(out, "\n## What was refused\n");
     let refused = |entry: &&Entry| entry.text("outcome") == "refused";
-    section(&mut out, timeline(incident, all).into_iter().filter(refused).map(|entry| told(entry, &incident.place)));
+    section(
+        &mut out,
+        timeline(incident, all).into_iter().filter(refused).map(|entry| plain(&told(entry, &incident.place))),
+    );
     line!(out, "\n## Evidence\n");
     section(&mut out, incident.evidence.iter().map(|path| cell(path)));
     line!(out, "\n## What was decided, and by whom\n");
@@ -149,7 +150,10 @@ fn post_mortem(incident: &Incident, all: &[Entry], now: Time) -> String {
     section(&mut out, notes.chain(closed));
     line!(out, "\n## What worked\n");
     let worked = |entry: &&Entry| entry.text("outcome") == "done";
-    section(&mut out, timeline(incident, all).into_iter().filter(worked).map(|entry| told(entry, &incident.place)));
+    section(
+        &mut out,
+        timeline(incident, all).into_iter().filter(worked).map(|entry| plain(&told(entry, &incident.place))),
+    );
     line!(out, "\n## For people to fill in\n");
     for box_ in [
         "What was the cause?",
@@ -214,17 +218,23 @@ fn told(entry: &Entry, place: &str) -> String {
     out
 }
 
+/// Lists lines that cannot break out of their place any more.
 fn section(out: &mut String, lines: impl Iterator<Item = String>) {
     let before = out.len();
     for text in lines {
-        line!(out, "- {}", cell(&text));
+        line!(out, "- {text}");
     }
     if out.len() == before {
         line!(out, "- nothing");
     }
 }
 
-/// Returns a text that cannot break out of its place in Markdown.
+/// Returns a text as one line that cannot break out of its place in Markdown.
 fn cell(text: &str) -> String {
-    shown(text.as_bytes()).replace('|', "\\|").replace('<', "&lt;")
+    plain(&shown(text.as_bytes()))
+}
+
+/// Takes from a line what means something in Markdown.
+fn plain(line: &str) -> String {
+    line.replace('|', "\\|").replace('<', "&lt;")
 }

@@ -12,7 +12,7 @@ use crate::clock::Time;
 use crate::crypto::Id;
 use crate::error::{Error, Result, refuse};
 use crate::incident::break_glass::{self, Act, Target};
-use crate::incident::journal::{Event, Journal, bounded};
+use crate::incident::journal::{Entry, Event, Journal, bounded};
 use crate::incident::registry::{self, Clearance};
 use crate::path::shown;
 use crate::refusal::{Code, Kept, Refusal};
@@ -43,19 +43,23 @@ pub fn list(access: &Access) -> Result<Listed> {
             notes.push(format!("what was decided about these is not known: {error}"));
             Vec::new()
         });
-        let orphans = orphans::find(&vault, Arc::new(vault.catalog(UseIndex::Yes)?), &entries, true)?;
+        let orphans = look(&vault, &entries, true)?;
         Ok(Listed { vault: vault.config.vault, orphans, notes })
     })
 }
 
-/// What was done about one incomplete snapshot.
+fn look(vault: &Vault, entries: &[Entry], read_packs: bool) -> Result<Orphans> {
+    orphans::find(vault, Arc::new(vault.catalog(UseIndex::Yes)?), entries, read_packs)
+}
+
+/// What was done about one orphan.
 #[derive(Debug, Clone)]
 pub struct Report {
     /// The vault's id.
     pub vault: Id,
-    /// Its directory below `snapshots`.
+    /// Its name: below `snapshots` for one that was never finalized, below the vault for all else.
     pub name: String,
-    /// Bytes of its files.
+    /// Bytes of its files, where they were removed.
     pub bytes: u64,
     /// What was decided.
     pub tag: Option<orphans::Tag>,
@@ -83,7 +87,7 @@ impl Told for Report {
     }
 }
 
-/// Puts the decision about an incomplete snapshot off until a time, with a reason that `status` will show.
+/// Puts the decision about an orphan off until a time, with a reason that `status` will show.
 ///
 /// # Errors
 /// DV112 where there is none of this name, DV703 where the label is empty or the time is not in the future; DV410 or
@@ -91,7 +95,8 @@ impl Told for Report {
 pub fn tag(access: &Access, name: &str, label: &str, until: Time) -> Result<Report> {
     let report = audit::watch(access, TAG_ACT, || {
         let vault = gate::open(access)?;
-        let name = named(&vault, name)?;
+        let orphans = look(&vault, &[], false)?;
+        let name = orphans.named(name).ok_or_else(|| unknown(&vault, name))?.to_owned();
         if label.trim().is_empty() || until <= access.clock.now() {
             return refuse(Code::DeclarationUnfit, "a decision that is put off needs a reason and a time to come");
         }
@@ -167,9 +172,11 @@ fn named(vault: &Vault, name: &str) -> Result<String> {
         .incomplete
         .iter()
         .find(|known| *known == wanted || known.strip_prefix(layout::INCOMPLETE_PREFIX) == Some(wanted));
-    found.cloned().ok_or_else(|| {
-        let message =
-            format!("there is no incomplete snapshot {} in {}", shown(name.as_bytes()), vault.store.describe());
-        Refusal::new(Code::NoSuchSnapshot, message).next("list them: `devvault incomplete list`").into()
-    })
+    found.cloned().ok_or_else(|| unknown(vault, name).into())
+}
+
+fn unknown(vault: &Vault, name: &str) -> Refusal {
+    let message =
+        format!("there is nothing unfinished called {} in {}", shown(name.as_bytes()), vault.store.describe());
+    Refusal::new(Code::NoSuchSnapshot, message).next("list them: `devvault incomplete list`")
 }

@@ -70,8 +70,8 @@ fn make(access: &Access, parameters: Parameters) -> Result<Report> {
         return Err(error);
     }
     let random = |error| Error::environment("draw random bytes", error);
-    let secret = Secret::random().map_err(random)?;
-    let vault = Id::random().map_err(random)?;
+    let secret = Secret::drawn(&*access.random).map_err(random)?;
+    let vault = Id::drawn(&*access.random).map_err(random)?;
     let host = access.host.identity()?;
     let now = access.clock.now();
     let key_path = given.unwrap_or_else(|| access.host.key_path(vault));
@@ -173,7 +173,7 @@ fn write_key(access: &Access, path: &Path, vault: &Path, key: &KeyFile) -> Resul
 }
 
 /// Writes everything that a vault begins with; `vault.json` last, so that half a vault is none.
-fn write_vault(store: &dyn Store, macs: &Macs, config: &[u8]) -> io::Result<()> {
+pub(crate) fn write_vault(store: &dyn Store, macs: &Macs, config: &[u8]) -> io::Result<()> {
     for directory in [layout::SNAPSHOTS, layout::PACKS, layout::INDEX] {
         store.create_directory(directory)?;
     }

@@ -10,8 +10,8 @@ use crate::format::json;
 use crate::format::record::Head;
 use crate::fsys::replace;
 use crate::host::Host;
-use crate::incident::journal::{Entry, Event, Journal};
-use crate::incident::registry;
+use crate::incident::journal::{BEGUN_ACT, Entry, Journal};
+use crate::incident::{break_glass, registry};
 use crate::refusal::{Code, Kept, Refusal};
 use crate::vault::Finding;
 use crate::vault::gate::{self, Access};
@@ -68,6 +68,8 @@ pub struct Checked {
     pub set_aside: Vec<PathBuf>,
     /// How many snapshots name an entry of this host's journal that is there.
     pub anchors: u64,
+    /// Snapshots that name an entry which went with a journal that a person set aside, and when that was.
+    pub given_up: Option<(Vec<u64>, Time)>,
     /// What is wrong.
     pub findings: Vec<Finding>,
     /// What was not looked at, in words.
@@ -84,8 +86,10 @@ pub fn verify(host: &Host, access: Option<&Access>) -> Result<Checked> {
     let journal = Journal::of(host);
     let mut heads: HashSet<(u64, crate::crypto::Digest)> = HashSet::new();
     let mut checked = Checked { path: journal.path(), set_aside: journal.set_aside()?, ..Checked::default() };
-    let scan = journal.scan(|_, head| {
+    let mut begun = None;
+    let scan = journal.scan(|entry, head| {
         heads.insert((head.number, head.digest));
+        begun = begun.or_else(|| (entry.act == BEGUN_ACT).then_some(entry.time));
         Ok(())
     });
     match scan {
@@ -101,13 +105,13 @@ pub fn verify(host: &Host, access: Option<&Access>) -> Result<Checked> {
         Err(error) => return Err(error),
     }
     for path in &checked.set_aside {
-        Journal::scan_set_aside(path, |_, head| {
+        // A line that a snapshot names by its digest is genuine, whatever stands before it.
+        Journal::each_readable(path, |_, head| {
             heads.insert((head.number, head.digest));
-            Ok(())
         })?;
     }
     match access {
-        Some(access) => check_anchors(host, access, &heads, &mut checked)?,
+        Some(access) => check_anchors(host, access, &heads, begun, &mut checked)?,
         None => checked.not_checked.push(format!("whether the journal was replaced as a whole: {WITH_VAULT}")),
     }
     Ok(checked)
@@ -115,11 +119,13 @@ pub fn verify(host: &Host, access: Option<&Access>) -> Result<Checked> {
 
 const WITH_VAULT: &str = "name a vault that this host backed up into, and its key";
 
-/// Looks for the entries that this host's own snapshots name.
+/// Looks for the entries that this host's own snapshots name. One that was lost with a journal which a person set aside,
+/// saying why, was decided about: it is told and is no finding any more.
 fn check_anchors(
     host: &Host,
     access: &Access,
     heads: &HashSet<(u64, crate::crypto::Digest)>,
+    begun: Option<Time>,
     checked: &mut Checked,
 ) -> Result<()> {
     let Some(own) = host.known_identity()? else { return Ok(()) };
@@ -132,9 +138,11 @@ fn check_anchors(
             return Ok(());
         }
     };
+    let mut given_up = Vec::new();
     for (number, snapshot) in vault.chain.snapshots().filter(|(_, snapshot)| snapshot.host.id == own.id) {
         match snapshot.journal {
             Some(head) if heads.contains(&(head.number, head.digest)) => checked.anchors += 1,
+            Some(_) if begun.is_some_and(|begun| snapshot.ended <= begun) => given_up.push(number),
             Some(head) => checked.findings.push(
                 finding(
                     &checked.path,
@@ -145,6 +153,7 @@ fn check_anchors(
             None => {}
         }
     }
+    checked.given_up = begun.filter(|_| !given_up.is_empty()).map(|begun| (given_up, begun));
     Ok(())
 }
 
@@ -202,34 +211,40 @@ pub fn export(host: &Host, file: &Path) -> Result<Moved> {
     Ok(Moved { path: file.to_owned(), entries: entries.len() as u64, notes: Vec::new() })
 }
 
-/// Sets a broken journal aside and begins a new one. Open incidents go over into it; permits do not.
+/// Sets a broken journal aside and begins a new one. Incidents that are open, not reported or decided about go over into
+/// it, and permits that nobody closed, which permit nothing any more.
+///
+/// A journal is broken where [`verify`] finds something, also that a snapshot names an entry which is not there: then
+/// another one was put in its place.
 ///
 /// # Errors
-/// DV709 where the journal is sound; DV410 where the state directory cannot be written.
-pub fn restart(host: &Host, clock: &dyn Clock, reason: &str) -> Result<Moved> {
+/// DV709 where the journal is sound; DV410 where the state directory cannot be read or written.
+pub fn restart(host: &Host, access: Option<&Access>, clock: &dyn Clock, reason: &str) -> Result<Moved> {
     let journal = Journal::of(host);
-    let mut entries = Vec::new();
-    let scan = journal.scan(|entry, _| {
-        entries.push(entry);
-        Ok(())
-    });
-    let broken = match scan {
-        Ok(scan) => scan.broken,
-        Err(Error::Refused(refusal)) if refusal.code == Code::JournalBroken => Some(refusal.message),
-        Err(error) => return Err(error),
-    };
-    if broken.is_none() {
+    if verify(host, access)?.findings.is_empty() {
         return Err(Refusal::new(Code::IncidentUnfit, "the journal is sound: nothing needs to be begun anew")
-            .next("check it: `devvault journal verify`")
+            .next("check it, naming the vault that this host backs up into: `devvault --vault VAULT journal verify`")
             .into());
     }
-    let carried: Vec<Event> = registry::carried(&registry::replay(&entries));
-    let count = carried.len();
-    let path = journal.restart(clock.now(), reason, carried)?;
+    let mut entries = Vec::new();
+    Journal::each_readable(&journal.path(), |entry, _| entries.push(entry))?;
+    let (now, newest) = (clock.now(), entries.iter().map(|entry| entry.time).max());
+    let incidents = registry::carried(&registry::replay(&entries));
+    let permits = break_glass::carried(&break_glass::replay(&entries), now, newest);
+    let (open, ended) = (incidents.iter().filter(|event| event.is_opening()).count(), permits.len());
+    let path = journal.restart(now, reason, incidents.into_iter().chain(permits).collect())?;
     let mut notes = Vec::new();
-    if count > 0 {
-        notes.push(format!("{count} open incident(s) were carried over"));
+    if open > 0 {
+        notes.push(format!("{} carried over", counted(open, "incident was", "incidents were")));
     }
-    notes.push("break-glass declarations were not carried over; those that were in effect have ended".into());
+    if ended > 0 {
+        let text =
+            counted(ended, "permit was carried over: it has ended", "permits were carried over: they have ended");
+        notes.push(format!("{text}, and somebody has to close what was declared"));
+    }
     Ok(Moved { path, entries: entries.len() as u64, notes })
+}
+
+fn counted(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
 }

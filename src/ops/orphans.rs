@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::clock::Time;
 use crate::error::Result;
-use crate::incident::journal::Entry;
+use crate::incident::journal::{Entry, bounded};
 use crate::limits;
 use crate::path::shown;
 use crate::pool::Pool;
@@ -77,17 +77,62 @@ impl Incomplete {
     }
 }
 
+/// Something else that belongs to no snapshot.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Stray {
+    /// Its name below the vault, escaped.
+    pub name: String,
+    /// Its bytes, of a file.
+    pub bytes: Option<u64>,
+    /// When it was last written to, as the medium tells.
+    pub modified: Option<Time>,
+    /// What a person decided about it.
+    pub tag: Option<Tag>,
+}
+
+impl Stray {
+    fn look(store: &dyn Store, name: String, tags: &BTreeMap<String, Tag>) -> Self {
+        let metadata = store.local_path().and_then(|root| std::fs::symlink_metadata(root.join(&name)).ok());
+        Self {
+            bytes: metadata.as_ref().filter(|metadata| metadata.is_file()).map(std::fs::Metadata::len),
+            modified: metadata.and_then(|metadata| metadata.modified().ok()).map(Time::from_system),
+            tag: tags.get(&name).cloned(),
+            name,
+        }
+    }
+
+    /// Returns whether a person has to decide about it now.
+    pub fn is_due(&self, now: Time) -> bool {
+        self.tag.as_ref().is_none_or(|tag| tag.until <= now)
+    }
+}
+
+impl Orphans {
+    /// Returns the name of an orphan as a person means it, with or without what stands before it; nothing where there is
+    /// none, or more than one.
+    pub fn named(&self, name: &str) -> Option<&str> {
+        let wanted = name.strip_prefix("snapshots/").unwrap_or(name);
+        let incomplete = self
+            .incomplete
+            .iter()
+            .map(|one| one.name.as_str())
+            .find(|known| *known == wanted || known.strip_prefix(layout::INCOMPLETE_PREFIX) == Some(wanted));
+        let strays = || self.packs.iter().chain(&self.foreign).chain(&self.temporary);
+        incomplete.or_else(|| strays().map(|stray| stray.name.as_str()).find(|known| *known == name))
+    }
+}
+
 /// Everything in a vault that belongs to no snapshot.
 #[derive(Debug, Clone, Default)]
 pub struct Orphans {
     /// Snapshots that were never finalized.
     pub incomplete: Vec<Incomplete>,
-    /// Packs that no snapshot names, with their length: the next backup of the same data may use them.
-    pub packs: Vec<(String, u64)>,
+    /// Packs that no snapshot names: the next backup of the same data may use them.
+    pub packs: Vec<Stray>,
     /// Files that are none of the vault's.
-    pub foreign: Vec<String>,
+    pub foreign: Vec<Stray>,
     /// Test files that a crash left.
-    pub temporary: Vec<String>,
+    pub temporary: Vec<Stray>,
     /// What the file says that tells who writes, where nobody does.
     pub stale_lock: Option<String>,
 }
@@ -99,30 +144,33 @@ pub struct Orphans {
 pub(super) fn find(vault: &Vault, catalog: Arc<Catalog>, entries: &[Entry], read_packs: bool) -> Result<Orphans> {
     let store = &*vault.store;
     let writing = is_written(store);
-    let tags = tags(entries);
+    let tags = tags(vault, entries);
     let incomplete = vault.chain.incomplete.iter().map(|name| Incomplete {
         may_be_written: writing,
         tag: tags.get(name).cloned(),
         ..look(vault, name, read_packs)
     });
     let incomplete = incomplete.collect();
-    let mut foreign: Vec<String> =
-        vault.chain.foreign.iter().map(|name| format!("{}/{}", layout::SNAPSHOTS, shown(name.as_bytes()))).collect();
-    foreign.extend(catalog.foreign.iter().cloned());
+    let stray = |name: String| Stray::look(store, name, &tags);
+    let below_snapshots = |name: &String| format!("{}/{}", layout::SNAPSHOTS, shown(name.as_bytes()));
+    let mut foreign: Vec<Stray> = vault.chain.foreign.iter().map(below_snapshots).map(&stray).collect();
+    foreign.extend(catalog.foreign.iter().cloned().map(&stray));
     let root = store.list("").map_err(|error| read_error(store, "the root", &error))?;
     let (mut temporary, mut stale_lock) = (Vec::new(), None);
     for listed in root {
         let name = listed.name.as_str();
         if name.starts_with(layout::PROBE_PREFIX) {
-            temporary.push(shown(name.as_bytes()));
+            temporary.push(stray(shown(name.as_bytes())));
         } else if name == layout::LOCK_HOLDER && !writing {
             let word = store.read(name, limits::CONFIG_BYTES_MAX).unwrap_or_default();
             stale_lock = Some(shown(&word));
         } else if !layout::ROOT_NAMES.contains(&name) {
-            foreign.push(shown(name.as_bytes()));
+            foreign.push(stray(shown(name.as_bytes())));
         }
     }
-    Ok(Orphans { incomplete, packs: unreferenced(vault, catalog), foreign, temporary, stale_lock })
+    let packs = unreferenced(vault, catalog).into_iter();
+    let packs = packs.map(|(name, length)| Stray { bytes: Some(length), ..stray(name) }).collect();
+    Ok(Orphans { incomplete, packs, foreign, temporary, stale_lock })
 }
 
 /// Returns whether some process holds the writer's lock; no where that cannot be told.
@@ -176,10 +224,12 @@ fn modified(store: &dyn Store, name: &str) -> Option<Time> {
     metadata.modified().ok().map(Time::from_system)
 }
 
-/// Returns what was decided about orphans, by name; the newest word counts.
-fn tags(entries: &[Entry]) -> BTreeMap<String, Tag> {
+/// Returns what was decided about orphans of this vault at this place, by name; the newest word counts.
+fn tags(vault: &Vault, entries: &[Entry]) -> BTreeMap<String, Tag> {
     let mut tags = BTreeMap::new();
-    for entry in entries.iter().filter(|entry| entry.act == TAG_ACT && entry.text("outcome") == "done") {
+    let place = bounded(&vault.store.describe());
+    let own = |entry: &&Entry| entry.vault == Some(vault.config.vault) && entry.place.as_ref() == Some(&place);
+    for entry in entries.iter().filter(own).filter(|entry| entry.act == TAG_ACT && entry.text("outcome") == "done") {
         let until = entry.data.get("until").and_then(serde_json::Value::as_i64).unwrap_or(0);
         let tag = Tag { label: entry.text("label").to_owned(), until: Time { seconds: until, nanos: 0 } };
         tags.insert(entry.text("name").to_owned(), tag);

@@ -18,10 +18,10 @@ use crate::vault::read::{Entries, Reader};
 use crate::vault::reads;
 
 /// An opened vault and what reads from it.
-pub(super) struct Reading {
-    pub(super) vault: Vault,
-    pub(super) reader: Arc<Reader>,
-    pub(super) pool: Pool,
+pub(crate) struct Reading {
+    pub(crate) vault: Vault,
+    pub(crate) reader: Arc<Reader>,
+    pub(crate) pool: Pool,
     // Held while anything is read, so that a removal waits.
     _lock: Option<Box<dyn Lock>>,
 }
@@ -31,10 +31,18 @@ impl Reading {
     ///
     /// # Errors
     /// What opening the vault refuses; DV404 where a removal is under way; DV110 where the packs cannot be listed.
-    pub(super) fn open(access: &Access) -> Result<Self> {
+    pub(crate) fn open(access: &Access) -> Result<Self> {
+        Self::open_by(access, UseIndex::Yes)
+    }
+
+    /// Opens the vault as [`open`](Self::open) does, asking the index or each pack's own footer.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub(crate) fn open_by(access: &Access, use_index: UseIndex) -> Result<Self> {
         let vault = gate::open(access)?;
         let lock = gate::read_lock(&*vault.store)?;
-        let reader = Arc::new(vault.reader(vault.catalog(UseIndex::Yes)?));
+        let reader = Arc::new(vault.reader(vault.catalog(use_index)?));
         Ok(Self { vault, reader, pool: Pool::new(), _lock: lock })
     }
 
@@ -42,12 +50,12 @@ impl Reading {
     ///
     /// # Errors
     /// As [`select::select`].
-    pub(super) fn select(&self, selector: &Selector) -> Result<(u64, &Snapshot)> {
+    pub(crate) fn select(&self, selector: &Selector) -> Result<(u64, &Snapshot)> {
         select::select(&self.vault, selector)
     }
 
     /// Returns what should be said besides, in words, and keeps packs that failed a read in mind for later backups.
-    pub(super) fn remarks(&self, access: &Access) -> Vec<String> {
+    pub(crate) fn remarks(&self, access: &Access) -> Vec<String> {
         let mut notes = self.vault.notes.clone();
         if self.reader.index_was_wrong() {
             notes.push("the index was wrong about where content lies; `devvault index rebuild` makes it anew".into());
@@ -58,7 +66,7 @@ impl Reading {
     }
 
     /// Returns the entries of a snapshot at and below a path.
-    pub(super) fn listing<'a>(
+    pub(crate) fn listing<'a>(
         &'a self,
         snapshot: &'a Snapshot,
         within: &EntryPath,
@@ -75,7 +83,7 @@ impl Reading {
 }
 
 /// Yields the entries of a snapshot in path order; after the last one of a whole listing, its counts have matched.
-pub(super) struct Listing<'a> {
+pub(crate) struct Listing<'a> {
     entries: Entries<'a>,
     current: std::vec::IntoIter<Entry>,
     progress: &'a dyn Progress,
@@ -112,7 +120,7 @@ impl Iterator for Listing<'_> {
 ///
 /// # Errors
 /// DV108.
-pub(super) fn check_counts(counts: &Counts, meant: &Counts) -> Result<(), Finding> {
+pub(crate) fn check_counts(counts: &Counts, meant: &Counts) -> Result<(), Finding> {
     if counts == meant {
         return Ok(());
     }

@@ -22,7 +22,7 @@ use crate::vault::sealed;
 use crate::vault::witness::Freshness;
 
 /// How much was read, in a receipt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Extent {
     /// Bytes of all packs.
@@ -47,12 +47,35 @@ pub struct Found {
     pub subject: String,
 }
 
+/// What a drill restored and compared, in a receipt.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Drilled {
+    /// Bytes of the snapshot's files.
+    pub bytes: u64,
+    /// Bytes that were restored, read again and hashed.
+    pub bytes_compared: u64,
+    /// Files of the snapshot that have content.
+    pub files: u64,
+    /// Files whose content was compared.
+    pub files_compared: u64,
+    /// Damages of a copy that were refused.
+    pub negative: u64,
+    /// How long a recovery takes, in milliseconds; extrapolated for a sample.
+    pub recovery_milliseconds: u64,
+    /// `restore` or `clean-machine`.
+    pub scenario: String,
+}
+
 /// What was done, by whom, and what it came to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Receipt {
     /// `verify` or `drill`.
     pub act: String,
+    /// What was exercised, if it was a drill.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drill: Option<Drilled>,
     /// The exit status.
     pub exit: u8,
     /// How much was read.
@@ -63,7 +86,7 @@ pub struct Receipt {
     pub freshness: String,
     /// The chain's head.
     pub head: Head,
-    /// `full`, `quick` or `sample`.
+    /// `full`, `quick` or `sample`; of a drill `whole` or `sample`.
     pub level: String,
     /// When it was made.
     pub made: Time,
@@ -77,11 +100,17 @@ pub struct Receipt {
     pub snapshots: Vec<(u64, String)>,
     /// The vault.
     pub vault: Id,
-    /// What it came to: `valid`, `unstable` or `invalid`.
+    /// What it came to: `valid`, `unstable` or `invalid`; of a drill `passed` or `failed`.
     pub verdict: String,
 }
 
-const SCHEMA: &str = "devvault.receipt/1";
+/// The schema of every receipt.
+pub const SCHEMA: &str = "devvault.receipt/1";
+
+/// Returns the system that this program runs on.
+pub fn platform() -> String {
+    format!("{} {}", std::env::consts::OS, std::env::consts::ARCH)
+}
 
 impl Receipt {
     /// Makes the receipt of a verification.
@@ -92,6 +121,7 @@ impl Receipt {
         };
         Self {
             act: "verify".into(),
+            drill: None,
             exit: report.exit(),
             extent: Extent {
                 bytes: report.coverage.bytes,
@@ -105,7 +135,7 @@ impl Receipt {
             head: report.head,
             level: report.level.name().into(),
             made: now,
-            platform: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
+            platform: platform(),
             program: PROGRAM.into(),
             schema: SCHEMA.into(),
             snapshots: report.snapshots.iter().map(|(number, verdict)| (*number, verdict.name().into())).collect(),

@@ -14,16 +14,58 @@ use crate::error::Result;
 use crate::format::record::Head;
 use crate::fsys::Dir;
 use crate::incident::journal::Journal;
+use crate::limits;
 use crate::path::EntryPath;
 use crate::refusal::Code;
 use crate::refusal::Kept;
 use crate::vault::Finding;
-use crate::vault::catalog::{Catalog, UseIndex};
+use crate::vault::catalog::{Catalog, Pack, UseIndex};
 use crate::vault::gate::{self, Access};
 use crate::vault::layout;
 use crate::vault::named::NamedPacks;
 use crate::vault::reads::Reads;
 use crate::vault::witness::Freshness;
+
+/// A drill that passed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Drilled {
+    /// When.
+    pub time: Time,
+    /// Of which snapshot.
+    pub snapshot: u64,
+    /// What was exercised: `restore` or `clean-machine`.
+    pub scenario: String,
+    /// How much was restored: `whole` or `sample`.
+    pub extent: String,
+    /// How long a recovery takes, in milliseconds; extrapolated for a sample.
+    pub recovery_milliseconds: u64,
+    /// How that stands to the objective: `met`, `missed` or `exceeded`.
+    pub objective: String,
+}
+
+/// A verification of a vault as a whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verified {
+    /// When.
+    pub time: Time,
+    /// `full`, `quick` or `sample`.
+    pub level: String,
+    /// `valid`, `unstable` or `invalid`.
+    pub verdict: String,
+    /// Packs that were read completely.
+    pub packs_read: u64,
+    /// Packs.
+    pub packs: u64,
+}
+
+/// How long ago this host read what the vault holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Coverage {
+    /// Bytes of packs that were read completely and intact within [`PROOF_DAYS`](limits::PROOF_DAYS) days.
+    pub bytes_recently: u64,
+    /// When the pack that was not read for longest was last read; nothing where one was never read.
+    pub oldest: Option<Time>,
+}
 
 /// The newest snapshot of one source.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +80,12 @@ pub struct SourceLine {
     pub newest: u64,
     /// When the newest was complete.
     pub time: Time,
+    /// When the oldest was complete.
+    pub first: Time,
+    /// The newest drill that passed, as far as this host knows.
+    pub drilled: Option<Drilled>,
+    /// When a drill failed after that.
+    pub drill_failed: Option<Time>,
     /// What the newest lacks: files that kept changing and were left out, as allowed.
     pub left_out: Vec<EntryPath>,
 }
@@ -61,6 +109,12 @@ pub struct Report {
     pub packs: u64,
     /// Bytes of all packs.
     pub bytes_stored: u64,
+    /// The newest verification of the vault as a whole, at this place, as far as this host knows.
+    pub verified: Option<Verified>,
+    /// When everything was last read and found valid here, in one verification or over some days.
+    pub proven: Option<Time>,
+    /// How long ago what the vault holds was read.
+    pub coverage: Coverage,
     /// Bytes that can still be written, where the system tells.
     pub bytes_free: Option<u64>,
     /// The key's file.
@@ -116,7 +170,8 @@ fn look(access: &Access) -> Result<Report> {
         match known {
             Some(line) => {
                 line.snapshots += 1;
-                (line.newest, line.time) = (number, snapshot.ended);
+                line.newest = number;
+                line.time = snapshot.ended;
                 line.left_out.clone_from(&snapshot.left_out);
             }
             None => sources.push(SourceLine {
@@ -125,16 +180,19 @@ fn look(access: &Access) -> Result<Report> {
                 snapshots: 1,
                 newest: number,
                 time: snapshot.ended,
+                first: snapshot.ended,
+                drilled: None,
+                drill_failed: None,
                 left_out: snapshot.left_out.clone(),
             }),
         }
     }
     let mut notes = vault.notes.clone();
     notes.extend(catalog.index.notes());
-    let entries = Journal::of(&access.host).entries().unwrap_or_else(|error| {
-        notes.push(format!("incidents, permits and decisions are not known: {error}"));
-        Vec::new()
-    });
+    let (entries, trouble) = match Journal::of(&access.host).entries() {
+        Ok(entries) => (entries, None),
+        Err(error) => (Vec::new(), Some(error.to_string())),
+    };
     let mut findings = vault.chain.findings.clone();
     findings.extend(vault.doubt.iter().cloned());
     findings.extend(vault.freshness.finding(&vault.store.describe()));
@@ -145,17 +203,20 @@ fn look(access: &Access) -> Result<Report> {
     if let Some(reason) = reads.unsure() {
         notes.push(format!("packs may be damaged that this host does not know of: {reason}; run `devvault verify`"));
     }
+    let own = attention::Own { entries: &entries, vault: vault.config.vault, place: &vault.store.describe() };
+    sources.iter_mut().for_each(|line| own.drills_of(line));
+    let now = access.clock.now();
+    let coverage = coverage(&catalog, &reads, now);
     let (packs, bytes_stored) =
         (catalog.packs().len() as u64, catalog.packs().iter().map(|pack| pack.length).sum::<u64>());
     let orphans = orphans::find(&vault, Arc::new(catalog), &entries, false)?;
     let attention = attention::attention(&Known {
-        entries: &entries,
+        own: &own,
+        trouble,
         settings: &access.host.settings()?,
-        now: access.clock.now(),
-        vault: vault.config.vault,
-        place: &vault.store.describe(),
+        now,
         orphans: &orphans,
-        has_snapshots: vault.chain.snapshots().next().is_some(),
+        sources: &sources,
     });
     Ok(Report {
         vault: vault.config.vault,
@@ -168,15 +229,28 @@ fn look(access: &Access) -> Result<Report> {
         bytes_free: vault.store.available_bytes().ok(),
         key_exported: exported(&access.host, vault.config.vault),
         shared_devices: shared_devices(&vault, &sources),
+        verified: own.verified(),
+        proven: own.proven(),
+        coverage,
         key: vault.key.path.clone(),
         sources,
         orphans,
-        now: access.clock.now(),
+        now,
         attention,
         findings,
         notes,
         kept: Kept::default(),
     })
+}
+
+fn coverage(catalog: &Catalog, reads: &Reads, now: Time) -> Coverage {
+    let since = now.seconds.saturating_sub(limits::PROOF_DAYS as i64 * 86_400);
+    let read = |pack: &Pack| reads.last(&pack.name);
+    let recently = catalog.packs().iter().filter(|pack| read(pack).is_some_and(|last| last.seconds >= since));
+    Coverage {
+        bytes_recently: recently.map(|pack| pack.length).sum(),
+        oldest: catalog.packs().iter().map(read).min().flatten(),
+    }
 }
 
 /// Returns the packs that manifests name and that are not there.

@@ -191,7 +191,7 @@ impl NewFile for LocalNewFile {
     }
 
     fn sync(&mut self) -> io::Result<()> {
-        self.file.sync_all()
+        fsys::sync_file(&self.file)
     }
 }
 

@@ -14,7 +14,7 @@ use crate::format::index::IndexedPack;
 use crate::format::pack::{self, BadFooter, BlockInfo, BlockKind, Encoding, Footer};
 use crate::limits;
 use crate::refusal::Code;
-use crate::store::{NameKind, Store};
+use crate::store::{Listed, NameKind, Store};
 
 /// A pack of the vault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -182,13 +182,13 @@ impl Catalog {
 
     fn list_packs(&mut self, store: &dyn Store) -> io::Result<Vec<Digest>> {
         let mut names = Vec::new();
-        for directory in store.list(layout::PACKS)? {
+        for directory in list_or_none(store, layout::PACKS)? {
             let shown = crate::path::shown(directory.name.as_bytes());
             if directory.kind != NameKind::Directory || directory.name.len() != 2 {
                 self.foreign.push(format!("{}/{shown}", layout::PACKS));
                 continue;
             }
-            for file in store.list(&format!("{}/{}", layout::PACKS, directory.name))? {
+            for file in list_or_none(store, &format!("{}/{}", layout::PACKS, directory.name))? {
                 match layout::pack_name(&directory.name, &file.name) {
                     Some(name) if file.kind == NameKind::File => names.push(name),
                     Some(name) => self.findings.push(Finding::new(
@@ -279,6 +279,14 @@ impl Catalog {
         let Some(pack) = self.packs.iter().position(|pack| pack.name == *name) else { return };
         let blocks = &self.blocks;
         self.places.retain(|place| blocks[place.block as usize].pack as usize != pack);
+    }
+}
+
+/// Lists a directory of packs; one that is absent is an empty one.
+fn list_or_none(store: &dyn Store, directory: &str) -> io::Result<Vec<Listed>> {
+    match store.list(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        other => other,
     }
 }
 

@@ -11,7 +11,7 @@ use super::read::Reader;
 use super::witness::{self, Freshness};
 use super::{Finding, layout, read_error, write_error};
 use crate::clock::Clock;
-use crate::crypto::{Digest, Domain, Macs};
+use crate::crypto::{Digest, Domain, Macs, Random, SystemRandom};
 use crate::error::{Error, Result, refuse, shown_path};
 use crate::format::config::{BadConfig, Config};
 use crate::format::json;
@@ -38,6 +38,8 @@ pub struct Access {
     pub expect_head: Option<Head>,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
+    /// Gives the bytes of secrets, ids and packs.
+    pub random: Arc<dyn Random>,
 }
 
 impl Access {
@@ -50,6 +52,7 @@ impl Access {
             host,
             expect_head: None,
             clock: Arc::new(crate::clock::SystemClock),
+            random: Arc::new(SystemRandom),
         }
     }
 }
@@ -165,6 +168,8 @@ pub struct Vault {
     pub config: Config,
     /// The digest of the exact bytes of `vault.json`.
     pub config_digest: Digest,
+    /// Gives the bytes of names that are drawn.
+    pub random: Arc<dyn Random>,
     /// The records, and what is wrong with them.
     pub chain: Chain,
     /// How the chain stands to what this host has seen.
@@ -247,6 +252,7 @@ fn read_chain(access: &Access, found: Found) -> Result<Vault> {
         macs: found.macs,
         config,
         config_digest,
+        random: Arc::clone(&access.random),
         chain,
         freshness,
         doubt,

@@ -8,6 +8,7 @@ pub mod catalog;
 pub mod chain;
 pub mod check;
 mod commit;
+pub mod content;
 pub mod gate;
 pub mod index;
 pub mod key;

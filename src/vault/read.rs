@@ -1,6 +1,6 @@
 //! The one reader: finalize, verify and restore all read through it. No byte leaves it before its hash matched.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::io;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +10,8 @@ use super::catalog::{Catalog, Pack, Place, UseIndex};
 use super::{Finding, layout};
 use crate::crypto::{Digest, Macs};
 use crate::format::Malformed;
-use crate::format::entry::{ChunkRef, Chunks, Entry, FileContent, decode_chunk_list};
+use crate::format::attribute::Value;
+use crate::format::entry::{ChunkRef, Entry, Holes};
 use crate::format::listing::{PartRef, decode_segment, decode_segment_list};
 use crate::format::pack::Decoder;
 use crate::format::record::{PackUse, Packs, Snapshot, decode_pack_list};
@@ -36,6 +37,8 @@ pub struct Reader {
     blocks: Mutex<Recent<u32, Arc<Vec<u8>>>>,
     decoders: Mutex<Vec<Decoder>>,
     failed: Mutex<BTreeMap<Digest, Finding>>,
+    // Blocks that could not be read or decoded at some time.
+    faltered: Mutex<HashSet<u32>>,
     // Whether `failed` holds anything: asked for every object of a source.
     any_failed: AtomicBool,
 }
@@ -61,6 +64,7 @@ impl Reader {
             blocks: Mutex::new(Recent::new(CACHED_BLOCKS_MAX)),
             decoders: Mutex::default(),
             failed: Mutex::default(),
+            faltered: Mutex::default(),
             any_failed: AtomicBool::new(false),
         }
     }
@@ -191,7 +195,28 @@ impl Reader {
     /// # Errors
     /// As [`block`](Self::block).
     pub fn load_block(&self, index: u32) -> Result<Vec<u8>, Finding> {
-        self.read_block(index).map_err(|finding| self.fail(index, finding))
+        match self.read_block(index) {
+            Err(finding) => {
+                lock(&self.faltered).insert(index);
+                Err(self.fail(index, finding))
+            }
+            Ok(block) => {
+                if self.any_failed.load(Ordering::Relaxed) && lock(&self.faltered).contains(&index) {
+                    self.note_unstable(index);
+                }
+                Ok(block)
+            }
+        }
+    }
+
+    /// Notes that a block was read although an earlier read of it failed: that speaks of the medium or the host.
+    fn note_unstable(&self, block: u32) {
+        let pack = &self.catalog.packs()[self.catalog.block(block).pack as usize];
+        if let Some(finding) = lock(&self.failed).get_mut(&pack.name).filter(|finding| finding.code != Code::Unstable) {
+            finding.detail =
+                format!("the first read failed ({}: {}), the second succeeded", finding.code, finding.detail);
+            finding.code = Code::Unstable;
+        }
     }
 
     fn read_block(&self, index: u32) -> Result<Vec<u8>, Finding> {
@@ -255,60 +280,39 @@ impl Reader {
         Ok((decoded, bytes))
     }
 
-    /// Hands on every chunk of a file's content, in order, one chunk list at a time.
+    /// Returns the value of an attribute, each of its chunks having matched its hash.
     ///
     /// # Errors
-    /// DV104 or DV105 where a chunk list is missing or damaged, DV108 where it contradicts the entry; whatever `take`
-    /// returns.
-    pub fn each_chunk<E: From<Finding>>(
-        &self,
-        file: &FileContent,
-        mut take: impl FnMut(ChunkRef) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let lists = match &file.chunks {
-            Chunks::Direct(chunks) => return chunks.iter().copied().try_for_each(take),
-            Chunks::Listed(lists) => lists,
-        };
-        for list in lists {
-            let subject = || format!("the chunk list {}", list.object().id());
-            let bytes = self.chunk(list.object()).map_err(|finding| as_listing(finding, subject()))?;
-            let listed =
-                decode_chunk_list(&bytes).map_err(|error| Finding::new(Code::ListingUnsafe, subject(), error))?;
-            let sum: u64 = listed.iter().map(|chunk| u64::from(chunk.length())).sum();
-            if sum != list.content_bytes() {
-                return Err(
-                    Finding::new(Code::ListingUnsafe, subject(), "its chunks do not add up to its length").into()
-                );
+    /// As [`chunk`](Self::chunk).
+    pub fn value(&self, value: &Value) -> Result<Vec<u8>, Finding> {
+        match value {
+            Value::Inline(bytes) => Ok(bytes.clone()),
+            Value::Chunks(chunks) => {
+                let mut bytes = Vec::new();
+                for chunk in chunks {
+                    bytes.extend(self.chunk(*chunk)?);
+                }
+                Ok(bytes)
             }
-            listed.into_iter().try_for_each(&mut take)?;
         }
-        Ok(())
     }
 
-    /// Returns every chunk of a file's content, in order.
+    /// Hands on every chunk that an entry needs: of long values of its attributes, and of its content. Lists of chunks and
+    /// of holes are read and checked on the way, one at a time.
     ///
     /// # Errors
-    /// As [`each_chunk`](Self::each_chunk).
-    pub fn chunks(&self, file: &FileContent) -> Result<Vec<ChunkRef>, Finding> {
-        let mut chunks = Vec::new();
-        self.each_chunk(file, |chunk| {
-            chunks.push(chunk);
-            Ok::<_, Finding>(())
-        })?;
-        Ok(chunks)
-    }
-
-    /// Hands on every chunk that an entry needs: of long values of its attributes, and of its content.
-    ///
-    /// # Errors
-    /// As [`each_chunk`](Self::each_chunk).
+    /// DV104 or DV105 where a list is missing or damaged, DV108 where it contradicts the entry; whatever `take` returns.
     pub fn each_needed<E: From<Finding>>(
         &self,
         entry: &Entry,
         mut take: impl FnMut(ChunkRef) -> Result<(), E>,
     ) -> Result<(), E> {
         entry.attribute_chunks().try_for_each(&mut take)?;
-        entry.file().map_or(Ok(()), |file| self.each_chunk(file, take))
+        let Some(file) = entry.file() else { return Ok(()) };
+        if matches!(file.holes, Holes::Listed(_)) {
+            self.holes_of(file).try_for_each(|hole| hole.map(|_| ()))?;
+        }
+        self.chunks_of(file).try_for_each(|chunk| take(chunk?))
     }
 
     /// Returns the packs that a snapshot says it relies on.
@@ -517,7 +521,7 @@ pub fn check_seam(last: Option<(&EntryPath, bool)>, first: &Entry) -> Result<(),
 }
 
 /// A chunk that holds a listing has names of its own for missing and damaged.
-fn as_listing(finding: Finding, subject: String) -> Finding {
+pub(super) fn as_listing(finding: Finding, subject: String) -> Finding {
     let code = match finding.code {
         Code::ChunkMissing => Code::ListingMissing,
         Code::ChunkDamaged => Code::ListingDamaged,

@@ -18,6 +18,7 @@ use crate::crypto::{Digest, Domain, Id, Macs};
 use crate::error::{Result, shown_path};
 use crate::fsys::replace;
 use crate::host::Host;
+use crate::incident::evidence;
 use crate::limits;
 use crate::refusal::Code;
 use crate::store::Store;
@@ -194,7 +195,10 @@ pub fn keep_in_mind(
     let forgotten =
         saved.map(|error| format!("packs that failed a read were not remembered for later backups: {error}"));
     let notes = failed.values().map(|finding| {
-        format!("{}: {}; {}; run `devvault verify`", finding.subject, finding.code.title(), finding.detail)
+        let medium = store.local_path().filter(|_| finding.code == Code::Unstable).map(evidence::medium_in_words);
+        let on = medium.map(|medium| format!("; the vault lies on {medium}")).unwrap_or_default();
+        let (subject, title, detail) = (&finding.subject, finding.code.title(), &finding.detail);
+        format!("{subject}: {title}; {detail}{on}; run `devvault verify`, and see: devvault runbook {}", finding.code)
     });
     forgotten.into_iter().chain(notes).collect()
 }

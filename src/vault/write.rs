@@ -18,7 +18,7 @@ use super::read::Reader;
 use super::reliance::Reliance;
 use super::{Finding, commit, layout, sweep, write_error};
 use crate::clock::Time;
-use crate::crypto::{Digest, Id, Macs, random};
+use crate::crypto::{Digest, Id, Macs, Random, random};
 use crate::error::{Error, Result};
 use crate::format::config::Config;
 use crate::format::entry::{ChunkRef, Entry};
@@ -57,6 +57,7 @@ pub struct Origin {
 pub struct Draft {
     store: Arc<dyn Store>,
     macs: Arc<Macs>,
+    random: Arc<dyn Random>,
     config: Config,
     pool: Pool,
     name: String,
@@ -128,7 +129,7 @@ impl Draft {
     /// The medium refuses.
     pub fn begin(vault: &Vault, _lock: &WriteLock, older: Reliance, pool: Pool, origin: &Origin) -> Result<Self> {
         let store = Arc::clone(&vault.store);
-        let id = Id(random().map_err(|error| Error::environment("draw random bytes", error))?);
+        let id = Id::drawn(&*vault.random).map_err(|error| Error::environment("draw random bytes", error))?;
         let name = format!("{}{id}", layout::INCOMPLETE_PREFIX);
         let directory = format!("{}/{name}", layout::SNAPSHOTS);
         let begun = store
@@ -138,6 +139,7 @@ impl Draft {
         begun.map_err(|error| write_error(&*store, &directory, &error))?;
         Ok(Self {
             macs: Arc::clone(&vault.macs),
+            random: Arc::clone(&vault.random),
             config: vault.config.clone(),
             pool,
             name,
@@ -262,7 +264,7 @@ impl Draft {
         self.require_space()?;
         let path = format!("{}/{:04}.part", self.directory(), self.pack_count);
         self.pack_count += 1;
-        let id = Id(random().map_err(|error| Error::environment("draw random bytes", error))?);
+        let id = Id::drawn(&*self.random).map_err(|error| Error::environment("draw random bytes", error))?;
         let head = header(self.macs.vault(), id);
         let mut file = self.store.create(&path).map_err(|error| write_error(&*self.store, &path, &error))?;
         file.write(&head).map_err(|error| write_error(&*self.store, &path, &error))?;

@@ -60,6 +60,10 @@ impl<'a> Object<'a> {
     /// # Errors
     /// The system or the file system refuses.
     pub fn set_owner(self, uid: Option<u32>, gid: Option<u32>) -> io::Result<()> {
+        // To the system call this number means nobody: it would change nothing and report success.
+        if uid == Some(u32::MAX) || gid == Some(u32::MAX) {
+            return Err(Errno::INVAL.into());
+        }
         let (uid, gid) = (uid.map(Uid::from_raw), gid.map(Gid::from_raw));
         match self.handle() {
             Handle::Open(open) => fs::fchown(open, uid, gid),

@@ -4,16 +4,28 @@
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read, Write};
+use std::mem::offset_of;
+use std::os::windows::io::AsRawHandle;
 
+use windows_sys::Wdk::Storage::FileSystem::{FILE_NON_DIRECTORY_FILE, FILE_OPEN, FILE_OVERWRITE_IF};
+use windows_sys::Win32::Foundation::ERROR_HANDLE_EOF;
 use windows_sys::Win32::Storage::FileSystem::{
     FILE_ATTRIBUTE_HIDDEN, FILE_ATTRIBUTE_NORMAL, FILE_ATTRIBUTE_NOT_CONTENT_INDEXED, FILE_ATTRIBUTE_READONLY,
     FILE_ATTRIBUTE_SYSTEM, FILE_BASIC_INFO, FILE_GENERIC_READ, FILE_GENERIC_WRITE, FILE_READ_ATTRIBUTES,
     FILE_STREAM_INFO, FILE_WRITE_ATTRIBUTES, FileStreamInfo, GetFileInformationByHandleEx,
 };
 
-use super::super::{Stat, Xattr};
-use super::*;
+use super::call::{UNSUPPORTED, check, is_one_of, set_info};
+use super::dir::Dir;
+use super::listing::{bytes_of, u32_at, units_of};
+use super::name::{bad_name, component, decode, encode};
+use super::open::nt_open;
+use super::stat_file;
+use super::time::ticks_of;
+use super::{NAME_UNITS_MAX, RAW};
 use crate::clock::Time;
+use crate::fsys::Stat;
+use crate::fsys::Xattr;
 
 /// An object whose metadata is read or set.
 #[derive(Debug, Clone, Copy)]

@@ -2,8 +2,14 @@
 
 use std::fs::File;
 use std::io;
+use std::mem::size_of;
+use std::os::windows::io::AsRawHandle;
+use std::ptr::{null, null_mut};
 
-use super::*;
+use windows_sys::Win32::Foundation::{ERROR_DISK_FULL, ERROR_FILE_TOO_LARGE, ERROR_INVALID_PARAMETER, ERROR_MORE_DATA};
+use windows_sys::Win32::System::IO::DeviceIoControl;
+
+use super::call::{UNSUPPORTED, check, is_one_of};
 
 const FSCTL_SET_SPARSE: u32 = 0x0009_00c4;
 const FSCTL_QUERY_ALLOCATED_RANGES: u32 = 0x0009_40cf;

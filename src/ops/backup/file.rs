@@ -9,7 +9,7 @@ use crate::chunk::Cutter;
 use crate::clock::{Clock, Time};
 use crate::crypto::Digest;
 use crate::error::{Error, Result};
-use crate::format::entry::{ChunkRef, Chunks, Entry, FileContent, Kind};
+use crate::format::entry::{ChunkRef, Chunks, Entry, FileContent, Holes, Kind};
 use crate::format::holes::{Extents, Hole};
 use crate::fsys::extents::ExtentReader;
 use crate::fsys::walk::{Found, is_gone, is_other_kind};
@@ -77,7 +77,8 @@ pub(super) struct Whole {
     /// What the file system said of it.
     pub(super) stat: Stat,
     racy: bool,
-    holes: Vec<Hole>,
+    /// Its holes, ascending.
+    pub(super) holes: Vec<Hole>,
     /// Its extended attributes.
     pub(super) xattrs: Vec<Xattr>,
     /// Its alternate streams.
@@ -89,10 +90,11 @@ pub(super) struct Whole {
 }
 
 impl Whole {
-    pub(super) fn content(&self, chunks: Chunks) -> Kind {
+    /// Returns the content, of chunks and holes that are named so.
+    pub(super) fn content(&self, chunks: Chunks, holes: Holes) -> Kind {
         Kind::File(FileContent {
             size: self.size,
-            holes: self.holes.clone(),
+            holes,
             chunks,
             ctime: self.stat.ctime,
             ino: Some(self.stat.id.number),
@@ -215,8 +217,8 @@ fn read_once<E>(
     let outcome = if holes.is_empty() {
         read(&mut &file, data)
     } else {
-        let extents = Extents::new(&holes, before.size);
-        read(&mut ExtentReader::new(&file, extents.iter()), data)
+        let extents = Extents::new(holes.iter().map(|hole| Ok(*hole)), before.size);
+        read(&mut ExtentReader::new(&file, extents), data)
     };
     let outcome = match outcome {
         // What is wrong elsewhere is not made good by reading the file again.
@@ -279,7 +281,7 @@ mod tests {
         let racy = is_racy(stat, read);
         let (holes, xattrs, streams, chunks) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let whole = Whole { stat: *stat, racy, holes, xattrs, streams, size: 3, chunks };
-        let kind = whole.content(Chunks::Direct(vec![ChunkRef(Digest([0; 32]), 3)]));
+        let kind = whole.content(Chunks::Direct(vec![ChunkRef(Digest([0; 32]), 3)]), Holes::none());
         Entry { mtime: Some(stat.mtime), ..Entry::new(EntryPath::parse(b"f").expect("valid"), kind) }
     }
 

@@ -161,6 +161,12 @@ impl Leavings {
         for rule in mesh.command.all() {
             objects.entry(command(&rule.text)).or_default();
         }
+        // What takes something back leaves nothing out, and yet says what another rule did not leave out.
+        for (file, rules) in &mesh.files {
+            for at in (0..rules.all().len()).filter(|&at| rules.all()[at].text.starts_with('!')) {
+                objects.entry(named(ExcludedBy::ExcludeFrom, file.clone(), rules, at)).or_default();
+            }
+        }
         for (wanted, by) in [(mesh.caches, ExcludedBy::Caches), (mesh.one_file_system, ExcludedBy::OneFileSystem)] {
             if wanted && !objects.keys().any(|why| why.by == by) {
                 objects.insert(Why { by, from: None, line: None, rule: String::new() }, 0);

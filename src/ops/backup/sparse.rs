@@ -1,4 +1,4 @@
-//! Holes of a source's files: as many as an entry may have.
+//! Holes of a source's files: as many as are kept of one.
 
 use std::fs::File;
 use std::io;
@@ -7,7 +7,7 @@ use crate::format::holes::Hole;
 use crate::fsys::{self, Stat};
 use crate::limits;
 
-/// Returns the holes of a file, at most as many as an entry may have: of more, the longest.
+/// Returns the holes of a file, at most as many as are kept: of more, the longest.
 ///
 /// # Errors
 /// The file system fails.
@@ -19,12 +19,64 @@ pub(super) fn holes(file: &File, stat: &Stat) -> io::Result<Vec<Hole>> {
     // Some file systems have called data that was still in memory a hole; after this they know where it lies. A medium
     // that is read-only, or a file that cannot be synced, has none of it in memory.
     let _ = file.sync_data();
-    let mut holes: Vec<Hole> =
-        fsys::holes(file, stat.size)?.into_iter().map(|(offset, length)| Hole(offset, length)).collect();
-    if holes.len() > limits::HOLES_MAX {
+    let holes = fsys::holes(file, stat.size)?.into_iter().map(|(offset, length)| Hole(offset, length)).collect();
+    Ok(longest(holes, limits::FILE_HOLES_MAX))
+}
+
+/// Returns the longest of many holes, ascending.
+fn longest(mut holes: Vec<Hole>, count_max: usize) -> Vec<Hole> {
+    if holes.len() > count_max {
         holes.sort_unstable_by_key(|hole| std::cmp::Reverse((hole.1, hole.0)));
-        holes.truncate(limits::HOLES_MAX);
+        holes.truncate(count_max);
         holes.sort_unstable_by_key(|hole| hole.0);
     }
-    Ok(holes)
+    holes
+}
+
+/// Cuts many holes into lists; where, their offsets decide, so that an edit changes few lists.
+pub(super) fn list_parts(holes: &[Hole]) -> Vec<&[Hole]> {
+    // Longer lists where there are most, so that even those stay below the bound on lists.
+    let average = (holes.len() / 1024).next_power_of_two().clamp(512, 8192) as u64;
+    let mut parts = Vec::new();
+    let mut start = 0;
+    for (at, hole) in holes.iter().enumerate() {
+        // The multiplier is 2^64 divided by the golden ratio: its high bits scatter offsets that lie evenly.
+        let scattered = (hole.0 / 512).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        if scattered.is_multiple_of(average) || at + 1 - start == limits::LIST_HOLES_MAX {
+            parts.push(&holes[start..=at]);
+            start = at + 1;
+        }
+    }
+    if start < holes.len() {
+        parts.push(&holes[start..]);
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_too_many_holes_the_longest_are_kept_in_order() {
+        let holes = vec![Hole(0, 5), Hole(10, 1), Hole(20, 9), Hole(40, 5)];
+        assert_eq!(longest(holes.clone(), 2), [Hole(20, 9), Hole(40, 5)]);
+        assert_eq!(longest(holes.clone(), 4), holes);
+    }
+
+    #[test]
+    fn lists_of_holes_cover_all_of_them_within_their_bound() {
+        let holes: Vec<Hole> = (0..200_000).map(|at| Hole(8192 * at, 4096)).collect();
+        let parts = list_parts(&holes);
+        assert_eq!(parts.concat(), holes);
+        assert!(parts.len() > 100 && parts.len() <= limits::ENTRY_LISTS_MAX, "{}", parts.len());
+        assert!(parts.iter().all(|part| !part.is_empty() && part.len() <= limits::LIST_HOLES_MAX));
+        // Holes in front change lists in front only.
+        let more: Vec<Hole> = [Hole(1, 10), Hole(100, 10)].into_iter().chain(holes[1..].iter().copied()).collect();
+        let same = list_parts(&more).iter().filter(|part| parts.contains(part)).count();
+        assert!(same + 3 > parts.len(), "{same} of {}", parts.len());
+        // Offsets that the multiplier takes for one another end lists by their bound all the same.
+        let same = vec![Hole(1, 1); limits::LIST_HOLES_MAX + 1];
+        assert!(list_parts(&same).len() >= 2);
+    }
 }

@@ -10,10 +10,12 @@ use super::owners::Owners;
 use super::prior::Prior;
 use super::queue::{Item, Queue, Results, Since};
 use super::sieve::BadRules;
+use super::sparse;
 use crate::clock::Clock;
 use crate::error::{Error, Result, refuse, shown_path};
 use crate::format::attribute::{Attribute, Value};
-use crate::format::entry::{ChunkRef, Chunks, Entry, Kind, ListRef, encode_chunk_list};
+use crate::format::entry::{ChunkRef, Chunks, Entry, Holes, Kind, ListRef, encode_chunk_list, encode_hole_list};
+use crate::format::holes::Hole;
 use crate::format::json;
 use crate::format::pack::BlockKind;
 use crate::fsys::walk::{Found, is_gone};
@@ -23,7 +25,6 @@ use crate::ops::rules::Rules;
 use crate::path::EntryPath;
 use crate::progress::Progress;
 use crate::refusal::{Code, Refusal};
-use crate::vault::Finding;
 use crate::vault::listing::ListingWriter;
 use crate::vault::read::Reader;
 use crate::vault::write::{Draft, reference};
@@ -262,22 +263,14 @@ impl Taker<'_> {
         if !entry.attribute_chunks().all(|chunk| self.draft.holds(chunk)) {
             return false;
         }
-        match &file.chunks {
-            Chunks::Direct(chunks) => chunks.iter().all(|chunk| self.draft.holds(*chunk)),
-            Chunks::Listed(lists) => {
-                if !lists.iter().all(|list| self.draft.holds(list.object())) {
-                    return false;
-                }
-                let mut held = true;
-                let read = self.reader.each_chunk(file, |chunk| {
-                    held = held && self.draft.holds(chunk);
-                    Ok::<_, Finding>(())
-                });
-                held &= read.is_ok();
-                self.distrust_failed();
-                held
-            }
+        if !file.lists().all(|list| self.draft.holds(list.object())) {
+            return false;
         }
+        let chunks_held = self.reader.chunks_of(file).all(|chunk| chunk.is_ok_and(|chunk| self.draft.holds(chunk)));
+        let held = chunks_held
+            && (matches!(file.holes, Holes::Direct(_)) || self.reader.holes_of(file).all(|hole| hole.is_ok()));
+        self.distrust_failed();
+        held
     }
 
     /// What failed a read of this run is relied on no more, also where another pack had the chunk.
@@ -316,7 +309,7 @@ impl Taker<'_> {
                     self.draft.put(BlockKind::Data, *chunk, &data[range.clone()])?;
                 }
                 let chunks: Vec<ChunkRef> = whole.chunks.iter().map(|(chunk, _)| *chunk).collect();
-                let kind = whole.content(self.name_chunks(chunks)?);
+                let kind = whole.content(self.name_chunks(chunks)?, self.name_holes(&path, &whole.holes)?);
                 let entry = self.describe(path, kind, &whole.stat);
                 match self.with_attributes(entry, whole.xattrs, whole.streams)? {
                     Some(entry) => self.add(&entry, &Since::New),
@@ -377,7 +370,8 @@ impl Taker<'_> {
         match read {
             Read::Whole(whole) => {
                 let chunks = self.name_chunks(whole.chunks.iter().map(|(chunk, _)| *chunk).collect())?;
-                let entry = self.describe(found.path.clone(), whole.content(chunks), &whole.stat);
+                let holes = self.name_holes(&found.path, &whole.holes)?;
+                let entry = self.describe(found.path.clone(), whole.content(chunks, holes), &whole.stat);
                 self.progress.advance(1, whole.size.saturating_sub(advanced));
                 self.with_attributes(entry, whole.xattrs, whole.streams)
             }
@@ -407,6 +401,29 @@ impl Taker<'_> {
         Ok(Chunks::Listed(lists))
     }
 
+    /// Names the holes of a file directly, or by lists where they are many.
+    fn name_holes(&mut self, path: &EntryPath, holes: &[Hole]) -> Result<Holes> {
+        if holes.len() <= limits::ENTRY_HOLES_MAX {
+            return Ok(Holes::Direct(holes.to_vec()));
+        }
+        if holes.len() >= limits::FILE_HOLES_MAX {
+            let most = limits::FILE_HOLES_MAX;
+            let many = format!("{path} has {most} holes or more: the longest are kept, the others as zeros");
+            self.report.notes.push(many);
+        }
+        let mut lists = Vec::new();
+        for part in sparse::list_parts(holes) {
+            let bytes = encode_hole_list(part);
+            let object = reference(&bytes);
+            self.draft.put(BlockKind::Listing, object, &bytes)?;
+            lists.push(ListRef(object.id(), object.length(), part.iter().map(|hole| hole.1).sum()));
+        }
+        if lists.len() > limits::ENTRY_LISTS_MAX {
+            return refuse(Code::SourceUnsupported, format!("{path} has more holes than a vault can list"));
+        }
+        Ok(Holes::Listed(lists))
+    }
+
     fn add(&mut self, entry: &Entry, since: &Since) -> Result<()> {
         let unchanged = !matches!(since, Since::New);
         if let Some(file) = entry.file() {
@@ -432,14 +449,6 @@ impl Taker<'_> {
     }
 
     fn count(&mut self, entry: &Entry) {
-        if entry.file().is_some_and(|file| file.holes.len() >= limits::HOLES_MAX) {
-            let many = format!(
-                "{} has {} holes or more: the longest are kept, the others as zeros",
-                entry.path,
-                limits::HOLES_MAX
-            );
-            self.report.notes.push(many);
-        }
         self.report.counts.add(entry);
     }
 }

@@ -1,18 +1,17 @@
 //! Holding files of a directory against the entries of a snapshot, byte for byte: what is the same, what was changed, and
 //! what was changed though nothing says so.
 
-use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{Change, Difference};
-use crate::crypto::Digest;
+use crate::format::attribute::Attribute;
 use crate::format::entry::Entry;
 use crate::fsys::walk::is_gone;
-use crate::fsys::{self, Dir, ObjectKind, Stat};
+use crate::fsys::{self, Dir, Object, ObjectKind, Stat, Xattr};
 use crate::limits;
 use crate::ops::change::{Aspect, State};
+use crate::ops::holding::{Holder, Unlike};
 use crate::path::EntryPath;
 use crate::vault::Finding;
 use crate::vault::read::Reader;
@@ -21,8 +20,15 @@ use crate::vault::read::Reader;
 pub(super) enum Work {
     /// It needs no reading.
     Decided(Outcome),
-    /// A file is to be read.
-    Check(Box<Check>),
+    /// It is to be looked at.
+    Check(Box<Check>, Look),
+}
+
+/// What is to be looked at.
+#[derive(Clone, Copy)]
+pub(super) struct Look {
+    content: bool,
+    attributes: bool,
 }
 
 /// What a comparison came to.
@@ -37,30 +43,16 @@ pub(super) enum Outcome {
     Broken(Finding),
 }
 
-/// Why reading a file ended early.
-enum Stop {
-    /// Its content differs.
-    Differs,
-    Io(io::Error),
-    Vault(Finding),
-}
-
-impl From<Finding> for Stop {
-    fn from(finding: Finding) -> Self {
-        Self::Vault(finding)
-    }
-}
-
-impl From<io::Error> for Stop {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
-}
-
-/// A file of the same length as its entry.
+/// A path that is on both sides.
 pub(super) struct Check {
     pub(super) path: EntryPath,
     pub(super) entry: Entry,
+    /// What the entry says, as it would be here.
+    pub(super) before: State,
+    pub(super) stat: Box<Stat>,
+    pub(super) target: Vec<u8>,
+    /// What is known to differ already.
+    pub(super) more: Vec<Aspect>,
     pub(super) reader: Arc<Reader>,
     pub(super) dir: Arc<Dir>,
     pub(super) name: Vec<u8>,
@@ -77,13 +69,12 @@ pub(super) struct Compared {
 /// Compares everything in a batch, in order. Ends early where `stop` is set; what is missing then does not matter.
 pub(super) fn compare(batch: Vec<Work>, stop: &AtomicBool) -> Compared {
     let mut compared = Compared::default();
-    let mut buffer = Vec::new();
     for work in batch {
         let outcome = match work {
             Work::Decided(outcome) => outcome,
-            Work::Check(check) => {
-                compared.files += 1;
-                check.run(&mut buffer, &mut compared.bytes, stop)
+            Work::Check(check, look) => {
+                compared.files += u64::from(check.entry.file().is_some());
+                check.run(look, &mut compared.bytes, stop)
             }
         };
         compared.outcomes.push(outcome);
@@ -95,144 +86,133 @@ pub(super) fn compare(batch: Vec<Work>, stop: &AtomicBool) -> Compared {
 }
 
 impl Check {
+    /// Returns what is to be done: nothing more where it is of another kind; else to look at what the options ask for.
+    pub(super) fn into_work(self, quick: bool, attributes: bool) -> Work {
+        let aspects = self.before.differs(&State::seen(&self.stat, &self.target));
+        if aspects.contains(&Aspect::Kind) {
+            return Work::Decided(self.judge(&self.stat, true, Vec::new()));
+        }
+        let read = self.entry.file().is_some() && !quick && !aspects.contains(&Aspect::Content);
+        Work::Check(Box::new(self), Look { content: read, attributes })
+    }
+
+    fn run(mut self, look: Look, bytes: &mut u64, stop: &AtomicBool) -> Outcome {
+        if look.attributes {
+            match self.attributes_differ() {
+                Ok(differ) => self.more.extend(differ.then_some(Aspect::Attributes)),
+                Err(error) if self.is_gone(&error) => return self.gone(),
+                Err(error) => return Outcome::Unknown(self.path, format!("its attributes: {error}")),
+            }
+        }
+        let more = std::mem::take(&mut self.more);
+        if look.content { self.read(more, bytes, stop) } else { self.judge(&self.stat, true, more) }
+    }
+
+    fn is_gone(&self, error: &std::io::Error) -> bool {
+        self.stat.kind != ObjectKind::Directory && is_gone(&self.dir, &self.name, error)
+    }
+
+    fn gone(self) -> Outcome {
+        differs(self.path, Change::Removed, Vec::new(), Some(self.before), None)
+    }
+
+    /// Compares extended attributes, access lists among them, and streams where the platform has them.
+    fn attributes_differ(&self) -> std::io::Result<bool> {
+        let object = match self.stat.kind {
+            ObjectKind::Directory => Object::Directory(&self.dir),
+            _ => Object::Name(&self.dir, &self.name),
+        };
+        let same = |meant: &[Attribute], found: &[Xattr]| {
+            let meant: Vec<&Attribute> = meant.iter().filter(|one| is_seen(&one.name)).collect();
+            let found: Vec<&Xattr> = found.iter().filter(|(name, _)| is_seen(name)).collect();
+            meant.len() == found.len()
+                && meant.iter().zip(found).all(|(meant, (name, value))| meant.name == *name && meant.value.is(value))
+        };
+        Ok(!same(&self.entry.xattrs, &object.xattrs()?)
+            || (cfg!(windows) && !same(&self.entry.streams, &object.streams()?)))
+    }
+
     /// Reads the file, again where it changed meanwhile, a bounded number of times.
-    fn run(self, buffer: &mut Vec<u8>, bytes: &mut u64, stop: &AtomicBool) -> Outcome {
+    fn read(self, more: Vec<Aspect>, bytes: &mut u64, stop: &AtomicBool) -> Outcome {
         for attempt in 0..limits::READ_ATTEMPTS {
             if attempt > 0 {
                 std::thread::sleep(std::time::Duration::from_millis(20 << attempt));
             }
-            match self.once(buffer, bytes, stop) {
+            match self.once(&more, bytes, stop) {
                 Ok(Some(outcome)) => return outcome,
-                Ok(None) | Err(Stop::Differs) => {}
-                Err(Stop::Vault(mut finding)) => {
-                    finding.paths.push(self.entry.path);
+                Ok(None) => {}
+                Err(Unlike::Vault(mut finding)) => {
+                    finding.paths.push(self.path);
                     return Outcome::Broken(finding);
                 }
-                Err(Stop::Io(error)) if is_gone(&self.dir, &self.name, &error) => {
-                    let before = Some(State::of(&self.entry));
-                    return differs(self.path, Change::Removed, Vec::new(), before, None);
-                }
-                Err(Stop::Io(error)) => return Outcome::Unknown(self.path, error.to_string()),
+                Err(Unlike::Io(error)) if self.is_gone(&error) => return self.gone(),
+                Err(Unlike::Io(error)) => return Outcome::Unknown(self.path, error.to_string()),
+                // What is missing then does not matter.
+                Err(_) => break,
             }
         }
         Outcome::Unknown(self.path, "it keeps changing while it is read".into())
     }
 
     /// Returns nothing where the file changed while it was read.
-    fn once(&self, buffer: &mut Vec<u8>, bytes: &mut u64, stop: &AtomicBool) -> Result<Option<Outcome>, Stop> {
-        let mut file = self.dir.open_file(&self.name)?;
+    fn once(&self, more: &[Aspect], bytes: &mut u64, stop: &AtomicBool) -> Result<Option<Outcome>, Unlike> {
+        let file = self.dir.open_file(&self.name)?;
         let stat = fsys::stat_file(&file)?;
         if stat.kind != ObjectKind::File {
             return Ok(None);
         }
-        let same = match self.holds(&mut file, &stat, buffer, bytes, stop) {
-            Ok(()) => true,
-            Err(Stop::Differs) => false,
-            Err(other) => return Err(other),
+        let same = match self.entry.file().filter(|content| content.size == stat.size) {
+            None => false,
+            Some(content) => {
+                let mut holder = Holder::new(&self.reader, stop);
+                let held = holder.hold(&file, content);
+                *bytes += holder.bytes;
+                match held {
+                    Ok(_) => true,
+                    Err(Unlike::Content | Unlike::Longer | Unlike::Shorter) => false,
+                    Err(other) => return Err(other),
+                }
+            }
         };
         let after = fsys::stat_file(&file)?;
         if (stat.size, stat.mtime, stat.ctime) != (after.size, after.mtime, after.ctime) {
             return Ok(None);
         }
-        Ok(Some(judge(&self.path, &self.entry, &stat, same)))
+        Ok(Some(self.judge(&stat, same, more.to_vec())))
     }
 
-    /// Compares the file with the chunks of its entry, up to the first that differs.
-    fn holds(
-        &self,
-        file: &mut File,
-        stat: &Stat,
-        buffer: &mut Vec<u8>,
-        bytes: &mut u64,
-        stop: &AtomicBool,
-    ) -> Result<(), Stop> {
-        let Some(content) = self.entry.file().filter(|content| content.size == stat.size) else {
-            return Err(Stop::Differs);
-        };
-        let extents = content.extents();
-        let mut at = 0;
-        self.reader.each_chunk(content, |chunk| {
-            if stop.load(Ordering::Relaxed) {
-                return Err(Stop::Io(io::ErrorKind::Interrupted.into()));
-            }
-            buffer.resize(chunk.length() as usize, 0);
-            let mut rest = &mut buffer[..];
-            for (offset, length) in extents.spread(at, chunk.length().into()) {
-                let (piece, after) = rest.split_at_mut(length as usize);
-                read_at(file, offset, piece)?;
-                rest = after;
-            }
-            at += u64::from(chunk.length());
-            *bytes += u64::from(chunk.length());
-            if Digest::of(buffer) == chunk.id() { Ok(()) } else { Err(Stop::Differs) }
-        })?;
-        for hole in &content.holes {
-            self.is_empty(file, hole.0, hole.1, buffer, stop)?;
+    /// Says what became of a path. Content that differs while length and modification time do not was changed by something
+    /// that does not write files as programs do: a medium, a memory, or somebody who put the time back.
+    fn judge(&self, stat: &Stat, same: bool, more: Vec<Aspect>) -> Outcome {
+        let (before, after) = (self.before.clone(), State::seen(stat, &self.target));
+        let mut aspects = before.differs(&after);
+        let looks_unchanged = ![Aspect::Kind, Aspect::Content, Aspect::Mtime].iter().any(|one| aspects.contains(one));
+        aspects.extend(more);
+        if !same {
+            aspects.push(Aspect::Content);
         }
-        file.seek(SeekFrom::Start(content.size))?;
-        if file.read(&mut [0])? == 0 { Ok(()) } else { Err(Stop::Differs) }
-    }
-
-    /// Compares a part of the file with a hole, which reads as zeros.
-    fn is_empty(
-        &self,
-        file: &mut File,
-        mut at: u64,
-        length: u64,
-        buffer: &mut Vec<u8>,
-        stop: &AtomicBool,
-    ) -> Result<(), Stop> {
-        let end = at + length;
-        while at < end {
-            if stop.load(Ordering::Relaxed) {
-                return Err(Stop::Io(io::ErrorKind::Interrupted.into()));
-            }
-            buffer.resize((end - at).min(1 << 20) as usize, 0);
-            read_at(file, at, buffer)?;
-            if buffer.iter().any(|byte| *byte != 0) {
-                return Err(Stop::Differs);
-            }
-            at += buffer.len() as u64;
+        aspects.sort_unstable();
+        aspects.dedup();
+        if aspects.is_empty() {
+            return Outcome::Same;
         }
-        Ok(())
+        if same || !looks_unchanged || self.entry.mtime.is_none() {
+            return differs(self.path.clone(), Change::Changed, aspects, Some(before), Some(after));
+        }
+        Outcome::Differs(Box::new(Difference {
+            path: self.path.clone(),
+            change: Change::Corrupt,
+            aspects,
+            before: Some(before),
+            after: Some(after),
+            detail: Some(evidence(&self.entry, stat)),
+        }))
     }
 }
 
-/// Fills a buffer from a place in a file; a file that ends before differs.
-fn read_at(file: &mut File, offset: u64, buffer: &mut [u8]) -> Result<(), Stop> {
-    file.seek(SeekFrom::Start(offset))?;
-    match file.read_exact(buffer) {
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(Stop::Differs),
-        read => Ok(read?),
-    }
-}
-
-/// Says what became of a file. Content that differs while length and modification time do not was changed by something
-/// that does not write files as programs do: a medium, a memory, or somebody who put the time back.
-fn judge(path: &EntryPath, entry: &Entry, stat: &Stat, same: bool) -> Outcome {
-    let (before, after) = (State::of(entry), State::seen(stat, &[]));
-    let mut aspects = before.differs(&after);
-    if same {
-        return match aspects[..] {
-            [] => Outcome::Same,
-            _ => differs(path.clone(), Change::Changed, aspects, Some(before), Some(after)),
-        };
-    }
-    let looks_unchanged = !aspects.contains(&Aspect::Content) && !aspects.contains(&Aspect::Mtime);
-    if !aspects.contains(&Aspect::Content) {
-        aspects.insert(0, Aspect::Content);
-    }
-    if !looks_unchanged || entry.mtime.is_none() {
-        return differs(path.clone(), Change::Changed, aspects, Some(before), Some(after));
-    }
-    Outcome::Differs(Box::new(Difference {
-        path: path.clone(),
-        change: Change::Corrupt,
-        aspects,
-        before: Some(before),
-        after: Some(after),
-        detail: Some(evidence(entry, stat)),
-    }))
+/// Returns whether this user sees attributes of a name at all: some are for the superuser alone.
+fn is_seen(name: &[u8]) -> bool {
+    fsys::is_root() || !name.starts_with(b"trusted.")
 }
 
 /// Says what the inode tells of content that changed without its modification time.
@@ -265,7 +245,8 @@ fn differs(
 mod tests {
     use super::*;
     use crate::clock::Time;
-    use crate::format::entry::{ChunkRef, Chunks, FileContent, Kind};
+    use crate::crypto::Digest;
+    use crate::format::entry::{ChunkRef, Chunks, FileContent, Holes, Kind};
     use crate::fsys::ObjectId;
 
     fn at(seconds: i64) -> Time {
@@ -275,7 +256,7 @@ mod tests {
     fn entry() -> Entry {
         let chunks = Chunks::Direct(vec![ChunkRef(Digest([1; 32]), 3)]);
         let content =
-            FileContent { size: 3, holes: Vec::new(), chunks, ctime: Some(at(20)), ino: Some(7), racy: false };
+            FileContent { size: 3, holes: Holes::none(), chunks, ctime: Some(at(20)), ino: Some(7), racy: false };
         let path = EntryPath::parse(b"f").expect("valid");
         Entry { mode: Some(0o644), mtime: Some(at(10)), ..Entry::new(path, Kind::File(content)) }
     }
@@ -293,9 +274,27 @@ mod tests {
         }
     }
 
+    fn check() -> Check {
+        let root = tempfile::tempdir().expect("a directory");
+        let store: Arc<dyn crate::store::Store> =
+            Arc::new(crate::store::LocalStore::open(root.path()).expect("readable"));
+        let entry = entry();
+        Check {
+            path: EntryPath::root(),
+            before: State::of(&entry),
+            entry,
+            stat: Box::default(),
+            target: Vec::new(),
+            more: Vec::new(),
+            reader: Arc::new(Reader::unproven(store, Arc::default())),
+            dir: Arc::new(Dir::open(root.path()).expect("readable")),
+            name: Vec::new(),
+        }
+    }
+
     #[test]
     fn only_content_that_changed_without_its_length_and_time_is_corrupt() {
-        let judged = |stat: &Stat, same| match judge(&EntryPath::root(), &entry(), stat, same) {
+        let judged = |stat: &Stat, same| match check().judge(stat, same, Vec::new()) {
             Outcome::Same => "same".to_owned(),
             Outcome::Differs(difference) => {
                 let aspects: Vec<&str> = difference.aspects.iter().map(|aspect| aspect.name()).collect();

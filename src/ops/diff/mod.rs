@@ -3,37 +3,32 @@
 //! Both sides come in path order and are merged as they come; memory does not depend on how much they hold. Of a
 //! directory, every file that has the length of its entry is read, because only its bytes tell whether it is the same.
 
+mod against;
 mod content;
 mod directory;
+mod left;
 mod merge;
+mod same;
 
-use std::collections::VecDeque;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 
-use self::content::{Check, Compared, Outcome, Work};
-use self::directory::{Objects, Seen, What};
+use self::against::with_directory;
 use self::merge::{At, Merge, Pair};
+use self::same::same_content;
 use super::audit;
 use super::change::{self, Aspect, State};
 use super::reading::Reading;
 use super::select::{Place, SourceName};
-use crate::error::{Error, Result, refuse, shown_path};
-use crate::format::entry::{Chunks, Entry};
+use crate::error::{Result, refuse};
+use crate::format::entry::Entry;
 use crate::format::record::Snapshot;
 use crate::path::EntryPath;
-use crate::pool::Task;
 use crate::progress::{Phase, Progress};
-use crate::refusal::{Code, Refusal};
+use crate::refusal::Code;
 use crate::vault::Finding;
 use crate::vault::gate::Access;
 use crate::vault::witness::Freshness;
-
-/// How many paths are compared in one job.
-const BATCH_PATHS: usize = 512;
-/// How many bytes of files are compared in one job.
-const BATCH_BYTES: u64 = 4 << 20;
 
 /// What a snapshot is compared with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -117,6 +112,8 @@ pub struct Tally {
     pub corrupt: u64,
     /// Paths on both sides that do not differ.
     pub same: u64,
+    /// Objects of a directory that the snapshot left out by its rules when it was taken; what lies below one is not counted.
+    pub left_out: u64,
 }
 
 impl Tally {
@@ -162,8 +159,9 @@ pub struct Report {
 ///
 /// # Errors
 /// What opening the vault or selecting a snapshot refuses; DV104, DV105 or DV108 where a listing is not intact; DV210
-/// where a place does not exist; DV803 where the directory does not; DV801, after everything else has been handed on,
-/// where parts of it cannot be read; whatever `take` returns.
+/// where a place does not exist; DV803 where the directory does not; after everything else has been handed on, DV104,
+/// DV105 or DV108 where the vault does not tell what files hold, and DV801 where parts of the directory cannot be read;
+/// whatever `take` returns.
 pub fn run(
     access: &Access,
     left: &Place,
@@ -186,7 +184,8 @@ fn compare(
     progress.phase(Phase::Opening, None, None);
     let reading = Reading::open(access)?;
     let (number, snapshot) = reading.select(&left.snapshot)?;
-    let mut output = Output { take, options, tally: Tally::default() };
+    let mut output =
+        Output { take, options, tally: Tally::default(), not_compared: BTreeSet::new(), notes: Vec::new() };
     let first = (number, snapshot, &left.path);
     progress.phase(Phase::Comparing, Some(snapshot.counts.files), None);
     let (against, bytes_read) = match right {
@@ -201,15 +200,13 @@ fn compare(
         }
     };
     let source = SourceName::of(snapshot);
-    let notes = reading.remarks(access);
+    let mut notes = reading.remarks(access);
+    notes.append(&mut output.notes);
     Ok(Report {
         snapshot: number,
         source,
         content_compared: matches!(right, Side::Snapshot(_)) || !options.quick,
-        not_compared: match right {
-            Side::Snapshot(_) => Vec::new(),
-            Side::Directory(_) => vec![Aspect::Attributes, Aspect::Flags, Aspect::Links],
-        },
+        not_compared: output.not_compared.into_iter().collect(),
         against,
         tally: output.tally,
         bytes_read,
@@ -223,24 +220,11 @@ struct Output<'a> {
     take: &'a mut dyn FnMut(&Difference) -> Result<()>,
     options: Options,
     tally: Tally,
+    not_compared: BTreeSet<Aspect>,
+    notes: Vec<String>,
 }
 
 impl Output<'_> {
-    fn outcome(&mut self, outcome: Outcome, unknown: &mut Vec<(EntryPath, String)>) -> Result<()> {
-        match outcome {
-            Outcome::Same => {
-                self.tally.same += 1;
-                Ok(())
-            }
-            Outcome::Differs(difference) => self.difference(*difference),
-            Outcome::Unknown(path, reason) => {
-                unknown.push((path, reason));
-                Ok(())
-            }
-            Outcome::Broken(finding) => Err(finding.into()),
-        }
-    }
-
     fn difference(&mut self, mut difference: Difference) -> Result<()> {
         if self.options.content_only && difference.change == Change::Changed {
             difference.aspects.retain(|aspect| aspect.is_content());
@@ -298,7 +282,7 @@ fn snapshots(
             Pair::Left(entry) => (entry.path.clone(), Change::Removed, Vec::new(), Some(entry), None),
             Pair::Right(entry) => (entry.path.clone(), Change::Added, Vec::new(), None, Some(entry)),
             Pair::Both(before, after) => {
-                let aspects = aspects(reading, &before, &after)?;
+                let aspects = aspects(reading, &before, &after, progress)?;
                 if aspects.is_empty() {
                     output.tally.same += 1;
                     continue;
@@ -312,181 +296,15 @@ fn snapshots(
     Ok(())
 }
 
-/// Returns in what two entries differ; contents that are listed in different ways are compared chunk by chunk.
-fn aspects(reading: &Reading, before: &Entry, after: &Entry) -> Result<Vec<Aspect>> {
+/// Returns in what two entries differ; contents that are named in different ways are compared by what they hold.
+fn aspects(reading: &Reading, before: &Entry, after: &Entry, progress: &dyn Progress) -> Result<Vec<Aspect>> {
     let mut aspects = change::between(before, after);
     if let (Some(before), Some(after)) = (before.file(), after.file())
         && before.size == after.size
-        && (matches!(before.chunks, Chunks::Listed(_)) || matches!(after.chunks, Chunks::Listed(_)))
-        && before.chunks != after.chunks
-        && reading.reader.chunks(before)? == reading.reader.chunks(after)?
+        && aspects.contains(&Aspect::Content)
+        && same_content(&reading.reader, before, after, progress)?
     {
         aspects.retain(|aspect| *aspect != Aspect::Content);
     }
     Ok(aspects)
-}
-
-/// Compares with a directory; returns its real path and how many bytes of it were read.
-fn with_directory(
-    reading: &Reading,
-    left: Chosen<'_>,
-    path: &Path,
-    progress: &dyn Progress,
-    output: &mut Output<'_>,
-) -> Result<(PathBuf, u64)> {
-    let mut objects = Objects::open(path)?;
-    let mut queue = Queue::new(reading, progress);
-    // Below what cannot be looked at, nothing is known.
-    let mut blind: Option<EntryPath> = None;
-    for pair in Merge::new(entries(reading, left, progress)?, &mut objects) {
-        let work = match pair? {
-            Pair::Left(entry) if blind.as_ref().is_some_and(|blind| entry.path.is_within(blind)) => continue,
-            Pair::Left(entry) => one_sided(entry.path.clone(), Change::Removed, State::of(&entry)),
-            Pair::Right(Seen { path, what: What::Object { stat, target, .. } }) => {
-                one_sided(path, Change::Added, State::seen(&stat, &target))
-            }
-            Pair::Both(entry, Seen { what: What::Object { stat, dir, name, target }, .. }) => {
-                let seen = State::seen(&stat, &target);
-                both(reading, entry, &seen, output.options.quick, dir, name)
-            }
-            Pair::Right(Seen { path, what: What::Failed(reason) })
-            | Pair::Both(_, Seen { path, what: What::Failed(reason) }) => {
-                blind = Some(path.clone());
-                Work::Decided(Outcome::Unknown(path, reason))
-            }
-        };
-        queue.push(work, output)?;
-    }
-    let (mut unknown, bytes) = queue.finish(output)?;
-    unknown.append(&mut objects.beside);
-    if unknown.is_empty() {
-        return Ok((objects.real, bytes));
-    }
-    unknown.sort();
-    let message = format!(
-        "{} object(s) in {} cannot be read; whether they differ is not known",
-        unknown.len(),
-        shown_path(&objects.real)
-    );
-    let mut refusal = Refusal::new(Code::SourceUnreadable, message)
-        .next("make them readable, then compare again; all else was compared");
-    for (path, reason) in unknown {
-        refusal.causes.push(format!("{path}: {reason}"));
-        refusal.paths.push(path);
-    }
-    Err(refusal.into())
-}
-
-fn one_sided(path: EntryPath, change: Change, state: State) -> Work {
-    let (before, after) = if change == Change::Added { (None, Some(state)) } else { (Some(state), None) };
-    Work::Decided(Outcome::Differs(Box::new(Difference {
-        path,
-        change,
-        aspects: Vec::new(),
-        before,
-        after,
-        detail: None,
-    })))
-}
-
-/// Compares an entry with an object as far as that needs no reading.
-fn both(reading: &Reading, entry: Entry, seen: &State, quick: bool, dir: Arc<crate::fsys::Dir>, name: Vec<u8>) -> Work {
-    let before = State::of(&entry);
-    let aspects = before.differs(seen);
-    if entry.file().is_some() && !quick && !aspects.contains(&Aspect::Kind) && !aspects.contains(&Aspect::Content) {
-        let reader = Arc::clone(&reading.reader);
-        return Work::Check(Box::new(Check { path: entry.path.clone(), entry, reader, dir, name }));
-    }
-    Work::Decided(match aspects[..] {
-        [] => Outcome::Same,
-        _ => Outcome::Differs(Box::new(Difference {
-            path: entry.path,
-            change: Change::Changed,
-            aspects,
-            before: Some(before),
-            after: Some(seen.clone()),
-            detail: None,
-        })),
-    })
-}
-
-/// Work in path order, whose files are read ahead on the pool.
-struct Queue<'a> {
-    reading: &'a Reading,
-    progress: &'a dyn Progress,
-    stop: Arc<AtomicBool>,
-    open: Vec<Work>,
-    bytes: u64,
-    under_way: VecDeque<Task<Compared>>,
-    unknown: Vec<(EntryPath, String)>,
-    bytes_read: u64,
-}
-
-impl Drop for Queue<'_> {
-    fn drop(&mut self) {
-        // A task is waited for when it is dropped: what nobody wants any more must not take long.
-        self.stop.store(true, Ordering::Relaxed);
-    }
-}
-
-impl<'a> Queue<'a> {
-    fn new(reading: &'a Reading, progress: &'a dyn Progress) -> Self {
-        Self {
-            reading,
-            progress,
-            stop: Arc::default(),
-            open: Vec::new(),
-            bytes: 0,
-            under_way: VecDeque::new(),
-            unknown: Vec::new(),
-            bytes_read: 0,
-        }
-    }
-
-    fn push(&mut self, work: Work, output: &mut Output<'_>) -> Result<()> {
-        if let Work::Check(check) = &work {
-            self.bytes += check.entry.file().map_or(0, |file| file.size);
-        }
-        self.open.push(work);
-        if self.bytes >= BATCH_BYTES || self.open.len() >= BATCH_PATHS {
-            self.flush();
-        }
-        while self.under_way.len() > self.reading.pool.threads() + 4 {
-            self.take(output)?;
-        }
-        Ok(())
-    }
-
-    fn flush(&mut self) {
-        let batch = std::mem::take(&mut self.open);
-        self.bytes = 0;
-        let stop = Arc::clone(&self.stop);
-        self.under_way.push_back(self.reading.pool.spawn(move || content::compare(batch, &stop)));
-    }
-
-    fn take(&mut self, output: &mut Output<'_>) -> Result<()> {
-        let Some(task) = self.under_way.pop_front() else { return Ok(()) };
-        while !task.is_done() {
-            if self.progress.interrupted() {
-                self.stop.store(true, Ordering::Relaxed);
-                return Err(Error::Interrupted(None));
-            }
-            std::thread::sleep(std::time::Duration::from_millis(1));
-        }
-        let compared = task.wait();
-        self.bytes_read += compared.bytes;
-        self.progress.advance(compared.files, compared.bytes);
-        for outcome in compared.outcomes {
-            output.outcome(outcome, &mut self.unknown)?;
-        }
-        Ok(())
-    }
-
-    fn finish(mut self, output: &mut Output<'_>) -> Result<(Vec<(EntryPath, String)>, u64)> {
-        self.flush();
-        while !self.under_way.is_empty() {
-            self.take(output)?;
-        }
-        Ok((std::mem::take(&mut self.unknown), self.bytes_read))
-    }
 }

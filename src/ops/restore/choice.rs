@@ -1,5 +1,7 @@
 //! Which entries of a part are restored: those that patterns choose, and the directories that lead to them.
 
+use std::collections::BTreeSet;
+
 use crate::error::Result;
 use crate::format::entry::Entry;
 use crate::ops::rules::{Rules, Verdict};
@@ -9,6 +11,7 @@ use crate::path::EntryPath;
 pub(super) struct Choice {
     include: Rules,
     exclude: Rules,
+    only: Option<BTreeSet<EntryPath>>,
 }
 
 impl Choice {
@@ -17,12 +20,17 @@ impl Choice {
     /// # Errors
     /// A pattern that is not valid; a usage error.
     pub(super) fn new(include: &[String], exclude: &[String]) -> Result<Self> {
-        Ok(Self { include: Rules::given(include)?, exclude: Rules::given(exclude)? })
+        Ok(Self { include: Rules::given(include)?, exclude: Rules::given(exclude)?, only: None })
+    }
+
+    /// Chooses only what is named here too.
+    pub(super) fn only(self, only: Option<BTreeSet<EntryPath>>) -> Self {
+        Self { only, ..self }
     }
 
     /// Returns whether everything is chosen.
     pub(super) fn is_everything(&self) -> bool {
-        self.include.is_empty() && self.exclude.is_empty()
+        self.include.is_empty() && self.exclude.is_empty() && self.only.is_none()
     }
 
     /// Begins to choose.
@@ -71,7 +79,8 @@ impl Chooser<'_> {
                 Verdict::None => above.is_some_and(|above| above.included),
             }
         };
-        let is_chosen = included && !excluded;
+        let is_named = self.choice.only.as_ref().is_none_or(|only| only.contains(path));
+        let is_chosen = included && !excluded && is_named;
         self.chosen += u64::from(is_chosen);
         let mut restored = Vec::new();
         if is_chosen {
@@ -102,6 +111,10 @@ mod tests {
     fn chosen(tree: &[&str], include: &[&str], exclude: &[&str]) -> (Vec<String>, u64) {
         let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>();
         let choice = Choice::new(&words(include), &words(exclude)).expect("valid");
+        run(&choice, tree)
+    }
+
+    fn run(choice: &Choice, tree: &[&str]) -> (Vec<String>, u64) {
         let mut chooser = choice.begin();
         let mut restored = Vec::new();
         for text in tree {
@@ -130,6 +143,19 @@ mod tests {
         assert_eq!(chosen(&TREE, &["/a/", "!/a/b/"], &[]).0, [".", "a", "a/c.txt"]);
         assert_eq!(chosen(&TREE, &[], &["b/", "*.txt"]).0, [".", "a", "d", "d/e", "d/e/y.rs", "z.rs"]);
         assert_eq!(chosen(&TREE, &[], &["b/", "!a/b/"]).0.len(), TREE.len(), "the last pattern decides");
+    }
+
+    #[test]
+    fn only_what_is_named_is_chosen_and_nothing_below_it() {
+        let path = |text: &str| EntryPath::parse(text.as_bytes()).expect("valid");
+        let only = |names: &[&str], include: &[String]| {
+            let named = names.iter().map(|name| path(name)).collect();
+            run(&Choice::new(include, &[]).expect("valid").only(Some(named)), &TREE).0
+        };
+        assert_eq!(only(&["a/b/x.rs", "z.rs"], &[]), [".", "a", "a/b", "a/b/x.rs", "z.rs"]);
+        assert_eq!(only(&["d"], &[]), [".", "d"]);
+        assert_eq!(only(&["z.rs", "a/c.txt"], &["*.rs".to_owned()]), [".", "z.rs"]);
+        assert_eq!(only(&[], &[]), ["."]);
     }
 
     #[test]

@@ -1,19 +1,18 @@
 //! Holding what was restored against the listing: everything is read again, from the file system.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use super::class::Class;
 use super::keep::Keep;
-use crate::crypto::Digest;
 use crate::error::{Error, Result};
-use crate::format::entry::{ChunkRef, Chunks, Entry, Kind};
-use crate::format::holes::Extents;
-use crate::fsys::extents::{ExtentReader, longest_zeros};
+use crate::format::entry::{Entry, Kind};
 use crate::fsys::walk::{Event, Found};
 use crate::fsys::{self, Dir, Object, ObjectId, ObjectKind};
+use crate::ops::holding::{Holder, Unlike};
 use crate::path::EntryPath;
 use crate::pool::{Pool, Task};
 use crate::progress::Progress;
@@ -24,14 +23,13 @@ use crate::vault::read::Reader;
 const COMPARE_BYTES: u64 = 1 << 20;
 /// How many files are compared in one job.
 const COMPARE_FILES: usize = 256;
+/// How many bytes of entries wait for one job.
+const COMPARE_ENTRY_BYTES: usize = 4 << 20;
 
 /// A file whose content is to be read back.
 struct Check {
     entry: Entry,
     dir: Arc<Dir>,
-    size: u64,
-    chunks: Vec<ChunkRef>,
-    extents: Option<Extents>,
 }
 
 /// Holds what is found below the staging directory against the listing.
@@ -44,7 +42,9 @@ pub(super) struct Comparer<'a> {
     differences: BTreeMap<EntryPath, String>,
     open: Vec<Check>,
     bytes: u64,
+    entry_bytes: usize,
     under_way: VecDeque<Task<Compared>>,
+    stop: Arc<AtomicBool>,
     outcome: Outcome,
     // Of objects with several names, by the first: which object it is, how many names it has and how many were seen.
     linked: HashMap<EntryPath, Linked>,
@@ -72,10 +72,18 @@ struct Compared {
     bytes: u64,
     outcome: Outcome,
     differences: Vec<(EntryPath, String)>,
+    broken: Option<Error>,
 }
 
 /// How many differences are worth collecting before the restore is refused.
 const DIFFERENCES_MAX: usize = 1_000;
+
+impl Drop for Comparer<'_> {
+    fn drop(&mut self) {
+        // A task is waited for when it is dropped: what nobody wants any more must not take long.
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
 
 impl<'a> Comparer<'a> {
     pub(super) fn new(
@@ -94,7 +102,9 @@ impl<'a> Comparer<'a> {
             differences: BTreeMap::new(),
             open: Vec::new(),
             bytes: 0,
+            entry_bytes: 0,
             under_way: VecDeque::new(),
+            stop: Arc::default(),
             outcome: Outcome::default(),
             linked: HashMap::new(),
         }
@@ -174,7 +184,7 @@ impl<'a> Comparer<'a> {
             self.check_content(entry, found)?;
         }
         while self.under_way.len() > self.pool.threads() + 4 {
-            self.take_compared();
+            self.take_compared()?;
         }
         Ok(())
     }
@@ -200,19 +210,16 @@ impl<'a> Comparer<'a> {
         true
     }
 
-    fn check_content(&mut self, mut entry: Entry, found: Found) -> Result<()> {
-        let Kind::File(file) = &mut entry.kind else { return Ok(()) };
+    fn check_content(&mut self, entry: Entry, found: Found) -> Result<()> {
+        let Some(file) = entry.file() else { return Ok(()) };
         if file.size != found.stat.size {
             self.differs(entry.path, format!("it has {} bytes", found.stat.size));
             return Ok(());
         }
-        let chunks = self.reader.chunks(file)?;
-        let extents = (!file.holes.is_empty()).then(|| file.extents());
-        let (size, data) = (file.size, file.data_bytes());
-        file.chunks = Chunks::Direct(Vec::new());
-        self.bytes += data;
-        self.open.push(Check { entry, dir: found.dir, size, chunks, extents });
-        if self.bytes >= COMPARE_BYTES || self.open.len() >= COMPARE_FILES {
+        self.bytes = self.bytes.saturating_add(file.data_bytes());
+        self.entry_bytes += entry.memory();
+        self.open.push(Check { entry, dir: found.dir });
+        if self.bytes >= COMPARE_BYTES || self.open.len() >= COMPARE_FILES || self.entry_bytes >= COMPARE_ENTRY_BYTES {
             self.flush();
         }
         Ok(())
@@ -220,29 +227,42 @@ impl<'a> Comparer<'a> {
 
     fn flush(&mut self) {
         let checks = std::mem::take(&mut self.open);
-        self.bytes = 0;
+        (self.bytes, self.entry_bytes) = (0, 0);
         let (keep, from_medium) = (Arc::clone(&self.keep), self.from_medium);
+        let (reader, stop) = (Arc::clone(self.reader), Arc::clone(&self.stop));
         self.under_way.push_back(self.pool.spawn(move || {
-            let mut buffer = Vec::new();
+            let mut holder = Holder::new(&reader, &stop);
             let mut compared = Compared { files: checks.len() as u64, ..Compared::default() };
             for check in checks {
-                compared.bytes += check.size;
-                match compare_content(&keep, &check, from_medium, &mut buffer) {
+                let size = check.entry.file().map_or(0, |file| file.size);
+                compared.bytes = compared.bytes.saturating_add(size);
+                match compare_content(&keep, &check, from_medium, &mut holder) {
                     Ok(Content { dropped, filled, differences }) => {
-                        compared.outcome.from_memory += u64::from(!dropped && check.size > 0);
+                        compared.outcome.from_memory += u64::from(!dropped && size > 0);
                         compared.outcome.filled += u64::from(filled);
                         let path = &check.entry.path;
                         compared.differences.extend(differences.into_iter().map(|what| (path.clone(), what)));
                     }
-                    Err(what) => compared.differences.push((check.entry.path, what)),
+                    Err(Ok(what)) => compared.differences.push((check.entry.path, what)),
+                    Err(Err(error)) => {
+                        compared.broken = Some(error);
+                        break;
+                    }
                 }
             }
             compared
         }));
     }
 
-    fn take_compared(&mut self) {
-        let Some(task) = self.under_way.pop_front() else { return };
+    fn take_compared(&mut self) -> Result<()> {
+        let Some(task) = self.under_way.pop_front() else { return Ok(()) };
+        // A long file takes long.
+        while !task.is_done() {
+            if self.progress.interrupted() {
+                return Err(Error::Interrupted(None));
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
         let compared = task.wait();
         self.progress.advance(compared.files, compared.bytes);
         self.outcome.from_memory += compared.outcome.from_memory;
@@ -250,6 +270,10 @@ impl<'a> Comparer<'a> {
         for (path, what) in compared.differences {
             self.differs(path, what);
         }
+        compared.broken.map_or(Ok(()), |error| {
+            self.stop.store(true, Ordering::Relaxed);
+            Err(error)
+        })
     }
 
     pub(super) fn finish(mut self, events: &crossbeam_channel::Receiver<Event>) -> Result<Outcome> {
@@ -272,7 +296,7 @@ impl<'a> Comparer<'a> {
 
     fn refuse(&mut self) -> Result<()> {
         while !self.under_way.is_empty() {
-            self.take_compared();
+            self.take_compared()?;
         }
         if self.differences.is_empty() {
             return Ok(());
@@ -311,44 +335,32 @@ struct Content {
 }
 
 /// Reads a restored file, hashes it chunk by chunk, and looks at its attributes.
-fn compare_content(keep: &Keep, check: &Check, from_medium: bool, buffer: &mut Vec<u8>) -> Result<Content, String> {
-    let file = check.dir.open_file(check.entry.path.name()).map_err(|error| error.to_string())?;
+///
+/// # Errors
+/// What differs; but where the vault fails meanwhile, or nobody wants to know any more, nothing is said of the file.
+fn compare_content(
+    keep: &Keep,
+    check: &Check,
+    from_medium: bool,
+    holder: &mut Holder<'_>,
+) -> Result<Content, Result<String, Error>> {
+    let differs = |error: io::Error| Ok(error.to_string());
+    let file = check.dir.open_file(check.entry.path.name()).map_err(differs)?;
     let dropped = from_medium && fsys::drop_cached(&file);
-    let differences = keep.compare_xattrs(&check.entry, Object::File(&file)).map_err(|error| error.to_string())?;
-    let mut filled = false;
-    match &check.extents {
-        None => compare_data(&mut &file, check, buffer)?,
-        Some(extents) => {
-            filled = compare_holes(&file, check)?;
-            compare_data(&mut ExtentReader::new(&file, extents.iter()), check, buffer)?;
+    let differences = keep.compare_xattrs(&check.entry, Object::File(&file)).map_err(differs)?;
+    let Kind::File(content) = &check.entry.kind else { return Err(Ok("it is no file".into())) };
+    let filled = holder.hold(&file, content).map_err(|unlike| match unlike {
+        Unlike::Content => Ok("its content differs".into()),
+        Unlike::Longer => Ok("it is longer than it should be".into()),
+        Unlike::Shorter => Ok("it is shorter than it should be".into()),
+        Unlike::Io(error) => Ok(error.to_string()),
+        Unlike::Vault(mut finding) => {
+            finding.paths.push(check.entry.path.clone());
+            Err(finding.into())
         }
-    }
-    match (&file).seek(SeekFrom::Start(check.size)).and_then(|_| (&file).read(&mut [0])) {
-        Ok(0) => Ok(Content { dropped, filled, differences }),
-        Ok(_) => Err("it is longer than it should be".into()),
-        Err(error) => Err(error.to_string()),
-    }
-}
-
-fn compare_data(source: &mut dyn Read, check: &Check, buffer: &mut Vec<u8>) -> Result<(), String> {
-    for chunk in &check.chunks {
-        buffer.resize(chunk.length() as usize, 0);
-        source.read_exact(buffer).map_err(|error| error.to_string())?;
-        if Digest::of(buffer) != chunk.id() {
-            return Err("its content differs".into());
-        }
-    }
-    Ok(())
-}
-
-/// Holds against zeros what should be holes. Returns whether any of it is no hole.
-fn compare_holes(file: &File, check: &Check) -> Result<bool, String> {
-    let Kind::File(content) = &check.entry.kind else { return Ok(false) };
-    let holes = content.holes.iter().map(|hole| (hole.0, hole.1));
-    match longest_zeros(file, holes, check.size).map_err(|error| error.to_string())? {
-        Some(longest) => Ok(longest >= FILLED_BYTES),
-        None => Err("there is data where a hole should be".into()),
-    }
+        Unlike::Stopped => Err(Error::Interrupted(None)),
+    })?;
+    Ok(Content { dropped, filled: filled >= FILLED_BYTES, differences })
 }
 
 /// A stretch of zeros this long, where a hole should be, is a hole that the target did not keep.

@@ -15,11 +15,10 @@ use super::{Options, Shortfall};
 use crate::crypto::Digest;
 use crate::error::{Error, Result, shown_path};
 use crate::format::attribute::Attribute;
-use crate::format::entry::{Chunks, Entry, Owner};
+use crate::format::entry::{Chunks, Entry, Kind, Owner};
 use crate::format::json;
 use crate::format::record::Counts;
 use crate::fsys;
-use crate::limits;
 use crate::path::EntryPath;
 use crate::refusal::{Code, Refusal};
 use crate::vault::read::Reader;
@@ -57,7 +56,6 @@ pub(super) struct Inspector<'a> {
     owners_left: u64,
     set_ids_left: u64,
     capabilities_left: u64,
-    many_holes: u64,
     times_coarser: u64,
     holes_filled: u64,
     kinds: Answers<&'static str>,
@@ -104,7 +102,6 @@ impl<'a> Inspector<'a> {
             owners_left: 0,
             set_ids_left: 0,
             capabilities_left: 0,
-            many_holes: 0,
             times_coarser: 0,
             holes_filled: 0,
             kinds: Answers::default(),
@@ -125,7 +122,6 @@ impl<'a> Inspector<'a> {
         }
         let is_further_name = entry.hardlink.is_some();
         self.counts.add(entry);
-        self.many_holes += u64::from(entry.file().is_some_and(|file| file.holes.len() >= limits::HOLES_MAX));
         self.look_at_name(entry)?;
         self.look_at_kind(entry);
         if is_further_name {
@@ -170,7 +166,9 @@ impl<'a> Inspector<'a> {
         let Some(class) = Class::of_kind(&entry.kind) else { return };
         let probe = self.probe;
         let long = entry.kind.target().is_some_and(|target| target.len() > ORDINARY_TARGET_BYTES);
-        let reason = if long {
+        // A system may take a device and cut its numbers.
+        let numbered = matches!(entry.kind, Kind::Block(..) | Kind::Character(..));
+        let reason = if long || numbered {
             probe.cannot_make(&entry.kind).map(|error| error.to_string())
         } else {
             self.kinds.ask(entry.kind.name(), || probe.cannot_make(&entry.kind))
@@ -200,14 +198,14 @@ impl<'a> Inspector<'a> {
             }
         }
         if let Some(reason) = self.pieces_refused.clone()
-            && !matches!(&file.chunks, Chunks::Direct(chunks) if chunks.len() <= 1 && file.holes.is_empty())
+            && !matches!(&file.chunks, Chunks::Direct(chunks) if chunks.len() <= 1 && file.holes.is_none())
         {
             self.lose(entry, None, format!("the target makes no file longer than what is written to it: {reason}"));
         }
         let mut holes = self.holes_kept;
-        if !file.holes.is_empty() && !self.wants(Class::Sparse) {
+        if !file.holes.is_none() && !self.wants(Class::Sparse) {
             holes = false;
-        } else if !file.holes.is_empty() && !self.holes_kept {
+        } else if !file.holes.is_none() && !self.holes_kept {
             self.holes_filled += 1;
         }
         if !is_further_name || !self.keep.keeps(Class::Hardlink) {
@@ -242,9 +240,7 @@ impl<'a> Inspector<'a> {
         if self.numeric_owner {
             return (owner.uid, owner.gid);
         }
-        let uid = owner.user.as_deref().and_then(fsys::user_number).unwrap_or(owner.uid);
-        let gid = owner.group.as_deref().and_then(fsys::group_number).unwrap_or(owner.gid);
-        (uid, gid)
+        owner.numbers_here(fsys::user_number, fsys::group_number)
     }
 
     fn look_at_mode(&mut self, entry: &Entry) {
@@ -297,11 +293,13 @@ impl<'a> Inspector<'a> {
             }
         }
         let kind = entry.kind.name();
-        let mut values = Vec::new();
         for xattr in &wanted {
-            let question = (kind, Digest::of(&json::encode(*xattr)));
+            // An access list says some of the mode too, and where they disagree only one of them can be had.
+            let mode = self.keep.mode(entry).filter(|_| Class::of_xattr(&xattr.name) == Class::Acl);
+            let question = (kind, Digest::of(&json::encode(&(*xattr, mode))));
             let (probe, bytes) = (self.probe, value(self.reader, entry, xattr)?);
-            let answer = self.attributes.ask(question, || probe.cannot_set_xattr(&entry.kind, &xattr.name, &bytes));
+            let ask = || probe.cannot_set_xattr(&entry.kind, &xattr.name, &bytes, mode);
+            let answer = self.attributes.ask(question, ask);
             if let Some(reason) = answer {
                 let shown = crate::path::shown(&xattr.name);
                 self.lose(
@@ -311,12 +309,14 @@ impl<'a> Inspector<'a> {
                 );
                 return Ok(());
             }
-            values.push((xattr.name.clone(), bytes));
         }
-        if values.len() > 1 {
+        if wanted.len() > 1 {
             let all: Vec<Vec<u8>> = wanted.iter().map(|xattr| json::encode(*xattr)).collect();
-            let (probe, question) = (self.probe, (kind, Digest::of(&all.concat())));
-            if let Some(reason) = self.attributes.ask(question, || probe.cannot_set_all(&entry.kind, &values)) {
+            let (probe, reader, question) = (self.probe, self.reader, (kind, Digest::of(&all.concat())));
+            let names: Vec<&[u8]> = wanted.iter().map(|xattr| &xattr.name[..]).collect();
+            // One value in memory at a time; each was read a moment ago.
+            let load = |at: usize| value(reader, entry, wanted[at]).map_err(std::io::Error::other);
+            if let Some(reason) = self.attributes.ask(question, || probe.cannot_set_all(&entry.kind, &names, load)) {
                 self.lose(entry, Class::Xattr, format!("the target does not keep all its attributes: {reason}"));
             }
         }
@@ -390,8 +390,6 @@ impl<'a> Inspector<'a> {
         let step = format!("the target keeps times in steps of {}", shown_step(self.keep.time_step));
         let holes = "the target keeps no holes or does not tell; they take room there";
         let mut coarser = vec![said("time", self.times_coarser, &step), said("sparse", self.holes_filled, holes)];
-        let many = "the snapshot keeps the longest holes of a file only; the others are zeros that take room";
-        coarser.push(said("sparse", self.many_holes, many));
         not_restored.retain(|shortfall| shortfall.count > 0);
         coarser.retain(|shortfall| shortfall.count > 0);
         Plan { keep: Arc::new(self.keep), counts: self.counts, not_restored, coarser }
@@ -423,7 +421,9 @@ fn refusal(losses: Vec<Loss>) -> Refusal {
     let mut refusal = Refusal::new(Code::TargetCannotRepresent, message);
     if named == 0 {
         let names: Vec<&str> = classes.iter().map(|class| class.name()).collect();
-        refusal.next = format!("{}; or give it up on purpose: `--without {}`", refusal.next, names.join(","));
+        let options = format!("--without {}", names.join(","));
+        refusal.next = format!("{}; or give that up on purpose, which the report counts: `{options}`", refusal.next);
+        refusal.options = Some(options);
     }
     let mut losses = losses;
     losses.sort_by(|a, b| (&a.path, a.class).cmp(&(&b.path, b.class)));

@@ -10,7 +10,7 @@ use super::class::Class;
 use super::tree::failed;
 use crate::clock::Time;
 use crate::error::Result;
-use crate::format::attribute::{Attribute, Value};
+use crate::format::attribute::Attribute;
 use crate::format::entry::{Entry, Kind, Owner};
 use crate::fsys::{self, Object, Stat, Xattr};
 use crate::path::EntryPath;
@@ -243,18 +243,8 @@ fn shown_time(time: Time) -> String {
 
 /// Returns the value of an attribute, each of its chunks having matched its hash.
 pub(super) fn value(reader: &Reader, entry: &Entry, attribute: &Attribute) -> Result<Vec<u8>> {
-    match &attribute.value {
-        Value::Inline(bytes) => Ok(bytes.clone()),
-        Value::Chunks(chunks) => {
-            let mut bytes = Vec::new();
-            for chunk in chunks {
-                let part = reader.chunk(*chunk).map_err(|mut finding| {
-                    finding.paths.push(entry.path.clone());
-                    finding
-                })?;
-                bytes.extend(part);
-            }
-            Ok(bytes)
-        }
-    }
+    reader.value(&attribute.value).map_err(|mut finding| {
+        finding.paths.push(entry.path.clone());
+        finding.into()
+    })
 }

@@ -7,6 +7,7 @@
 mod choice;
 mod class;
 mod compare;
+mod facts;
 mod inspect;
 mod keep;
 mod names;
@@ -24,11 +25,12 @@ use std::time::Instant;
 use self::choice::Choice;
 pub use self::class::Class;
 use self::compare::{Comparer, Outcome};
+pub use self::facts::facts;
 use self::inspect::{Inspector, Plan};
 use self::probe::Probe;
-use self::seals::Seals;
+use self::seals::Sealer;
 use self::target::{Staging, Target};
-use self::tree::TreeWriter;
+use self::tree::{Finisher, TreeWriter};
 use super::audit::{self, Told};
 use super::reading::check_counts;
 use super::select::{self, Place as Selection};
@@ -60,6 +62,8 @@ pub struct Options {
     pub include: Vec<String>,
     /// Patterns of what is not restored, with all that lies below it; these go before the others.
     pub exclude: Vec<String>,
+    /// Of these only exactly what is named here, and the directories that lead to it; all of them where it is absent.
+    pub only: Option<BTreeSet<EntryPath>>,
     /// Classes that are given up; the report counts what is lost by that.
     pub without: Vec<Class>,
     /// Give files to the recorded numbers of users and groups, whatever names these have here.
@@ -157,7 +161,7 @@ fn put_back(
 ) -> Result<Report> {
     let begun = Instant::now();
     progress.phase(Phase::Opening, None, None);
-    let choice = Choice::new(&options.include, &options.exclude)?;
+    let choice = Choice::new(&options.include, &options.exclude)?.only(options.only.clone());
     let mut vault = gate::open(access)?;
     let _lock = gate::read_lock(&*vault.store)?;
     let (number, snapshot) = select::select(&vault, &selection.snapshot)?;
@@ -169,7 +173,8 @@ fn put_back(
     notes.extend(index.notes());
     let indexed = index.packs_indexed > 0;
     let look = |reader: &Arc<Reader>| {
-        Part { reader, pool: &pool, snapshot, selection: &selection.path, choice: &choice }.preflight(&target, options)
+        Part { reader, pool: &pool, snapshot, selection: &selection.path, choice: &choice }
+            .preflight(&target, options, progress)
     };
     let keep_in_mind = |reader: &Reader| {
         reads::keep_in_mind(&access.host, &vault.macs, &*vault.store, &reader.failed_packs(), access.clock.now())
@@ -194,10 +199,11 @@ fn put_back(
     let left_out = snapshot.left_out.iter().filter(|path| path.is_within(&selection.path)).cloned().collect();
 
     let staging = target.stage()?;
-    let restored = part.write(&staging, &plan, progress).and_then(|seals| {
+    let restored = part.write(&staging, &plan, progress).and_then(|sealed| {
         staging.sync(progress)?;
         let outcome = part.compare(&target, &staging, options, &plan, progress)?;
-        if seals.apply(&plan.keep, &staging.root, &reader)? {
+        if !matches!(sealed, Sealed::Nothing) {
+            part.seal(&staging, &plan, sealed, progress)?;
             staging.sync(progress)?;
         }
         target.publish(&staging, Dir::sync)?;
@@ -278,6 +284,13 @@ struct Part<'a> {
     choice: &'a Choice,
 }
 
+/// What is sealed after the comparison.
+enum Sealed {
+    Nothing,
+    TheRoot(Box<Entry>),
+    Objects,
+}
+
 /// What a part holds, chosen or not.
 #[derive(Default)]
 struct Looked {
@@ -336,7 +349,7 @@ impl Part<'_> {
 
     /// Refuses before the first byte what could not be completed: content that is missing, what the target cannot
     /// hold, too little room.
-    fn preflight(&self, target: &Target, options: &Options) -> Result<(Plan, Looked)> {
+    fn preflight(&self, target: &Target, options: &Options, progress: &dyn Progress) -> Result<(Plan, Looked)> {
         let mut missing: Option<(ChunkRef, Vec<EntryPath>)> = None;
         let probe = Probe::new(target)?;
         let mut inspector = Inspector::new(&probe, self.reader, options);
@@ -347,7 +360,7 @@ impl Part<'_> {
                     held = false;
                     missing.get_or_insert_with(|| (chunk, Vec::new())).1.push(entry.path.clone());
                 }
-                Ok::<_, Finding>(())
+                if progress.interrupted() { Err(Error::Interrupted(None)) } else { Ok(()) }
             })?;
             // What is missing is refused in the end; until then it is not asked for.
             if held { inspector.take(&entry) } else { Ok(()) }
@@ -376,23 +389,45 @@ impl Part<'_> {
     /// Writes everything: directories and files first, then links, metadata of directories last.
     ///
     /// Returns what remains to be sealed after the comparison.
-    fn write(&self, staging: &Staging, plan: &Plan, progress: &dyn Progress) -> Result<Seals> {
+    fn write(&self, staging: &Staging, plan: &Plan, progress: &dyn Progress) -> Result<Sealed> {
         progress.phase(Phase::Restoring, Some(plan.counts.files), Some(plan.counts.bytes));
         let keep = &plan.keep;
         let mut writer =
             TreeWriter::new(staging, Arc::clone(self.reader), Arc::clone(keep), self.pool.clone(), progress);
-        let mut seals = Seals::default();
+        let mut sealed = Sealed::Nothing;
         self.each(|entry| {
             if !keep.restores(&entry) {
                 return Ok(());
             }
-            if keep.further_name(&entry).is_none() {
-                seals.take(keep, &entry);
+            if keep.is_sealed(&entry) {
+                let is_root = entry.path.is_root();
+                sealed = if is_root { Sealed::TheRoot(Box::new(entry.clone())) } else { Sealed::Objects };
             }
             writer.take(entry)
         })?;
         writer.finish()?;
-        Ok(seals)
+        let mut finisher = Finisher::new(staging, self.reader, keep, progress);
+        self.each(|entry| if keep.restores(&entry) { finisher.take(entry) } else { Ok(()) })?;
+        finisher.finish()?;
+        Ok(sealed)
+    }
+
+    /// Sets what waits for the comparison.
+    fn seal(&self, staging: &Staging, plan: &Plan, sealed: Sealed, progress: &dyn Progress) -> Result<()> {
+        let keep = &plan.keep;
+        let mut sealer = Sealer::new(keep, &staging.root, self.reader);
+        if let Sealed::TheRoot(root) = sealed {
+            sealer.take(*root)?;
+            return sealer.finish();
+        }
+        self.each(|entry| {
+            if progress.interrupted() {
+                return Err(Error::Interrupted(None));
+            }
+            let further = keep.further_name(&entry).is_some();
+            if further || !keep.restores(&entry) { Ok(()) } else { sealer.take(entry) }
+        })?;
+        sealer.finish()
     }
 
     /// Reads everything back through directory handles and holds it against the listing.

@@ -153,12 +153,27 @@ impl<'a> Probe<'a> {
         set.err()
     }
 
-    /// Returns why an attribute cannot be set, if it cannot.
-    pub(super) fn cannot_set_xattr(&self, kind: &Kind, name: &[u8], value: &[u8]) -> Option<io::Error> {
+    /// Returns why an attribute cannot be set, if it cannot; beside a mode, if one is given.
+    pub(super) fn cannot_set_xattr(
+        &self,
+        kind: &Kind,
+        name: &[u8],
+        value: &[u8],
+        mode: Option<u32>,
+    ) -> Option<io::Error> {
         self.on_object(kind, |object| {
-            let set = object.set_xattr(name, value).and_then(|()| {
+            let set = mode.map_or(Ok(()), |mode| object.set_mode(mode)).and_then(|()| {
+                object.set_xattr(name, value)?;
                 let found = object.xattrs()?;
-                if found.iter().any(|(other, bytes)| other == name && bytes == value) { Ok(()) } else { Err(changed()) }
+                if found.iter().all(|(other, bytes)| other != name || bytes != value) {
+                    return Err(changed());
+                }
+                match object.stat()?.mode.zip(mode) {
+                    Some((found, meant)) if found != meant => {
+                        Err(io::Error::other(format!("beside it the mode {meant:o} becomes {found:o}")))
+                    }
+                    _ => Ok(()),
+                }
             });
             let _ = object.remove_xattr(name);
             set
@@ -166,10 +181,15 @@ impl<'a> Probe<'a> {
     }
 
     /// Returns why all these attributes together cannot be set, if they cannot.
-    pub(super) fn cannot_set_all(&self, kind: &Kind, xattrs: &[(Vec<u8>, Vec<u8>)]) -> Option<io::Error> {
+    pub(super) fn cannot_set_all(
+        &self,
+        kind: &Kind,
+        names: &[&[u8]],
+        load: impl Fn(usize) -> io::Result<Vec<u8>>,
+    ) -> Option<io::Error> {
         self.on_object(kind, |object| {
-            let set = xattrs.iter().try_for_each(|(name, value)| object.set_xattr(name, value));
-            for (name, _) in xattrs {
+            let set = names.iter().enumerate().try_for_each(|(at, name)| object.set_xattr(name, &load(at)?));
+            for name in names {
                 let _ = object.remove_xattr(name);
             }
             set

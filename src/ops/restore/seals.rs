@@ -5,66 +5,80 @@ use std::sync::Arc;
 use super::keep::Keep;
 use super::tree::{Directories, failed};
 use crate::error::Result;
-use crate::format::entry::{Entry, Kind};
+use crate::format::entry::Entry;
 use crate::fsys::{self, Dir, Object};
 use crate::refusal::{Code, Refusal};
 use crate::vault::read::Reader;
 
-/// Objects that are sealed; few, in ordinary trees.
-#[derive(Default)]
-pub(super) struct Seals(Vec<Entry>);
-
-impl Seals {
-    /// Takes entries in path order; of an object with several names the first alone.
-    pub(super) fn take(&mut self, keep: &Keep, entry: &Entry) {
-        if keep.is_sealed(entry) {
-            let mut entry = entry.clone();
-            if let Kind::File(file) = &mut entry.kind {
-                // What it holds was compared; a long list of chunks need not wait in memory.
-                file.chunks = crate::format::entry::Chunks::Direct(Vec::new());
-                file.holes.clear();
-            }
-            self.0.push(entry);
-        }
-    }
-
-    /// Seals the objects, deepest first, and holds what the file system then says against the entries. Returns whether
-    /// there were any.
-    pub(super) fn apply(self, keep: &Keep, root: &Arc<Dir>, reader: &Reader) -> Result<bool> {
-        let any = !self.0.is_empty();
-        let mut directories = Directories::new(Arc::clone(root));
-        for entry in self.0.into_iter().rev() {
-            let differences = seal(keep, &mut directories, &entry, reader)?;
-            if !differences.is_empty() {
-                let mut refusal = Refusal::new(Code::RestoredDiffers, "a restored object differs from the snapshot");
-                refusal.causes.extend(differences.iter().map(|what| format!("{}: {what}", entry.path)));
-                refusal.paths.push(entry.path);
-                return Err(refusal.into());
-            }
-        }
-        Ok(any)
-    }
+/// Seals objects in one more pass over the listing; a directory after everything in it.
+pub(super) struct Sealer<'a> {
+    keep: &'a Keep,
+    reader: &'a Reader,
+    directories: Directories,
+    // Directories on the way to the entry before that are to be sealed.
+    open: Vec<Entry>,
 }
 
-fn seal(keep: &Keep, directories: &mut Directories, entry: &Entry, reader: &Reader) -> Result<Vec<String>> {
-    let lift = |error| failed(&entry.path, "seal", error);
-    if entry.is_directory() {
-        let dir = directories.get(&entry.path).map_err(lift)?;
-        let differences = keep.seal(Object::Directory(&dir), entry, reader)?;
-        if !fsys::SYNCS_WHOLE_FILESYSTEMS {
-            dir.sync().map_err(lift)?;
+impl<'a> Sealer<'a> {
+    pub(super) fn new(keep: &'a Keep, root: &Arc<Dir>, reader: &'a Reader) -> Self {
+        Self { keep, reader, directories: Directories::new(Arc::clone(root)), open: Vec::new() }
+    }
+
+    /// Takes entries in path order; of an object with several names the first alone.
+    pub(super) fn take(&mut self, entry: Entry) -> Result<()> {
+        while let Some(done) = self.open.pop_if(|above| !entry.path.is_within(&above.path)) {
+            self.seal(&done)?;
         }
-        return Ok(differences);
+        if !self.keep.is_sealed(&entry) {
+            return Ok(());
+        }
+        if entry.is_directory() {
+            self.open.push(entry);
+            return Ok(());
+        }
+        self.seal(&entry)
     }
-    let dir = directories.get(&entry.path.parent().unwrap_or_default()).map_err(lift)?;
-    if entry.file().is_none() {
-        return keep.seal(Object::Name(&dir, entry.path.name()), entry, reader);
+
+    pub(super) fn finish(mut self) -> Result<()> {
+        while let Some(done) = self.open.pop() {
+            self.seal(&done)?;
+        }
+        Ok(())
     }
-    let file = if cfg!(windows) { dir.reopen_file(entry.path.name()) } else { dir.open_file(entry.path.name()) };
-    let file = file.map_err(lift)?;
-    let differences = keep.seal(Object::File(&file), entry, reader)?;
-    if !fsys::SYNCS_WHOLE_FILESYSTEMS {
-        file.sync_all().map_err(lift)?;
+
+    /// Seals an object, and holds what the file system then says against its entry.
+    fn seal(&mut self, entry: &Entry) -> Result<()> {
+        let differences = self.set(entry)?;
+        if differences.is_empty() {
+            return Ok(());
+        }
+        let mut refusal = Refusal::new(Code::RestoredDiffers, "a restored object differs from the snapshot");
+        refusal.causes.extend(differences.iter().map(|what| format!("{}: {what}", entry.path)));
+        refusal.paths.push(entry.path.clone());
+        Err(refusal.into())
     }
-    Ok(differences)
+
+    fn set(&mut self, entry: &Entry) -> Result<Vec<String>> {
+        let (keep, reader) = (self.keep, self.reader);
+        let lift = |error| failed(&entry.path, "seal", error);
+        if entry.is_directory() {
+            let dir = self.directories.get(&entry.path).map_err(lift)?;
+            let differences = keep.seal(Object::Directory(&dir), entry, reader)?;
+            if !fsys::SYNCS_WHOLE_FILESYSTEMS {
+                dir.sync().map_err(lift)?;
+            }
+            return Ok(differences);
+        }
+        let dir = self.directories.get(&entry.path.parent().unwrap_or_default()).map_err(lift)?;
+        if entry.file().is_none() {
+            return keep.seal(Object::Name(&dir, entry.path.name()), entry, reader);
+        }
+        let file = if cfg!(windows) { dir.reopen_file(entry.path.name()) } else { dir.open_file(entry.path.name()) };
+        let file = file.map_err(lift)?;
+        let differences = keep.seal(Object::File(&file), entry, reader)?;
+        if !fsys::SYNCS_WHOLE_FILESYSTEMS {
+            fsys::sync_file(&file).map_err(lift)?;
+        }
+        Ok(differences)
+    }
 }

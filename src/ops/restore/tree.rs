@@ -9,8 +9,7 @@ use super::keep::Keep;
 use super::target::Staging;
 use crate::crypto::Digest;
 use crate::error::{Error, Result};
-use crate::format::entry::{ChunkRef, Chunks, Entry, Kind};
-use crate::format::holes::Extents;
+use crate::format::entry::{ChunkRef, Entry, Kind};
 use crate::fsys::{self, Dir, Object, ObjectKind};
 use crate::path::EntryPath;
 use crate::pool::{Pool, Task};
@@ -22,8 +21,10 @@ use crate::vault::read::Reader;
 
 /// How many entries are planned at once: bounds memory, whatever the snapshot's size.
 const WINDOW_ENTRIES: usize = 100_000;
-/// How many chunks are planned at once.
-const WINDOW_CHUNKS: usize = 400_000;
+/// How many bytes of entries are planned at once.
+const WINDOW_ENTRY_BYTES: usize = 64 << 20;
+/// How many chunks, or pieces of chunks between holes, are planned at once.
+const WINDOW_PIECES: usize = 400_000;
 /// How many directories a thread keeps open.
 const OPEN_DIRECTORIES_MAX: usize = 32;
 
@@ -73,31 +74,58 @@ impl Directories {
     }
 }
 
-/// Where a chunk goes.
+/// Where a piece of a chunk goes.
 struct Aim {
     place: Place,
     file: u32,
+    // Which bytes of the chunk.
+    from: u32,
+    length: u32,
+    // Where in the file.
     offset: u64,
+}
+
+impl Aim {
+    /// Orders aims so that each block is decoded once, and each chunk hashed once.
+    fn order(&self) -> (u32, u32, u32, u64) {
+        (self.place.block, self.place.offset, self.file, self.offset)
+    }
 }
 
 /// A file of the window that is being planned.
 struct Planned {
-    /// Its chunks are planned as aims, and gone here.
-    entry: Entry,
+    /// Without what it holds, which is planned as aims.
+    entry: Arc<Entry>,
     size: u64,
-    chunks: u32,
-    /// Where its data lies, if it has holes.
-    extents: Option<Extents>,
+    sparse: bool,
+    /// How many pieces this window holds of it.
+    pieces: u32,
+    /// An earlier window held the first of it.
+    begun: bool,
+    /// This window holds the last of it.
+    complete: bool,
 }
 
 impl Planned {
-    /// Returns whether the file is created, written and finished with its only chunk.
+    /// Returns whether the file is created, written and finished with its only piece.
     fn in_one_go(&self) -> bool {
-        self.chunks == 1 && self.extents.is_none()
+        self.pieces == 1 && self.complete && !self.begun && !self.sparse
+    }
+
+    /// Returns what the next window holds of it, if anything.
+    fn rest(&self) -> Option<Self> {
+        let rest = Self { entry: Arc::clone(&self.entry), pieces: 0, begun: true, ..*self };
+        (!self.complete).then_some(rest)
+    }
+
+    /// Returns whether nothing is written to the file: it is empty, or all of it is holes.
+    fn is_created_whole(&self) -> bool {
+        self.pieces == 0 && self.complete && !self.begun
     }
 }
 
-/// Writes entries that come in path order: directories at once, files by window and block, the rest at the end.
+/// Writes the files of a listing, which comes in path order: directories at once, files by window and block. What else
+/// there is comes afterwards; see [`Finisher`].
 pub(super) struct TreeWriter<'a> {
     staging: &'a Staging,
     reader: Arc<Reader>,
@@ -105,12 +133,8 @@ pub(super) struct TreeWriter<'a> {
     pool: Pool,
     progress: &'a dyn Progress,
     directories: Directories,
-    // Ascending; their metadata is set last, deepest first.
-    metadata: Vec<Entry>,
-    // What is neither a file nor a directory, and after it further names.
-    others: Vec<Entry>,
-    links: Vec<(EntryPath, EntryPath)>,
     files: Vec<Planned>,
+    file_bytes: usize,
     aims: Vec<Aim>,
 }
 
@@ -129,73 +153,88 @@ impl<'a> TreeWriter<'a> {
             keep,
             pool,
             progress,
-            metadata: Vec::new(),
-            others: Vec::new(),
-            links: Vec::new(),
             files: Vec::new(),
+            file_bytes: 0,
             aims: Vec::new(),
         }
     }
 
     pub(super) fn take(&mut self, entry: Entry) -> Result<()> {
-        if let Some(first) = self.keep.further_name(&entry) {
+        if self.keep.further_name(&entry).is_some() {
             self.progress.advance(u64::from(entry.file().is_some()), entry.file().map_or(0, |file| file.size));
-            self.links.push((first.clone(), entry.path));
             return Ok(());
         }
         match &entry.kind {
-            Kind::Directory => {
-                if !entry.path.is_root() {
-                    let parent = entry.path.parent().unwrap_or_default();
-                    self.directories
-                        .get(&parent)
-                        .and_then(|dir| dir.create_dir(entry.path.name()))
-                        .map_err(|error| failed(&entry.path, "create the directory", error))?;
-                }
-                self.metadata.push(entry);
+            Kind::Directory if !entry.path.is_root() => {
+                let parent = entry.path.parent().unwrap_or_default();
+                let made = self.directories.get(&parent).and_then(|dir| dir.create_dir(entry.path.name()));
+                made.map_err(|error| failed(&entry.path, "create the directory", error))
             }
-            Kind::File(_) => self.plan(entry)?,
-            _ => self.others.push(entry),
-        }
-        if self.files.len() >= WINDOW_ENTRIES || self.aims.len() >= WINDOW_CHUNKS {
-            self.write_window()
-        } else {
-            Ok(())
+            Kind::File(_) => self.plan(entry),
+            _ => Ok(()),
         }
     }
 
-    /// Plans where each chunk of a file goes.
+    /// Plans where each chunk of a file goes. A file of many is written in several windows.
     fn plan(&mut self, mut entry: Entry) -> Result<()> {
         let Kind::File(file) = &mut entry.kind else { return Ok(()) };
-        let chunks = match &file.chunks {
-            Chunks::Direct(chunks) => chunks.clone(),
-            Chunks::Listed(_) => self.reader.chunks(file)?,
-        };
-        let (size, extents) = (file.size, (!file.holes.is_empty()).then(|| file.extents()));
-        (file.chunks, file.holes) = (Chunks::Direct(Vec::new()), Vec::new());
-        let number = u32::try_from(self.files.len()).expect("a window is bounded");
-        let mut offset = 0;
-        for chunk in &chunks {
-            let place = self.reader.catalog().places(*chunk).next().copied().ok_or_else(|| {
+        let content = std::mem::take(file);
+        (file.ctime, file.ino) = (content.ctime, content.ino);
+        let (size, sparse) = (content.size, !content.holes.is_none());
+        self.file_bytes += entry.memory();
+        let entry = Arc::new(entry);
+        self.files.push(Planned { entry: Arc::clone(&entry), size, sparse, pieces: 0, begun: false, complete: false });
+        let reader = Arc::clone(&self.reader);
+        let mut places = reader.places_of(&content);
+        for chunk in reader.chunks_of(&content) {
+            let chunk = chunk?;
+            let place = reader.catalog().places(chunk).next().copied().ok_or_else(|| {
                 Finding::new(Code::ChunkMissing, entry.path.to_string(), format!("no pack holds chunk {}", chunk.id()))
             })?;
-            self.aims.push(Aim { place, file: number, offset });
-            offset += u64::from(chunk.length());
+            let mut from = 0;
+            while from < chunk.length() {
+                let Some((offset, length)) = places.next(u64::from(chunk.length() - from))? else {
+                    let detail = "its chunks hold more than its size and holes leave room for";
+                    return Err(Finding::new(Code::ListingUnsafe, entry.path.to_string(), detail).into());
+                };
+                // Not longer than what is left of the chunk.
+                let length = length as u32;
+                self.aim(Aim { place, file: 0, from, length, offset })?;
+                from += length;
+            }
         }
-        let chunks =
-            u32::try_from(chunks.len()).map_err(|error| failed(&entry.path, "plan", io::Error::other(error)))?;
-        self.files.push(Planned { entry, size, chunks, extents });
+        if let Some(file) = self.files.last_mut() {
+            file.complete = true;
+        }
+        if self.files.len() >= WINDOW_ENTRIES || self.file_bytes >= WINDOW_ENTRY_BYTES {
+            self.write_window()?;
+        }
         Ok(())
     }
 
-    /// Writes the planned files, each block decoded once: files of one chunk in one go, others piece by piece.
+    /// Adds a piece of the file that was begun last.
+    fn aim(&mut self, aim: Aim) -> Result<()> {
+        if self.aims.len() >= WINDOW_PIECES {
+            self.write_window()?;
+        }
+        let number = u32::try_from(self.files.len().saturating_sub(1)).expect("a window is bounded");
+        if let Some(file) = self.files.last_mut() {
+            file.pieces += 1;
+        }
+        self.aims.push(Aim { file: number, ..aim });
+        Ok(())
+    }
+
+    /// Writes the planned files, each block decoded once: files of one piece in one go, others piece by piece. A file
+    /// that is not complete stays planned.
     fn write_window(&mut self) -> Result<()> {
         let files = Arc::new(std::mem::take(&mut self.files));
+        self.file_bytes = 0;
         let mut aims = std::mem::take(&mut self.aims);
-        for file in files.iter().filter(|file| !file.in_one_go()) {
+        for file in files.iter().filter(|file| !file.in_one_go() && !file.begun) {
             self.create_empty(file)?;
         }
-        aims.sort_unstable_by_key(|aim| (aim.place.block, aim.place.offset, aim.file, aim.offset));
+        aims.sort_unstable_by_key(Aim::order);
         let mut under_way: VecDeque<Task<Result<u64>>> = VecDeque::new();
         let mut rest = &aims[..];
         while let Some(first) = rest.first() {
@@ -210,8 +249,8 @@ impl<'a> TreeWriter<'a> {
             let (files, root) = (Arc::clone(&files), Arc::clone(&self.staging.root));
             let done = job.iter().filter(|aim| files[aim.file as usize].in_one_go()).count();
             under_way.push_back(self.pool.spawn(move || {
-                let mut writer = BlockWriter { reader: &reader, keep: &keep, directories: Directories::new(root) };
-                writer.write(&files, &job)
+                let directories = Directories::new(root);
+                BlockWriter { reader: &reader, keep: &keep, directories, open: None }.write(&files, &job)
             }));
             self.progress.advance(done as u64, 0);
             if under_way.len() > self.pool.threads() + 4 {
@@ -221,10 +260,11 @@ impl<'a> TreeWriter<'a> {
         while !under_way.is_empty() {
             self.take_written(&mut under_way)?;
         }
-        for file in files.iter().filter(|file| file.chunks > 0 && !file.in_one_go()) {
+        for file in files.iter().filter(|file| file.complete && !file.in_one_go() && !file.is_created_whole()) {
             self.finish_pieces(file)?;
             self.progress.advance(1, 0);
         }
+        self.files.extend(files.last().and_then(Planned::rest));
         Ok(())
     }
 
@@ -241,46 +281,91 @@ impl<'a> TreeWriter<'a> {
         let lift = |error| failed(path, "create", error);
         let dir = self.directories.get(&path.parent().unwrap_or_default()).map_err(lift)?;
         let open = dir.create_file(path.name()).map_err(lift)?;
+        if file.sparse {
+            fsys::allow_holes(&open).map_err(lift)?;
+        }
         if file.size > 0 {
-            if file.extents.is_some() {
-                fsys::allow_holes(&open).map_err(lift)?;
-            }
             open.set_len(file.size).map_err(lift)?;
         }
-        if file.chunks == 0 { finish_file(&self.reader, &self.keep, &open, &file.entry) } else { Ok(()) }
+        if file.is_created_whole() {
+            finish_file(&self.reader, &self.keep, &open, &file.entry)?;
+            self.progress.advance(1, 0);
+        }
+        Ok(())
     }
 
     fn finish_pieces(&mut self, file: &Planned) -> Result<()> {
         let path = &file.entry.path;
-        let opened =
-            self.directories.get(&path.parent().unwrap_or_default()).and_then(|dir| dir.reopen_file(path.name()));
-        let open = opened.map_err(|error| failed(path, "finish", error))?;
+        let dir = self.directories.get(&path.parent().unwrap_or_default());
+        let open = reopen(&*dir.map_err(|error| failed(path, "finish", error))?, path)?;
         finish_file(&self.reader, &self.keep, &open, &file.entry)
     }
 
+    /// Writes what is left of the files.
     pub(super) fn finish(mut self) -> Result<()> {
-        self.write_window()?;
-        for entry in std::mem::take(&mut self.others) {
-            self.create_other(&entry)?;
+        self.write_window()
+    }
+}
+
+/// Completes a tree whose files are written, in a second pass over its listing: links, pipes, sockets, devices and
+/// further names as they come, and the metadata of each directory once everything in it is there, deepest first. What
+/// lies above may become unreadable, and its time changes with what is made in it. Memory grows with the depth alone.
+pub(super) struct Finisher<'a> {
+    reader: &'a Reader,
+    keep: &'a Keep,
+    progress: &'a dyn Progress,
+    directories: Directories,
+    // On the way to the entry before.
+    open: Vec<Entry>,
+}
+
+impl<'a> Finisher<'a> {
+    pub(super) fn new(staging: &Staging, reader: &'a Reader, keep: &'a Keep, progress: &'a dyn Progress) -> Self {
+        let directories = Directories::new(Arc::clone(&staging.root));
+        Self { reader, keep, progress, directories, open: Vec::new() }
+    }
+
+    pub(super) fn take(&mut self, entry: Entry) -> Result<()> {
+        if self.progress.interrupted() {
+            return Err(Error::Interrupted(None));
         }
-        for (first, further) in std::mem::take(&mut self.links) {
-            let above = |path: &EntryPath| path.parent().unwrap_or_default();
-            let linked = self.directories.get(&above(&first)).and_then(|from| {
-                let to = self.directories.get(&above(&further))?;
-                from.create_link(first.name(), &to, further.name())
-            });
-            linked.map_err(|error| failed(&further, "link", error))?;
+        while let Some(done) = self.open.pop_if(|above| !entry.path.is_within(&above.path)) {
+            self.finish_directory(&done)?;
         }
-        // Deepest first: what lies above may become unreadable, and its time changes with what is made in it.
-        for entry in std::mem::take(&mut self.metadata).into_iter().rev() {
-            let lift = |error| failed(&entry.path, "finish", error);
-            let dir = self.directories.get(&entry.path).map_err(lift)?;
-            self.keep.set(Object::Directory(&dir), &entry, &self.reader)?;
-            if !fsys::SYNCS_WHOLE_FILESYSTEMS {
-                dir.sync().map_err(lift)?;
+        if let Some(first) = self.keep.further_name(&entry) {
+            return self.create_further_name(first, &entry.path);
+        }
+        match entry.kind {
+            Kind::Directory => {
+                self.open.push(entry);
+                Ok(())
             }
+            Kind::File(_) => Ok(()),
+            _ => self.create_other(&entry),
+        }
+    }
+
+    pub(super) fn finish(mut self) -> Result<()> {
+        while let Some(done) = self.open.pop() {
+            self.finish_directory(&done)?;
         }
         Ok(())
+    }
+
+    fn finish_directory(&mut self, entry: &Entry) -> Result<()> {
+        let lift = |error| failed(&entry.path, "finish", error);
+        let dir = self.directories.get(&entry.path).map_err(lift)?;
+        self.keep.set(Object::Directory(&dir), entry, self.reader)?;
+        if fsys::SYNCS_WHOLE_FILESYSTEMS { Ok(()) } else { dir.sync().map_err(lift) }
+    }
+
+    fn create_further_name(&mut self, first: &EntryPath, further: &EntryPath) -> Result<()> {
+        let above = |path: &EntryPath| path.parent().unwrap_or_default();
+        let linked = self.directories.get(&above(first)).and_then(|from| {
+            let to = self.directories.get(&above(further))?;
+            from.create_link(first.name(), &to, further.name())
+        });
+        linked.map_err(|error| failed(further, "link", error))
     }
 
     /// Creates a link, pipe, socket or device.
@@ -298,8 +383,23 @@ impl<'a> TreeWriter<'a> {
             Kind::Directory | Kind::File(_) => Ok(()),
         };
         made.map_err(lift)?;
-        self.keep.set(Object::Name(&dir, name), entry, &self.reader)
+        self.keep.set(Object::Name(&dir, name), entry, self.reader)
     }
+}
+
+/// Opens a file again that this process created. What somebody put in its place is not written to: not a link, and not a
+/// file that has another name, which may lie anywhere.
+fn reopen(dir: &Dir, path: &EntryPath) -> Result<fs::File> {
+    let replaced = || Refusal::new(Code::DestinationChanged, format!("{path} was replaced during the restore"));
+    let open = dir.reopen_file(path.name()).map_err(|error| match dir.stat_at(path.name()) {
+        Ok(stat) if stat.kind == ObjectKind::File => failed(path, "open", error),
+        _ => Error::from(replaced().cause(error)),
+    })?;
+    let stat = fsys::stat_file(&open).map_err(|error| failed(path, "look at", error))?;
+    if stat.kind != ObjectKind::File || stat.links > 1 {
+        return Err(replaced().cause("another process put something else in its place").into());
+    }
+    Ok(open)
 }
 
 /// Sets a complete file's metadata, and makes it durable where that cannot be done for all files at once.
@@ -308,7 +408,7 @@ fn finish_file(reader: &Reader, keep: &Keep, open: &fs::File, entry: &Entry) -> 
     if fsys::SYNCS_WHOLE_FILESYSTEMS {
         return Ok(());
     }
-    open.sync_all().map_err(|error| failed(&entry.path, "sync", error))
+    fsys::sync_file(open).map_err(|error| failed(&entry.path, "sync", error))
 }
 
 /// Writes what one block holds.
@@ -316,6 +416,8 @@ struct BlockWriter<'a> {
     reader: &'a Reader,
     keep: &'a Keep,
     directories: Directories,
+    // Pieces of one file often follow each other.
+    open: Option<Open>,
 }
 
 impl BlockWriter<'_> {
@@ -348,34 +450,48 @@ impl BlockWriter<'_> {
                     &elsewhere
                 }
             };
-            self.write_piece(file, aim.offset, bytes)?;
-            total += bytes.len() as u64;
+            let range = aim.from as usize..aim.from as usize + aim.length as usize;
+            // A chunk has the length that its place has, and pieces do not reach beyond it.
+            let piece = bytes.get(range).unwrap_or_default();
+            self.write_piece(files, aim, piece)?;
+            total += piece.len() as u64;
         }
         Ok(total)
     }
 
-    fn write_piece(&mut self, file: &Planned, offset: u64, bytes: &[u8]) -> Result<()> {
-        use io::{Seek, Write};
+    fn write_piece(&mut self, files: &[Planned], aim: &Aim, bytes: &[u8]) -> Result<()> {
+        let file = &files[aim.file as usize];
         let path = &file.entry.path;
         let lift = |error| failed(path, "write", error);
+        if let Some(open) = self.open.as_mut().filter(|open| open.file == aim.file) {
+            return open.write(aim.offset, bytes).map_err(lift);
+        }
         let dir = self.directories.get(&path.parent().unwrap_or_default()).map_err(lift)?;
         if file.in_one_go() {
             let mut open = dir.create_file(path.name()).map_err(lift)?;
-            open.write_all(bytes).map_err(lift)?;
+            io::Write::write_all(&mut open, bytes).map_err(lift)?;
             return finish_file(self.reader, self.keep, &open, &file.entry);
         }
-        let mut open = dir.reopen_file(path.name()).map_err(lift)?;
-        let Some(extents) = &file.extents else {
-            return open.seek(io::SeekFrom::Start(offset)).and_then(|_| open.write_all(bytes)).map_err(lift);
-        };
-        let mut rest = bytes;
-        for (at, length) in extents.spread(offset, bytes.len() as u64) {
-            let length = usize::try_from(length).map_err(|error| lift(io::Error::other(error)))?;
-            let (part, after) = rest.split_at(length.min(rest.len()));
-            open.seek(io::SeekFrom::Start(at)).and_then(|_| open.write_all(part)).map_err(lift)?;
-            rest = after;
+        let open = self.open.insert(Open { file: aim.file, handle: reopen(&dir, path)?, at: 0 });
+        open.write(aim.offset, bytes).map_err(lift)
+    }
+}
+
+/// A file that is being written piece by piece.
+struct Open {
+    file: u32,
+    handle: fs::File,
+    at: u64,
+}
+
+impl Open {
+    fn write(&mut self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        use io::{Seek, Write};
+        if self.at != offset {
+            self.handle.seek(io::SeekFrom::Start(offset))?;
         }
-        Ok(())
+        self.at = offset + bytes.len() as u64;
+        self.handle.write_all(bytes)
     }
 }
 

@@ -1,19 +1,19 @@
-//! Copying into a new directory, and the list that says how each path stands.
+//! Copying into a new directory, reading back what was written, and the list that says how each path stands.
 
-use std::collections::BTreeSet;
-use std::fs::{self, File};
-use std::io::{self, BufWriter, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeSet, HashSet};
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 
 use serde_json::{Value, json};
 
-use super::Standing;
+use super::target::Made;
+use super::{Standing, keep};
 use crate::error::{Error, Result, refuse, shown_path};
-use crate::format::entry::{ChunkRef, Chunks, Entry, FileContent, Kind, ListRef, decode_chunk_list};
+use crate::format::entry::{Entry, FileContent, Kind};
 use crate::format::json::TextOrBase64;
 use crate::format::listing::PartRef;
 use crate::format::record::Snapshot;
-use crate::fsys::{self, Dir, ObjectKind};
+use crate::fsys::{self, Dir, Object, ObjectKind};
 use crate::limits;
 use crate::path::EntryPath;
 use crate::progress::{Phase, Progress};
@@ -27,74 +27,6 @@ const VERIFIED: &str = "verified";
 const DAMAGED: &str = "damaged";
 const UNAUTHENTICATED: &str = "unauthenticated";
 
-/// A destination that was found safe.
-pub(super) struct Target {
-    pub(super) path: PathBuf,
-    name: Vec<u8>,
-    parent: Dir,
-    existed: bool,
-}
-
-impl Target {
-    /// Refuses every destination that holds anything, is no plain directory, or overlaps the vault; changes nothing.
-    pub(super) fn preflight(destination: &Path, vault: Option<&Path>) -> Result<Self> {
-        let shown = shown_path(destination);
-        let name = destination
-            .file_name()
-            .ok_or_else(|| Refusal::new(Code::DestinationNotPlain, format!("{shown} names no directory of its own")))?;
-        let above = match destination.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
-        let unusable = |error: io::Error| {
-            Refusal::new(Code::DestinationParent, format!("{} cannot be used", shown_path(above))).cause(error)
-        };
-        let above_path = fs::canonicalize(above).map_err(unusable)?;
-        let parent = Dir::open(&above_path).map_err(unusable)?;
-        let path = above_path.join(name);
-        let name = name.as_encoded_bytes().to_vec();
-        let existed = match parent.stat_at(&name) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => false,
-            Err(error) => return Err(Error::environment(format!("look at {shown}"), error)),
-            Ok(stat) if stat.kind != ObjectKind::Directory => {
-                return refuse(
-                    Code::DestinationNotPlain,
-                    format!("{shown} is a {}, not a directory", stat.kind.name()),
-                );
-            }
-            Ok(_) => {
-                let names = parent.open_dir(&name).and_then(|dir| dir.names());
-                if !names.map_err(|error| Error::environment(format!("list {shown}"), error))?.is_empty() {
-                    return refuse(Code::DestinationNotEmpty, format!("{shown} is not empty"));
-                }
-                true
-            }
-        };
-        if let Some(vault) = vault
-            && (path.starts_with(vault) || vault.starts_with(&path))
-        {
-            return refuse(Code::DestinationOverlaps, format!("{shown} overlaps the vault {}", shown_path(vault)));
-        }
-        Ok(Self { path, name, parent, existed })
-    }
-
-    /// Makes the directory.
-    pub(super) fn make(self) -> Result<Made> {
-        let made = if self.existed { Ok(()) } else { self.parent.create_dir(&self.name) };
-        let root = made.and_then(|()| self.parent.open_dir(&self.name)).map_err(|error| {
-            Refusal::new(Code::DestinationParent, format!("{} cannot be made", shown_path(&self.path))).cause(error)
-        })?;
-        Ok(Made { path: self.path, root, parent: self.parent })
-    }
-}
-
-/// A destination that is there and empty.
-pub(super) struct Made {
-    pub(super) path: PathBuf,
-    root: Dir,
-    parent: Dir,
-}
-
 /// Copies entries and writes the list.
 pub(super) struct Copier<'a> {
     target: &'a Made,
@@ -103,10 +35,16 @@ pub(super) struct Copier<'a> {
     progress: &'a dyn Progress,
     list: BufWriter<File>,
     standing: Standing,
-    // Links come last, so that nothing is ever written through one.
-    links: Vec<(EntryPath, Vec<u8>)>,
+    // What is neither a file nor a directory comes behind all files, so that nothing is ever written through a link.
+    others: Vec<Entry>,
+    // Their metadata is set last, deepest first: what lies below changes their times, and they may become unreadable.
+    directories: Vec<Entry>,
+    // First names of objects with several, of those that are copied completely.
+    linked: HashSet<EntryPath>,
     // Directories that hold copies, where the system syncs no whole file system.
-    directories: BTreeSet<(&'static str, EntryPath)>,
+    names: BTreeSet<(&'static str, EntryPath)>,
+    // How many files may have been read back from memory, and not from the medium.
+    from_memory: u64,
 }
 
 impl<'a> Copier<'a> {
@@ -125,8 +63,11 @@ impl<'a> Copier<'a> {
             progress,
             list: BufWriter::new(list),
             standing: Standing::default(),
-            links: Vec::new(),
-            directories: BTreeSet::new(),
+            others: Vec::new(),
+            directories: Vec::new(),
+            linked: HashSet::new(),
+            names: BTreeSet::new(),
+            from_memory: 0,
         })
     }
 
@@ -155,31 +96,26 @@ impl<'a> Copier<'a> {
                 }
             }
         }
-        self.write_links()
+        self.write_others()?;
+        self.finish_directories()
     }
 
-    pub(super) fn finish(mut self) -> Result<Standing> {
+    /// Ends the list. Returns how the paths stand, and how many files may have been read back from memory.
+    pub(super) fn finish(mut self) -> Result<(Standing, u64)> {
         let standing = self.standing;
-        let summary = json!({"summary": {
-            "authenticated": self.authenticated,
-            "verified": standing.verified,
-            "unauthenticated": standing.unauthenticated,
-            "damaged": standing.damaged,
-            "missing": standing.missing,
-            "not_written": standing.not_written,
-            "bytes": standing.bytes,
-        }});
-        self.put(&summary)?;
+        let mut summary = standing.to_json();
+        summary.insert("authenticated".into(), self.authenticated.into());
+        self.put(&json!({"summary": summary}))?;
         let failed = |error| Error::environment(format!("write {LIST}"), error);
         self.list.flush().and_then(|()| self.list.get_ref().sync_all()).map_err(failed)?;
         self.sync().map_err(|error| Error::environment(format!("sync {}", shown_path(&self.target.path)), error))?;
-        Ok(standing)
+        Ok((standing, self.from_memory))
     }
 
     /// Makes every name durable; what files hold was made so one by one.
     fn sync(&mut self) -> io::Result<()> {
         if !fsys::sync_filesystem(&self.target.root)? {
-            for (base, path) in std::mem::take(&mut self.directories).into_iter().rev() {
+            for (base, path) in std::mem::take(&mut self.names).into_iter().rev() {
                 self.directory(base, &path)?.sync()?;
             }
             self.target.root.sync()?;
@@ -224,48 +160,55 @@ impl<'a> Copier<'a> {
         if self.authenticated { (VERIFIED, "verified") } else { (UNAUTHENTICATED, "unauthenticated") }
     }
 
-    fn count_good(&mut self) {
+    /// Counts and puts down what is complete, and in what the target keeps it otherwise than the snapshot names it.
+    fn complete(&mut self, path: &EntryPath, kind: &str, differences: &[String]) -> Result<()> {
+        let (base, standing) = self.good();
         if self.authenticated {
             self.standing.verified += 1;
         } else {
             self.standing.unauthenticated += 1;
         }
+        self.standing.differing += u64::from(!differences.is_empty());
+        let name = TextOrBase64::of(path.as_bytes());
+        let mut line =
+            json!({"path": name.text, "path_b64": name.base64, "kind": kind, "standing": standing, "below": base});
+        if !differences.is_empty() {
+            line["differs"] = differences.into();
+        }
+        self.put(&line)
     }
 
     fn take(&mut self, entry: Entry) -> Result<()> {
         match &entry.kind {
-            Kind::Directory => {
-                let (base, standing) = self.good();
-                match self.directory(base, &entry.path) {
-                    Ok(_) => {
-                        self.count_good();
-                        self.line(&entry.path, "directory", standing, Some(base), "")
-                    }
-                    Err(error) => self.not_written(&entry.path, "directory", &error),
+            Kind::Directory => match self.directory(self.good().0, &entry.path) {
+                Ok(_) if self.authenticated => {
+                    self.directories.push(entry);
+                    Ok(())
                 }
-            }
-            Kind::Symlink(target) if self.authenticated => {
-                self.links.push((entry.path, target.clone()));
+                Ok(_) => self.complete(&entry.path, "directory", &[]),
+                Err(error) => self.not_written(&entry.path, "directory", &error),
+            },
+            Kind::File(file) if self.link(&entry)? => {
+                self.progress.advance(1, file.size);
                 Ok(())
             }
-            Kind::Junction(_) | Kind::Fifo | Kind::Socket | Kind::Block(..) | Kind::Character(..) => {
-                self.standing.not_written += 1;
-                self.line(
-                    &entry.path,
-                    entry.kind.name(),
-                    "not written",
-                    None,
-                    "salvage makes files, directories and links",
-                )
+            Kind::File(file) => {
+                let file = file.clone();
+                self.file(&entry, &file)
+            }
+            _ if self.authenticated => {
+                self.others.push(entry);
+                Ok(())
             }
             Kind::Symlink(target) => {
                 self.standing.unauthenticated += 1;
                 let reason = format!("links are not made without proof; it pointed to {}", crate::path::shown(target));
                 self.line(&entry.path, "symlink", UNAUTHENTICATED, None, &reason)
             }
-            Kind::File(file) => {
-                let file = file.clone();
-                self.file(&entry, &file)
+            kind => {
+                self.standing.not_written += 1;
+                let reason = "without proof, files and directories alone are made";
+                self.line(&entry.path, kind.name(), "not written", None, reason)
             }
         }
     }
@@ -284,7 +227,7 @@ impl<'a> Copier<'a> {
         if !fsys::SYNCS_WHOLE_FILESYSTEMS {
             let above = std::iter::successors(Some(path.clone()), EntryPath::parent);
             // Where a directory is known, those above it are.
-            let _ = above.map(|path| self.directories.insert((base, path))).take_while(|new| *new).count();
+            let _ = above.map(|path| self.names.insert((base, path))).take_while(|new| *new).count();
         }
         let mut dir = self.below(&self.target.root, base.as_bytes())?;
         if path.is_root() {
@@ -305,49 +248,37 @@ impl<'a> Copier<'a> {
 
     /// Copies a file: complete among the good ones, or what is left of it among the damaged.
     fn file(&mut self, entry: &Entry, content: &FileContent) -> Result<()> {
-        let (chunks, list_trouble) = self.chunks(content);
-        let held: u64 = chunks.iter().flatten().map(|chunk| u64::from(chunk.length())).sum();
-        let data = data_bytes(content);
-        if held == 0
-            && data > 0
-            && let Some(reason) = list_trouble
-        {
-            self.standing.damaged += 1;
-            return self.line(&entry.path, "file", "damaged", None, &reason);
-        }
+        let data = content.data_bytes();
         let available = self.room();
         if available.is_some_and(|room| room < content.size.saturating_add(limits::SPACE_RESERVE_BYTES)) {
             let message = format!("{} has no room for {}", shown_path(&self.target.path), entry.path);
             return refuse(Code::DestinationSpace, message);
         }
         // Unknown until the last chunk is read: it is begun among the good ones only if a first look finds every chunk.
-        let mut failures: Vec<(u64, Finding)> = Vec::new();
-        let mut intact = 0;
-        let whole =
-            list_trouble.is_none() && self.each(&chunks, content, |_, _| Ok(()), &mut failures, &mut intact).is_ok();
-        let (base, standing) = if whole && failures.is_empty() { self.good() } else { (DAMAGED, "damaged") };
-        if intact == 0 && data > 0 {
-            let all_missing = failures.iter().all(|(_, finding)| finding.code == Code::ChunkMissing);
-            let reason = failures.first().map_or_else(String::new, |(_, finding)| told(finding));
-            if all_missing {
+        let look = self.each(content, |_, _| Ok(())).map_err(|error| Error::environment("look at a file", error))?;
+        let whole = look.is_whole(data);
+        let (base, standing) = if whole { self.good() } else { (DAMAGED, "damaged") };
+        if look.intact == 0 && data > 0 {
+            if look.lists.is_none() && look.all_missing {
                 self.standing.missing += 1;
-                return self.line(&entry.path, "file", "missing", None, &reason);
+                return self.line(&entry.path, "file", "missing", None, &look.reason());
             }
             self.standing.damaged += 1;
-            return self.line(&entry.path, "file", "damaged", None, &reason);
+            return self.line(&entry.path, "file", "damaged", None, &look.reason());
         }
-        match self.write(entry, content, &chunks, base) {
-            Ok(bytes) => {
+        match self.write(entry, content, base) {
+            Ok((bytes, differences)) => {
                 self.standing.bytes += bytes;
                 self.progress.advance(1, bytes);
                 if base == DAMAGED {
                     self.standing.damaged += 1;
-                    let first = failures.first().map(|(_, finding)| told(finding)).or(list_trouble).unwrap_or_default();
-                    let reason = format!("{bytes} of {data} bytes were copied, the rest is zeros; {first}");
+                    let reason = format!("{bytes} of {data} bytes were copied, the rest is zeros; {}", look.reason());
                     return self.line(&entry.path, "file", standing, Some(base), &reason);
                 }
-                self.count_good();
-                self.line(&entry.path, "file", standing, Some(base), "")
+                if entry.links.is_some() && entry.hardlink.is_none() {
+                    self.linked.insert(entry.path.clone());
+                }
+                self.complete(&entry.path, "file", &differences)
             }
             Err(Stopped::Target(error)) => self.not_written(&entry.path, "file", &error),
             Err(Stopped::Stop(error)) => Err(error),
@@ -358,66 +289,55 @@ impl<'a> Copier<'a> {
         fs2::available_space(&self.target.path).ok()
     }
 
-    /// Returns the chunks of a file in order; a part whose list cannot be read is `None`, with the reason.
-    fn chunks(&self, content: &FileContent) -> (Vec<Option<ChunkRef>>, Option<String>) {
-        let lists: &[ListRef] = match &content.chunks {
-            Chunks::Direct(chunks) => return (chunks.iter().copied().map(Some).collect(), None),
-            Chunks::Listed(lists) => lists,
-        };
-        let (mut chunks, mut trouble) = (Vec::new(), None);
-        for list in lists {
-            let bytes = self.reader.chunk(list.object());
-            let listed = bytes.map_err(|finding| told(&finding)).and_then(|bytes| {
-                let listed = decode_chunk_list(&bytes).map_err(|error| error.to_string())?;
-                let sum: u64 = listed.iter().map(|chunk| u64::from(chunk.length())).sum();
-                if sum == list.content_bytes() { Ok(listed) } else { Err("a chunk list does not add up".to_owned()) }
-            });
-            match listed {
-                Ok(listed) => chunks.extend(listed.into_iter().map(Some)),
-                Err(reason) => {
-                    // Where the rest belongs is not known any more.
-                    trouble.get_or_insert(reason);
+    /// Hands on every chunk that reads and matches its hash. What cannot be placed any more, because a list of chunks or of
+    /// holes cannot be read, is not handed on.
+    fn each(&self, content: &FileContent, mut take: impl FnMut(u64, &[u8]) -> io::Result<()>) -> io::Result<Copied> {
+        let mut copied = Copied::default();
+        let mut places = self.reader.places_of(content);
+        for chunk in self.reader.chunks_of(content) {
+            let chunk = match chunk {
+                Ok(chunk) => chunk,
+                Err(finding) => {
+                    copied.lists = Some(told(&finding));
                     break;
                 }
-            }
-        }
-        (chunks, trouble)
-    }
-
-    /// Hands on every chunk that reads and matches its hash, with its place in the file.
-    fn each(
-        &self,
-        chunks: &[Option<ChunkRef>],
-        content: &FileContent,
-        mut take: impl FnMut(u64, &[u8]) -> io::Result<()>,
-        failures: &mut Vec<(u64, Finding)>,
-        intact: &mut u64,
-    ) -> io::Result<()> {
-        let mut offset = 0u64;
-        for chunk in chunks.iter().flatten() {
-            match self.reader.chunk(*chunk) {
-                Ok(bytes) => {
-                    *intact += bytes.len() as u64;
-                    take(offset, &bytes)?;
-                }
-                Err(finding) => {
-                    if failures.len() < limits::EVIDENCE_ITEMS_MAX {
-                        failures.push((offset, finding));
+            };
+            let read = self.reader.chunk(chunk);
+            let mut from = 0;
+            while from < chunk.length() {
+                let (place, length) = match places.next(u64::from(chunk.length() - from)) {
+                    Ok(Some(piece)) => piece,
+                    Ok(None) => {
+                        copied.lists = Some("the chunks hold more than there is room for".into());
+                        return Ok(copied);
                     }
+                    Err(finding) => {
+                        copied.lists = Some(told(&finding));
+                        return Ok(copied);
+                    }
+                };
+                // Not longer than what is left of the chunk.
+                let length = length as u32;
+                if let Ok(bytes) = &read {
+                    take(place, bytes.get(from as usize..(from + length) as usize).unwrap_or_default())?;
+                    copied.intact += u64::from(length);
                 }
+                from += length;
             }
-            offset = offset.saturating_add(u64::from(chunk.length()));
+            copied.failed(read.err());
         }
-        if offset == data_bytes(content) { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+        if let Err(finding) = places.is_full() {
+            copied.lists.get_or_insert_with(|| told(&finding));
+        }
+        Ok(copied)
     }
 
     fn write(
         &mut self,
         entry: &Entry,
         content: &FileContent,
-        chunks: &[Option<ChunkRef>],
         base: &'static str,
-    ) -> Result<u64, Stopped> {
+    ) -> Result<(u64, Vec<String>), Stopped> {
         if self.progress.interrupted() {
             return Err(Stopped::Stop(Error::Interrupted(None)));
         }
@@ -425,54 +345,123 @@ impl<'a> Copier<'a> {
         let dir = self.directory(base, &parent).map_err(Stopped::Target)?;
         let name = if entry.path.is_root() { b"content" } else { entry.path.name() };
         let mut file = dir.create_file(name).map_err(Stopped::Target)?;
-        let (mut failures, mut intact) = (Vec::new(), 0);
         file.set_len(content.size).map_err(Stopped::Target)?;
-        let extents = content.extents();
-        let mut failed = None;
-        let copied = self.each(
-            chunks,
-            content,
-            |offset, mut bytes| {
-                let written = extents.spread(offset, bytes.len() as u64).try_for_each(|(place, length)| {
-                    let (part, rest) = bytes.split_at(usize::try_from(length).unwrap_or(bytes.len()).min(bytes.len()));
-                    bytes = rest;
-                    file.seek(SeekFrom::Start(place)).and_then(|_| file.write_all(part))
-                });
-                written.inspect_err(|error| failed = Some(io::Error::new(error.kind(), error.to_string())))
-            },
-            &mut failures,
-            &mut intact,
-        );
-        if let Some(error) = failed {
-            return Err(Stopped::Target(error));
-        }
-        if base != DAMAGED && (copied.is_err() || !failures.is_empty()) {
+        let copied =
+            self.each(content, |place, bytes| file.seek(SeekFrom::Start(place)).and_then(|_| file.write_all(bytes)));
+        let copied = copied.map_err(Stopped::Target)?;
+        if base != DAMAGED && !copied.is_whole(content.data_bytes()) {
             // It read a moment ago: the medium is not to be trusted, and nothing here may be called verified.
             let path = shown_path(&self.target.path);
             let refusal = Refusal::new(Code::Unstable, format!("{} read once and then not again", entry.path))
                 .written(format!("{path} holds what was copied so far; {} in it is not complete", entry.path));
             return Err(Stopped::Stop(refusal.into()));
         }
-        // Whose file it was is not restored, so that no bit may stay that would give rights of the owner.
-        let mode = entry.mode.map(|mode| mode & 0o777);
-        let (mode, mtime) = if self.authenticated { (mode, entry.mtime) } else { (None, None) };
-        Dir::set_file_meta(&file, mode, mtime).and_then(|()| file.sync_all()).map_err(Stopped::Target)?;
-        Ok(intact)
+        file.sync_all().map_err(Stopped::Target)?;
+        self.from_memory += u64::from(!fsys::drop_cached(&file) && content.size > 0);
+        if let Err(what) = read_back(&mut file, content.size, |take| self.each(content, take)) {
+            let path = shown_path(&self.target.path);
+            let refusal = Refusal::new(Code::RestoredDiffers, format!("{} reads back differently: {what}", entry.path))
+                .written(format!("{path} holds what was copied so far; its medium cannot be relied on"))
+                .next("copy into a directory on another medium");
+            return Err(Stopped::Stop(refusal.into()));
+        }
+        let mut differences = Vec::new();
+        if self.authenticated {
+            differences = keep::apply(Object::File(&file), entry, &|value| self.reader.value(value));
+            file.sync_all().map_err(Stopped::Target)?;
+        }
+        if let Some(first) = &entry.hardlink {
+            differences.push(format!("it should be another name of {first}"));
+        }
+        Ok((copied.intact, differences))
     }
 
-    fn write_links(&mut self) -> Result<()> {
-        for (path, link) in std::mem::take(&mut self.links) {
-            let parent = path.parent().unwrap_or_default();
-            let made = self.directory(VERIFIED, &parent).and_then(|dir| dir.create_symlink(&link, path.name()));
-            match made {
-                Ok(()) => {
-                    self.standing.verified += 1;
-                    self.line(&path, "symlink", "verified", Some(VERIFIED), "")?;
+    /// Makes a further name of an object whose first name was copied. Returns whether it did; else it is copied for
+    /// itself.
+    fn link(&mut self, entry: &Entry) -> Result<bool> {
+        let Some(first) = entry.hardlink.as_ref().filter(|first| self.linked.contains(first)) else { return Ok(false) };
+        let parent = |path: &EntryPath| path.parent().unwrap_or_default();
+        let made = self.directory(VERIFIED, &parent(first)).and_then(|from| {
+            let to = self.directory(VERIFIED, &parent(&entry.path))?;
+            from.create_link(first.name(), &to, entry.path.name())?;
+            Ok(from.stat_at(first.name())?.id == to.stat_at(entry.path.name())?.id)
+        });
+        if !made.unwrap_or(false) {
+            return Ok(false);
+        }
+        self.complete(&entry.path, "file", &[]).map(|()| true)
+    }
+
+    /// Makes links, pipes, sockets and devices.
+    fn write_others(&mut self) -> Result<()> {
+        for entry in std::mem::take(&mut self.others) {
+            let kind = entry.kind.name();
+            let parent = entry.path.parent().unwrap_or_default();
+            let name = if entry.path.is_root() { b"content" } else { entry.path.name() };
+            let made = self.directory(VERIFIED, &parent).and_then(|dir| {
+                match &entry.kind {
+                    Kind::Symlink(target) => dir.create_symlink(target, name),
+                    Kind::Junction(target) => dir.create_junction(target, name),
+                    Kind::Fifo => dir.create_special(name, ObjectKind::Fifo, (0, 0)),
+                    Kind::Socket => dir.create_special(name, ObjectKind::Socket, (0, 0)),
+                    Kind::Block(major, minor) => dir.create_special(name, ObjectKind::Block, (*major, *minor)),
+                    Kind::Character(major, minor) => dir.create_special(name, ObjectKind::Character, (*major, *minor)),
+                    Kind::Directory | Kind::File(_) => Ok(()),
+                }?;
+                let mut differences = keep::apply(Object::Name(&dir, name), &entry, &|value| self.reader.value(value));
+                if let Kind::Symlink(target) = &entry.kind
+                    && dir.read_link(name)? != *target
+                {
+                    differences.push("it points elsewhere".into());
                 }
-                Err(error) => self.not_written(&path, "symlink", &error)?,
+                Ok(differences)
+            });
+            match made {
+                Ok(differences) => self.complete(&entry.path, kind, &differences)?,
+                Err(error) => self.not_written(&entry.path, kind, &error)?,
             }
         }
         Ok(())
+    }
+
+    fn finish_directories(&mut self) -> Result<()> {
+        for entry in std::mem::take(&mut self.directories).into_iter().rev() {
+            let finished = self.directory(VERIFIED, &entry.path).and_then(|dir| {
+                let differences = keep::apply(Object::Directory(&dir), &entry, &|value| self.reader.value(value));
+                dir.sync().map(|()| differences)
+            });
+            match finished {
+                Ok(differences) => self.complete(&entry.path, "directory", &differences)?,
+                Err(error) => self.not_written(&entry.path, "directory", &error)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads back what was written of a file and holds it against what `each` hands on once more, with its places.
+fn read_back<T>(
+    file: &mut File,
+    size: u64,
+    each: impl FnOnce(&mut dyn FnMut(u64, &[u8]) -> io::Result<()>) -> io::Result<T>,
+) -> Result<(), String> {
+    let length = file.metadata().map_err(|error| error.to_string())?.len();
+    if length != size {
+        return Err(format!("it has {length} bytes, not {size}"));
+    }
+    let (mut buffer, mut differs) = (Vec::new(), None);
+    let mut compare = |place, bytes: &[u8]| {
+        buffer.resize(bytes.len(), 0);
+        file.seek(SeekFrom::Start(place)).and_then(|_| file.read_exact(&mut buffer))?;
+        if buffer != bytes {
+            differs.get_or_insert(place);
+        }
+        Ok(())
+    };
+    each(&mut compare).map_err(|error| error.to_string())?;
+    match differs {
+        Some(place) => Err(format!("other bytes from {place} on")),
+        None => Ok(()),
     }
 }
 
@@ -484,11 +473,56 @@ enum Stopped {
     Stop(Error),
 }
 
-/// Returns how many bytes of a file lie in chunks; the others are holes.
-fn data_bytes(content: &FileContent) -> u64 {
-    content.size.saturating_sub(content.holes.iter().map(|hole| hole.1).sum())
+/// What was found of a file.
+#[derive(Default)]
+struct Copied {
+    intact: u64,
+    first: Option<Finding>,
+    // Of the chunks that failed.
+    all_missing: bool,
+    // Why the rest has no place any more.
+    lists: Option<String>,
+}
+
+impl Copied {
+    fn failed(&mut self, finding: Option<Finding>) {
+        if let Some(finding) = finding {
+            let missing = finding.code == Code::ChunkMissing;
+            self.all_missing = missing && (self.first.is_none() || self.all_missing);
+            self.first.get_or_insert(finding);
+        }
+    }
+
+    fn is_whole(&self, data: u64) -> bool {
+        self.first.is_none() && self.lists.is_none() && self.intact == data
+    }
+
+    fn reason(&self) -> String {
+        self.first.as_ref().map(told).or_else(|| self.lists.clone()).unwrap_or_default()
+    }
 }
 
 fn told(finding: &Finding) -> String {
     format!("{}: {}: {}", finding.code, finding.subject, finding.detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_reads_back_differently_is_noticed() {
+        let mut file = tempfile::tempfile().expect("a file");
+        file.write_all(b"hello world").expect("writable");
+        let mut read = |size, last: &[u8]| {
+            read_back(&mut file, size, |take| {
+                take(0, b"hello ")?;
+                take(6, last)
+            })
+        };
+        assert_eq!(read(11, b"world"), Ok(()));
+        assert!(read(12, b"world").is_err());
+        assert!(read(11, b"wOrld").expect_err("differs").contains("from 6"));
+        assert!(read(11, b"world and more").is_err());
+    }
 }

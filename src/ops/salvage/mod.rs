@@ -3,7 +3,7 @@
 //!
 //! It is no restore and never says valid. What verifies under an authenticated manifest needs no permit; what is
 //! unauthenticated (no key, a failing tag) is copied only under break-glass, into a directory of its own, without
-//! links and without permission bits. The vault is only read.
+//! links and without metadata. Everything is read back after it was written. The vault is only read.
 //!
 //! ```text
 //! DEST/salvage.jsonl       a line for each path: its standing and why; the last line sums up
@@ -13,11 +13,13 @@
 //! ```
 
 mod copy;
+mod keep;
+mod target;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value};
 
 use self::copy::Copier;
 use super::audit::{self, Told};
@@ -51,8 +53,27 @@ pub struct Standing {
     pub missing: u64,
     /// There, but the target could not take it.
     pub not_written: u64,
+    /// Of those that are complete: how many the target keeps otherwise than the snapshot names them (owner, mode, times,
+    /// attributes, links).
+    pub differing: u64,
     /// Bytes that were copied.
     pub bytes: u64,
+}
+
+impl Standing {
+    /// Returns the numbers as the fields of a JSON object.
+    pub fn to_json(&self) -> Map<String, Value> {
+        let fields = [
+            ("verified", self.verified),
+            ("unauthenticated", self.unauthenticated),
+            ("damaged", self.damaged),
+            ("missing", self.missing),
+            ("not_written", self.not_written),
+            ("differing", self.differing),
+            ("bytes", self.bytes),
+        ];
+        fields.into_iter().map(|(name, count)| (name.to_owned(), count.into())).collect()
+    }
 }
 
 /// What was salvaged.
@@ -81,7 +102,7 @@ pub struct Report {
 impl Report {
     /// Returns the process exit status: 0 only where everything was copied and verified under an authenticated
     /// manifest; 13 where something is unauthenticated, else 11 where something is damaged or missing, 1 where the
-    /// target took not everything.
+    /// target took not everything, or keeps some of it otherwise.
     pub fn exit(&self) -> u8 {
         let standing = &self.standing;
         if !self.authenticated {
@@ -89,26 +110,24 @@ impl Report {
         } else if standing.damaged + standing.missing > 0 {
             Family::SnapshotIntegrity.exit()
         } else {
-            u8::from(standing.not_written > 0)
+            u8::from(standing.not_written + standing.differing > 0)
         }
     }
 }
 
 impl Told for Report {
     fn told(&self) -> Value {
-        json!({
-            "snapshot": self.snapshot,
-            "path": bounded(&self.path.to_string()),
-            "destination": bounded(&shown_path(&self.destination)),
-            "authenticated": self.authenticated,
-            "exit": self.exit(),
-            "verified": self.standing.verified,
-            "unauthenticated": self.standing.unauthenticated,
-            "damaged": self.standing.damaged,
-            "missing": self.standing.missing,
-            "not_written": self.standing.not_written,
-            "permit": self.permit.clone().unwrap_or_default(),
-        })
+        let mut told = self.standing.to_json();
+        let fields: [(&str, Value); 6] = [
+            ("snapshot", self.snapshot.into()),
+            ("path", bounded(&self.path.to_string()).into()),
+            ("destination", bounded(&shown_path(&self.destination)).into()),
+            ("authenticated", self.authenticated.into()),
+            ("exit", self.exit().into()),
+            ("permit", self.permit.clone().unwrap_or_default().into()),
+        ];
+        told.extend(fields.map(|(name, value)| (name.to_owned(), value)));
+        Value::Object(told)
     }
 
     fn keep(&mut self, kept: Kept) {
@@ -142,7 +161,7 @@ fn salvage(access: &Access, place: &Place, destination: &Path, progress: &dyn Pr
         None => gate::open_store(&access.vault)?,
     };
     let _lock = gate::read_lock(&*store)?;
-    let target = copy::Target::preflight(destination, store.local_path())?;
+    let target = target::Target::preflight(destination, store.local_path())?;
     let found = match authenticated(access, &place.snapshot) {
         Ok(found) => found,
         Err(error) => without_proof(access, store, &place.snapshot, error)?,
@@ -151,7 +170,7 @@ fn salvage(access: &Access, place: &Place, destination: &Path, progress: &dyn Pr
     let target = target.make()?;
     let mut copier = Copier::new(&target, &found.reader, authenticated, progress)?;
     let written = copier.copy(&found.snapshot, &place.path);
-    let standing = written.and_then(|()| copier.finish()).map_err(|error| {
+    let (standing, from_memory) = written.and_then(|()| copier.finish()).map_err(|error| {
         error.written(|| format!("{} holds what was copied so far; it is not complete", shown_path(&target.path)))
     })?;
     if standing == Standing::default() {
@@ -160,11 +179,15 @@ fn salvage(access: &Access, place: &Place, destination: &Path, progress: &dyn Pr
             .into());
     }
     let mut notes = found.notes;
-    notes.push(
-        "this is no restore: what was copied was hashed while it was copied, and not read back; owners, \
-         attributes and hard links are not kept"
-            .into(),
-    );
+    notes.push(match authenticated {
+        true => {
+            "this is no restore: what the target does not keep as the snapshot names it is listed with its path".into()
+        }
+        false => "this is no restore: owners, modes, times, attributes and links are not kept without proof".to_owned(),
+    });
+    if from_memory > 0 {
+        notes.push(format!("{from_memory} file(s) were read back from memory, the others from the medium"));
+    }
     Ok(Report {
         snapshot: found.number,
         vault: found.vault,

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use self::blame::Blame;
 use self::proof::{ListCheck, Proof};
 pub use self::rolling::Budget;
+pub(crate) use self::rolling::bad_at_most;
 use super::audit::{self, Told};
 use super::select::Selector;
 use crate::clock::Time;
@@ -22,6 +23,7 @@ use crate::crypto::{Digest, Id};
 use crate::error::{Error, Result, refuse};
 use crate::format::listing::PartRef;
 use crate::format::record::Head;
+use crate::incident::evidence;
 use crate::path::EntryPath;
 use crate::pool::{Pool, Task};
 use crate::progress::{Phase, Progress};
@@ -498,6 +500,13 @@ impl<'a> Verifier<'a> {
             // Nothing restores without it, however intact.
             for finding in findings.iter_mut().filter(|finding| *finding == config) {
                 finding.snapshots.clone_from(&self.numbers);
+            }
+        }
+        if let Some(place) = self.found.store.local_path() {
+            let mut medium = None;
+            for finding in findings.iter_mut().filter(|finding| finding.code == Code::Unstable) {
+                let medium = medium.get_or_insert_with(|| evidence::medium_in_words(place));
+                finding.detail.push_str(&format!("; the vault lies on {medium}"));
             }
         }
         findings.sort_by(|a, b| (a.code, &a.subject).cmp(&(b.code, &b.subject)));

@@ -9,11 +9,11 @@ use super::rolling::{self, Candidate, Meter};
 use super::{Covered, Level, Verifier, unstable};
 use crate::crypto::{Digest, random};
 use crate::error::{Error, Result};
-use crate::format::entry::{ChunkRef, Chunks};
+use crate::format::entry::{ChunkRef, FileContent};
 use crate::limits;
 use crate::pool::Pool;
 use crate::progress::{Phase, Progress};
-use crate::refusal::Written;
+use crate::refusal::{Code, Written};
 use crate::vault::catalog::Catalog;
 use crate::vault::check::{PackCheck, check_pack};
 use crate::vault::gate::Access;
@@ -62,9 +62,7 @@ impl Verifier<'_> {
                 for segment in reader.segment_list(list).unwrap_or_default() {
                     need(segment.object);
                     for entry in reader.segment(&segment).unwrap_or_default() {
-                        if let Some(Chunks::Listed(lists)) = entry.file().map(|file| &file.chunks) {
-                            lists.iter().for_each(|list| need(list.object()));
-                        }
+                        entry.file().into_iter().flat_map(FileContent::lists).for_each(|list| need(list.object()));
                         let _ = reader.each_needed(&entry, |chunk| {
                             need(chunk);
                             Ok::<_, Finding>(())
@@ -234,7 +232,7 @@ impl Verifier<'_> {
             oldest = oldest.min(last);
         }
         covered.oldest = oldest.filter(|_| covered.packs > 0);
-        covered.bad_packs_at_most = rolling::bad_packs_at_most(covered.packs, covered.packs_now);
+        covered.bad_packs_at_most = rolling::bad_at_most(covered.packs, covered.packs_now);
         covered
     }
 
@@ -268,15 +266,32 @@ impl Verifier<'_> {
                 Some(second)
             }
             Ok(second) => {
+                findings.extend(differing(&wrong, &second.findings));
                 findings.extend(second.findings.clone());
                 Some(second)
             }
             Err(finding) => {
+                findings.extend(differing(&wrong, std::slice::from_ref(&finding)));
                 findings.push(finding);
                 first
             }
         }
     }
+}
+
+/// Returns that two reads of one pack found different damage, if they did: then neither can be believed.
+fn differing(first: &[Finding], second: &[Finding]) -> Option<Finding> {
+    let found = |findings: &[Finding]| -> BTreeSet<(Code, String)> {
+        findings.iter().map(|finding| (finding.code, finding.detail.clone())).collect()
+    };
+    let subject = &first.first()?.subject;
+    if found(first) == found(second) {
+        return None;
+    }
+    let said =
+        |findings: &[Finding]| findings.first().map_or_else(String::new, |one| format!("{}: {}", one.code, one.detail));
+    let detail = format!("two reads found different damage: first {}; then {}", said(first), said(second));
+    Some(Finding::new(Code::Unstable, subject, detail))
 }
 
 /// What reading packs needs and changes.

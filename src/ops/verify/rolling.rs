@@ -99,12 +99,12 @@ impl Meter {
     }
 }
 
-/// Returns the greatest number of bad packs among `total` that is still compatible, at 95 % confidence, with `read` of
-/// them being intact, for packs that were chosen without regard to which are bad.
+/// Returns the greatest number of bad packs (or files) among `total` that is still compatible, at 95 % confidence, with
+/// `read` of them being intact, for those that were chosen without regard to which are bad.
 ///
 /// It is the largest K whose chance to escape, C(total − K, read) / C(total, read) (the hypergeometric distribution), is
 /// at least 5 %.
-pub(super) fn bad_packs_at_most(total: u64, read: u64) -> u64 {
+pub(crate) fn bad_at_most(total: u64, read: u64) -> u64 {
     if read == 0 {
         return total;
     }
@@ -149,17 +149,17 @@ mod tests {
 
     #[test]
     fn the_bound_is_that_of_the_hypergeometric_distribution() {
-        assert_eq!(bad_packs_at_most(100, 0), 100, "nothing read proves nothing");
-        assert_eq!(bad_packs_at_most(100, 100), 0);
-        assert_eq!(bad_packs_at_most(100, 96), 0, "one bad pack among four unread escapes in 4 % of cases");
-        assert_eq!(bad_packs_at_most(100, 95), 1);
+        assert_eq!(bad_at_most(100, 0), 100, "nothing read proves nothing");
+        assert_eq!(bad_at_most(100, 100), 0);
+        assert_eq!(bad_at_most(100, 96), 0, "one bad pack among four unread escapes in 4 % of cases");
+        assert_eq!(bad_at_most(100, 95), 1);
         // By the definition, with exact products.
         for (total, read) in [(10u64, 3u64), (50, 10), (1000, 50), (7, 1)] {
             let escapes = |bad: u64| -> f64 {
                 (0..read).map(|n| (total - bad).saturating_sub(n) as f64 / (total - n) as f64).product()
             };
             let expected = (0..=total - read).take_while(|&bad| escapes(bad) >= 0.05).last().unwrap_or(0);
-            assert_eq!(bad_packs_at_most(total, read), expected, "{read} of {total}");
+            assert_eq!(bad_at_most(total, read), expected, "{read} of {total}");
         }
     }
 
@@ -213,7 +213,7 @@ mod tests {
         for seed in 0..1_000u64 {
             // As many bad packs as the bound has to exclude, at random places.
             let read = 20;
-            let bad_count = bad_packs_at_most(total, read) + 1;
+            let bad_count = bad_at_most(total, read) + 1;
             let random = |n: u64| blake3::hash(&[seed.to_be_bytes(), n.to_be_bytes()].concat());
             let mut places: Vec<u64> = (0..total).collect();
             places.sort_by_key(|n| *random(*n).as_bytes());

@@ -1,0 +1,417 @@
+//! Drills: a restore that is really done, compared by a path of its own, and what stands against it.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+
+use devvault::drill::{self, Nobody, Observer, Options, Report};
+use devvault::error::Result;
+use devvault::host::Host;
+use devvault::incident::journal::Journal;
+use devvault::incident::registry;
+use devvault::ops::receipt;
+use devvault::progress::{Phase, Progress, Silent};
+use devvault::refusal::Code;
+use devvault::vault::gate::Access;
+
+use crate::support::{Home, assert_refused, fingerprint, flip, names, noise, packs, unchanged, write_tree};
+
+fn options(home: &Home) -> Options {
+    Options { scratch: Some(home.path("scratch")), ..Options::default() }
+}
+
+fn drill(home: &Home, options: &Options) -> Result<Report> {
+    drill::run(&home.access(), options, &Silent)
+}
+
+/// Changes what was restored before it is compared.
+struct Meddler<F>(F);
+
+impl<F: Fn(&Path) + Sync> Observer for Meddler<F> {
+    fn restored(&self, restored: &Path) {
+        (self.0)(restored);
+    }
+}
+
+/// Changes what was restored, and returns what the drill says then.
+fn meddled(home: &Home, meddle: impl Fn(&Path) + Sync) -> Report {
+    drill::run_observed(&home.access(), &options(home), &Meddler(meddle), &Silent).unwrap()
+}
+
+fn code(report: &Report) -> Option<Code> {
+    report.failure.as_ref().and_then(|failure| failure.code)
+}
+
+fn touch_back(path: &Path, act: impl FnOnce()) {
+    let time = fs::metadata(path).unwrap().modified().unwrap();
+    act();
+    fs::File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
+}
+
+#[test]
+fn a_drill_restores_and_compares_everything_and_leaves_nothing_behind() {
+    let home = Home::with_snapshot();
+    let (vault, source) = (home.vault(), home.source());
+    let before = fingerprint(&source);
+    let report = unchanged(&vault, || drill(&home, &options(&home)).unwrap());
+    assert_eq!((report.exit(), report.snapshot, report.scenario(), report.extent()), (0, 1, "restore", "whole"));
+    let steps: Vec<&str> = report.steps.iter().map(|step| &*step.name).collect();
+    assert_eq!(steps, ["locate", "authenticate", "restore", "compare", "verify", "clean up"]);
+    let compared = report.compared.unwrap();
+    assert_eq!((compared.objects, compared.files), (report.counts.entries(), report.counts.files));
+    assert_eq!(compared.bytes, report.counts.bytes);
+    let recovery = report.recovery.unwrap();
+    assert!(recovery.is_measured() && recovery.verdict == drill::Verdict::Met && recovery.seconds > 0.0);
+    assert_eq!(names(&home.path("scratch")), [""; 0]);
+    assert_eq!(fingerprint(&source), before);
+}
+
+#[test]
+fn whatever_differs_from_the_snapshot_after_the_restore_fails_the_drill_and_is_named() {
+    let home = Home::with_snapshot();
+    type Meddle = fn(&Path);
+    let all: [(&str, Meddle); 7] = [
+        ("src/main.rs", |root| touch_back(&root.join("src/main.rs"), || flip(&root.join("src/main.rs"), 3))),
+        ("README", |root| {
+            let path = root.join("README");
+            touch_back(&path, || fs::write(&path, "hello\nx").unwrap());
+        }),
+        ("z-last", |root| fs::remove_file(root.join("z-last")).unwrap()),
+        ("src/extra", |root| fs::write(root.join("src/extra"), "").unwrap()),
+        ("vacant/extra", |root| fs::create_dir(root.join("vacant/extra")).unwrap()),
+        ("empty", |root| {
+            fs::remove_file(root.join("empty")).unwrap();
+            fs::create_dir(root.join("empty")).unwrap();
+        }),
+        ("README", |root| {
+            let open = fs::File::options().write(true).open(root.join("README")).unwrap();
+            open.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+        }),
+    ];
+    for (path, meddle) in all {
+        let report = meddled(&home, meddle);
+        let failure = report.failure.as_ref().unwrap_or_else(|| panic!("{path} went unnoticed"));
+        assert_eq!((failure.code, report.exit()), (Some(Code::DrillDiffers), 12), "{path}");
+        assert!(failure.paths.iter().any(|known| known.as_bytes() == path.as_bytes()), "{path}: {failure:?}");
+        let scratch = report.scratch.as_deref().expect("kept as evidence");
+        assert!(
+            scratch.join("restored/README").exists()
+                && scratch.starts_with(fs::canonicalize(home.path("scratch")).unwrap())
+        );
+        let step = report.steps.last().unwrap();
+        assert_eq!((&*step.name, step.passed), ("compare", false));
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn modes_targets_attributes_and_hard_links_are_compared_too() {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    let home = Home::with_vault();
+    write_tree(&home.source(), &[("a", "a"), ("other", "o"), ("link", "->a"), ("dir/x", "x")]);
+    fs::hard_link(home.source().join("a"), home.source().join("same")).unwrap();
+    fs::set_permissions(home.source().join("dir"), fs::Permissions::from_mode(0o000)).unwrap();
+    fs::set_permissions(home.source().join("dir"), fs::Permissions::from_mode(0o550)).unwrap();
+    home.backup();
+    assert_eq!(drill(&home, &options(&home)).unwrap().exit(), 0);
+    assert_eq!(names(&home.path("scratch")), [""; 0], "a directory without the right to write is removed too");
+    type Meddle = fn(&Path);
+    let all: [(&str, Meddle); 5] = [
+        ("other", |root| fs::set_permissions(root.join("other"), fs::Permissions::from_mode(0o777)).unwrap()),
+        ("dir", |root| fs::set_permissions(root.join("dir"), fs::Permissions::from_mode(0o755)).unwrap()),
+        ("link", |root| {
+            fs::remove_file(root.join("link")).unwrap();
+            symlink("b", root.join("link")).unwrap();
+        }),
+        ("same", |root| {
+            fs::remove_file(root.join("same")).unwrap();
+            fs::copy(root.join("a"), root.join("same")).unwrap();
+        }),
+        ("other", |root| fs::hard_link(root.join("other"), root.parent().unwrap().join("name")).unwrap()),
+    ];
+    for (path, meddle) in all {
+        let report = meddled(&home, meddle);
+        assert_eq!(code(&report), Some(Code::DrillDiffers), "{path}");
+        let failure = report.failure.unwrap();
+        assert!(failure.paths.iter().any(|known| known.as_bytes() == path.as_bytes()), "{path}: {failure:?}");
+        crate::support::open_up(&report.scratch.unwrap());
+    }
+}
+
+#[test]
+fn a_bit_flipped_anywhere_that_is_needed_fails_the_drill_and_is_named() {
+    let home = Home::with_snapshot();
+    let files: Vec<_> = fingerprint(&home.vault()).into_keys().collect();
+    let needed = |path: &Path| {
+        let name = path.strip_prefix(home.vault()).unwrap().to_string_lossy().into_owned();
+        name.starts_with("packs") || name.starts_with("snapshots") || name.starts_with("vault.")
+    };
+    let mut seen = 0;
+    for path in files.iter().filter(|path| needed(path)) {
+        let good = fs::read(path).unwrap();
+        for at in [0, 1, 2, 3, 4].map(|part| part * (good.len() - 1) / 4) {
+            flip(path, at);
+            // From a host that has an empty index and an empty memory: nothing stands in for the bytes.
+            let _ = fs::remove_dir_all(home.vault().join("index"));
+            let drilled = drill(&home, &options(&home));
+            if home.verify(&["1"]).map_or(true, |report| report.exit() != 0) {
+                seen += 1;
+                match drilled {
+                    Ok(report) => {
+                        let failure = report.failure.unwrap_or_else(|| panic!("{}: {at}", path.display()));
+                        assert!(matches!(failure.exit(), 11 | 13) && !failure.message.is_empty(), "{failure:?}");
+                    }
+                    Err(error) => assert!(matches!(error.exit(), 11 | 13), "{error}"),
+                }
+            }
+            fs::write(path, &good).unwrap();
+        }
+    }
+    assert!(seen >= 15, "{seen} damages");
+    let _ = fs::remove_dir_all(home.path("scratch"));
+    assert_eq!(drill(&home, &options(&home)).unwrap().exit(), 0);
+}
+
+#[test]
+fn real_damage_that_a_drill_meets_opens_one_incident_and_is_told_by_log_and_journal() {
+    let home = Home::with_snapshot();
+    let _ = fs::remove_dir_all(home.vault().join("index"));
+    packs(&home.vault()).iter().for_each(|pack| flip(pack, 60));
+    let report = drill(&home, &options(&home)).unwrap();
+    assert_eq!(report.exit(), 11, "{:?}", report.failure);
+    assert!(report.kept.incident.is_some() && report.kept.evidence.is_some());
+    let entries = Journal::of(&home.host()).entries().unwrap();
+    assert_eq!(registry::replay(&entries).len(), 1);
+    let entry = entries.iter().rev().find(|entry| entry.act == "drill").unwrap();
+    assert_eq!(entry.text("outcome"), "failed");
+    let log = fs::read_to_string(report.log.unwrap()).unwrap();
+    assert!(log.contains("FAILED, DV1") && log.contains("kept as evidence: "), "{log}");
+}
+
+#[test]
+fn a_drill_that_would_restore_nothing_is_refused() {
+    let home = Home::with_vault();
+    write_tree(&home.source(), &[("empty", ""), ("dir/", "")]);
+    home.backup();
+    assert_refused(Code::NothingToDrill, drill(&home, &options(&home)));
+    home.write_source(&[("file", "some content")]);
+    home.backup();
+    for bytes in [0, 5] {
+        let sampled = Options { sample: Some(bytes), ..options(&home) };
+        assert_refused(Code::NothingToDrill, drill(&home, &sampled));
+    }
+    assert!(!home.path("scratch").exists() || names(&home.path("scratch")).is_empty());
+    assert_eq!(registry::replay(&Journal::of(&home.host()).entries().unwrap()).len(), 0, "it opens no incident");
+    let log = fs::read_to_string(home.host().drills_directory().join("log.md")).unwrap();
+    assert_eq!(log.matches("drill refused, DV114").count(), 3, "{log}");
+}
+
+#[test]
+fn a_sample_restores_no_more_than_its_size_and_says_what_it_does_not_prove() {
+    let home = Home::with_vault();
+    for file in 0..40 {
+        write_tree(&home.source(), &[(&format!("d{}/f{file}", file % 7), &"x".repeat(100 + file))]);
+    }
+    home.backup();
+    let report = drill(&home, &Options { sample: Some(1_000), ..options(&home) }).unwrap();
+    assert_eq!(report.exit(), 0, "{:?}", report.failure);
+    let (sample, compared) = (report.sample.unwrap(), report.compared.clone().unwrap());
+    assert!(sample.bytes <= 1_000 && sample.files >= 6 && sample.files_total == 40);
+    assert_eq!((compared.files, compared.bytes), (sample.files, sample.bytes));
+    assert!(sample.bad_files_at_most > 0 && report.not_proven[0].contains("were not restored"));
+    assert!(!report.recovery.unwrap().is_measured());
+    // The comparison is as strict as that of everything.
+    let extra = Meddler(|root: &Path| fs::write(root.join("extra"), "").unwrap());
+    let sampled = Options { sample: Some(1_000), ..options(&home) };
+    let report = drill::run_observed(&home.access(), &sampled, &extra, &Silent).unwrap();
+    assert_eq!(code(&report), Some(Code::DrillDiffers));
+}
+
+#[test]
+fn a_damaged_copy_is_refused_in_every_way_and_the_vault_and_its_host_never_hear_of_it() {
+    let home = Home::with_snapshot();
+    let negative = Options { negative: true, ..options(&home) };
+    let report = unchanged(&home.vault(), || drill(&home, &negative).unwrap());
+    assert_eq!((report.exit(), report.trials.len()), (0, 3), "{:?}", report.failure);
+    for trial in &report.trials {
+        // Which bit it was decides whether the record is damaged, forged, foreign or misplaced.
+        assert!([11, 13].contains(&trial.verify.family().exit()), "{trial:?}");
+        assert!([11, 13].contains(&trial.restore.family().exit()), "{trial:?}");
+    }
+    assert_eq!(registry::replay(&Journal::of(&home.host()).entries().unwrap()).len(), 0);
+    assert_eq!(names(&home.path("scratch")), [""; 0]);
+}
+
+#[test]
+fn damage_that_nobody_refuses_fails_the_drill() {
+    /// Puts the manifest back before anyone looks at it.
+    struct Healer<'a>(&'a Path);
+    impl Observer for Healer<'_> {
+        fn damaged(&self, copy: &Path) {
+            let manifest = "snapshots/00000001/manifest.json";
+            fs::copy(self.0.join(manifest), copy.join(manifest)).unwrap();
+        }
+    }
+    let home = Home::with_snapshot();
+    let negative = Options { negative: true, ..options(&home) };
+    let report = drill::run_observed(&home.access(), &negative, &Healer(&home.vault()), &Silent).unwrap();
+    assert_eq!((code(&report), report.exit()), (Some(Code::DamageNotRefused), 11));
+    assert!(report.scratch.unwrap().join("copy").is_dir(), "the copy stays as evidence");
+    assert_eq!(registry::replay(&Journal::of(&home.host()).entries().unwrap()).len(), 0);
+}
+
+#[test]
+fn a_clean_machine_has_nothing_but_the_vault_and_the_key() {
+    let home = Home::with_snapshot();
+    let program = Some(Path::new(env!("CARGO_BIN_EXE_devvault")).to_owned());
+    let clean = Options { clean_machine: program, negative: true, ..options(&home) };
+    let refused = drill::run(&home.access(), &clean, &Silent).unwrap();
+    assert_eq!(code(&refused), Some(Code::KeyMissing), "no key is named");
+    let access = Access { key_file: Some(home.key()), ..home.access() };
+    let report = drill::run(&access, &clean, &Silent).unwrap();
+    assert_eq!((report.exit(), report.scenario()), (0, "clean-machine"), "{:?}", report.failure);
+    assert_eq!(report.compared.unwrap().files, report.counts.files);
+    // What the other process refuses is told with its code.
+    let _ = fs::remove_dir_all(home.vault().join("index"));
+    packs(&home.vault()).iter().for_each(|pack| flip(pack, 60));
+    let report = drill::run(&access, &clean, &Silent).unwrap();
+    assert_eq!(report.exit(), 11, "{:?}", report.failure);
+}
+
+#[test]
+fn a_scratch_directory_never_lies_in_the_vault_the_source_or_devvaults_own_directories() {
+    let home = Home::with_snapshot();
+    for place in ["vault", "vault/new/deep", "source", "source/src", "state", "config/new"] {
+        let wrong = Options { scratch: Some(home.path(place)), ..Options::default() };
+        unchanged(&home.vault(), || {
+            unchanged(&home.source(), || assert_refused(Code::ScratchUnfit, drill(&home, &wrong)))
+        });
+    }
+    fs::write(home.path("file"), "").unwrap();
+    let wrong = Options { scratch: Some(home.path("file/x")), ..Options::default() };
+    assert_refused(Code::DestinationParent, drill(&home, &wrong));
+}
+
+#[test]
+fn an_interrupted_drill_removes_what_it_restored() {
+    /// Interrupts when the comparison begins.
+    struct AtCompare(std::sync::atomic::AtomicBool, std::path::PathBuf);
+    impl Progress for AtCompare {
+        fn phase(&self, phase: Phase, _: Option<u64>, _: Option<u64>) {
+            let restored = fs::read_dir(&self.1)
+                .is_ok_and(|mut names| names.next().is_some_and(|name| name.unwrap().path().join("restored").exists()));
+            if phase == Phase::Comparing && restored {
+                self.0.store(true, std::sync::atomic::Ordering::SeqCst);
+            }
+        }
+        fn interrupted(&self) -> bool {
+            self.0.load(std::sync::atomic::Ordering::SeqCst)
+        }
+    }
+    let home = Home::with_snapshot();
+    let progress = AtCompare(false.into(), home.path("scratch"));
+    let error = drill::run_observed(&home.access(), &options(&home), &Nobody, &progress).unwrap_err();
+    assert_eq!(error.exit(), 130);
+    assert_eq!(names(&home.path("scratch")), [""; 0]);
+}
+
+#[test]
+fn the_recovery_time_is_held_against_the_configured_objective() {
+    let home = Home::with_snapshot();
+    fs::write(home.path("config/config.json"), r#"{"drill_minutes":0,"drill_minutes_max":0}"#).unwrap();
+    let report = drill(&home, &options(&home)).unwrap();
+    assert_eq!((report.recovery.unwrap().verdict, report.exit()), (drill::Verdict::Exceeded, 0));
+}
+
+#[test]
+fn a_receipt_of_a_drill_is_genuine_and_says_what_was_exercised() {
+    let home = Home::with_snapshot();
+    let path = home.path("receipt");
+    let (exit, document) = home.json(&["drill", "--to", "scratch", "--negative", "--receipt", path.to_str().unwrap()]);
+    assert_eq!(
+        (exit, &document["schema"], &document["ok"]),
+        (0, &"devvault.drill/1".into(), &true.into()),
+        "{document}"
+    );
+    assert_eq!(document["negative"].as_array().unwrap().len(), 3);
+    let checked = receipt::check(&home.access(), &path).unwrap();
+    let drilled = checked.receipt.drill.unwrap();
+    assert_eq!(
+        (checked.receipt.act.as_str(), checked.receipt.verdict.as_str(), drilled.negative),
+        ("drill", "passed", 3)
+    );
+    assert_eq!((drilled.files, drilled.files_compared), (4, 5), "empty files are compared and not counted as content");
+    let text = String::from_utf8(home.run(&["receipt", "check", path.to_str().unwrap()]).stdout).unwrap();
+    assert!(text.contains("restored and compared"), "{text}");
+}
+
+#[test]
+fn a_failed_drill_prints_the_code_and_where_the_evidence_is() {
+    let home = Home::with_snapshot();
+    let _ = fs::remove_dir_all(home.vault().join("index"));
+    packs(&home.vault()).iter().for_each(|pack| flip(pack, 60));
+    let output = home.run(&["drill", "--to", "scratch"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(11), "{text}");
+    assert!(
+        text.starts_with("DRILL FAILED, DV1") && text.contains("kept: ") && text.contains("runbook failed-drill"),
+        "{text}"
+    );
+    assert!(!text.contains("PASSED"), "{text}");
+    let (exit, document) = home.json(&["drill", "--to", "scratch"]);
+    assert_eq!((exit, &document["ok"]), (11, &false.into()), "{document}");
+}
+
+#[test]
+fn large_and_sparse_files_are_compared_to_their_last_byte() {
+    let home = Home::with_vault();
+    fs::create_dir_all(home.source()).unwrap();
+    fs::write(home.source().join("large"), noise(200_000, 1)).unwrap();
+    let sparse = fs::File::create(home.source().join("sparse")).unwrap();
+    sparse.set_len(3 << 20).unwrap();
+    drop(sparse);
+    home.backup();
+    assert_eq!(drill(&home, &options(&home)).unwrap().exit(), 0);
+    let large = meddled(&home, |root| touch_back(&root.join("large"), || flip(&root.join("large"), 199_999)));
+    assert_eq!(code(&large), Some(Code::DrillDiffers));
+    let hole = meddled(&home, |root| touch_back(&root.join("sparse"), || flip(&root.join("sparse"), 1 << 20)));
+    assert_eq!(code(&hole), Some(Code::DrillDiffers));
+}
+
+#[test]
+fn the_clock_of_a_drill_is_that_of_its_access() {
+    let home = Home::with_snapshot();
+    let host: Host = home.host();
+    let access = Access { clock: Arc::clone(&home.access().clock), ..home.access() };
+    drill::run(&access, &options(&home), &Silent).unwrap();
+    let entry = Journal::of(&host).entries().unwrap().pop().unwrap();
+    assert_eq!((entry.act.as_str(), entry.text("outcome"), entry.time), ("drill", "done", access.clock.now()));
+    assert_eq!((entry.text("scenario"), entry.text("extent"), entry.text("objective")), ("restore", "whole", "met"));
+}
+
+#[test]
+fn every_scenario_goes_through_its_procedure_on_a_throw_away_vault() {
+    use devvault::drill::scenario::{self, Scenario};
+    for one in Scenario::ALL {
+        let home = Home::new();
+        let report = scenario::run(&home.host(), one, Some(&home.path("scratch"))).unwrap();
+        assert_eq!(report.exit(), 0, "{one}: {:?}\n{:?}", report.failure, report.steps);
+        assert!(report.steps.len() >= 6 && report.steps.iter().all(|step| step.passed), "{one}: {:?}", report.steps);
+        assert_eq!(names(&home.path("scratch")), [""; 0], "{one}");
+        let entries = Journal::of(&home.host()).entries().unwrap();
+        let kept: Vec<(&str, &str)> = entries.iter().map(|entry| (&*entry.act, entry.text("scenario"))).collect();
+        assert_eq!(kept, [("drill", one.name())], "the throw-away host has a journal of its own");
+        let log = fs::read_to_string(report.log.unwrap()).unwrap();
+        assert!(log.contains(&format!("scenario {one}: passed")) && log.contains("- simulated: "), "{log}");
+    }
+    let home = Home::new();
+    let output = home.program().args(["drill", "--scenario", "tampered-manifest", "--to", "scratch"]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    assert!(
+        text.starts_with("SCENARIO PASSED: tampered-manifest") && text.contains("says nothing of your own vaults"),
+        "{text}"
+    );
+    let wrong = home.program().args(["drill", "--scenario", "another"]).output().unwrap();
+    assert_eq!(wrong.status.code(), Some(2));
+}
