@@ -107,8 +107,11 @@ fn damaged() -> Vec<(&'static str, Vec<Damage>, &'static str, &'static [&'static
     ]
 }
 
+/// A claim, the key, the head that is expected, the verdict and its codes.
+type NotAuthentic = (&'static str, Option<&'static str>, Option<Head>, &'static str, &'static [&'static str]);
+
 /// Cases of key and head.
-fn not_authentic() -> Vec<(&'static str, Option<&'static str>, Option<Head>, &'static str, &'static [&'static str])> {
+fn not_authentic() -> Vec<NotAuthentic> {
     let elsewhere = format!("2:{}", "0".repeat(64)).parse().unwrap();
     vec![
         ("with-the-key-of-another-vault", Some("vaults/v1-plain.key"), None, "refused", &["DV302"]),
