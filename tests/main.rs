@@ -31,6 +31,7 @@ mod keys;
 #[cfg(target_os = "linux")]
 mod metadata;
 mod program;
+mod proof;
 mod properties;
 mod query;
 mod refusals;
