@@ -15,7 +15,7 @@ type Job = Box<dyn FnOnce() + Send>;
 /// Worker threads; they end when the last handle is dropped and the queue is empty.
 #[derive(Clone)]
 pub struct Pool {
-    queue: Arc<Sender<Job>>,
+    queue: Option<Arc<Sender<Job>>>,
     threads: usize,
 }
 
@@ -37,19 +37,21 @@ impl Pool {
         Self::with_threads(thread::available_parallelism().map_or(1, NonZero::get).min(64))
     }
 
-    /// Starts a pool with a number of threads, at least one.
+    /// Starts a pool with a number of threads, at least one; with fewer where the system gives no more. Without any,
+    /// jobs run as they are spawned.
     pub fn with_threads(threads: usize) -> Self {
-        let threads = threads.max(1);
         let (sender, receiver) = unbounded::<Job>();
-        for _ in 0..threads {
+        let start = |_: &usize| {
             let receiver = receiver.clone();
-            thread::spawn(move || {
+            let work = move || {
                 for job in receiver {
                     job();
                 }
-            });
-        }
-        Self { queue: Arc::new(sender), threads }
+            };
+            thread::Builder::new().spawn(work).is_ok()
+        };
+        let started = (0..threads.max(1)).take_while(start).count();
+        Self { queue: (started > 0).then(|| Arc::new(sender)), threads: started.max(1) }
     }
 
     /// Returns the number of threads.
@@ -60,13 +62,14 @@ impl Pool {
     /// Queues a job.
     pub fn spawn<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Task<T> {
         let (sender, receiver) = bounded(1);
-        let job = Box::new(move || {
+        let job: Job = Box::new(move || {
             // A task that is being dropped has lost interest in the result.
             let _ = sender.send(catch_unwind(AssertUnwindSafe(job)));
         });
-        if let Err(unsent) = self.queue.send(job) {
+        match &self.queue {
             // The workers live as long as the queue; but a result is owed in any case.
-            (unsent.into_inner())();
+            Some(queue) => queue.send(job).unwrap_or_else(|unsent| (unsent.into_inner())()),
+            None => job(),
         }
         Task(Some(receiver))
     }

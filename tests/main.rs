@@ -32,6 +32,7 @@ mod keys;
 #[cfg(target_os = "linux")]
 mod metadata;
 mod program;
+mod proof;
 mod properties;
 mod query;
 mod refusals;

@@ -463,9 +463,9 @@ fn diff_with_a_directory_goes_by_hashes_and_tells_where_the_vault_has_none() {
         }
     });
     let (exit, document) = home.json(&["diff", &number.to_string(), "source", "--content-only"]);
-    assert_eq!((exit, document["code"].as_str()), (11, Some("DV104")), "{document}");
+    assert_eq!((exit, document["error"]["code"].as_str()), (11, Some("DV104")), "{document}");
     assert_eq!(document["differences"][0]["path"], "z", "{document}");
-    assert!(document["paths"].to_string().contains("long"), "{document}");
+    assert!(document["error"]["paths"].to_string().contains("long"), "{document}");
 }
 
 #[test]

@@ -69,7 +69,7 @@ pub fn main() -> ExitCode {
         Err(error) => {
             let printed = if json { print(&json::error(&error)) } else { Ok(()) };
             if (!json || printed.is_err()) && !stdout_is_gone(&error) {
-                eprint!("{}", human::error(&error));
+                talk(&human::error(&error));
             }
             ExitCode::from(error.exit())
         }
@@ -301,7 +301,7 @@ impl Session {
         let report = cat::run(&self.access()?, place, &self.watch, |piece| out.write_all(piece).map_err(closed))?;
         out.flush().map_err(closed)?;
         // The content alone stands on stdout.
-        eprint!("{}", human::cat(&report));
+        talk(&human::cat(&report));
         Ok(0)
     }
 
@@ -467,6 +467,11 @@ fn say(text: &str) -> Result<()> {
     out.write_all(text.as_bytes())
         .and_then(|()| out.flush())
         .map_err(|error| Error::environment("print the result", error))
+}
+
+/// Says something beside the result; where nobody can be told, the exit status tells.
+fn talk(text: &str) {
+    let _ = io::stderr().write_all(text.as_bytes());
 }
 
 /// Returns a word in the form in which a shell takes it.

@@ -18,13 +18,15 @@ const BATCH_BYTES: usize = 256 << 10;
 pub struct WalkAhead {
     events: Option<Receiver<Vec<Event>>>,
     thread: Option<JoinHandle<io::Result<()>>>,
+    // Why there is no thread.
+    not_started: Option<io::Error>,
 }
 
 impl WalkAhead {
     /// Starts to walk; see [`walk_guided`].
     pub fn start(root: Dir, guide: impl Guide + Send + 'static) -> Self {
         let (sender, events) = bounded(4);
-        let thread = thread::spawn(move || {
+        let thread = thread::Builder::new().spawn(move || {
             let mut batch = Vec::with_capacity(BATCH);
             let mut bytes = 0;
             let walked = walk_guided(root, guide, |event| {
@@ -43,7 +45,11 @@ impl WalkAhead {
             let _ = sender.send(batch);
             walked
         });
-        Self { events: Some(events), thread: Some(thread) }
+        let (thread, not_started) = match thread {
+            Ok(thread) => (Some(thread), None),
+            Err(error) => (None, Some(error)),
+        };
+        Self { events: Some(events), thread, not_started }
     }
 
     /// Returns the next events, in path order; nothing when the walk has ended, however it did.
@@ -54,13 +60,13 @@ impl WalkAhead {
     /// Waits for the end of the walk; a panic in it goes on here, so that a part of a tree never passes for all of it.
     ///
     /// # Errors
-    /// As [`walk_guided`].
+    /// As [`walk_guided`]; the system starts no thread.
     pub fn finish(&mut self) -> io::Result<()> {
         self.events = None;
         match self.thread.take().map(JoinHandle::join) {
             Some(Ok(walked)) => walked,
             Some(Err(panic)) => std::panic::resume_unwind(panic),
-            None => Ok(()),
+            None => self.not_started.take().map_or(Ok(()), Err),
         }
     }
 }

@@ -17,6 +17,33 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     super::sync_directory(parent)
 }
 
+/// Creates a file for its owner alone, whole or not at all, under a name that must not exist and then lasts.
+///
+/// # Errors
+/// [`io::ErrorKind::AlreadyExists`]; the file system refuses. Nothing is there then, unless only its name may not last.
+pub fn create_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    if fs::symlink_metadata(path).is_ok() {
+        return Err(io::ErrorKind::AlreadyExists.into());
+    }
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let draft = path.with_file_name(format!(".new-{}-{}", std::process::id(), since.as_nanos()));
+    super::write_private(&draft, bytes)?;
+    if let Err(error) = super::rename_no_replace(&draft, path) {
+        let _ = fs::remove_file(&draft);
+        return Err(error);
+    }
+    sync_name(path)
+}
+
+/// Makes the name of a file durable, relative to the working directory or not.
+///
+/// # Errors
+/// The medium fails.
+pub fn sync_name(path: &Path) -> io::Result<()> {
+    let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    super::sync_directory(above)
+}
+
 /// Creates a directory and those above it that are missing, each name made durable, on Unix for their owner alone if
 /// `private`. Returns whether anything was created.
 ///
@@ -39,8 +66,7 @@ pub fn create_directories(path: &Path, private: bool) -> io::Result<bool> {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
             other => other?,
         }
-        let above = path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        super::sync_directory(above)?;
+        sync_name(path)?;
     }
     Ok(made)
 }
@@ -90,6 +116,18 @@ pub fn read_open(file: fs::File, bytes_max: u64) -> io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_private_file_is_made_whole_and_over_nothing() {
+        let root = tempfile::tempdir().expect("a directory");
+        let path = root.path().join("key");
+        create_private(&path, b"one").expect("new");
+        let again = create_private(&path, b"two").expect_err("there");
+        assert_eq!(again.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read(&path).expect("there"), b"one");
+        assert!(create_private(&root.path().join("none/key"), b"").is_err());
+        assert_eq!(fs::read_dir(root.path()).expect("there").count(), 1, "no draft stays");
+    }
 
     #[test]
     fn missing_directories_are_made_once() {

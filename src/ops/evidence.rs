@@ -17,7 +17,7 @@ use crate::clock::Time;
 use crate::crypto::{Digest, Domain, Id, Macs};
 use crate::error::{Error, Result, refuse, shown_path};
 use crate::format::{PROGRAM, json as canonical};
-use crate::fsys;
+use crate::fsys::{self, replace};
 use crate::incident::evidence;
 use crate::incident::journal::{Journal, bounded};
 use crate::incident::registry::{self, Incident};
@@ -226,7 +226,7 @@ impl<'a> Bundle<'a, BufWriter<File>> {
 
     /// Adds a file of this host; one that is not there or cannot be read is named.
     fn add_host_file(&mut self, name: &str, path: &Path) -> Result<()> {
-        match fsys::replace::read(path, HOST_FILE_BYTES_MAX) {
+        match replace::read(path, HOST_FILE_BYTES_MAX) {
             Ok(bytes) => self.add(name, &bytes),
             Err(error) => {
                 self.unreadable.push(format!("{}: {error}", shown_path(path)));
@@ -396,10 +396,7 @@ impl<'a> Bundle<'a, BufWriter<File>> {
         let failed = |error| Error::environment(format!("write {}", shown_path(&output)), error);
         let out = self.tar.into_inner().map_err(failed)?;
         let file = out.into_inner().map_err(|error| failed(error.into_error()))?;
-        file.sync_all().map_err(failed)?;
-        if let Some(parent) = output.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            fsys::sync_directory(parent).map_err(failed)?;
-        }
+        file.sync_all().and_then(|()| replace::sync_name(&output)).map_err(failed)?;
         let mut notes = Vec::new();
         if macs.is_none() {
             notes.push("the key is not at hand: the bundle has digests, but no tag that proves who made it".into());

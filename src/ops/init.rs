@@ -56,7 +56,10 @@ pub fn run(access: &Access, parameters: Parameters) -> Result<Report> {
 }
 
 fn make(access: &Access, parameters: Parameters) -> Result<Report> {
-    let (path, made) = prepare(&access.vault)?;
+    let (path, made) = match &access.store {
+        Some(store) => require_empty(&**store).map(|()| (access.vault.clone(), false))?,
+        None => prepare(&access.vault)?,
+    };
     let given = access.key_file.clone();
     let planned = given.clone().unwrap_or_else(|| access.host.key_path(Id([0; 16])));
     if let Err(error) = key::refuse_inside(&planned, Some(&path)) {
@@ -72,19 +75,23 @@ fn make(access: &Access, parameters: Parameters) -> Result<Report> {
     let host = access.host.identity()?;
     let now = access.clock.now();
     let key_path = given.unwrap_or_else(|| access.host.key_path(vault));
-    let store =
-        LocalStore::open(&path).map_err(|error| Error::environment(format!("open {}", shown_path(&path)), error))?;
-    probe(&store)?;
+    let opened = |error| Error::environment(format!("open {}", shown_path(&path)), error);
+    let store = match &access.store {
+        Some(store) => Arc::clone(store),
+        None => Arc::new(LocalStore::open(&path).map_err(opened)?),
+    };
+    let store = &*store;
+    probe(store)?;
     write_key(access, &key_path, &path, &KeyFile::new(secret.clone(), vault, host.id, now))?;
 
     let macs = Macs::new(&secret, vault);
     let config = Config::new(vault, secret.key_id(), now, parameters).encode();
-    write_vault(&store, &macs, &config).map_err(|error| {
-        Error::from(write_error(&store, "the new vault", &error))
+    write_vault(store, &macs, &config).map_err(|error| {
+        Error::from(write_error(store, "the new vault", &error))
             .written(|| format!("the key {} was made; it opens nothing yet", shown_path(&key_path)))
     })?;
-    let chain = Chain::read(&store, &macs, Some(crate::crypto::Digest::of(&config)))
-        .map_err(|error| crate::vault::read_error(&store, layout::SNAPSHOTS, &error))?;
+    let chain = Chain::read(store, &macs, Some(crate::crypto::Digest::of(&config)))
+        .map_err(|error| crate::vault::read_error(store, layout::SNAPSHOTS, &error))?;
     witness::advance(&access.host, &macs, &chain, false, now).map_err(|error| {
         error.written(|| {
             format!(
@@ -96,14 +103,22 @@ fn make(access: &Access, parameters: Parameters) -> Result<Report> {
             )
         })
     })?;
-    let store: Arc<dyn Store> = Arc::new(store);
     Ok(Report {
         vault,
-        path: store.local_path().map_or(path, Path::to_owned),
+        path: store.local_path().map_or(access.vault.clone(), Path::to_owned),
         key: key_path,
         head: chain.head().to_string(),
         notes: Vec::new(),
     })
+}
+
+/// Refuses a store that holds anything.
+fn require_empty(store: &dyn Store) -> Result<()> {
+    let names = store.list("").map_err(|error| write_error(store, "the new vault", &error))?;
+    if names.is_empty() {
+        return Ok(());
+    }
+    refuse(Code::NotEmpty, format!("{} is not empty; a vault is never made over anything", store.describe()))
 }
 
 /// Makes the directory, or makes sure that it is empty. Returns its real path, and whether it was made.
@@ -154,8 +169,7 @@ fn write_key(access: &Access, path: &Path, vault: &Path, key: &KeyFile) -> Resul
             .next("name another place for the key: `--key-file FILE`, a file that does not exist yet")
             .into()
     };
-    fsys::write_private(path, &key.encode()).map_err(failed)?;
-    fsys::sync_directory(parent).map_err(failed)
+    replace::create_private(path, &key.encode()).map_err(failed)
 }
 
 /// Writes everything that a vault begins with; `vault.json` last, so that half a vault is none.
@@ -167,6 +181,8 @@ fn write_vault(store: &dyn Store, macs: &Macs, config: &[u8]) -> io::Result<()> 
         store.write_durably(lock, b"")?;
     }
     store.write_durably(layout::CONFIG_MAC, &encode_mac_file(macs.tag(Domain::Config, 0, config)))?;
+    // A loss of power may keep a later name and lose an earlier one.
+    store.sync_directory("")?;
     store.write_durably(layout::CONFIG, config)?;
     store.sync_directory("")?;
     // The vault's own name is durable only with the directory that holds it.

@@ -8,7 +8,7 @@ use crate::clock::{Clock, Time};
 use crate::error::{Error, Result, shown_path};
 use crate::format::json;
 use crate::format::record::Head;
-use crate::fsys;
+use crate::fsys::replace;
 use crate::host::Host;
 use crate::incident::journal::{Entry, Event, Journal};
 use crate::incident::registry;
@@ -198,7 +198,7 @@ pub fn export(host: &Host, file: &Path) -> Result<Moved> {
         }
         _ => Error::environment(format!("write {}", shown_path(file)), error),
     };
-    fsys::write_private(file, &bytes).map_err(failed)?;
+    replace::create_private(file, &bytes).map_err(failed)?;
     Ok(Moved { path: file.to_owned(), entries: entries.len() as u64, notes: Vec::new() })
 }
 

@@ -10,7 +10,7 @@ use crate::clock::{SystemClock, Time};
 use crate::crypto::{Id, KeyId};
 use crate::error::{Error, Result, shown_path};
 use crate::format::record::Head;
-use crate::fsys::{self, replace};
+use crate::fsys::replace;
 use crate::host::Host;
 use crate::incident::journal::bounded;
 use crate::limits;
@@ -96,8 +96,7 @@ fn write_out(access: &Access, file: &Path, acknowledged: bool) -> Result<Report>
         ),
         _ => Error::environment(format!("write {}", shown_path(file)), error),
     };
-    fsys::write_private(file, &vault.key.key.encode()).map_err(failed)?;
-    fsys::sync_directory(parent).map_err(failed)?;
+    replace::create_private(file, &vault.key.key.encode()).map_err(failed)?;
     let mut notes = Vec::new();
     if let Err(error) = note_export(access, vault.config.vault, file) {
         notes.push(format!("`status` will not know of this export: {error}"));
@@ -139,7 +138,7 @@ fn install(host: &Host, file: &Path) -> Result<Report> {
         path: path.clone(),
         notes: found.note.into_iter().collect(),
     };
-    match fsys::write_private(&path, &found.key.encode()) {
+    match replace::create_private(&path, &found.key.encode()) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             let known = key::load(&path, false, Some(found.key.vault))?;
@@ -157,7 +156,6 @@ fn install(host: &Host, file: &Path) -> Result<Report> {
                 .into());
         }
     }
-    fsys::sync_directory(parent).map_err(|error| Error::environment(format!("sync {}", shown_path(parent)), error))?;
     Ok(report)
 }
 

@@ -124,7 +124,8 @@ pub fn write(access: &Access, receipt: &Receipt, path: &Path) -> Result<()> {
     let bytes = sealed::encode(receipt, &found.macs, Domain::Receipt);
     let written = std::fs::File::create_new(path).and_then(|mut file| {
         file.write_all(&bytes)?;
-        file.sync_all()
+        file.sync_all()?;
+        replace::sync_name(path)
     });
     written.map_err(|error| Error::environment(format!("write the receipt {}", shown_path(path)), error))
 }

@@ -115,8 +115,7 @@ impl Store for LocalStore {
         let path = self.path(name);
         // Network file systems want a writable descriptor for an exclusive lock, and media that cannot be written
         // take only a readable one.
-        let file =
-            if exclusive { File::options().read(true).write(true).open(path)? } else { fsys::open_plain(&path)? };
+        let file = if exclusive { open_for_lock(&path)? } else { fsys::open_plain(&path)? };
         let taken =
             if exclusive { fs2::FileExt::try_lock_exclusive(&file) } else { fs2::FileExt::try_lock_shared(&file) };
         match taken {
@@ -129,6 +128,14 @@ impl Store for LocalStore {
     fn available_bytes(&self) -> io::Result<u64> {
         fs2::available_space(&self.root)
     }
+}
+
+/// Opens a regular file for reading and writing; what else lies there is not opened.
+fn open_for_lock(path: &Path) -> io::Result<File> {
+    if !fs::symlink_metadata(path)?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "not a regular file"));
+    }
+    File::options().read(true).write(true).open(path)
 }
 
 struct LocalFile {
@@ -272,6 +279,7 @@ mod tests {
         .expect("new");
         for name in ["link", "pipe"] {
             assert!(store.open(name).is_err(), "{name}");
+            assert!(store.lock(name, true).is_err() && store.lock(name, false).is_err(), "{name}");
             let listed = store.list("").expect("there");
             assert!(listed.contains(&Listed { name: name.into(), kind: NameKind::Foreign }));
         }

@@ -50,10 +50,15 @@ pub(super) fn check(
 /// The medium refuses; the refusal says so where the record is published all the same.
 pub(super) fn rename(store: &dyn Store, directory: &str, number: u64) -> Result<bool> {
     let to = layout::record_directory(number);
-    match store.rename_new(directory, &to) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
-        Err(error) => return Err(write_error(store, &to, &error).into()),
+    if let Err(error) = store.rename_new(directory, &to) {
+        return match store.list(directory) {
+            Ok(_) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+            Ok(_) => Err(write_error(store, &to, &error).into()),
+            // Network file systems may do what they report as failed, where an answer was lost.
+            Err(_) => Err(write_error(store, &to, &error)
+                .written(format!("the medium did not tell whether {to} was written: see `devvault snapshots`"))
+                .into()),
+        };
     }
     store.sync_directory(layout::SNAPSHOTS).map_err(|error| {
         write_error(store, &to, &error)

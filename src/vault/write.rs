@@ -281,7 +281,8 @@ impl Draft {
         let Some(pack) = self.pack.take() else { return Ok(()) };
         let (store, macs, pool) = (Arc::clone(&self.store), Arc::clone(&self.macs), self.pool.clone());
         let draft = self.directory();
-        self.sealing.push_back(std::thread::spawn(move || pack.seal(&*store, &macs, &pool, &draft)));
+        let sealing = std::thread::Builder::new().spawn(move || pack.seal(&*store, &macs, &pool, &draft));
+        self.sealing.push_back(sealing.map_err(|error| Error::environment("start a thread", error))?);
         while self.sealing.len() > SEALING_MAX {
             self.take_sealed()?;
         }
@@ -511,13 +512,15 @@ impl Draft {
     /// lock out every later run. Returns what stays.
     pub fn give_back(mut self) -> Written {
         self.settle();
+        if let Err(error) = sweep::discard_own_draft(&*self.store, &self.name) {
+            // Then its packs stay too: a rename that was reported as failed may have published it.
+            return self.not_removed(&error);
+        }
         let packs: Vec<Digest> = self.sealed.drain(..).map(|pack| pack.name).collect();
-        let store = Arc::clone(&self.store);
-        let written = self.abandon();
-        match sweep::discard_own_packs(&*store, &packs) {
-            Ok(()) => written,
+        match sweep::discard_own_packs(&*self.store, &packs) {
+            Ok(()) => self.given_up(),
             Err(error) => {
-                format!("{}; packs of this run that no snapshot names could not be removed ({error})", written.text)
+                format!("no snapshot was made; packs of this run that no snapshot names could not be removed ({error})")
                     .into()
             }
         }
@@ -526,16 +529,31 @@ impl Draft {
     /// Gives the draft up for a reason outside the vault and removes its directory. Returns what stays.
     pub fn abandon(mut self) -> Written {
         self.settle();
+        match sweep::discard_own_draft(&*self.store, &self.name) {
+            Ok(()) => self.given_up(),
+            Err(error) => self.not_removed(&error),
+        }
+    }
+
+    fn given_up(&self) -> Written {
+        let changed = !self.sealed.is_empty();
+        Written { text: format!("no snapshot was made; {}", self.packs_that_stay()), changed }
+    }
+
+    fn not_removed(&self, error: &io::Error) -> Written {
+        let packs = self.packs_that_stay();
+        if error.kind() == io::ErrorKind::NotFound {
+            let directory = self.directory();
+            return format!("{directory} is gone, perhaps published: see `devvault snapshots`; {packs}").into();
+        }
+        format!("no snapshot was made; {} could not be removed ({error}); {packs}", self.directory()).into()
+    }
+
+    fn packs_that_stay(&self) -> String {
         let stored: u64 = self.sealed.iter().map(|pack| pack.length).sum();
-        let packs = match self.sealed.len() {
+        match self.sealed.len() {
             0 => "nothing stays in the vault".to_owned(),
             count => format!("{count} complete pack(s), {stored} bytes, stay in the vault; the next backup uses them"),
-        };
-        match sweep::discard_own_draft(&*self.store, &self.name) {
-            Ok(()) => Written { text: format!("no snapshot was made; {packs}"), changed: !self.sealed.is_empty() },
-            Err(error) => {
-                format!("no snapshot was made; {} could not be removed ({error}); {packs}", self.directory()).into()
-            }
         }
     }
 }

@@ -448,13 +448,14 @@ impl Part<'_> {
             );
         }
         let (sender, events) = crossbeam_channel::bounded(1024);
-        let walker = std::thread::spawn(move || {
+        let walker = std::thread::Builder::new().spawn(move || {
             walk(
                 root,
                 |_, _| Decision::Take,
                 |event| if sender.send(event).is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) },
             )
         });
+        let walker = walker.map_err(|error| Error::environment("start a thread", error))?;
         let mut comparer = Comparer::new(self.reader, Arc::clone(&plan.keep), self.pool, options.from_medium, progress);
         let take = |entry: Entry| if plan.keep.restores(&entry) { comparer.take(entry, &events) } else { Ok(()) };
         let compared = self.each(take).and_then(|_| comparer.finish(&events));

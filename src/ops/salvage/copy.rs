@@ -1,5 +1,6 @@
 //! Copying into a new directory, and the list that says how each path stands.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ use crate::format::entry::{Entry, FileContent, Kind};
 use crate::format::json::TextOrBase64;
 use crate::format::listing::PartRef;
 use crate::format::record::Snapshot;
-use crate::fsys::{Dir, ObjectKind};
+use crate::fsys::{self, Dir, ObjectKind};
 use crate::limits;
 use crate::path::EntryPath;
 use crate::progress::{Phase, Progress};
@@ -83,7 +84,7 @@ impl Target {
         let root = made.and_then(|()| self.parent.open_dir(&self.name)).map_err(|error| {
             Refusal::new(Code::DestinationParent, format!("{} cannot be made", shown_path(&self.path))).cause(error)
         })?;
-        Ok(Made { path: self.path, root })
+        Ok(Made { path: self.path, root, parent: self.parent })
     }
 }
 
@@ -91,6 +92,7 @@ impl Target {
 pub(super) struct Made {
     pub(super) path: PathBuf,
     root: Dir,
+    parent: Dir,
 }
 
 /// Copies entries and writes the list.
@@ -103,6 +105,8 @@ pub(super) struct Copier<'a> {
     standing: Standing,
     // Links come last, so that nothing is ever written through one.
     links: Vec<(EntryPath, Vec<u8>)>,
+    // Directories that hold copies, where the system syncs no whole file system.
+    directories: BTreeSet<(&'static str, EntryPath)>,
 }
 
 impl<'a> Copier<'a> {
@@ -122,6 +126,7 @@ impl<'a> Copier<'a> {
             list: BufWriter::new(list),
             standing: Standing::default(),
             links: Vec::new(),
+            directories: BTreeSet::new(),
         })
     }
 
@@ -166,10 +171,20 @@ impl<'a> Copier<'a> {
         }});
         self.put(&summary)?;
         let failed = |error| Error::environment(format!("write {LIST}"), error);
-        let file = self.list.into_inner().map_err(|error| failed(error.into_error()))?;
-        file.sync_all().map_err(failed)?;
-        self.target.root.sync().map_err(failed)?;
+        self.list.flush().and_then(|()| self.list.get_ref().sync_all()).map_err(failed)?;
+        self.sync().map_err(|error| Error::environment(format!("sync {}", shown_path(&self.target.path)), error))?;
         Ok(standing)
+    }
+
+    /// Makes every name durable; what files hold was made so one by one.
+    fn sync(&mut self) -> io::Result<()> {
+        if !fsys::sync_filesystem(&self.target.root)? {
+            for (base, path) in std::mem::take(&mut self.directories).into_iter().rev() {
+                self.directory(base, &path)?.sync()?;
+            }
+            self.target.root.sync()?;
+        }
+        self.target.parent.sync()
     }
 
     fn put(&mut self, line: &Value) -> Result<()> {
@@ -266,6 +281,11 @@ impl<'a> Copier<'a> {
 
     /// Opens the directory of an entry below a base, made where it is missing; nothing that exists is replaced.
     fn directory(&mut self, base: &'static str, path: &EntryPath) -> io::Result<Dir> {
+        if !fsys::SYNCS_WHOLE_FILESYSTEMS {
+            let above = std::iter::successors(Some(path.clone()), EntryPath::parent);
+            // Where a directory is known, those above it are.
+            let _ = above.map(|path| self.directories.insert((base, path))).take_while(|new| *new).count();
+        }
         let mut dir = self.below(&self.target.root, base.as_bytes())?;
         if path.is_root() {
             return Ok(dir);

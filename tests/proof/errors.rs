@@ -1,0 +1,278 @@
+//! Errors: every operation of a store fails once, and from then on always, with every error that a system knows.
+//!
+//! Besides failing without effect, an operation may have its effect and report an error all the same, as network file
+//! systems do when an answer is lost; a write may do half of its work; what a failed sync held is never durable.
+
+use std::fs;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use devvault::error::{Error, Result};
+use devvault::ops::verify::{Level, Verdict};
+use devvault::ops::{backup, index, init, verify};
+use devvault::progress::Silent;
+use devvault::vault::chain::Chain;
+use devvault::vault::gate::Access;
+
+use super::memory::{Fate, Memory, Order, Random, World, writes};
+use super::{step, tally};
+use crate::support::{Forger, Home, SMALL_TREE, copy_tree, noise, small};
+
+/// What a system says; the numbers are those of Linux.
+#[cfg(target_os = "linux")]
+const ERRORS: [(&str, i32); 12] = [
+    ("EIO", 5),
+    ("ENOSPC", 28),
+    ("EDQUOT", 122),
+    ("EACCES", 13),
+    ("EPERM", 1),
+    ("EROFS", 30),
+    ("EMFILE", 24),
+    ("ENOMEM", 12),
+    ("EINTR", 4),
+    ("ENOENT", 2),
+    ("EEXIST", 17),
+    ("ESTALE", 116),
+];
+#[cfg(not(target_os = "linux"))]
+const ERRORS: [(&str, i32); 3] = [("EIO", 5), ("EACCES", 13), ("EMFILE", 24)];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum How {
+    Once,
+    FromThenOn,
+    DoneAllTheSame,
+}
+
+/// A home whose state can be put back.
+struct Base {
+    home: Home,
+    world: World,
+    heads: usize,
+}
+
+impl Base {
+    fn new(home: Home) -> Self {
+        let world = if home.vault().exists() { World::load(&home.vault()) } else { World::new() };
+        for name in ["config", "state"] {
+            if home.path(name).exists() {
+                copy_tree(&home.path(name), &home.path("kept").join(name));
+            }
+        }
+        let heads = if home.vault().exists() { count(&home, &world) } else { 0 };
+        Self { home, world, heads }
+    }
+
+    /// Puts back what the host knew.
+    fn reset(&self) {
+        for name in ["config", "state"] {
+            let _ = fs::remove_dir_all(self.home.path(name));
+            if self.home.path("kept").join(name).exists() {
+                copy_tree(&self.home.path("kept").join(name), &self.home.path(name));
+            }
+        }
+    }
+}
+
+/// Returns how many records a world has, whose chain must be sound.
+fn count(home: &Home, world: &World) -> usize {
+    let chain = Chain::read(&*Memory::new(world.clone()), &Forger::new(home).macs, None).unwrap();
+    assert!(chain.findings.is_empty(), "{:?}", chain.findings);
+    chain.links().count()
+}
+
+/// Runs something with one fault; returns what it came to, the store afterwards, and whether the fault was met.
+fn with_fault<T>(
+    base: &Base,
+    nth: usize,
+    (errno, how): (i32, How),
+    counts: fn(&str) -> bool,
+    act: impl Fn(&Access) -> Result<T>,
+) -> (Result<T>, Arc<Memory>, Option<String>) {
+    let (at, met) = (AtomicUsize::new(0), Arc::new(Mutex::new(None)));
+    let note = Arc::clone(&met);
+    let store = Memory::watched(base.world.clone(), move |what, name, _| {
+        if !counts(what) || name.contains("lock.holder") {
+            return Order::Do;
+        }
+        let number = at.fetch_add(1, Ordering::SeqCst);
+        if number == nth {
+            *note.lock().unwrap() = Some(format!("{what} {name}"));
+        }
+        match how {
+            How::DoneAllTheSame if number == nth => Order::DoAndFail(errno),
+            How::Once if number == nth => Order::Fail(errno),
+            How::FromThenOn if number >= nth => Order::Fail(errno),
+            _ => Order::Do,
+        }
+    });
+    let result = act(&Access { store: Some(Arc::clone(&store) as _), ..base.home.access() });
+    let met = met.lock().unwrap().take();
+    (result, store, met)
+}
+
+/// Asserts that everything in a world verifies, as a host sees it that has never seen the vault.
+fn assert_valid(home: &Home, world: &World, what: &str) {
+    let host = home.other_host("stranger");
+    let access = Access { store: Some(Memory::new(world.clone())), ..home.access_from(host) };
+    let report = verify::run(&access, &[], Level::Full, &Silent).unwrap_or_else(|error| panic!("{what}: {error}"));
+    assert_eq!(report.verdict, Verdict::Valid, "{what}: {:?}", report.findings);
+    for name in ["stranger-config", "stranger-state"] {
+        let _ = fs::remove_dir_all(home.path(name));
+    }
+}
+
+/// Says what an error claims about the vault.
+fn claims(error: &Error) -> String {
+    error.what_was_written().map(|written| written.text.clone()).unwrap_or_default()
+}
+
+/// Returns the operations of something to which nothing is done.
+fn operations<T>(base: &Base, counts: fn(&str) -> bool, act: impl Fn(&Access) -> Result<T>) -> Vec<String> {
+    base.reset();
+    let seen = Arc::new(Mutex::new(Vec::new()));
+    let into = Arc::clone(&seen);
+    let store = Memory::watched(base.world.clone(), move |what, name, _| {
+        if counts(what) && !name.contains("lock.holder") {
+            into.lock().unwrap().push(what.to_owned());
+        }
+        Order::Do
+    });
+    assert!(act(&Access { store: Some(store), ..base.home.access() }).is_ok());
+    std::mem::take(&mut *seen.lock().unwrap())
+}
+
+/// Fails every operation of something that writes, in every way; returns how many faults were met.
+fn fail_each_write<T>(base: &Base, act: impl Fn(&Access) -> Result<T>, notes: impl Fn(&T) -> &[String]) -> usize {
+    let (mut met, mut turn) = (0, 0);
+    for (nth, operation) in operations(base, writes, &act).into_iter().enumerate() {
+        for (name, errno) in ERRORS {
+            for how in [How::Once, How::FromThenOn, How::DoneAllTheSame] {
+                turn += 1;
+                // Every operation fails in some way in each run, and in every way in a full one; those that decide always.
+                let decides = ["rename", "syncdir"].contains(&&*operation) && how != How::FromThenOn;
+                if !decides && turn % step(7) != 0 {
+                    continue;
+                }
+                base.reset();
+                let (result, store, operation) = with_fault(base, nth, (errno, how), writes, &act);
+                let Some(operation) = operation else { continue };
+                // What is not there is removed without a fault.
+                if operation.starts_with("remove") && how == How::DoneAllTheSame {
+                    continue;
+                }
+                met += 1;
+                judge(base, &format!("{name} {how:?} at operation {nth}, {operation}"), errno, &result, &store, &notes);
+            }
+        }
+    }
+    met
+}
+
+fn judge<T>(base: &Base, what: &str, errno: i32, result: &Result<T>, store: &Memory, notes: &impl Fn(&T) -> &[String]) {
+    let world = store.world();
+    let found = count(&base.home, &world);
+    match result {
+        // What follows the commit is said and does not undo it. That something is there already, or not there to be
+        // removed, is no error everywhere.
+        Ok(report) => assert!([2, 17].contains(&errno) || !notes(report).is_empty(), "{what}: nothing is said"),
+        Err(error) => {
+            assert!(error.code().is_some() || error.exit() == 1, "{what}: {error}");
+            let denied = claims(error).contains("no snapshot was");
+            assert!(!(denied && found > base.heads), "{what}: published, but: {}", claims(error));
+        }
+    }
+    if found > 0 {
+        assert_valid(&base.home, &world, what);
+    }
+    let left = world.after_power_loss(|| Fate::Lost, &mut Random(1));
+    let durable = count(&base.home, &left);
+    assert!(durable >= base.heads, "{what}: a record is lost");
+    assert!(result.is_err() || durable == found, "{what}: done, but not durable");
+    if durable > 0 {
+        assert_valid(&base.home, &left, &format!("{what}, then a loss of power"));
+    }
+}
+
+fn home() -> Home {
+    let home = Home::quick();
+    init::run(&home.access(), small()).unwrap();
+    home.write_source(&SMALL_TREE);
+    fs::write(home.source().join("noise"), noise(30_000, 1)).unwrap();
+    home.backup();
+    fs::write(home.source().join("more"), noise(20_000, 2)).unwrap();
+    home
+}
+
+#[test]
+fn every_error_at_every_write_of_a_backup_refuses_or_is_said_and_harms_nothing() {
+    let base = Base::new(home());
+    let source = base.home.source();
+    let met = fail_each_write(
+        &base,
+        |access| backup::run(access, &source, &backup::Options::default(), &Silent),
+        |report| &report.notes,
+    );
+    tally("errors injected into writes of a backup at the store", met, 300);
+}
+
+#[test]
+fn every_error_at_every_write_of_an_index_rebuild_refuses_and_harms_nothing() {
+    let base = Base::new(home());
+    let met = fail_each_write(&base, index::run, |report| &report.notes);
+    tally("errors injected into writes of an index rebuild at the store", met, 20);
+}
+
+#[test]
+fn every_error_at_every_read_of_a_backup_and_a_verification_never_ends_in_a_false_claim() {
+    let base = Base::new(home());
+    let source = base.home.source();
+    let reads = |what: &str| ["read", "open", "length", "list", "lock", "space"].contains(&what);
+    let mut met = 0;
+    let mut turn = 0;
+    for backing_up in [true, false] {
+        for nth in 0.. {
+            let mut reached = false;
+            for (name, errno) in ERRORS {
+                for how in [How::Once, How::FromThenOn] {
+                    turn += 1;
+                    if reached && turn % step(9) != 0 {
+                        continue;
+                    }
+                    base.reset();
+                    let fault = (errno, how);
+                    let (error, store, operation) = if backing_up {
+                        let act = |access: &Access| backup::run(access, &source, &backup::Options::default(), &Silent);
+                        let (result, store, operation) = with_fault(&base, nth, fault, reads, act);
+                        (result.err(), store, operation)
+                    } else {
+                        let act = |access: &Access| verify::run(access, &[], Level::Full, &Silent);
+                        let (result, store, operation) = with_fault(&base, nth, fault, reads, act);
+                        let pack = operation.as_deref().is_some_and(|what| what.starts_with("read packs"));
+                        if let Ok(report) = &result {
+                            // What an index says is worth nothing; content that did not read is worth a finding.
+                            assert!(
+                                report.verdict != Verdict::Valid || !pack,
+                                "{name} {how:?} at {operation:?}: valid, {:?}",
+                                report.notes
+                            );
+                        }
+                        (result.err(), store, operation)
+                    };
+                    let Some(operation) = operation else { continue };
+                    reached = true;
+                    met += 1;
+                    let what = format!("{name} {how:?} at operation {nth}, {operation}");
+                    if let Some(error) = error {
+                        assert!(error.code().is_some() || error.exit() == 1, "{what}: {error}");
+                    }
+                    assert_valid(&base.home, &store.world(), &what);
+                }
+            }
+            if !reached {
+                break;
+            }
+        }
+    }
+    tally("errors injected into reads of a backup and a verification at the store", met, 300);
+}

@@ -1,0 +1,74 @@
+//! Proof that nothing is lost: power cuts, faults, damage. `tests/PROOF.md` says what each harness does and assumes.
+
+mod crash;
+mod errors;
+mod flips;
+#[cfg(target_os = "linux")]
+mod lint;
+#[cfg(target_os = "linux")]
+mod matrix;
+mod memory;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod powerloss;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod process;
+#[cfg(target_os = "linux")]
+mod trace;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod tracer;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Returns how many times as much as in an ordinary run is to be tried: `DEVVAULT_PROOF=10`, or `full` for everything.
+fn times() -> usize {
+    match std::env::var("DEVVAULT_PROOF") {
+        Ok(value) if value == "full" => usize::MAX,
+        Ok(value) => value.parse().unwrap_or(1),
+        Err(_) => 1,
+    }
+}
+
+/// Returns the step in which a long list is walked; in an ordinary run every `sample`-th is tried.
+fn step(sample: usize) -> usize {
+    (sample / times()).max(1)
+}
+
+/// Where runs that try more leave their counts, a file each.
+fn counts_directory() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("proof-counts")
+}
+
+/// Prints a count, fails where it is below its minimum, and keeps that of a run that tries more for the document.
+#[track_caller]
+fn tally(what: &str, count: usize, least: usize) {
+    println!("proof: {count} {what}");
+    assert!(count >= least, "only {count} {what}");
+    if times() > 1 {
+        fs::create_dir_all(counts_directory()).unwrap();
+        fs::write(counts_directory().join(what.replace([' ', '/'], "-")), format!("{count} | {what}\n")).unwrap();
+    }
+}
+
+const BEGIN: &str = "<!-- counts: begin -->\n";
+const END: &str = "<!-- counts: end -->\n";
+
+#[test]
+#[ignore = "writes the counts of the last longer runs into tests/PROOF.md"]
+fn the_counts_of_the_last_longer_runs_stand_in_the_document() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/PROOF.md");
+    let text = fs::read_to_string(&path).unwrap();
+    let (before, rest) = text.split_once(BEGIN).unwrap();
+    let (_, after) = rest.split_once(END).unwrap();
+    let names = fs::read_dir(counts_directory()).expect("a longer run left counts").map(|entry| entry.unwrap().path());
+    let mut lines: Vec<String> = names.map(|path| fs::read_to_string(path).unwrap()).collect();
+    lines.sort_by_key(|line| line.split_once(" | ").unwrap().1.to_owned());
+    let table: String = lines
+        .iter()
+        .map(|line| {
+            let (count, what) = line.trim_end().split_once(" | ").unwrap();
+            format!("| {what} | {count} |\n")
+        })
+        .collect();
+    fs::write(path, format!("{before}{BEGIN}| what | count |\n|---|---|\n{table}{END}{after}")).unwrap();
+}

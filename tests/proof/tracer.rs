@@ -1,0 +1,368 @@
+//! Runs the real program under `ptrace` and interferes with its system calls: kills it at one, cuts a write or read
+//! short, or puts an error in a call's place. One counter counts the calls of all threads.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::os::unix::fs::FileExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use nix::sys::ptrace::{self, Options};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+
+/// System calls by number, and whether they change something. `open` and `openat` do where they create.
+const CALLS: [(u64, &str, bool); 62] = [
+    (0, "read", false),
+    (1, "write", true),
+    (2, "open", false),
+    (5, "fstat", false),
+    (6, "lstat", false),
+    (8, "lseek", false),
+    (16, "ioctl", false),
+    (17, "pread64", false),
+    (18, "pwrite64", true),
+    (20, "writev", true),
+    (21, "access", false),
+    (56, "clone", false),
+    (72, "fcntl", false),
+    (73, "flock", false),
+    (74, "fsync", true),
+    (75, "fdatasync", true),
+    (77, "ftruncate", true),
+    (79, "getcwd", false),
+    (82, "rename", true),
+    (83, "mkdir", true),
+    (84, "rmdir", true),
+    (86, "link", true),
+    (87, "unlink", true),
+    (88, "symlink", true),
+    (89, "readlink", false),
+    (90, "chmod", true),
+    (91, "fchmod", true),
+    (92, "chown", true),
+    (93, "fchown", true),
+    (94, "lchown", true),
+    (137, "statfs", false),
+    (138, "fstatfs", false),
+    (188, "setxattr", true),
+    (189, "lsetxattr", true),
+    (190, "fsetxattr", true),
+    (191, "getxattr", false),
+    (192, "lgetxattr", false),
+    (193, "fgetxattr", false),
+    (194, "listxattr", false),
+    (195, "llistxattr", false),
+    (196, "flistxattr", false),
+    (198, "lremovexattr", true),
+    (199, "fremovexattr", true),
+    (217, "getdents64", false),
+    (221, "fadvise64", false),
+    (257, "openat", false),
+    (258, "mkdirat", true),
+    (259, "mknodat", true),
+    (260, "fchownat", true),
+    (262, "newfstatat", false),
+    (263, "unlinkat", true),
+    (264, "renameat", true),
+    (265, "linkat", true),
+    (266, "symlinkat", true),
+    (267, "readlinkat", false),
+    (269, "faccessat", false),
+    (280, "utimensat", true),
+    (285, "fallocate", true),
+    (306, "syncfs", true),
+    (316, "renameat2", true),
+    (318, "getrandom", false),
+    (332, "statx", false),
+];
+const CLONE3: u64 = 435;
+const SIGALTSTACK: u64 = 131;
+const OPEN_CREATES: u64 = 0o100;
+
+/// Which calls are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Which {
+    /// Those that change something.
+    Writes,
+    /// All that have to do with files, and the making of threads.
+    All,
+}
+
+/// What is done to the call that is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deed {
+    Nothing,
+    KillBefore,
+    KillAfter,
+    /// Half of a write is done, then the process is killed; like [`Deed::KillAfter`] for everything else.
+    KillWithin,
+    /// Something is called that the test gave, then the process is killed, before the call.
+    CallOut,
+    /// Half of what was asked for is read or written.
+    Short,
+    /// It does nothing and fails with this error.
+    Fail(i32),
+    /// It and every later call of the same name do.
+    FailFromThenOn(i32),
+}
+
+/// What became of the program.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Its exit status; none where it was killed.
+    pub exit: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+    /// The names of the calls that were counted.
+    pub calls: Vec<&'static str>,
+    /// The call that was interfered with: its name and what it was about.
+    pub met: Option<(&'static str, String)>,
+    /// It had to be ended because it took too long.
+    pub hung: bool,
+}
+
+/// Longer than anything here takes, also on a machine that is busy.
+const TIME_MAX: Duration = Duration::from_secs(60);
+
+/// Runs a command with a deed done to its `nth` counted call; nothing where processes may not be traced here.
+pub fn run(command: &mut Command, scratch: &Path, which: Which, nth: usize, deed: Deed) -> Option<Outcome> {
+    run_with(command, scratch, which, nth, deed, &|| {})
+}
+
+/// As [`run`], with what [`Deed::CallOut`] calls.
+pub fn run_with(
+    command: &mut Command,
+    scratch: &Path,
+    which: Which,
+    nth: usize,
+    deed: Deed,
+    call_out: &dyn Fn(),
+) -> Option<Outcome> {
+    let (out, err) = (scratch.join("stdout"), scratch.join("stderr"));
+    command.stdin(Stdio::null()).stdout(File::create(&out).unwrap()).stderr(File::create(&err).unwrap());
+    #[allow(unsafe_code, reason = "only the child itself can ask to be traced, between fork and exec")]
+    // One system call, which allocates nothing and takes no lock.
+    unsafe {
+        command.pre_exec(|| Ok(ptrace::traceme()?));
+    }
+    let mut child = match command.spawn() {
+        Ok(child) => child,
+        Err(error) => {
+            println!("skipped: no process can be traced here ({error})");
+            return None;
+        }
+    };
+    let process = Pid::from_raw(i32::try_from(child.id()).unwrap());
+    let (ended, hung) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let watch = {
+        let (ended, hung) = (Arc::clone(&ended), Arc::clone(&hung));
+        std::thread::spawn(move || {
+            let begun = Instant::now();
+            while !ended.load(Ordering::Relaxed) {
+                std::thread::park_timeout(TIME_MAX);
+                if begun.elapsed() >= TIME_MAX && !ended.load(Ordering::Relaxed) {
+                    hung.store(true, Ordering::Relaxed);
+                    let _ = kill(process, Signal::SIGKILL);
+                }
+            }
+        })
+    };
+    let mut tracer =
+        Tracer { process, call_out, which, nth, deed, calls: Vec::new(), begun: false, met: None, failing: None };
+    let exit = tracer.follow();
+    ended.store(true, Ordering::Relaxed);
+    watch.thread().unpark();
+    watch.join().unwrap();
+    // Its end was waited for already.
+    let _ = child.try_wait();
+    Some(Outcome {
+        exit,
+        stdout: String::from_utf8_lossy(&fs::read(out).unwrap()).into_owned(),
+        stderr: String::from_utf8_lossy(&fs::read(err).unwrap()).into_owned(),
+        calls: tracer.calls,
+        met: tracer.met,
+        hung: hung.load(Ordering::Relaxed),
+    })
+}
+
+struct Tracer<'a> {
+    process: Pid,
+    call_out: &'a dyn Fn(),
+    which: Which,
+    nth: usize,
+    deed: Deed,
+    calls: Vec<&'static str>,
+    begun: bool,
+    met: Option<(&'static str, String)>,
+    // The number of the call that fails from now on, whatever it is about.
+    failing: Option<(u64, i32)>,
+}
+
+/// What a thread that entered a call is to see when it leaves it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Leaving {
+    Result,
+    Error(i32),
+    Death,
+}
+
+impl Tracer<'_> {
+    /// Follows all threads to the end; returns the exit status.
+    fn follow(&mut self) -> Option<i32> {
+        // Only of this thread: other tests have children too.
+        let flags = WaitPidFlag::__WALL | WaitPidFlag::__WNOTHREAD;
+        let mut inside: std::collections::BTreeMap<Pid, Leaving> = Default::default();
+        let mut known = BTreeSet::new();
+        loop {
+            let status = waitpid(Pid::from_raw(-1), Some(flags)).expect("the child is there");
+            let mut signal = None;
+            let thread = match status {
+                WaitStatus::Exited(process, code) if process == self.process => return Some(code),
+                WaitStatus::Signaled(process, ..) if process == self.process => return None,
+                WaitStatus::Stopped(process, Signal::SIGTRAP) if known.is_empty() => {
+                    known.insert(process);
+                    let options =
+                        Options::PTRACE_O_TRACESYSGOOD | Options::PTRACE_O_TRACECLONE | Options::PTRACE_O_EXITKILL;
+                    ptrace::setoptions(process, options).expect("it is traced");
+                    process
+                }
+                WaitStatus::Stopped(thread, other) => {
+                    // A new thread stops once before it begins.
+                    if !(known.insert(thread) && other == Signal::SIGSTOP) {
+                        signal = Some(other);
+                    }
+                    thread
+                }
+                WaitStatus::PtraceSyscall(thread) => {
+                    match inside.remove(&thread) {
+                        Some(leaving) => self.leave(thread, leaving),
+                        None => {
+                            let leaving = self.enter(thread);
+                            inside.insert(thread, leaving);
+                        }
+                    }
+                    thread
+                }
+                WaitStatus::PtraceEvent(thread, ..) => thread,
+                _ => continue,
+            };
+            // It may have been killed meanwhile.
+            let _ = ptrace::syscall(thread, signal);
+        }
+    }
+
+    fn enter(&mut self, thread: Pid) -> Leaving {
+        let Ok(mut registers) = ptrace::getregs(thread) else { return Leaving::Result };
+        let number = registers.orig_rax;
+        // Until then the loader and the language's own runtime are at work.
+        self.begun |= number == SIGALTSTACK;
+        if let Some((failing, errno)) = self.failing
+            && failing == number
+        {
+            return skip(thread, registers, errno);
+        }
+        if !self.begun {
+            return Leaving::Result;
+        }
+        let Some(name) = self.counted(number, &registers) else { return Leaving::Result };
+        self.calls.push(name);
+        if self.calls.len() != self.nth + 1 || self.deed == Deed::Nothing {
+            return Leaving::Result;
+        }
+        self.met = Some((name, about(thread, name, &registers)));
+        let transfers = ["read", "pread64", "write", "pwrite64"].contains(&name) && registers.rdx > 1;
+        match self.deed {
+            Deed::Nothing => Leaving::Result,
+            Deed::KillBefore => {
+                let _ = kill(self.process, Signal::SIGKILL);
+                Leaving::Result
+            }
+            Deed::CallOut => {
+                (self.call_out)();
+                let _ = kill(self.process, Signal::SIGKILL);
+                Leaving::Result
+            }
+            Deed::KillAfter => Leaving::Death,
+            Deed::KillWithin | Deed::Short => {
+                if transfers {
+                    registers.rdx /= 2;
+                    let _ = ptrace::setregs(thread, registers);
+                }
+                if self.deed == Deed::Short { Leaving::Result } else { Leaving::Death }
+            }
+            Deed::Fail(errno) => skip(thread, registers, errno),
+            Deed::FailFromThenOn(errno) => {
+                self.failing = Some((number, errno));
+                skip(thread, registers, errno)
+            }
+        }
+    }
+
+    fn leave(&self, thread: Pid, leaving: Leaving) {
+        match leaving {
+            Leaving::Result => {}
+            Leaving::Error(errno) => {
+                if let Ok(mut registers) = ptrace::getregs(thread) {
+                    registers.rax = i64::from(-errno) as u64;
+                    let _ = ptrace::setregs(thread, registers);
+                }
+            }
+            Leaving::Death => {
+                let _ = kill(self.process, Signal::SIGKILL);
+            }
+        }
+    }
+
+    /// Returns the name of a call that counts.
+    fn counted(&self, number: u64, registers: &nix::libc::user_regs_struct) -> Option<&'static str> {
+        if number == CLONE3 {
+            return (self.which == Which::All).then_some("clone3");
+        }
+        let (_, name, changes) = *CALLS.iter().find(|(known, ..)| *known == number)?;
+        let creates = match name {
+            "open" => registers.rsi & OPEN_CREATES != 0,
+            "openat" => registers.rdx & OPEN_CREATES != 0,
+            _ => false,
+        };
+        (self.which == Which::All || changes || creates).then_some(name)
+    }
+}
+
+/// Has the system do nothing in place of the call.
+fn skip(thread: Pid, mut registers: nix::libc::user_regs_struct, errno: i32) -> Leaving {
+    registers.orig_rax = u64::MAX;
+    let _ = ptrace::setregs(thread, registers);
+    Leaving::Error(errno)
+}
+
+/// Returns what a call is about: the path of its descriptor, or its name.
+fn about(thread: Pid, name: &str, registers: &nix::libc::user_regs_struct) -> String {
+    let descriptor = |number: u64| {
+        let link = fs::read_link(format!("/proc/{thread}/fd/{}", number as i32));
+        link.map_or_else(|_| String::new(), |path| path.to_string_lossy().into_owned())
+    };
+    let text = |address: u64| {
+        let mut bytes = [0; 512];
+        let read = File::open(format!("/proc/{thread}/mem")).and_then(|memory| memory.read_at(&mut bytes, address));
+        let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(0);
+        read.map_or_else(|_| String::new(), |_| String::from_utf8_lossy(&bytes[..end]).into_owned())
+    };
+    match name {
+        "open" | "lstat" | "access" | "mkdir" | "rmdir" | "unlink" | "readlink" | "chmod" | "chown" | "lchown"
+        | "statfs" | "setxattr" | "lsetxattr" | "getxattr" | "lgetxattr" | "listxattr" | "llistxattr"
+        | "lremovexattr" => text(registers.rdi),
+        "openat" | "mkdirat" | "mknodat" | "fchownat" | "newfstatat" | "unlinkat" | "readlinkat" | "faccessat"
+        | "utimensat" | "statx" => format!("{} {}", descriptor(registers.rdi), text(registers.rsi)),
+        "rename" | "link" | "symlink" => format!("{} {}", text(registers.rdi), text(registers.rsi)),
+        "renameat" | "renameat2" | "linkat" => format!("{} {}", text(registers.rsi), text(registers.r10)),
+        "symlinkat" => text(registers.rdx),
+        "clone" | "clone3" | "getrandom" | "getcwd" => String::new(),
+        _ => descriptor(registers.rdi),
+    }
+}
