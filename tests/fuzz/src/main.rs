@@ -35,8 +35,27 @@ use devvault::vault::witness::Witness;
 
 /// The targets; `run` asks for them.
 const TARGETS: [&str; 21] = [
-    "config", "key", "mac", "snapshot", "tombstone", "branch", "entry", "segment", "segments", "chunks", "packs",
-    "footer", "table", "index", "head", "block", "sealed", "journal", "bundle", "words", "vault",
+    "config",
+    "key",
+    "mac",
+    "snapshot",
+    "tombstone",
+    "branch",
+    "entry",
+    "segment",
+    "segments",
+    "chunks",
+    "packs",
+    "footer",
+    "table",
+    "index",
+    "head",
+    "block",
+    "sealed",
+    "journal",
+    "bundle",
+    "words",
+    "vault",
 ];
 
 fn target() -> &'static str {
