@@ -552,7 +552,7 @@ fn damage_that_differs_between_two_reads_is_damage_and_unstable() {
     let report = verify::run(&access, &[], Level::Full, &Silent).unwrap();
     assert_eq!((report.verdict, report.exit()), (Verdict::Invalid, 11), "{:?}", report.findings);
     let unstable = report.findings.iter().find(|finding| finding.code == Code::Unstable).expect("unstable too");
-    assert!(unstable.detail.contains("two reads found different damage"), "{}", unstable.detail);
+    assert!(unstable.detail.contains("two reads gave different bytes"), "{}", unstable.detail);
 }
 
 #[test]

@@ -146,9 +146,9 @@ fn transcript() -> String {
     normal(&out, &home)
 }
 
-/// Sizes and free space differ between machines and times: such lines are left out.
+/// Sizes, ages and free space differ between machines and times: such lines are left out.
 fn comparable(text: &str) -> Vec<&str> {
-    let own = [" free", "lie on one device", "  /home/source on ", "read back from the page cache"];
+    let own = [" ago, ", " free", "lie on one device", "  /home/source on ", "read back from the page cache"];
     text.lines().filter(|line| !own.iter().any(|part| line.contains(part))).collect()
 }
 

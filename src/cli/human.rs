@@ -427,7 +427,7 @@ fn since(time: Time, now: Time) -> String {
         7200..172_800 => format!("{} hours ago", seconds / 3600),
         _ => format!("{} days ago", seconds / 86_400),
     };
-    format!("{ago} ({})", time.rfc3339())
+    format!("{ago}, {}", time.rfc3339())
 }
 
 fn verifications(out: &mut String, report: &status::Report) {
@@ -435,7 +435,7 @@ fn verifications(out: &mut String, report: &status::Report) {
         None => line!(out, "  last verification: none on this host"),
         Some(verified) => line!(
             out,
-            "  last verification: {}, {}, {}; {} of {} pack(s) read",
+            "  last verification: {}; {}, {}; {} of {} pack(s) read",
             since(verified.time, report.now),
             verified.level,
             if verified.verdict == "valid" && verified.level != "full" { "no fault found" } else { &verified.verdict },
@@ -464,18 +464,19 @@ fn source_line(out: &mut String, source: &status::SourceLine, now: Time) {
         shown(source.host.as_bytes()),
         HumanCount(source.snapshots)
     );
-    line!(out, "    last backup: {}, snapshot {}", since(source.time, now), source.newest);
+    line!(out, "    last backup: {}; snapshot {}", since(source.time, now), source.newest);
     left_out(out, "    ", &source.left_out);
     match &source.drilled {
         None => line!(out, "    last drill: none that passed, as far as this host knows"),
         Some(drilled) => line!(
             out,
-            "    last drill: {}, {} of snapshot {} ({}); recovery in {:.1} s, objective {}",
+            "    last drill: {}; {} of snapshot {} ({}); recovery in {:.1} s{}, objective {}",
             since(drilled.time, now),
             drilled.scenario,
             drilled.snapshot,
             drilled.extent,
             drilled.recovery_milliseconds as f64 / 1000.0,
+            if drilled.extent == "sample" { ", extrapolated" } else { "" },
             drilled.objective
         ),
     }

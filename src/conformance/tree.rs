@@ -18,8 +18,9 @@ use crate::vault::gate::Access;
 
 /// The shortest, average and longest chunk of the vault, in bytes: contents lie around these.
 const SIZES: [usize; 3] = [1 << 8, 1 << 10, 1 << 12];
-/// How deep the tree is; its longest path is longer than every limit of a system's calls.
-const DEPTH: usize = 24;
+/// How deep the tree is: its longest path is far longer than the 260 units that calls of Windows take, and shorter than the
+/// 4,096 bytes beyond which some drivers in user space, and Wine, find nothing any more.
+const DEPTH: usize = 12;
 const DEEP: &[u8] = &[b'd'; 180];
 /// How many names one directory holds.
 const MANY: usize = 300;

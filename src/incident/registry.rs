@@ -121,8 +121,8 @@ impl Incident {
 
 /// Returns whether a code opens an incident: a failure of integrity or authenticity that leaves something to preserve.
 ///
-/// A name that was mistyped, a vault without snapshots, a key that is missing or another vault's, and a host that has
-/// lost its own memory say nothing against the vault.
+/// A name that was mistyped, a vault without snapshots, a key that is missing or another vault's, a host that has lost
+/// its own memory, and a drill on a copy say nothing against the vault.
 pub fn opens(code: Code) -> bool {
     let harmless = [
         Code::NothingToVerify,

@@ -1,4 +1,4 @@
-//! A store that takes so many writes, or so many bytes, and none after that.
+//! A store that takes so many packs, or so many bytes, and nothing after that.
 
 use std::io;
 use std::path::Path;
@@ -7,12 +7,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::{Error, Result};
 use crate::store::{Listed, LocalStore, Lock, NewFile, Store, StoredFile};
+use crate::vault::layout;
 
 /// What is left until the medium fails.
 #[derive(Debug)]
 enum Left {
-    /// Operations that change anything; after the last one nothing is taken, as after a loss of power.
-    Writes(AtomicU64),
+    /// Packs that are put in place; after the last one nothing is taken, as after a loss of power.
+    Packs(AtomicU64),
     /// Bytes; after the last one the medium is full.
     Bytes(AtomicU64),
 }
@@ -20,16 +21,23 @@ enum Left {
 impl Left {
     /// Takes an operation that writes so many bytes.
     fn spend(&self, bytes: u64) -> io::Result<()> {
-        let (left, cost, error) = match self {
-            Self::Writes(left) => (left, 1, io::Error::other("the power has failed")),
-            Self::Bytes(left) => (left, bytes, io::ErrorKind::StorageFull.into()),
-        };
-        left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(cost)).map(|_| ()).map_err(|_| {
-            if matches!(self, Self::Writes(_)) {
-                left.store(0, Ordering::SeqCst);
-            }
-            error
-        })
+        match self {
+            Self::Packs(left) if left.load(Ordering::SeqCst) == 0 => Err(io::Error::other("the power has failed")),
+            Self::Packs(_) => Ok(()),
+            Self::Bytes(left) => left
+                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(bytes))
+                .map(|_| ())
+                .map_err(|_| io::ErrorKind::StorageFull.into()),
+        }
+    }
+
+    /// Counts a name that was put in place.
+    fn placed(&self, name: &str) {
+        if let Self::Packs(left) = self
+            && name.starts_with(layout::PACKS)
+        {
+            let _ = left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        }
     }
 }
 
@@ -41,8 +49,8 @@ pub(super) struct Failing {
 }
 
 impl Failing {
-    pub(super) fn after_writes(vault: &Path, writes: u64) -> Result<Self> {
-        Self::new(vault, Left::Writes(writes.into()))
+    pub(super) fn after_packs(vault: &Path, packs: u64) -> Result<Self> {
+        Self::new(vault, Left::Packs(packs.into()))
     }
 
     pub(super) fn after_bytes(vault: &Path, bytes: u64) -> Result<Self> {
@@ -102,7 +110,9 @@ impl Store for Failing {
     }
     fn rename_new(&self, from: &str, to: &str) -> io::Result<()> {
         self.left.spend(0)?;
-        self.inner.rename_new(from, to)
+        self.inner.rename_new(from, to)?;
+        self.left.placed(to);
+        Ok(())
     }
     fn remove_file(&self, name: &str) -> io::Result<()> {
         self.left.spend(0)?;

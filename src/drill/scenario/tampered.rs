@@ -20,7 +20,8 @@ pub(super) fn play(stage: &mut Stage) -> Result<()> {
     stage.step("tamper with the newest manifest", |stage| {
         fs::copy(&there, &copy).map_err(lift)?;
         let mut bytes = fs::read(&there).map_err(lift)?;
-        if let Some(byte) = bytes.iter_mut().rev().nth(20) {
+        let middle = bytes.len() / 2;
+        if let Some(byte) = bytes.get_mut(middle) {
             *byte ^= 1;
         }
         fs::write(&there, bytes).map_err(lift)?;

@@ -260,18 +260,19 @@ impl Verifier<'_> {
             }
             Err(finding) => (None, vec![finding]),
         };
+        let name = first.as_ref().and_then(|check| check.name);
         match read(false) {
             Ok(second) if second.findings.is_empty() => {
                 findings.extend(wrong.into_iter().take(1).map(unstable));
                 Some(second)
             }
             Ok(second) => {
-                findings.extend(differing(&wrong, &second.findings));
+                findings.extend(differing((name, &wrong), (second.name, &second.findings)));
                 findings.extend(second.findings.clone());
                 Some(second)
             }
             Err(finding) => {
-                findings.extend(differing(&wrong, std::slice::from_ref(&finding)));
+                findings.extend(differing((name, &wrong), (None, std::slice::from_ref(&finding))));
                 findings.push(finding);
                 first
             }
@@ -279,20 +280,26 @@ impl Verifier<'_> {
     }
 }
 
-/// Returns that two reads of one pack found different damage, if they did: then neither can be believed.
-fn differing(first: &[Finding], second: &[Finding]) -> Option<Finding> {
-    let found = |findings: &[Finding]| -> BTreeSet<(Code, String)> {
-        findings.iter().map(|finding| (finding.code, finding.detail.clone())).collect()
+/// Returns that two reads of one pack gave different bytes or found different damage, if so: neither can be believed.
+fn differing(first: Seen<'_>, second: Seen<'_>) -> Option<Finding> {
+    let found = |seen: Seen<'_>| -> BTreeSet<(Code, String)> {
+        seen.1.iter().map(|finding| (finding.code, finding.detail.clone())).collect()
     };
-    let subject = &first.first()?.subject;
-    if found(first) == found(second) {
+    let is_same = match (first.0, second.0) {
+        (Some(first), Some(second)) => first == second,
+        _ => found(first) == found(second),
+    };
+    if is_same {
         return None;
     }
-    let said =
-        |findings: &[Finding]| findings.first().map_or_else(String::new, |one| format!("{}: {}", one.code, one.detail));
-    let detail = format!("two reads found different damage: first {}; then {}", said(first), said(second));
+    let subject = &first.1.first()?.subject;
+    let said = |seen: Seen<'_>| seen.1.first().map_or_else(String::new, |one| format!("{}: {}", one.code, one.detail));
+    let detail = format!("two reads gave different bytes: first {}; then {}", said(first), said(second));
     Some(Finding::new(Code::Unstable, subject, detail))
 }
+
+/// What a read of a pack saw: the digest of all bytes, where it came so far, and what is wrong.
+type Seen<'a> = (Option<Digest>, &'a [Finding]);
 
 /// What reading packs needs and changes.
 struct Reading<'a> {

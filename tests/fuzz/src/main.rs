@@ -16,7 +16,9 @@ use std::sync::OnceLock;
 
 use devvault::crypto::{Digest, Domain, Id, MAC_BYTES, Macs};
 use devvault::format::config::Config;
-use devvault::format::entry::{ChunkRef, Entry, decode_chunk_list, encode_chunk_list};
+use devvault::format::entry::{
+    ChunkRef, Entry, decode_chunk_list, decode_hole_list, encode_chunk_list, encode_hole_list,
+};
 use devvault::format::keyfile::KeyFile;
 use devvault::format::listing::{PartRef, decode_segment, decode_segment_list};
 use devvault::format::pack::{BlockInfo, BlockKind, Decoder, Encoding, Footer};
@@ -34,8 +36,8 @@ use devvault::vault::sealed;
 use devvault::vault::witness::Witness;
 
 /// The targets; `run` asks for them.
-const TARGETS: [&str; 21] = [
-    "config", "key", "mac", "snapshot", "tombstone", "branch", "entry", "segment", "segments", "chunks", "packs",
+const TARGETS: [&str; 22] = [
+    "config", "key", "mac", "snapshot", "tombstone", "branch", "entry", "segment", "segments", "chunks", "holes", "packs",
     "footer", "table", "index", "head", "block", "sealed", "journal", "bundle", "words", "vault",
 ];
 
@@ -83,6 +85,7 @@ fn decode(bytes: &[u8]) -> Option<Vec<u8>> {
             decode_segment_list(bytes, &part).ok().map(|parts| json::encode_lines(&parts))
         }
         "chunks" => decode_chunk_list(bytes).ok().map(|chunks| encode_chunk_list(&chunks)),
+        "holes" => decode_hole_list(bytes).ok().map(|holes| encode_hole_list(&holes)),
         "packs" => decode_pack_list(bytes).ok().map(|packs| json::encode_lines(&packs)),
         // As if whoever holds the key had written it.
         "table" => Footer::decode_table(bytes).ok().map(|footer| footer.encode_table()),
@@ -166,7 +169,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
             let _ = Footer::decode_unproven(bytes);
         }
         "journal" => {
-            let _ = Journal::scan_set_aside(file(bytes).path(), |_, _| Ok(()));
+            let _ = Journal::each_readable(file(bytes).path(), |_, _| ());
         }
         "bundle" => {
             let host = Host::new("/nowhere/config", "/nowhere/state", "/nowhere/data");

@@ -8,6 +8,7 @@ use devvault::crypto::{Digest, Macs};
 use devvault::format::keyfile::KeyFile;
 use devvault::pool::Pool;
 use devvault::store::Store;
+use devvault::vault::Finding;
 use devvault::vault::catalog::{Catalog, UseIndex};
 use devvault::vault::chain::Chain;
 use devvault::vault::read::Reader;
@@ -89,7 +90,7 @@ pub fn try_damage(bytes: &[u8]) {
         for batch in reader.entries(&pool, &snapshot.lists) {
             let Ok(batch) = batch else { break };
             for entry in batch.entries {
-                let _ = reader.each_needed(&entry, |chunk| {
+                let _: Result<(), Finding> = reader.each_needed(&entry, |chunk| {
                     // Whatever it reads is what its name says.
                     let bytes = reader.chunk(chunk)?;
                     assert_eq!(Digest::of(&bytes), chunk.id());
