@@ -18,6 +18,7 @@ pub mod journal;
 pub mod key;
 pub mod lost;
 pub mod ls;
+mod object;
 pub mod orphans;
 pub(crate) mod reading;
 pub mod receipt;

@@ -13,6 +13,7 @@ use crate::format::entry::{Entry, Kind};
 use crate::fsys::walk::{Event, Found};
 use crate::fsys::{self, Dir, Object, ObjectId, ObjectKind};
 use crate::ops::holding::{Holder, Unlike};
+use crate::ops::object;
 use crate::path::EntryPath;
 use crate::pool::{Pool, Task};
 use crate::progress::Progress;
@@ -154,7 +155,7 @@ impl<'a> Comparer<'a> {
     }
 
     fn compare(&mut self, entry: Entry, found: Found) -> Result<()> {
-        let (kind, device) = expected(&entry.kind);
+        let (kind, device) = object::expected(&entry.kind);
         if found.stat.kind != kind {
             self.differs(entry.path, format!("it is a {}", found.stat.kind.name()));
             return Ok(());
@@ -310,20 +311,6 @@ impl<'a> Comparer<'a> {
             refusal.paths.push(path);
         }
         Err(refusal.into())
-    }
-}
-
-/// Returns what an entry's object is to the file system.
-fn expected(kind: &Kind) -> (ObjectKind, (u32, u32)) {
-    match kind {
-        Kind::Directory => (ObjectKind::Directory, (0, 0)),
-        Kind::File(_) => (ObjectKind::File, (0, 0)),
-        Kind::Symlink(_) => (ObjectKind::Symlink, (0, 0)),
-        Kind::Junction(_) => (ObjectKind::Junction, (0, 0)),
-        Kind::Fifo => (ObjectKind::Fifo, (0, 0)),
-        Kind::Socket => (ObjectKind::Socket, (0, 0)),
-        Kind::Block(major, minor) => (ObjectKind::Block, (*major, *minor)),
-        Kind::Character(major, minor) => (ObjectKind::Character, (*major, *minor)),
     }
 }
 

@@ -13,6 +13,7 @@ use crate::crypto::Id;
 use crate::error::{Error, Result, shown_path};
 use crate::format::entry::Kind;
 use crate::fsys::{Dir, Object, ObjectKind};
+use crate::ops::object;
 use crate::refusal::{Code, Refusal};
 
 /// A scratch directory on the target.
@@ -83,30 +84,18 @@ impl<'a> Probe<'a> {
 
     /// Returns why an object of a kind cannot be made, if it cannot.
     pub(super) fn cannot_make(&self, kind: &Kind) -> Option<io::Error> {
+        if matches!(kind, Kind::Directory | Kind::File(_)) {
+            return None;
+        }
         let name = self.fresh();
-        let made = match kind {
-            Kind::Symlink(target) => self.root.create_symlink(target, &name),
-            Kind::Junction(target) => self.root.create_junction(target, &name),
-            Kind::Fifo => self.root.create_special(&name, ObjectKind::Fifo, (0, 0)),
-            Kind::Socket => self.root.create_special(&name, ObjectKind::Socket, (0, 0)),
-            Kind::Block(major, minor) => self.root.create_special(&name, ObjectKind::Block, (*major, *minor)),
-            Kind::Character(major, minor) => self.root.create_special(&name, ObjectKind::Character, (*major, *minor)),
-            Kind::Directory | Kind::File(_) => return None,
-        };
+        let made = object::make(&self.root, &name, kind);
         let look = || {
             let stat = self.root.stat_at(&name)?;
-            let (expected, device) = match kind {
-                Kind::Symlink(target) => {
-                    return if self.root.read_link(&name)? == *target { Ok(()) } else { Err(changed()) };
-                }
-                Kind::Junction(_) => (ObjectKind::Junction, (0, 0)),
-                Kind::Fifo => (ObjectKind::Fifo, (0, 0)),
-                Kind::Socket => (ObjectKind::Socket, (0, 0)),
-                Kind::Block(major, minor) => (ObjectKind::Block, (*major, *minor)),
-                Kind::Character(major, minor) => (ObjectKind::Character, (*major, *minor)),
-                Kind::Directory | Kind::File(_) => return Ok(()),
+            let same = match kind {
+                Kind::Symlink(target) => self.root.read_link(&name)? == *target,
+                other => (stat.kind, stat.device) == object::expected(other),
             };
-            if (stat.kind, stat.device) == (expected, device) { Ok(()) } else { Err(changed()) }
+            if same { Ok(()) } else { Err(changed()) }
         };
         let held = made.and_then(|()| look());
         let _ = self.root.remove_file(&name);

@@ -11,6 +11,7 @@ use crate::crypto::Digest;
 use crate::error::{Error, Result};
 use crate::format::entry::{ChunkRef, Entry, Kind};
 use crate::fsys::{self, Dir, Object, ObjectKind};
+use crate::ops::object;
 use crate::path::EntryPath;
 use crate::pool::{Pool, Task};
 use crate::progress::Progress;
@@ -373,16 +374,7 @@ impl<'a> Finisher<'a> {
         let name = entry.path.name();
         let lift = |error| failed(&entry.path, "create", error);
         let dir = self.directories.get(&entry.path.parent().unwrap_or_default()).map_err(lift)?;
-        let made = match &entry.kind {
-            Kind::Symlink(target) => dir.create_symlink(target, name),
-            Kind::Junction(target) => dir.create_junction(target, name),
-            Kind::Fifo => dir.create_special(name, ObjectKind::Fifo, (0, 0)),
-            Kind::Socket => dir.create_special(name, ObjectKind::Socket, (0, 0)),
-            Kind::Block(major, minor) => dir.create_special(name, ObjectKind::Block, (*major, *minor)),
-            Kind::Character(major, minor) => dir.create_special(name, ObjectKind::Character, (*major, *minor)),
-            Kind::Directory | Kind::File(_) => Ok(()),
-        };
-        made.map_err(lift)?;
+        object::make(&dir, name, &entry.kind).map_err(lift)?;
         self.keep.set(Object::Name(&dir, name), entry, self.reader)
     }
 }

@@ -13,8 +13,9 @@ use crate::format::entry::{Entry, FileContent, Kind};
 use crate::format::json::TextOrBase64;
 use crate::format::listing::PartRef;
 use crate::format::record::Snapshot;
-use crate::fsys::{self, Dir, Object, ObjectKind};
+use crate::fsys::{self, Dir, Object};
 use crate::limits;
+use crate::ops::object;
 use crate::path::EntryPath;
 use crate::progress::{Phase, Progress};
 use crate::refusal::{Code, Refusal};
@@ -399,15 +400,7 @@ impl<'a> Copier<'a> {
             let parent = entry.path.parent().unwrap_or_default();
             let name = if entry.path.is_root() { b"content" } else { entry.path.name() };
             let made = self.directory(VERIFIED, &parent).and_then(|dir| {
-                match &entry.kind {
-                    Kind::Symlink(target) => dir.create_symlink(target, name),
-                    Kind::Junction(target) => dir.create_junction(target, name),
-                    Kind::Fifo => dir.create_special(name, ObjectKind::Fifo, (0, 0)),
-                    Kind::Socket => dir.create_special(name, ObjectKind::Socket, (0, 0)),
-                    Kind::Block(major, minor) => dir.create_special(name, ObjectKind::Block, (*major, *minor)),
-                    Kind::Character(major, minor) => dir.create_special(name, ObjectKind::Character, (*major, *minor)),
-                    Kind::Directory | Kind::File(_) => Ok(()),
-                }?;
+                object::make(&dir, name, &entry.kind)?;
                 let mut differences = keep::apply(Object::Name(&dir, name), &entry, &|value| self.reader.value(value));
                 if let Kind::Symlink(target) = &entry.kind
                     && dir.read_link(name)? != *target

@@ -148,18 +148,9 @@ mod tests {
 
     fn entry() -> Entry {
         Entry {
-            path: EntryPath::parse(b"file").expect("valid"),
-            kind: Kind::Fifo,
             mode: Some(0o640),
             mtime: Some(Time { seconds: 1_000_000_000, nanos: 7 }),
-            created: None,
-            owner: None,
-            flags: None,
-            attributes: None,
-            xattrs: Vec::new(),
-            streams: Vec::new(),
-            links: None,
-            hardlink: None,
+            ..Entry::new(EntryPath::parse(b"file").expect("valid"), Kind::Fifo)
         }
     }
 
