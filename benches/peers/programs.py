@@ -66,6 +66,7 @@ class Devvault(Program):
             "restore": lambda target: [*vault, "restore", "3", target],
             "one file": lambda target: [*vault, "restore", f"1:{file}", target],
             "snapshots": lambda _: [*vault, "snapshots"],
+            "status": lambda _: [*vault, "status"],
         }
 
 
@@ -183,6 +184,30 @@ class Bupstash(Program):
         }
 
 
+class Kopia(Program):
+    """Written from its documentation; it has not been at hand to run."""
+
+    name = "kopia"
+
+    def environment(self):
+        return {"KOPIA_PASSWORD": "bench", "KOPIA_CONFIG_PATH": str(self.place / "kopia.config"), "KOPIA_CHECK_FOR_UPDATES": "false"}
+
+    def steps(self, file):
+        kopia = self.find()
+        create = [kopia, "snapshot", "create", "--no-progress", self.tree]
+        latest = f"$({kopia} snapshot list --json {shlex.quote(str(self.tree))} | python3 -c 'import json, sys; print(json.load(sys.stdin)[-1][\"id\"])')"
+        return {
+            "init": lambda _: [kopia, "repository", "create", "filesystem", "--path", self.vault],
+            "first backup": lambda _: create,
+            "no-op backup": lambda _: create,
+            "edit backup": lambda _: create,
+            "quick verify": lambda _: [kopia, "snapshot", "verify"],
+            "full verify": lambda _: [kopia, "snapshot", "verify", "--verify-files-percent=100"],
+            "restore": lambda target: f"{kopia} snapshot restore {latest} {shlex.quote(str(target))}",
+            "snapshots": lambda _: [kopia, "snapshot", "list"],
+        }
+
+
 class Rsync(Program):
     name = "rsync"
 
@@ -251,4 +276,4 @@ class Hashdeep(Program):
         }
 
 
-ALL = [Devvault, Restic, Rustic, Borg, Conserve, Bupstash, Rsync, Tar, Anchors, Hashdeep]
+ALL = [Devvault, Restic, Rustic, Borg, Conserve, Bupstash, Kopia, Rsync, Tar, Anchors, Hashdeep]

@@ -2,6 +2,7 @@
 
 import statistics
 
+import marks
 import session
 
 
@@ -16,9 +17,12 @@ def markdown(figures):
                 median = {key: statistics.median(run[key] for run in runs) for key in ("wall", "cpu", "memory")}
                 own = steps[step].get("devvault")
                 ratio = f"{statistics.median(mine['wall'] / run['wall'] for mine, run in zip(own, runs)):.2f}" if own else ""
-                lines.append(f"| {step} | {name} | {median['wall']:.2f} | {median['cpu']:.2f} | {median['memory']:.0f} | {ratio} |")
+                lines.append(f"| {step} | {name.replace('|', chr(92) + '|')} | {median['wall']:.2f} | {median['cpu']:.2f} | {median['memory']:.0f} | {ratio} |")
         stored = figures["stored"].get(tree, {})
         own = stored.get("devvault")
         lines += ["", "| stored after three backups | MB | devvault's / this one's |", "|---|---|---|"]
         lines += [f"| {name} | {size / 1e6:.1f} | {own / size:.2f} |" for name, size in stored.items() if own]
+    judged = marks.judge(figures)
+    lines += ["", "## Marks", "", "| tree | mark | measured | |", "|---|---|---|---|"]
+    lines += [f"| {tree} | {mark.replace('|', chr(92) + '|')} | {found} | {'holds' if holds else '**missed**'} |" for tree, mark, found, holds in judged]
     return "\n".join(lines) + "\n"

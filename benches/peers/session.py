@@ -8,7 +8,9 @@ import time
 import measure
 import trees
 
-STEPS = ["init", "first backup", "no-op backup", "edit backup", "quick verify", "prepare", "full verify", "restore", "one file", "snapshots"]
+STEPS = [
+    "init", "first backup", "no-op backup", "edit backup", "quick verify", "prepare", "full verify", "restore", "one file", "snapshots", "status",
+]
 # Files younger than this are read again by the next backup.
 SETTLE_SECONDS = 3
 
@@ -21,6 +23,7 @@ def run(scratch, chosen, kinds, runs, cold):
         "versions": {kind.name: kind.version() for kind in kinds},
         "steps": {},
         "stored": {},
+        "added": {},
     }
     for tree in chosen:
         for turn in range(runs):
@@ -53,10 +56,14 @@ def one_turn(place, tree, kinds, cold, figures):
             if cold:
                 measure.forget_caches()
             print(f"{tree.name}: {step}: {subject.name}", file=sys.stderr)
+            before = measure.stored(subject.vault) if step.endswith("backup") else 0
             taken = measure.run(make(target), subject.env, cwd)
             if step == "prepare":
                 continue
             figures["steps"].setdefault(tree.name, {}).setdefault(step, {}).setdefault(subject.name, []).append(taken)
+            if step.endswith("backup"):
+                added = measure.stored(subject.vault) - before
+                figures["added"].setdefault(tree.name, {}).setdefault(step, {}).setdefault(subject.name, []).append(added)
             if step == "restore" and subject.name != "anchor":
                 compare(origin, subject.restored(target))
     for subject in subjects:
