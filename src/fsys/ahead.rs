@@ -17,6 +17,8 @@ const BATCH_BYTES: usize = 256 << 10;
 /// A walk on a thread of its own. It has ended well only where [`finish`](Self::finish) says so.
 pub struct WalkAhead {
     events: Option<Receiver<Vec<Event>>>,
+    // Received and not yet taken.
+    current: std::vec::IntoIter<Event>,
     thread: Option<JoinHandle<io::Result<()>>>,
     // Why there is no thread.
     not_started: Option<io::Error>,
@@ -49,12 +51,18 @@ impl WalkAhead {
             Ok(thread) => (Some(thread), None),
             Err(error) => (None, Some(error)),
         };
-        Self { events: Some(events), thread, not_started }
+        Self { events: Some(events), current: Vec::new().into_iter(), thread, not_started }
     }
 
-    /// Returns the next events, in path order; nothing when the walk has ended, however it did.
-    pub fn next(&self) -> Option<Vec<Event>> {
-        self.events.as_ref()?.recv().ok()
+    /// Returns the next event, in path order; nothing when the walk has ended, however it did.
+    #[allow(clippy::should_implement_trait, reason = "a loop over an iterator would forget to ask how the walk ended")]
+    pub fn next(&mut self) -> Option<Event> {
+        loop {
+            match self.current.next() {
+                None => self.current = self.events.as_ref()?.recv().ok()?.into_iter(),
+                event => return event,
+            }
+        }
     }
 
     /// Waits for the end of the walk; a panic in it goes on here, so that a part of a tree never passes for all of it.

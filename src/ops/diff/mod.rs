@@ -258,7 +258,7 @@ fn entries<'a>(
     }
     Ok(listing.map(move |entry| {
         let entry = entry?;
-        let path = EntryPath::parse(entry.path.below(within))
+        let path = EntryPath::parse(entry.path.below(within.as_bytes()))
             .map_err(|error| Finding::new(Code::ListingUnsafe, entry.path.to_string(), error))?;
         Ok(Entry { path, ..entry })
     }))

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::format::entry::{ChunkRef, Entry, Kind};
 use crate::fsys::{self, Dir, Object, ObjectKind};
 use crate::ops::object;
-use crate::path::EntryPath;
+use crate::path::{EntryPath, Trail};
 use crate::pool::{Pool, Task};
 use crate::progress::Progress;
 use crate::refusal::{Code, Refusal};
@@ -308,6 +308,18 @@ impl<'a> TreeWriter<'a> {
     }
 }
 
+/// Keeps a directory for when everything in it is done.
+pub(super) fn put_on(trail: &mut Trail<Entry>, mut entry: Entry) {
+    let path = std::mem::take(&mut entry.path);
+    trail.push(&path, entry);
+}
+
+/// Takes the deepest directory off again, whole.
+pub(super) fn take_off(trail: &mut Trail<Entry>) -> Option<Entry> {
+    let path = trail.path().clone();
+    Some(Entry { path, ..trail.pop()? })
+}
+
 /// Completes a tree whose files are written, in a second pass over its listing: links, pipes, sockets, devices and
 /// further names as they come, and the metadata of each directory once everything in it is there, deepest first. What
 /// lies above may become unreadable, and its time changes with what is made in it. Memory grows with the depth alone.
@@ -316,29 +328,29 @@ pub(super) struct Finisher<'a> {
     keep: &'a Keep,
     progress: &'a dyn Progress,
     directories: Directories,
-    // On the way to the entry before.
-    open: Vec<Entry>,
+    // On the way to the entry before; their paths are the trail's.
+    open: Trail<Entry>,
 }
 
 impl<'a> Finisher<'a> {
     pub(super) fn new(staging: &Staging, reader: &'a Reader, keep: &'a Keep, progress: &'a dyn Progress) -> Self {
         let directories = Directories::new(Arc::clone(&staging.root));
-        Self { reader, keep, progress, directories, open: Vec::new() }
+        Self { reader, keep, progress, directories, open: Trail::default() }
     }
 
     pub(super) fn take(&mut self, entry: Entry) -> Result<()> {
         if self.progress.interrupted() {
             return Err(Error::Interrupted(None));
         }
-        while let Some(done) = self.open.pop_if(|above| !entry.path.is_within(&above.path)) {
-            self.finish_directory(&done)?;
+        while self.open.is_left_by(&entry.path) {
+            self.finish_deepest()?;
         }
         if let Some(first) = self.keep.further_name(&entry) {
             return self.create_further_name(first, &entry.path);
         }
         match entry.kind {
             Kind::Directory => {
-                self.open.push(entry);
+                put_on(&mut self.open, entry);
                 Ok(())
             }
             Kind::File(_) => Ok(()),
@@ -347,16 +359,17 @@ impl<'a> Finisher<'a> {
     }
 
     pub(super) fn finish(mut self) -> Result<()> {
-        while let Some(done) = self.open.pop() {
-            self.finish_directory(&done)?;
+        while !self.open.is_empty() {
+            self.finish_deepest()?;
         }
         Ok(())
     }
 
-    fn finish_directory(&mut self, entry: &Entry) -> Result<()> {
+    fn finish_deepest(&mut self) -> Result<()> {
+        let Some(entry) = take_off(&mut self.open) else { return Ok(()) };
         let lift = |error| failed(&entry.path, "finish", error);
         let dir = self.directories.get(&entry.path).map_err(lift)?;
-        self.keep.set(Object::Directory(&dir), entry, self.reader)?;
+        self.keep.set(Object::Directory(&dir), &entry, self.reader)?;
         if fsys::SYNCS_WHOLE_FILESYSTEMS { Ok(()) } else { dir.sync().map_err(lift) }
     }
 
