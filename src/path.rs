@@ -122,6 +122,13 @@ impl EntryPath {
         })
     }
 
+    /// Returns the path that the first `length` bytes of this one are, if a component ends there.
+    pub fn beginning(&self, length: usize) -> Option<Self> {
+        let ends = length == 0 || matches!(self.joined.get(length), None | Some(b'/'));
+        let joined = self.joined.get(..length).filter(|_| ends)?.to_vec();
+        Some(Self { joined })
+    }
+
     /// Returns whether `self` is `other` or lies below it.
     pub fn is_within(&self, other: &Self) -> bool {
         other.is_root()
@@ -282,6 +289,13 @@ mod tests {
         assert_eq!(path("a/b/c").below(b"a/b"), b"c");
         assert_eq!(path("a").below(b"a"), b"");
         assert_eq!(path("a/b").below(b""), b"a/b");
+    }
+
+    #[test]
+    fn a_path_begins_with_whole_components_alone() {
+        let begins = |length| path("a/bc/d").beginning(length);
+        assert_eq!([0, 1, 4, 6].map(begins), ["", "a", "a/bc", "a/bc/d"].map(|text| Some(path(text))));
+        assert_eq!([2, 3, 5, 7].map(begins), [None, None, None, None]);
     }
 
     #[test]

@@ -28,6 +28,9 @@ const WINDOW_ENTRY_BYTES: usize = 64 << 20;
 const WINDOW_PIECES: usize = 400_000;
 /// How many directories a thread keeps open.
 const OPEN_DIRECTORIES_MAX: usize = 32;
+/// How many of them are kept along a way that is longer than that: who goes up a deep tree begins there again, and not at
+/// the root.
+const ALONG_THE_WAY: usize = 4;
 
 /// Opens directories below a root, keeping the most recent ones open.
 pub(super) struct Directories {
@@ -55,6 +58,8 @@ impl Directories {
             None => (0, Arc::clone(&self.root)),
         };
         let depth = path.depth();
+        let far = depth - start;
+        let stride = if far > OPEN_DIRECTORIES_MAX { far / (ALONG_THE_WAY + 1) } else { usize::MAX };
         let mut end = 0;
         for (level, name) in path.components().enumerate() {
             end += name.len() + usize::from(level > 0);
@@ -63,15 +68,21 @@ impl Directories {
             }
             dir = Arc::new(dir.open_dir(name)?);
             // The last ones on the way stay open: who goes up again finds them.
-            if depth - level <= OPEN_DIRECTORIES_MAX / 2 {
-                let here = EntryPath::parse(&path.as_bytes()[..end]).map_err(io::Error::other)?;
-                if self.recent.len() >= OPEN_DIRECTORIES_MAX {
-                    self.recent.pop_front();
-                }
-                self.recent.push_back((here, Arc::clone(&dir)));
+            if depth - level <= OPEN_DIRECTORIES_MAX / 2 || (level - start + 1) % stride == 0 {
+                let here = path.beginning(end).expect("a component ends there");
+                self.keep(here, Arc::clone(&dir), path);
             }
         }
         Ok(dir)
+    }
+
+    /// Keeps a directory on the way to `path` open, for one that is not on this way, or for the oldest.
+    fn keep(&mut self, here: EntryPath, dir: Arc<Dir>, path: &EntryPath) {
+        if self.recent.len() >= OPEN_DIRECTORIES_MAX {
+            let aside = self.recent.iter().position(|(known, _)| !path.is_within(known));
+            self.recent.remove(aside.unwrap_or(0));
+        }
+        self.recent.push_back((here, dir));
     }
 }
 
@@ -529,6 +540,30 @@ pub(super) fn failed(path: &EntryPath, what: &str, error: io::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_goes_up_a_deep_tree_finds_directories_along_the_way_open() {
+        let root = tempfile::tempdir().expect("a directory");
+        let deep = vec!["d"; 1000].join("/");
+        fs::create_dir_all(root.path().join(&deep)).expect("writable");
+        let mut directories = Directories::new(Arc::new(Dir::open(root.path()).expect("readable")));
+        let mut path = EntryPath::parse(deep.as_bytes()).expect("valid");
+        let mut opened = 0;
+        while !path.is_root() {
+            let known =
+                directories.recent.iter().filter(|(known, _)| path.is_within(known)).map(|(known, _)| known.depth());
+            opened += path.depth() - known.max().unwrap_or(0);
+            let dir = directories.get(&path).expect("readable");
+            assert_eq!(
+                dir.stat().expect("readable").id,
+                directories.get(&path).expect("open").stat().expect("readable").id
+            );
+            assert!(directories.recent.len() <= OPEN_DIRECTORIES_MAX);
+            path = path.parent().expect("not the root");
+        }
+        // From the root each time it would be 30,000 and more.
+        assert!(opened < 8_000, "{opened}");
+    }
 
     #[test]
     fn directories_are_opened_from_the_nearest_one_above() {
