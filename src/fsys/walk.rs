@@ -337,6 +337,26 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
+    fn a_directory_that_is_moved_while_the_walk_is_far_below_ends_the_walk() {
+        let root = tempfile::tempdir().expect("a directory");
+        let deep = vec!["d"; OPEN_MAX + 2].join("/");
+        fs::create_dir_all(root.path().join(&deep)).expect("writable");
+        let walked = walk(
+            Dir::open(root.path()).expect("a directory"),
+            |_, _| Decision::Take,
+            |event| {
+                if event.path().as_bytes().len() == deep.len() {
+                    fs::rename(root.path().join("d/d"), root.path().join("elsewhere")).expect("writable");
+                }
+                ControlFlow::Continue(())
+            },
+        );
+        let error = walked.expect_err("what lies beside it would be taken for something else");
+        assert!(error.to_string().contains("was moved"), "{error}");
+    }
+
+    #[cfg(unix)]
+    #[test]
     fn a_link_to_a_directory_is_reported_and_not_followed() {
         let root = tempfile::tempdir().expect("a directory");
         fs::create_dir(root.path().join("real")).expect("new");
