@@ -5,6 +5,10 @@
 //! [`EntryPath::parse`], and decoding a vault goes through it. So no stored path can leave the directory below which
 //! it is restored.
 
+mod trail;
+
+pub use self::trail::Trail;
+
 use std::cmp::Ordering;
 use std::fmt;
 
@@ -118,6 +122,13 @@ impl EntryPath {
         })
     }
 
+    /// Returns the path that the first `length` bytes of this one are, if a component ends there.
+    pub fn beginning(&self, length: usize) -> Option<Self> {
+        let ends = length == 0 || matches!(self.joined.get(length), None | Some(b'/'));
+        let joined = self.joined.get(..length).filter(|_| ends)?.to_vec();
+        Some(Self { joined })
+    }
+
     /// Returns whether `self` is `other` or lies below it.
     pub fn is_within(&self, other: &Self) -> bool {
         other.is_root()
@@ -125,10 +136,10 @@ impl EntryPath {
                 && matches!(self.joined.get(other.joined.len()), None | Some(b'/')))
     }
 
-    /// Returns the bytes of this path below `above`, which it must lie within; none for `above` itself.
-    pub fn below(&self, above: &Self) -> &[u8] {
-        debug_assert!(self.is_within(above));
-        let rest = self.joined.get(above.joined.len()..).unwrap_or_default();
+    /// Returns the bytes of this path below `above`, the bytes of a path which it must lie within; none for `above` itself.
+    pub fn below(&self, above: &[u8]) -> &[u8] {
+        debug_assert!(self.joined.starts_with(above));
+        let rest = self.joined.get(above.len()..).unwrap_or_default();
         rest.strip_prefix(b"/").unwrap_or(rest)
     }
 
@@ -275,9 +286,16 @@ mod tests {
 
     #[test]
     fn paths_below_another_lose_its_prefix() {
-        assert_eq!(path("a/b/c").below(&path("a/b")), b"c");
-        assert_eq!(path("a").below(&path("a")), b"");
-        assert_eq!(path("a/b").below(&path("")), b"a/b");
+        assert_eq!(path("a/b/c").below(b"a/b"), b"c");
+        assert_eq!(path("a").below(b"a"), b"");
+        assert_eq!(path("a/b").below(b""), b"a/b");
+    }
+
+    #[test]
+    fn a_path_begins_with_whole_components_alone() {
+        let begins = |length| path("a/bc/d").beginning(length);
+        assert_eq!([0, 1, 4, 6].map(begins), ["", "a", "a/bc", "a/bc/d"].map(|text| Some(path(text))));
+        assert_eq!([2, 3, 5, 7].map(begins), [None, None, None, None]);
     }
 
     #[test]

@@ -453,6 +453,46 @@ pub fn assert_equal(found: &BTreeMap<Vec<u8>, String>, meant: &BTreeMap<Vec<u8>,
     assert!(differing.is_empty(), "{}", differing.join("\n"));
 }
 
+/// Has programs that are no part of this project hold two trees against each other: rsync by everything that it knows of,
+/// content included; what lies deeper than it reaches by find and sha256sum. Returns what they say, if they are there.
+pub fn differences_by_others(one: &Path, other: &Path) -> Option<String> {
+    let slash = |path: &Path| format!("{}/", path.to_str().unwrap());
+    let mut rsync = std::process::Command::new("rsync");
+    // Times to the nanosecond; every line that it prints is a difference.
+    rsync.args(["-aHAXcni", "--delete", "--modify-window=-1", "--exclude=/deep/**", &slash(one), &slash(other)]);
+    let Ok(output) = rsync.output() else {
+        println!("skipped: there is no rsync");
+        return None;
+    };
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let mut said = text(&output.stdout) + &text(&output.stderr);
+    if !output.status.success() && said.is_empty() {
+        said = output.status.to_string();
+    }
+    let look = |tree: &Path, arguments: &[&str]| {
+        let output = std::process::Command::new("find").arg("deep").args(arguments).current_dir(tree).output().unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        assert!(!output.stdout.is_empty());
+        output.stdout
+    };
+    for arguments in [&["-printf", "%P %y %m %U:%G %T@\\0"][..], &["-type", "f", "-execdir", "sha256sum", "{}", ";"]] {
+        if look(one, arguments) != look(other, arguments) {
+            said.push_str("find tells a difference below deep\n");
+        }
+    }
+    Some(said)
+}
+
+/// Makes a directory with so many levels of names of one byte below it, and a file in the last.
+pub fn levels(root: &Path, count: usize) {
+    std::fs::create_dir(root).unwrap();
+    let mut current = open(root);
+    for _ in 0..count {
+        current = dir(current.as_fd(), b"d");
+    }
+    file(current.as_fd(), b"at the bottom", b"!");
+}
+
 /// Removes a tree that is too deep for the standard library.
 pub fn remove(path: &Path) {
     assert!(std::process::Command::new("rm").arg("-rf").arg(path).status().unwrap().success());

@@ -212,6 +212,10 @@ with the list of what would be lost or merged; `--without CLASS` gives up classe
 A driver in user space may answer from its memory what its medium cannot hold: exFAT keeps times from 1980 to 2107 only, and
 its driver gives others back as long as it runs. Where a time outside of that matters, restore onto another file system.
 
+**not tried**: the driver ends when it meets that, so that nothing can be restored onto it. A file system that the kernel of
+the machine at hand cannot mount has no column: ext4 that folds case, f2fs, and the kernel's own vfat, exfat and ntfs3 where
+they are missing. The test tries them wherever they are, says why where they are not, and asks for their column then.
+
 ";
 
 fn render(columns: &[(String, Vec<String>)]) -> String {

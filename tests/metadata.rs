@@ -33,6 +33,8 @@ fn a_difficult_tree_comes_back_exactly() {
     let report = home.restore("1", "restored").unwrap();
     assert_eq!((report.counts, said(&report.not_restored), said(&report.coarser)), (taken.counts, vec![], vec![]));
     assert_equal(&picture(&home.path("restored")), &meant);
+    let others = difficult::differences_by_others(&home.source(), &home.path("restored"));
+    assert!(others.as_ref().is_none_or(String::is_empty), "{others:?}");
     // And again from what was restored, whose numbers are all other ones.
     let again = devvault::ops::backup::run(&home.access(), &home.path("restored"), &Default::default(), &Silent);
     assert_eq!(again.unwrap().counts, taken.counts);
@@ -40,6 +42,49 @@ fn a_difficult_tree_comes_back_exactly() {
     assert_equal(&picture(&home.path("restored-again")), &meant);
     for tree in ["source", "restored", "restored-again"] {
         difficult::remove(&home.path(tree));
+    }
+}
+
+#[test]
+fn programs_of_others_tell_a_tree_that_differs() {
+    let home = Home::new();
+    let (one, other) = (home.path("one"), home.path("other"));
+    generate(&one, Powers::all());
+    generate(&other, Powers::all());
+    let Some(all) = difficult::differences_by_others(&one, &other) else { return };
+    // Those times that the generator does not set are of two moments.
+    assert!(!all.contains("times/1912") && all.contains("times/directory/inside"), "{all}");
+    difficult::remove(&other.join("times"));
+    let all = difficult::differences_by_others(&one, &other).unwrap();
+    assert!(all.contains("times/1912") && all.contains("below deep"), "{all}");
+    for tree in [one, other] {
+        difficult::remove(&tree);
+    }
+}
+
+/// A path a level would be 400 MB at this depth, in every place that keeps one.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_tree_of_20_000_levels_takes_little_memory_and_few_descriptors() {
+    let home = Home::with_vault();
+    difficult::levels(&home.source(), 20_000);
+    let (source, restored, part) = (home.source(), home.path("restored"), home.path("part"));
+    let [source, restored, part] = [&source, &restored, &part].map(|path| path.to_str().unwrap());
+    for arguments in [
+        &["backup", source][..],
+        &["restore", "1", restored],
+        &["restore", "1", part, "--include", "at the bottom"],
+        &["diff", "1", restored],
+    ] {
+        let program = home.program();
+        let mut command = std::process::Command::new("sh");
+        command.args(["-c", "ulimit -d 250000 && ulimit -n 400 && exec \"$@\"", "sh"]).arg(program.get_program());
+        command.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let output = command.arg("--vault").arg(home.vault()).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    for tree in [source, restored, part] {
+        difficult::remove(tree.as_ref());
     }
 }
 
@@ -56,6 +101,8 @@ fn a_difficult_tree_of_a_normal_user_comes_back_exactly() {
     let Some((status, document)) = home.json_as_user(&["restore", "1", destination.to_str().unwrap()]) else { return };
     assert_eq!((status, &document["not_restored"]), (0, &serde_json::json!([])), "{document}");
     assert_equal(&picture(&destination), &meant);
+    let others = difficult::differences_by_others(&source, &destination);
+    assert!(others.as_ref().is_none_or(String::is_empty), "{others:?}");
     for tree in [source, destination] {
         difficult::remove(&tree);
     }

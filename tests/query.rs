@@ -32,7 +32,7 @@ fn found(home: &Home, words: &[&str], options: find::Options) -> (Vec<String>, f
 /// What differs, a line each: how, where, in what.
 fn differs(home: &Home, left: &str, right: &str, options: diff::Options) -> (Vec<String>, diff::Report) {
     let mut lines = Vec::new();
-    let right: Side = right.parse().unwrap();
+    let right = Side::of(right.as_ref());
     let report = diff::run(&home.access(), &left.parse().unwrap(), &right, options, &Silent, &mut |difference| {
         let aspects: Vec<&str> = difference.aspects.iter().map(|aspect| aspect.name()).collect();
         lines.push(format!("{} {} {}", difference.change.name(), difference.path, aspects.join(",")).trim().to_owned());
@@ -538,6 +538,47 @@ fn diff_does_not_call_the_same_what_it_cannot_read() {
     let refusal = assert_refused(Code::SourceUnreadable, result);
     assert_eq!(refusal.paths.iter().map(ToString::to_string).collect::<Vec<_>>(), ["src"]);
     assert!(lines.is_empty(), "nothing below it is told as removed: {lines:?}");
+}
+
+#[cfg(unix)]
+#[test]
+fn names_that_are_no_text_can_be_named_on_the_command_line() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let home = Home::with_vault();
+    home.write_source(&[("other", "y")]);
+    let odd = OsStr::from_bytes(b"\xff\xfe");
+    fs::create_dir(home.source().join(odd)).unwrap();
+    fs::write(home.source().join(odd).join(odd), "found\n").unwrap();
+    home.backup();
+    let run = |arguments: &[&OsStr]| home.program().arg("--vault").arg(home.vault()).args(arguments).output().unwrap();
+    let word = |bytes| OsStr::from_bytes(bytes);
+    let output = run(&[word(b"cat"), word(b"1:\xff\xfe/\xff\xfe")]);
+    assert_eq!((output.status.code(), &output.stdout[..]), (Some(0), &b"found\n"[..]));
+    let destination = home.path("restored");
+    let output = run(&[word(b"restore"), word(b"1:./\xff\xfe/"), destination.as_os_str()]);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(fs::read(destination.join(odd)).unwrap(), b"found\n");
+    // A directory of such a name, beside what the snapshot holds of it.
+    let output = run(&[word(b"diff"), word(b"1:\xff\xfe"), home.source().join(odd).as_os_str()]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("0 added, 0 removed, 0 changed") && text.contains("2 the same"), "{text}");
+    assert_eq!(run(&[word(b"ls"), word(b"latest:\xff")]).status.code(), Some(2));
+}
+
+#[test]
+fn what_is_no_file_is_listed_with_its_kind_once() {
+    let home = Home::with_vault();
+    home.write_source(&[("a", "x")]);
+    #[cfg(target_os = "linux")]
+    {
+        let pipe = home.source().join("p");
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+    }
+    home.backup();
+    let text = String::from_utf8(home.run(&["ls", "1"]).stdout).unwrap();
+    assert_eq!(text.matches("(fifo)").count(), usize::from(cfg!(target_os = "linux")), "{text}");
 }
 
 #[test]

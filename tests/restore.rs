@@ -83,17 +83,17 @@ fn restore_refuses_where_the_parent_is_missing() {
 #[test]
 fn restore_refuses_a_mount_point_and_a_full_target() {
     // In a private mount namespace, which needs root.
-    let script = r#"mount -t tmpfs -o size=1m none "$1" && shift && "$@""#;
-    let run = |home: &Home, destination: &str| {
+    let script = r#"mount -t tmpfs -o "$1" none "$2" && shift 2 && "$@""#;
+    let run = |home: &Home, options: &str, destination: &str| {
         let program = home.program();
         let mut command = std::process::Command::new("unshare");
-        command.arg("-m").args(["sh", "-c", script, "sh"]).arg(home.path("mount")).arg(program.get_program());
+        command.arg("-m").args(["sh", "-c", script, "sh", options]).arg(home.path("mount")).arg(program.get_program());
         for (name, value) in program.get_envs() {
             if let Some(value) = value {
                 command.env(name, value);
             }
         }
-        command.arg("--vault").arg(home.vault()).args(["--json", "restore", "1"]).arg(home.path(destination));
+        command.arg("--vault").arg(home.vault()).args(["--json", "restore", "latest"]).arg(home.path(destination));
         let output = command.output().ok()?;
         serde_json::from_slice::<serde_json::Value>(&output.stdout).ok()
     };
@@ -102,14 +102,25 @@ fn restore_refuses_a_mount_point_and_a_full_target() {
     fs::write(home.source().join("large"), crate::support::noise(3 << 20, 7)).unwrap();
     home.backup();
     fs::create_dir(home.path("mount")).unwrap();
-    let Some(document) = run(&home, "mount") else {
+    let Some(document) = run(&home, "size=1m", "mount") else {
         println!("skipped: this user may not mount");
         return;
     };
     assert_eq!(document["code"], "DV205", "{document}");
     assert_eq!(Code::parse("DV205"), Some(Code::DestinationIsMount));
-    let document = run(&home, "mount/below").unwrap();
+    let document = run(&home, "size=1m", "mount/below").unwrap();
     assert_eq!(document["code"], "DV207", "{document}");
+    assert!(document["message"].as_str().unwrap().contains("bytes free"), "{document}");
+    // Room for bytes and none for files: too little to try anything, and enough to try but not for all.
+    for file in 0..60 {
+        fs::write(home.source().join(format!("{file}")), "").unwrap();
+    }
+    home.backup();
+    for (files, said) in [(10, "needed to try"), (55, "more files and directories")] {
+        let document = run(&home, &format!("size=64m,nr_inodes={files}"), "mount/below").unwrap();
+        assert_eq!(document["code"], "DV207", "{document}");
+        assert!(document["message"].as_str().unwrap().contains(said), "{document}");
+    }
     assert_eq!(Code::parse("DV207"), Some(Code::DestinationSpace));
 }
 

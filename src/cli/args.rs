@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::drill::scenario::Scenario;
@@ -85,7 +86,7 @@ pub(super) enum Command {
     /// List the entries of a snapshot
     Ls {
         /// A snapshot, and a path in it: `3`, `latest`, `latest:SOURCE`, `3:src/lib.rs`
-        #[arg(value_name = "SNAP[:PATH]")]
+        #[arg(value_name = "SNAP[:PATH]", value_parser = a_place())]
         place: Place,
     },
 
@@ -110,7 +111,7 @@ Examples:
     /// stderr, and the exit status is not 0: check it before you use what was printed.
     Cat {
         /// A snapshot and the path of a file in it: `3:src/lib.rs`
-        #[arg(value_name = "SNAP:PATH")]
+        #[arg(value_name = "SNAP:PATH", value_parser = a_place())]
         place: Place,
     },
 
@@ -222,6 +223,11 @@ fn bytes(text: &str) -> Result<u64, String> {
 }
 
 /// Takes a pattern that the operation will understand.
+/// Names in a snapshot may have any bytes; a shell writes them as `$'3:\xff'`.
+fn a_place() -> impl TypedValueParser<Value = Place> {
+    OsStringValueParser::new().try_map(|word| Place::parse(&word))
+}
+
 fn pattern(text: &str) -> Result<String, String> {
     crate::ops::backup::check_pattern(text).map(|()| text.to_owned()).map_err(|error| error.to_string())
 }
@@ -314,10 +320,10 @@ pub(super) enum FindKind {
 #[derive(Debug, clap::Args)]
 pub(super) struct Diff {
     /// A snapshot, and a path in it: `3`, `latest`, `latest:SOURCE`, `3:src`
-    #[arg(value_name = "SNAP[:PATH]")]
+    #[arg(value_name = "SNAP[:PATH]", value_parser = a_place())]
     pub(super) left: Place,
     /// Another snapshot, or a directory; write `./3` for a directory of that name
-    #[arg(value_name = "SNAP[:PATH]|DIR")]
+    #[arg(value_name = "SNAP[:PATH]|DIR", value_parser = OsStringValueParser::new().map(|word| Side::of(&word)))]
     pub(super) right: Side,
     /// Compare lengths and times of a directory's files but do not read them
     #[arg(long)]
@@ -352,7 +358,7 @@ pub(super) struct Verify {
 #[derive(Debug, clap::Args)]
 pub(super) struct Restore {
     /// A snapshot, and a path in it: `3`, `latest`, `latest:SOURCE`, `3:src`
-    #[arg(value_name = "SNAP[:PATH]")]
+    #[arg(value_name = "SNAP[:PATH]", value_parser = a_place())]
     pub(super) place: Place,
     /// An absent or empty directory
     #[arg(value_name = "DEST")]

@@ -230,9 +230,8 @@ pub(super) fn ls_entry(entry: &Entry) -> String {
         format!("{}:{}", name(&owner.user, owner.uid), name(&owner.group, owner.gid))
     });
     let device = match &entry.kind {
-        Kind::Block(major, minor) | Kind::Character(major, minor) => format!(" ({} {major},{minor})", state.kind),
-        Kind::Fifo | Kind::Socket | Kind::Junction(_) => format!(" ({})", state.kind),
-        Kind::Directory | Kind::File(_) | Kind::Symlink(_) => String::new(),
+        Kind::Block(major, minor) | Kind::Character(major, minor) => format!(" {major},{minor}"),
+        _ => String::new(),
     };
     let same = entry.hardlink.as_ref().map_or_else(String::new, |first| format!(" (same object as {first})"));
     format!("{owner:<13} {} {}{device}{same}\n", columns(&state), named(&entry.path, &state))

@@ -15,7 +15,7 @@ use super::metadata::{self, Meant};
 use crate::error::{Error, Result, shown_path};
 use crate::format::entry::{Entry, Kind};
 use crate::fsys::{Dir, Object, ObjectId, ObjectKind, Stat};
-use crate::path::EntryPath;
+use crate::path::{EntryPath, Trail};
 use crate::pool::{Pool, Task};
 use crate::progress::Progress;
 use crate::vault::read::Reader;
@@ -71,7 +71,6 @@ pub(super) fn compare(
 
 /// A directory on the way from the root to the entry at hand.
 struct Level {
-    path: EntryPath,
     id: ObjectId,
     // Closed where the entry at hand lies far below.
     dir: Option<Arc<Dir>>,
@@ -93,7 +92,7 @@ struct Tree<'a> {
     progress: &'a dyn Progress,
     pool: Pool,
     meant: Meant,
-    levels: Vec<Level>,
+    levels: Trail<Level>,
     // Of objects with several names, by the first of them.
     names: HashMap<EntryPath, Names>,
     differences: BTreeMap<EntryPath, Vec<String>>,
@@ -115,7 +114,7 @@ impl<'a> Tree<'a> {
             reader,
             progress,
             pool: Pool::new(),
-            levels: Vec::new(),
+            levels: Trail::default(),
             names: HashMap::new(),
             differences: BTreeMap::new(),
             short: BTreeMap::new(),
@@ -135,9 +134,7 @@ impl<'a> Tree<'a> {
     /// Looks for the next entry and holds what is there against it.
     fn take(&mut self, entry: Entry) -> Result<()> {
         let parent = entry.path.parent();
-        while let Some(level) = self.levels.last()
-            && parent.as_ref() != Some(&level.path)
-        {
+        while !self.levels.is_empty() && parent.as_ref() != Some(self.levels.path()) {
             self.leave();
         }
         let (dir, name) = match self.levels.last_mut() {
@@ -242,18 +239,18 @@ impl<'a> Tree<'a> {
             }
         };
         self.look_at_attributes(entry, Object::Directory(&child));
-        if self.levels.len() >= OPEN_MAX {
-            let above = self.levels.len() - OPEN_MAX;
-            self.levels[above].dir = None;
+        if let Some(above) = self.levels.above_mut(OPEN_MAX - 1) {
+            above.dir = None;
         }
-        self.levels.push(Level { path: entry.path.clone(), id, dir: Some(Arc::new(child)), unasked });
+        self.levels.push(&entry.path, Level { id, dir: Some(Arc::new(child)), unasked });
     }
 
     /// Leaves the deepest directory: what nothing asked for should not be there.
     fn leave(&mut self) {
+        let here = self.levels.path().clone();
         let Some(done) = self.levels.pop() else { return };
         for name in &done.unasked {
-            let path = done.path.join(name).unwrap_or_else(|_| done.path.clone());
+            let path = here.join(name).unwrap_or_else(|_| here.clone());
             self.differs(&path, "it is there and should not be");
         }
         let Some(above) = self.levels.last_mut().filter(|above| above.dir.is_none()) else { return };

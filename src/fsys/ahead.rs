@@ -2,6 +2,7 @@
 
 use std::io;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
 use crossbeam_channel::{Receiver, bounded};
@@ -13,10 +14,14 @@ use super::walk::{Event, Guide, walk_guided};
 const BATCH: usize = 64;
 /// How many bytes of paths it sends at once: very deep trees have very long ones.
 const BATCH_BYTES: usize = 256 << 10;
+/// How many directories it keeps open for what it sends at once.
+const BATCH_DIRECTORIES: usize = 16;
 
 /// A walk on a thread of its own. It has ended well only where [`finish`](Self::finish) says so.
 pub struct WalkAhead {
     events: Option<Receiver<Vec<Event>>>,
+    // Received and not yet taken.
+    current: std::vec::IntoIter<Event>,
     thread: Option<JoinHandle<io::Result<()>>>,
     // Why there is no thread.
     not_started: Option<io::Error>,
@@ -28,14 +33,20 @@ impl WalkAhead {
         let (sender, events) = bounded(4);
         let thread = thread::Builder::new().spawn(move || {
             let mut batch = Vec::with_capacity(BATCH);
-            let mut bytes = 0;
+            let (mut bytes, mut directories, mut last) = (0, 0, None);
             let walked = walk_guided(root, guide, |event| {
                 bytes += event.path().as_bytes().len();
+                if let Event::Found(found) = &event {
+                    // Only compared, never followed: what was sent may be closed already.
+                    let dir = Some(Arc::as_ptr(&found.dir).addr());
+                    directories += usize::from(last != dir);
+                    last = dir;
+                }
                 batch.push(event);
-                if batch.len() < BATCH && bytes < BATCH_BYTES {
+                if batch.len() < BATCH && bytes < BATCH_BYTES && directories < BATCH_DIRECTORIES {
                     return ControlFlow::Continue(());
                 }
-                bytes = 0;
+                (bytes, directories) = (0, 0);
                 match sender.send(std::mem::replace(&mut batch, Vec::with_capacity(BATCH))) {
                     Ok(()) => ControlFlow::Continue(()),
                     Err(_) => ControlFlow::Break(()),
@@ -49,12 +60,18 @@ impl WalkAhead {
             Ok(thread) => (Some(thread), None),
             Err(error) => (None, Some(error)),
         };
-        Self { events: Some(events), thread, not_started }
+        Self { events: Some(events), current: Vec::new().into_iter(), thread, not_started }
     }
 
-    /// Returns the next events, in path order; nothing when the walk has ended, however it did.
-    pub fn next(&self) -> Option<Vec<Event>> {
-        self.events.as_ref()?.recv().ok()
+    /// Returns the next event, in path order; nothing when the walk has ended, however it did.
+    #[allow(clippy::should_implement_trait, reason = "a loop over an iterator would forget to ask how the walk ended")]
+    pub fn next(&mut self) -> Option<Event> {
+        loop {
+            match self.current.next() {
+                None => self.current = self.events.as_ref()?.recv().ok()?.into_iter(),
+                event => return event,
+            }
+        }
     }
 
     /// Waits for the end of the walk; a panic in it goes on here, so that a part of a tree never passes for all of it.

@@ -1,14 +1,15 @@
 //! Walking a tree in path order, through directory handles.
 //!
 //! Depth and length of paths are without limit: only the deepest directories stay open, one further up is opened again
-//! through `..` and must be the same object. Nothing is reported as missing that a second listing still holds.
+//! through `..` and must be the same object; of paths the deepest alone is held. Nothing is reported as missing that a
+//! second listing still holds.
 
 use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use super::{Dir, ObjectId, ObjectKind, Stat};
-use crate::path::EntryPath;
+use crate::path::{EntryPath, Trail};
 
 /// How many directories on the way from the root stay open.
 const OPEN_MAX: usize = 64;
@@ -85,8 +86,8 @@ impl<F: FnMut(&EntryPath, &Stat) -> Decision> Guide for By<F> {
     }
 }
 
+/// What the walk keeps of a directory that it is in.
 struct Frame {
-    path: EntryPath,
     id: ObjectId,
     // Closed where the walk is far below.
     dir: Option<Arc<Dir>>,
@@ -141,7 +142,8 @@ pub fn walk_guided(root: Dir, mut guide: impl Guide, mut emit: impl FnMut(Event)
     let root = Arc::new(root);
     let mut names = sorted_names(&root)?;
     let broken = entered(&mut guide, &EntryPath::root(), &root, &stat, &mut names);
-    let mut stack = vec![Frame { path: EntryPath::root(), id: stat.id, names, dir: Some(Arc::clone(&root)), broken }];
+    let mut stack = Trail::default();
+    stack.push(&EntryPath::root(), Frame { id: stat.id, names, dir: Some(Arc::clone(&root)), broken });
     if emit(Event::Found(Found { path: EntryPath::root(), stat, dir: root, target: Vec::new() })).is_break() {
         return Ok(());
     }
@@ -152,17 +154,16 @@ pub fn walk_guided(root: Dir, mut guide: impl Guide, mut emit: impl FnMut(Event)
             return Ok(());
         }
         let Some(name) = frame.names.pop() else {
-            let done = stack.pop().expect("the loop has seen it");
-            reopen_last(&mut stack, &done)?;
+            leave(&mut stack)?;
             continue;
         };
         let dir = Arc::clone(frame.dir.as_ref().expect("the deepest directory is open"));
-        let path = match frame.path.join(&name) {
+        let path = match stack.path().join(&name) {
             Ok(path) => path,
             Err(error) => {
                 // Named by its directory: the path itself has no valid form.
                 let error = io::Error::new(io::ErrorKind::InvalidFilename, error);
-                if emit(Event::Failed(frame.path.clone(), error)).is_break() {
+                if emit(Event::Failed(stack.path().clone(), error)).is_break() {
                     return Ok(());
                 }
                 continue;
@@ -185,7 +186,7 @@ fn visit(
     name: &[u8],
     path: EntryPath,
     guide: &mut impl Guide,
-    stack: &mut Vec<Frame>,
+    stack: &mut Trail<Frame>,
 ) -> Option<Event> {
     let mut looked = look(dir, name, &path, guide);
     for _ in 1..LOOKS_MAX {
@@ -199,11 +200,10 @@ fn visit(
         Ok(Looked::Object(stat, target)) => Some(Event::Found(Found { path, stat, dir: Arc::clone(dir), target })),
         Ok(Looked::Directory(child, stat, mut names)) => {
             let broken = entered(guide, &path, &child, &stat, &mut names);
-            if stack.len() >= OPEN_MAX {
-                let depth = stack.len() - OPEN_MAX;
-                stack[depth].dir = None;
+            if let Some(above) = stack.above_mut(OPEN_MAX - 1) {
+                above.dir = None;
             }
-            stack.push(Frame { path: path.clone(), id: stat.id, dir: Some(Arc::clone(&child)), names, broken });
+            stack.push(&path, Frame { id: stat.id, dir: Some(Arc::clone(&child)), names, broken });
             Some(Event::Found(Found { path, stat, dir: child, target: Vec::new() }))
         }
         Err(error) => failed_unless_gone(dir, name, path, error),
@@ -253,19 +253,19 @@ fn is_loop(_: &io::Error) -> bool {
     false
 }
 
-/// Opens the directory above `done` again if the walk had closed it.
-fn reopen_last(stack: &mut [Frame], done: &Frame) -> io::Result<()> {
-    let Some(above) = stack.last_mut() else { return Ok(()) };
-    if above.dir.is_some() {
-        return Ok(());
+/// Leaves the deepest directory; the one above is opened again if the walk had closed it.
+fn leave(stack: &mut Trail<Frame>) -> io::Result<()> {
+    let moved = |path: &EntryPath| io::Error::other(format!("the directory {path} was moved while it was walked"));
+    if let Some(above) = stack.above_mut(1).filter(|above| above.dir.is_none()) {
+        let id = above.id;
+        let below = stack.last().and_then(|frame| frame.dir.as_ref()).expect("the deepest directory is open");
+        let dir = below.open_parent()?;
+        if dir.stat()?.id != id {
+            return Err(moved(stack.path()));
+        }
+        stack.above_mut(1).expect("it was there").dir = Some(Arc::new(dir));
     }
-    let below = done.dir.as_ref().expect("the deepest directory is open");
-    let dir = below.open_parent()?;
-    if dir.stat()?.id != above.id {
-        let message = format!("the directory {} was moved while it was walked", done.path);
-        return Err(io::Error::other(message));
-    }
-    above.dir = Some(Arc::new(dir));
+    stack.pop();
     Ok(())
 }
 
@@ -333,6 +333,26 @@ mod tests {
         let found = paths(root.path());
         assert_eq!(found.len(), 302);
         assert_eq!(found.last().expect("not empty").len(), 300 * 101 + 4);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_directory_that_is_moved_while_the_walk_is_far_below_ends_the_walk() {
+        let root = tempfile::tempdir().expect("a directory");
+        let deep = vec!["d"; OPEN_MAX + 2].join("/");
+        fs::create_dir_all(root.path().join(&deep)).expect("writable");
+        let walked = walk(
+            Dir::open(root.path()).expect("a directory"),
+            |_, _| Decision::Take,
+            |event| {
+                if event.path().as_bytes().len() == deep.len() {
+                    fs::rename(root.path().join("d/d"), root.path().join("elsewhere")).expect("writable");
+                }
+                ControlFlow::Continue(())
+            },
+        );
+        let error = walked.expect_err("what lies beside it would be taken for something else");
+        assert!(error.to_string().contains("was moved"), "{error}");
     }
 
     #[cfg(unix)]

@@ -1,5 +1,6 @@
 //! Choosing a snapshot: by number, `latest`, or `latest:SOURCE`, with an optional path below it.
 
+use std::ffi::OsStr;
 use std::path::Path;
 use std::str::FromStr;
 
@@ -48,19 +49,40 @@ pub struct Place {
     pub path: EntryPath,
 }
 
+impl Place {
+    /// Parses a word as the system hands it over: a path in a snapshot may have any bytes.
+    ///
+    /// # Errors
+    /// Why it names no place, in words.
+    pub fn parse(word: &OsStr) -> Result<Self, String> {
+        let bytes = word.as_encoded_bytes();
+        let snapshot = |bytes: &[u8]| String::from_utf8_lossy(bytes).parse::<Selector>();
+        let whole = |snapshot| Self { snapshot, path: EntryPath::root() };
+        let colon = bytes.iter().position(|&byte| byte == b':').filter(|_| !bytes.starts_with(b"latest"));
+        let Some(colon) = colon else {
+            // What is no text must not become the name of another source.
+            let text = std::str::from_utf8(bytes).map_err(|_| "the name of a source must be UTF-8 here".to_owned())?;
+            return text.parse().map(whole);
+        };
+        let mut path = &bytes[colon + 1..];
+        path = path.strip_prefix(b"./").unwrap_or(path);
+        while let Some(rest) = path.strip_prefix(b"/") {
+            path = rest;
+        }
+        while let Some(rest) = path.strip_suffix(b"/") {
+            path = rest;
+        }
+        let path = if path == b"." { b"" } else { path };
+        let path = EntryPath::parse(path).map_err(|error| error.to_string())?;
+        Ok(Self { snapshot: snapshot(&bytes[..colon])?, path })
+    }
+}
+
 impl FromStr for Place {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let whole = |snapshot| Self { snapshot, path: EntryPath::root() };
-        if text.starts_with("latest") {
-            return text.parse().map(whole);
-        }
-        let Some((snapshot, path)) = text.split_once(':') else { return text.parse().map(whole) };
-        let path = path.strip_prefix("./").unwrap_or(path).trim_matches('/');
-        let path = if path == "." { "" } else { path };
-        let path = EntryPath::parse(path.as_bytes()).map_err(|error| error.to_string())?;
-        Ok(Self { snapshot: snapshot.parse()?, path })
+        Self::parse(text.as_ref())
     }
 }
 

@@ -98,8 +98,16 @@ impl<'a> Queue<'a> {
     }
 
     pub(super) fn push_link(&mut self, found: Found, first: EntryPath, sizes: [u32; 3], clock: &Arc<dyn Clock>) {
+        self.path_bytes += found.path.as_bytes().len();
+        if !self.last_directory.as_ref().is_some_and(|last| Arc::ptr_eq(last, &found.dir)) {
+            self.last_directory = Some(Arc::clone(&found.dir));
+            self.directories += 1;
+        }
         self.open.push(Item::Link(found, first));
-        if self.open.len() >= BATCH_ITEMS {
+        if self.open.len() >= BATCH_ITEMS
+            || self.directories >= BATCH_DIRECTORIES
+            || self.path_bytes >= BATCH_PATH_BYTES
+        {
             self.flush(sizes, clock);
         }
     }

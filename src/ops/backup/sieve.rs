@@ -18,7 +18,7 @@ use crate::fsys::walk::{Decision, Guide, is_gone};
 use crate::fsys::{Dir, ObjectId, ObjectKind, Stat};
 use crate::limits;
 use crate::ops::rules::{Rules, Verdict};
-use crate::path::EntryPath;
+use crate::path::{EntryPath, Trail};
 use crate::refusal::{Code, Refusal};
 
 /// The file of rules that is honoured wherever it lies.
@@ -202,9 +202,8 @@ fn command(rule: &str) -> Why {
     Why { by: ExcludedBy::Command, from: None, line: None, rule: rule.to_owned() }
 }
 
-/// A directory on the way to what is decided about.
+/// What is to be known of a directory on the way to what is decided about.
 struct Level {
-    path: EntryPath,
     own: Option<Rules>,
     git: Option<Rules>,
     // Here begins a repository: rules from above it say nothing of what is in it.
@@ -213,19 +212,27 @@ struct Level {
     is_git: bool,
 }
 
+impl Level {
+    /// Returns whether there is anything to be known.
+    fn says_something(&self) -> bool {
+        self.own.is_some() || self.git.is_some() || self.is_repository || self.is_git
+    }
+}
+
 /// Decides on one walk.
 pub(super) struct Sieve {
     mesh: Arc<Mesh>,
     own: Arc<[ObjectId]>,
     leavings: Leavings,
-    levels: Vec<Level>,
+    // Of those directories that something is to be known of.
+    levels: Trail<Level>,
     device: Option<u64>,
 }
 
 impl Sieve {
     /// Begins a walk; `own` are devvault's own directories and files, which are never part of a source.
     pub(super) fn new(mesh: &Arc<Mesh>, own: &Arc<[ObjectId]>, leavings: Leavings) -> Self {
-        Self { mesh: Arc::clone(mesh), own: Arc::clone(own), leavings, levels: Vec::new(), device: None }
+        Self { mesh: Arc::clone(mesh), own: Arc::clone(own), leavings, levels: Trail::default(), device: None }
     }
 
     fn leave(&self, path: &EntryPath, kind: ObjectKind, why: Why) -> Decision {
@@ -274,7 +281,7 @@ impl Sieve {
     }
 
     fn is_in_git(&self) -> bool {
-        self.levels.iter().any(|level| level.is_git)
+        self.levels.iter().any(|(_, level)| level.is_git)
     }
 
     /// Asks the files of one kind from the deepest up; nothing where none has a rule for the object.
@@ -286,12 +293,12 @@ impl Sieve {
         by: ExcludedBy,
         rules: impl Fn(&'a Level) -> Option<&'a Rules>,
     ) -> Option<Option<Why>> {
-        for level in self.levels.iter().rev() {
+        for (above, level) in self.levels.iter().rev() {
             if let Some(rules) = rules(level) {
-                match rules.judge(path.below(&level.path), is_directory) {
+                match rules.judge(path.below(above), is_directory) {
                     Verdict::Matched(at) => {
-                        let from = level.path.join(file).unwrap_or_default();
-                        return Some(Some(named(by, from.as_bytes().to_vec(), rules, at)));
+                        let from = if above.is_empty() { file.to_vec() } else { [above, b"/", file].concat() };
+                        return Some(Some(named(by, from, rules, at)));
                     }
                     Verdict::Kept => return Some(None),
                     Verdict::None => {}
@@ -319,7 +326,6 @@ impl Sieve {
         };
         let git = self.mesh.gitignore && path.name() != b".git" && !self.is_in_git();
         Ok(Level {
-            path: path.clone(),
             own: read(OWN_RULES, true)?,
             git: if git { read(GIT_RULES, false)? } else { None },
             is_repository: holds(b".git"),
@@ -341,7 +347,7 @@ impl Sieve {
 
 impl Guide for Sieve {
     fn decide(&mut self, path: &EntryPath, stat: &Stat) -> Decision {
-        while self.levels.last().is_some_and(|level| level.path == *path || !path.is_within(&level.path)) {
+        while self.levels.is_left_by(path) {
             self.levels.pop();
         }
         match self.judge(path, stat) {
@@ -370,7 +376,9 @@ impl Guide for Sieve {
             }
         }
         let level = self.read_level(path, dir, names)?;
-        self.levels.push(level);
+        if level.says_something() {
+            self.levels.push(path, level);
+        }
         Ok(())
     }
 }

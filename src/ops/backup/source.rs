@@ -95,16 +95,14 @@ impl Source {
         let mut walk = WalkAhead::start(self.open_root()?, self.sieve(&kept, leavings.clone()));
         let mut queue = Queue::new(pool);
         let mut look = options.closing_look.then(Look::default);
-        while let Some(events) = walk.next() {
-            for event in events {
-                if taker.progress.interrupted() {
-                    return Err(Error::Interrupted(None));
-                }
-                if let Some(look) = &mut look {
-                    look.see(&event);
-                }
-                self.take_event(event, &kept, &mut queue, taker)?;
+        while let Some(event) = walk.next() {
+            if taker.progress.interrupted() {
+                return Err(Error::Interrupted(None));
             }
+            if let Some(look) = &mut look {
+                look.see(&event);
+            }
+            self.take_event(event, &kept, &mut queue, taker)?;
         }
         if let Err(error) = walk.finish() {
             taker.problems.unreadable.push((EntryPath::root(), error.to_string()));

@@ -46,7 +46,6 @@ pub(super) struct Objects {
     pub(super) real: PathBuf,
     // None when it has ended.
     walk: Option<WalkAhead>,
-    current: std::vec::IntoIter<Event>,
     // A single file is one object.
     single: Option<Seen>,
     last: Option<EntryPath>,
@@ -67,8 +66,7 @@ impl Objects {
                 .into()
         };
         let real = fs::canonicalize(path).map_err(missing)?;
-        let mut objects =
-            Self { walk: None, current: Vec::new().into_iter(), single: None, last: None, beside: Vec::new(), real };
+        let mut objects = Self { walk: None, single: None, last: None, beside: Vec::new(), real };
         let metadata = fs::symlink_metadata(&objects.real).map_err(missing)?;
         if metadata.is_dir() {
             let root = Dir::open(&objects.real).map_err(missing)?;
@@ -107,12 +105,8 @@ impl Iterator for &mut Objects {
             return Some(Ok(single));
         }
         loop {
-            let Some(event) = self.current.next() else {
-                let walk = self.walk.as_mut()?;
-                if let Some(events) = walk.next() {
-                    self.current = events.into_iter();
-                    continue;
-                }
+            let walk = self.walk.as_mut()?;
+            let Some(event) = walk.next() else {
                 // What was not walked to its end must not look as if there were no more.
                 let ended = walk.finish();
                 self.walk = None;

@@ -179,7 +179,8 @@ impl LeftOut {
         }
         let mut above = path.parent();
         while let Some(directory) = above {
-            let verdict = files.get(&directory).map(|rules| rules.judge(path.below(&directory), is_directory));
+            let verdict =
+                files.get(&directory).map(|rules| rules.judge(path.below(directory.as_bytes()), is_directory));
             match verdict {
                 Some(Verdict::Matched(_)) => return Some(true),
                 Some(Verdict::Kept) => return Some(false),

@@ -11,6 +11,7 @@ mod merge;
 mod same;
 
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::path::PathBuf;
 
 use self::against::with_directory;
@@ -39,12 +40,11 @@ pub enum Side {
     Directory(PathBuf),
 }
 
-impl std::str::FromStr for Side {
-    type Err = std::convert::Infallible;
-
-    /// What reads as a snapshot is one; a directory of such a name is named with `./` before it.
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        Ok(text.parse().map_or_else(|_| Self::Directory(text.into()), Self::Snapshot))
+impl Side {
+    /// Takes a word as the system hands it over. What reads as a snapshot is one; a directory of such a name is named with
+    /// `./` before it.
+    pub fn of(word: &OsStr) -> Self {
+        Place::parse(word).map_or_else(|_| Self::Directory(word.into()), Self::Snapshot)
     }
 }
 
@@ -258,7 +258,7 @@ fn entries<'a>(
     }
     Ok(listing.map(move |entry| {
         let entry = entry?;
-        let path = EntryPath::parse(entry.path.below(within))
+        let path = EntryPath::parse(entry.path.below(within.as_bytes()))
             .map_err(|error| Finding::new(Code::ListingUnsafe, entry.path.to_string(), error))?;
         Ok(Entry { path, ..entry })
     }))

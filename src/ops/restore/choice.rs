@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::error::Result;
 use crate::format::entry::Entry;
 use crate::ops::rules::{Rules, Verdict};
-use crate::path::EntryPath;
+use crate::path::{EntryPath, Trail};
 
 /// Patterns in gitignore syntax, relative to what is restored.
 pub(super) struct Choice {
@@ -35,35 +35,42 @@ impl Choice {
 
     /// Begins to choose.
     pub(super) fn begin(&self) -> Chooser<'_> {
-        Chooser { choice: self, above: Vec::new(), chosen: 0 }
+        Chooser { choice: self, above: Trail::default(), chosen: 0 }
     }
 }
 
 /// A directory above the next entry.
 struct Above {
-    path: EntryPath,
     included: bool,
     excluded: bool,
-    // Kept until something below it is chosen.
+    // Kept until something below it is chosen; its path is the trail's.
     pending: Option<Entry>,
 }
 
 /// Chooses entries that come in path order.
 pub(super) struct Chooser<'a> {
     choice: &'a Choice,
-    above: Vec<Above>,
+    above: Trail<Above>,
     /// How many entries were chosen for themselves.
     pub(super) chosen: u64,
 }
 
 impl Chooser<'_> {
-    /// Takes the next entry, and its path below what is restored. Returns what is restored now: nothing, or the
-    /// directories that lead to it, and the entry.
+    /// Takes the next entry, and its path below what is restored. Hands on what is restored now: nothing, or the
+    /// directories that lead to it one by one, and the entry.
     ///
     /// What is excluded is so with everything below it. What is included is so with everything below it, unless a pattern
     /// with `!` takes it out again. Excluding goes before including.
-    pub(super) fn take(&mut self, entry: Entry, path: &EntryPath) -> Vec<Entry> {
-        while self.above.last().is_some_and(|above| !path.is_within(&above.path)) {
+    ///
+    /// # Errors
+    /// Those of who takes it.
+    pub(super) fn take(
+        &mut self,
+        entry: Entry,
+        path: &EntryPath,
+        mut restore: impl FnMut(Entry) -> Result<()>,
+    ) -> Result<()> {
+        while self.above.is_left_by(&entry.path) {
             self.above.pop();
         }
         let (is_directory, is_root) = (entry.is_directory(), path.is_root());
@@ -82,22 +89,23 @@ impl Chooser<'_> {
         let is_named = self.choice.only.as_ref().is_none_or(|only| only.contains(path));
         let is_chosen = included && !excluded && is_named;
         self.chosen += u64::from(is_chosen);
-        let mut restored = Vec::new();
         if is_chosen {
-            restored.extend(self.above.iter_mut().filter_map(|above| above.pending.take()));
+            for (bytes, above) in self.above.iter_mut() {
+                if let Some(pending) = above.pending.take() {
+                    let path = EntryPath::parse(bytes).expect("it was the path of an entry");
+                    restore(Entry { path, ..pending })?;
+                }
+            }
         }
         // The place itself is restored in any case; it is what becomes the destination.
         let now = is_chosen || is_root;
-        let pending = if now {
-            restored.push(entry);
-            None
-        } else {
-            is_directory.then_some(entry)
-        };
-        if is_directory {
-            self.above.push(Above { path: path.clone(), included, excluded, pending });
+        if !is_directory {
+            return if now { restore(entry) } else { Ok(()) };
         }
-        restored
+        let here = entry.path.clone();
+        let pending = (!now).then(|| Entry { path: EntryPath::root(), ..entry.clone() });
+        self.above.push(&here, Above { included, excluded, pending });
+        if now { restore(entry) } else { Ok(()) }
     }
 }
 
@@ -126,7 +134,11 @@ mod tests {
                 false => format!(r#"{{"chunks":[["{id}",1]],"kind":"file","path":{shown},"size":1}}"#),
             };
             let entry: Entry = json::decode(line.as_bytes()).expect("canonical");
-            restored.extend(chooser.take(entry, &path).iter().map(|entry| entry.path.to_string()));
+            let restore = |entry: Entry| {
+                restored.push(entry.path.to_string());
+                Ok(())
+            };
+            chooser.take(entry, &path, restore).expect("nothing fails");
         }
         (restored, chooser.chosen)
     }

@@ -10,6 +10,7 @@ use super::class::Class;
 use super::keep::Keep;
 use crate::error::{Error, Result};
 use crate::format::entry::{Entry, Kind};
+use crate::fsys::ahead::WalkAhead;
 use crate::fsys::walk::{Event, Found};
 use crate::fsys::{self, Dir, Object, ObjectId, ObjectKind};
 use crate::ops::holding::{Holder, Unlike};
@@ -24,6 +25,8 @@ use crate::vault::read::Reader;
 const COMPARE_BYTES: u64 = 1 << 20;
 /// How many files are compared in one job.
 const COMPARE_FILES: usize = 256;
+/// How many directories one job keeps open.
+const COMPARE_DIRECTORIES: usize = 32;
 /// How many bytes of entries wait for one job.
 const COMPARE_ENTRY_BYTES: usize = 4 << 20;
 
@@ -44,6 +47,7 @@ pub(super) struct Comparer<'a> {
     open: Vec<Check>,
     bytes: u64,
     entry_bytes: usize,
+    directories: usize,
     under_way: VecDeque<Task<Compared>>,
     stop: Arc<AtomicBool>,
     outcome: Outcome,
@@ -104,6 +108,7 @@ impl<'a> Comparer<'a> {
             open: Vec::new(),
             bytes: 0,
             entry_bytes: 0,
+            directories: 0,
             under_way: VecDeque::new(),
             stop: Arc::default(),
             outcome: Outcome::default(),
@@ -122,18 +127,18 @@ impl<'a> Comparer<'a> {
     }
 
     /// Compares the next entry with the next thing found; both come in path order.
-    pub(super) fn take(&mut self, entry: Entry, events: &crossbeam_channel::Receiver<Event>) -> Result<()> {
+    pub(super) fn take(&mut self, entry: Entry, walk: &mut WalkAhead) -> Result<()> {
         if self.progress.interrupted() {
             return Err(Error::Interrupted(None));
         }
         // A single file is restored into a directory that stands for nothing in the snapshot.
-        let mut next = events.recv();
-        if !entry.path.is_root() && matches!(&next, Ok(Event::Found(found)) if found.path.is_root()) {
-            next = events.recv();
+        let mut next = walk.next();
+        if !entry.path.is_root() && matches!(&next, Some(Event::Found(found)) if found.path.is_root()) {
+            next = walk.next();
         }
         match next {
-            Ok(Event::Found(found)) if found.path == entry.path => self.compare(entry, found)?,
-            Ok(Event::Found(found)) => {
+            Some(Event::Found(found)) if found.path == entry.path => self.compare(entry, found)?,
+            Some(Event::Found(found)) => {
                 let what = if found.path < entry.path {
                     "it is there and should not be"
                 } else {
@@ -142,11 +147,11 @@ impl<'a> Comparer<'a> {
                 self.differs(found.path, what);
                 return self.refuse();
             }
-            Ok(Event::Failed(path, error)) => {
+            Some(Event::Failed(path, error)) => {
                 self.differs(path, error.to_string());
                 return self.refuse();
             }
-            Err(_) => {
+            None => {
                 self.differs(entry.path, "it is missing");
                 return self.refuse();
             }
@@ -219,8 +224,14 @@ impl<'a> Comparer<'a> {
         }
         self.bytes = self.bytes.saturating_add(file.data_bytes());
         self.entry_bytes += entry.memory();
+        let same = self.open.last().is_some_and(|last| Arc::ptr_eq(&last.dir, &found.dir));
+        self.directories += usize::from(!same);
         self.open.push(Check { entry, dir: found.dir });
-        if self.bytes >= COMPARE_BYTES || self.open.len() >= COMPARE_FILES || self.entry_bytes >= COMPARE_ENTRY_BYTES {
+        if self.bytes >= COMPARE_BYTES
+            || self.open.len() >= COMPARE_FILES
+            || self.entry_bytes >= COMPARE_ENTRY_BYTES
+            || self.directories >= COMPARE_DIRECTORIES
+        {
             self.flush();
         }
         Ok(())
@@ -228,7 +239,7 @@ impl<'a> Comparer<'a> {
 
     fn flush(&mut self) {
         let checks = std::mem::take(&mut self.open);
-        (self.bytes, self.entry_bytes) = (0, 0);
+        (self.bytes, self.entry_bytes, self.directories) = (0, 0, 0);
         let (keep, from_medium) = (Arc::clone(&self.keep), self.from_medium);
         let (reader, stop) = (Arc::clone(self.reader), Arc::clone(&self.stop));
         self.under_way.push_back(self.pool.spawn(move || {
@@ -277,8 +288,8 @@ impl<'a> Comparer<'a> {
         })
     }
 
-    pub(super) fn finish(mut self, events: &crossbeam_channel::Receiver<Event>) -> Result<Outcome> {
-        for event in events {
+    pub(super) fn finish(mut self, walk: &mut WalkAhead) -> Result<Outcome> {
+        while let Some(event) = walk.next() {
             match event {
                 Event::Found(found) if found.path.is_root() => {}
                 Event::Found(found) => self.differs(found.path, "it is there and should not be"),

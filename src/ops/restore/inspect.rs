@@ -13,7 +13,7 @@ use super::probe::{Answers, Probe};
 use super::target::unfit_name;
 use super::{Options, Shortfall};
 use crate::crypto::Digest;
-use crate::error::{Error, Result, shown_path};
+use crate::error::{Result, shown_path};
 use crate::format::attribute::Attribute;
 use crate::format::entry::{Chunks, Entry, Kind, Owner};
 use crate::format::json;
@@ -157,9 +157,7 @@ impl<'a> Inspector<'a> {
             self.lose(entry, None, reason);
             return Ok(());
         }
-        self.names
-            .take(&entry.path, &mut self.names_unfit)
-            .map_err(|error| Error::environment("try names on the target", error))
+        self.names.take(&entry.path, &mut self.names_unfit).map_err(Probe::untried)
     }
 
     fn look_at_kind(&mut self, entry: &Entry) {
@@ -352,7 +350,7 @@ impl<'a> Inspector<'a> {
     /// Refuses if anything would be lost, merged, or have no room; else says what is kept.
     pub(super) fn finish(mut self, target: &super::target::Target) -> Result<Plan> {
         let mut unfit = std::mem::take(&mut self.names_unfit);
-        self.names.finish(&mut unfit).map_err(|error| Error::environment("try names on the target", error))?;
+        self.names.finish(&mut unfit).map_err(Probe::untried)?;
         self.losses.extend(unfit.into_iter().map(|(path, reason)| Loss { path, class: None, reason }));
         if !self.losses.is_empty() {
             return Err(refusal(self.losses).into());

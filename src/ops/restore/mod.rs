@@ -17,7 +17,6 @@ mod target;
 mod tree;
 
 use std::collections::BTreeSet;
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -40,7 +39,8 @@ use crate::format::entry::{ChunkRef, Entry};
 use crate::format::links::Links;
 use crate::format::record::{Counts, Snapshot};
 use crate::fsys::Dir;
-use crate::fsys::walk::{Decision, walk};
+use crate::fsys::ahead::WalkAhead;
+use crate::fsys::walk::Everything;
 use crate::incident::journal::bounded;
 use crate::path::EntryPath;
 use crate::pool::Pool;
@@ -323,23 +323,23 @@ impl Part<'_> {
                 };
                 let below = |path: &EntryPath| match single {
                     Some(true) => EntryPath::root().join(self.selection.name()),
-                    _ => EntryPath::parse(path.below(self.selection)),
+                    _ => EntryPath::parse(path.below(self.selection.as_bytes())),
                 };
                 looked.all.add(&entry);
-                let chosen = if everything {
-                    vec![entry]
-                } else {
-                    let path = below(&entry.path).map_err(|error| unsafe_listing(&entry.path, &error))?;
-                    chooser.take(entry, &path)
-                };
-                for entry in chosen {
+                let mut hand_on = |entry: Entry| {
                     let first = links.take(&entry, self.selection.is_root() && everything);
                     let first = first.map_err(|error| unsafe_listing(&entry.path, &error))?.cloned();
                     let hardlink = first.map(|first| below(&first)).transpose();
                     let hardlink = hardlink.map_err(|error| unsafe_listing(&entry.path, &error))?;
                     let path = below(&entry.path).map_err(|error| unsafe_listing(&entry.path, &error))?;
                     looked.chosen.add(&entry);
-                    take(Entry { path, hardlink, ..entry })?;
+                    take(Entry { path, hardlink, ..entry })
+                };
+                if everything {
+                    hand_on(entry)?;
+                } else {
+                    let path = below(&entry.path).map_err(|error| unsafe_listing(&entry.path, &error))?;
+                    chooser.take(entry, &path, hand_on)?;
                 }
             }
         }
@@ -451,22 +451,12 @@ impl Part<'_> {
                 format!("{} was replaced during the restore", shown_path(&staging.path)),
             );
         }
-        let (sender, events) = crossbeam_channel::bounded(1024);
-        let walker = std::thread::Builder::new().spawn(move || {
-            walk(
-                root,
-                |_, _| Decision::Take,
-                |event| if sender.send(event).is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) },
-            )
-        });
-        let walker = walker.map_err(|error| Error::environment("start a thread", error))?;
+        let mut found = WalkAhead::start(root, Everything);
         let mut comparer = Comparer::new(self.reader, Arc::clone(&plan.keep), self.pool, options.from_medium, progress);
-        let take = |entry: Entry| if plan.keep.restores(&entry) { comparer.take(entry, &events) } else { Ok(()) };
-        let compared = self.each(take).and_then(|_| comparer.finish(&events));
-        drop(events);
-        let walked = walker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        let outcome = compared?;
-        walked.map_err(|error| Error::environment(format!("walk {}", shown_path(&staging.path)), error))?;
-        Ok(outcome)
+        let take = |entry: Entry| if plan.keep.restores(&entry) { comparer.take(entry, &mut found) } else { Ok(()) };
+        let compared = self.each(take).and_then(|_| comparer.finish(&mut found));
+        // What was not walked to its end must not look as if the rest were missing.
+        found.finish().map_err(|error| Error::environment(format!("walk {}", shown_path(&staging.path)), error))?;
+        compared
     }
 }

@@ -9,7 +9,7 @@ use std::io;
 
 use super::probe::Probe;
 use crate::fsys::{Dir, ObjectId};
-use crate::path::{EntryPath, shown};
+use crate::path::{EntryPath, Trail, shown};
 
 /// Names of which no two are the same, in every way in which file systems take names for each other or change them.
 const AWKWARD: [&[u8]; 24] = [
@@ -46,12 +46,11 @@ const ORDINARY_BYTES: usize = 200;
 pub(super) struct NameProbe<'a> {
     probe: &'a Probe<'a>,
     plain: bool,
-    levels: Vec<Level>,
+    levels: Trail<Level>,
     made: u64,
 }
 
 struct Level {
-    path: EntryPath,
     number: u64,
     dir: Option<Dir>,
     names: Vec<Vec<u8>>,
@@ -61,7 +60,7 @@ struct Level {
 impl<'a> NameProbe<'a> {
     pub(super) fn new(probe: &'a Probe<'a>) -> Self {
         let plain = probe.names().and_then(|dir| takes_awkward_names(&dir)).unwrap_or(false);
-        Self { probe, plain, levels: Vec::new(), made: 0 }
+        Self { probe, plain, levels: Trail::default(), made: 0 }
     }
 
     /// Tries the name of the next entry; adds to `unfit` what is wrong, also with names that came before.
@@ -78,11 +77,11 @@ impl<'a> NameProbe<'a> {
             return Ok(());
         }
         let parent = path.parent().unwrap_or_default();
-        while self.levels.last().is_some_and(|level| level.path != parent && !parent.is_within(&level.path)) {
+        while self.levels.is_left_by(&parent) {
             self.leave(unfit)?;
         }
-        if self.levels.last().is_none_or(|level| level.path != parent) {
-            self.enter(parent)?;
+        if self.levels.is_empty() || *self.levels.path() != parent {
+            self.enter(&parent)?;
         }
         let level = self.levels.last_mut().expect("just entered");
         let dir = match &level.dir {
@@ -101,7 +100,7 @@ impl<'a> NameProbe<'a> {
                 unfit.push((path.clone(), format!("the target takes it for the same name as {other}")));
                 // Both belong into the list.
                 if let Some(twin) = dir.stat_at(name).ok().and_then(|stat| level.ids.get(&stat.id))
-                    && let Ok(twin) = level.path.join(twin)
+                    && let Ok(twin) = parent.join(twin)
                     && unfit.iter().all(|(path, _)| *path != twin)
                 {
                     unfit.push((twin, format!("the target takes it for the same name as {}", shown(name))));
@@ -120,7 +119,7 @@ impl<'a> NameProbe<'a> {
         Ok(())
     }
 
-    fn enter(&mut self, path: EntryPath) -> io::Result<()> {
+    fn enter(&mut self, path: &EntryPath) -> io::Result<()> {
         if let Some(above) = self.levels.last_mut() {
             above.dir = None;
         }
@@ -129,12 +128,13 @@ impl<'a> NameProbe<'a> {
         let name = self.made.to_string().into_bytes();
         names.create_dir(&name)?;
         let dir = Some(names.open_dir(&name)?);
-        self.levels.push(Level { path, number: self.made, dir, names: Vec::new(), ids: HashMap::new() });
+        self.levels.push(path, Level { number: self.made, dir, names: Vec::new(), ids: HashMap::new() });
         Ok(())
     }
 
     /// Looks whether every name reads back as it was made, and clears the directory.
     fn leave(&mut self, unfit: &mut Vec<(EntryPath, String)>) -> io::Result<()> {
+        let here = self.levels.path().clone();
         let Some(level) = self.levels.pop() else { return Ok(()) };
         let names = self.probe.names()?;
         let own = level.number.to_string().into_bytes();
@@ -146,7 +146,7 @@ impl<'a> NameProbe<'a> {
         found.sort_unstable();
         for name in &level.names {
             if found.binary_search(name).is_err() {
-                let path = level.path.join(name).map_err(io::Error::other)?;
+                let path = here.join(name).map_err(io::Error::other)?;
                 unfit.push((path, "the target changes this name".into()));
             }
         }

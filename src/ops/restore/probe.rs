@@ -32,6 +32,8 @@ struct Scratch<'a> {
     name: Vec<u8>,
 }
 
+/// How many files are made at most to try what the target keeps.
+const PROBE_FILES: u64 = 40;
 const FILE: &[u8] = b"file";
 const DIR: &[u8] = b"dir";
 /// Where the names of the snapshot are tried.
@@ -55,14 +57,31 @@ impl<'a> Probe<'a> {
             let dir = root.open_dir(DIR)?;
             Ok(Self { root, file, dir, tries: Cell::new(0), _scratch })
         };
+        let parent = shown_path(&target.parent_path);
+        // Else what is tried fails for want of room, and looks as if the target could not hold it.
+        if let Some(free) = target.parent.free_files().filter(|&free| free < PROBE_FILES) {
+            let message =
+                format!("{parent} has room for {free} more files; {PROBE_FILES} are needed to try what it keeps");
+            return Err(Refusal::new(Code::DestinationSpace, message).into());
+        }
         make().map_err(|error: io::Error| {
-            let parent = shown_path(&target.parent_path);
             let code = match error.kind() {
                 io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Code::DestinationSpace,
                 _ => Code::DestinationParent,
             };
             Refusal::new(code, format!("no directory can be made in {parent}")).cause(error).into()
         })
+    }
+
+    /// Says what it means that names cannot be tried.
+    pub(super) fn untried(error: io::Error) -> Error {
+        match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                let message = "the target has no room to try the names of the snapshot";
+                Refusal::new(Code::DestinationSpace, message).cause(error).into()
+            }
+            _ => Error::environment("try names on the target", error),
+        }
     }
 
     pub(super) fn names(&self) -> io::Result<Dir> {

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use super::keep::Keep;
-use super::tree::{Directories, failed};
+use super::tree::{Directories, failed, put_on, take_off};
 use crate::error::Result;
 use crate::format::entry::Entry;
 use crate::fsys::{self, Dir, Object};
+use crate::path::Trail;
 use crate::refusal::{Code, Refusal};
 use crate::vault::read::Reader;
 
@@ -16,34 +17,38 @@ pub(super) struct Sealer<'a> {
     reader: &'a Reader,
     directories: Directories,
     // Directories on the way to the entry before that are to be sealed.
-    open: Vec<Entry>,
+    open: Trail<Entry>,
 }
 
 impl<'a> Sealer<'a> {
     pub(super) fn new(keep: &'a Keep, root: &Arc<Dir>, reader: &'a Reader) -> Self {
-        Self { keep, reader, directories: Directories::new(Arc::clone(root)), open: Vec::new() }
+        Self { keep, reader, directories: Directories::new(Arc::clone(root)), open: Trail::default() }
     }
 
     /// Takes entries in path order; of an object with several names the first alone.
     pub(super) fn take(&mut self, entry: Entry) -> Result<()> {
-        while let Some(done) = self.open.pop_if(|above| !entry.path.is_within(&above.path)) {
-            self.seal(&done)?;
+        while self.open.is_left_by(&entry.path) {
+            self.seal_deepest()?;
         }
         if !self.keep.is_sealed(&entry) {
             return Ok(());
         }
         if entry.is_directory() {
-            self.open.push(entry);
+            put_on(&mut self.open, entry);
             return Ok(());
         }
         self.seal(&entry)
     }
 
     pub(super) fn finish(mut self) -> Result<()> {
-        while let Some(done) = self.open.pop() {
-            self.seal(&done)?;
+        while !self.open.is_empty() {
+            self.seal_deepest()?;
         }
         Ok(())
+    }
+
+    fn seal_deepest(&mut self) -> Result<()> {
+        take_off(&mut self.open).map_or(Ok(()), |done| self.seal(&done))
     }
 
     /// Seals an object, and holds what the file system then says against its entry.

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::format::entry::{ChunkRef, Entry, Kind};
 use crate::fsys::{self, Dir, Object, ObjectKind};
 use crate::ops::object;
-use crate::path::EntryPath;
+use crate::path::{EntryPath, Trail};
 use crate::pool::{Pool, Task};
 use crate::progress::Progress;
 use crate::refusal::{Code, Refusal};
@@ -28,6 +28,9 @@ const WINDOW_ENTRY_BYTES: usize = 64 << 20;
 const WINDOW_PIECES: usize = 400_000;
 /// How many directories a thread keeps open.
 const OPEN_DIRECTORIES_MAX: usize = 32;
+/// How many of them are kept along a way that is longer than that: who goes up a deep tree begins there again, and not at
+/// the root.
+const ALONG_THE_WAY: usize = 4;
 
 /// Opens directories below a root, keeping the most recent ones open.
 pub(super) struct Directories {
@@ -55,6 +58,8 @@ impl Directories {
             None => (0, Arc::clone(&self.root)),
         };
         let depth = path.depth();
+        let far = depth - start;
+        let stride = if far > OPEN_DIRECTORIES_MAX { far / (ALONG_THE_WAY + 1) } else { usize::MAX };
         let mut end = 0;
         for (level, name) in path.components().enumerate() {
             end += name.len() + usize::from(level > 0);
@@ -63,15 +68,21 @@ impl Directories {
             }
             dir = Arc::new(dir.open_dir(name)?);
             // The last ones on the way stay open: who goes up again finds them.
-            if depth - level <= OPEN_DIRECTORIES_MAX / 2 {
-                let here = EntryPath::parse(&path.as_bytes()[..end]).map_err(io::Error::other)?;
-                if self.recent.len() >= OPEN_DIRECTORIES_MAX {
-                    self.recent.pop_front();
-                }
-                self.recent.push_back((here, Arc::clone(&dir)));
+            if depth - level <= OPEN_DIRECTORIES_MAX / 2 || (level - start + 1) % stride == 0 {
+                let here = path.beginning(end).expect("a component ends there");
+                self.keep(here, Arc::clone(&dir), path);
             }
         }
         Ok(dir)
+    }
+
+    /// Keeps a directory on the way to `path` open, for one that is not on this way, or for the oldest.
+    fn keep(&mut self, here: EntryPath, dir: Arc<Dir>, path: &EntryPath) {
+        if self.recent.len() >= OPEN_DIRECTORIES_MAX {
+            let aside = self.recent.iter().position(|(known, _)| !path.is_within(known));
+            self.recent.remove(aside.unwrap_or(0));
+        }
+        self.recent.push_back((here, dir));
     }
 }
 
@@ -308,6 +319,18 @@ impl<'a> TreeWriter<'a> {
     }
 }
 
+/// Keeps a directory for when everything in it is done.
+pub(super) fn put_on(trail: &mut Trail<Entry>, mut entry: Entry) {
+    let path = std::mem::take(&mut entry.path);
+    trail.push(&path, entry);
+}
+
+/// Takes the deepest directory off again, whole.
+pub(super) fn take_off(trail: &mut Trail<Entry>) -> Option<Entry> {
+    let path = trail.path().clone();
+    Some(Entry { path, ..trail.pop()? })
+}
+
 /// Completes a tree whose files are written, in a second pass over its listing: links, pipes, sockets, devices and
 /// further names as they come, and the metadata of each directory once everything in it is there, deepest first. What
 /// lies above may become unreadable, and its time changes with what is made in it. Memory grows with the depth alone.
@@ -316,29 +339,29 @@ pub(super) struct Finisher<'a> {
     keep: &'a Keep,
     progress: &'a dyn Progress,
     directories: Directories,
-    // On the way to the entry before.
-    open: Vec<Entry>,
+    // On the way to the entry before; their paths are the trail's.
+    open: Trail<Entry>,
 }
 
 impl<'a> Finisher<'a> {
     pub(super) fn new(staging: &Staging, reader: &'a Reader, keep: &'a Keep, progress: &'a dyn Progress) -> Self {
         let directories = Directories::new(Arc::clone(&staging.root));
-        Self { reader, keep, progress, directories, open: Vec::new() }
+        Self { reader, keep, progress, directories, open: Trail::default() }
     }
 
     pub(super) fn take(&mut self, entry: Entry) -> Result<()> {
         if self.progress.interrupted() {
             return Err(Error::Interrupted(None));
         }
-        while let Some(done) = self.open.pop_if(|above| !entry.path.is_within(&above.path)) {
-            self.finish_directory(&done)?;
+        while self.open.is_left_by(&entry.path) {
+            self.finish_deepest()?;
         }
         if let Some(first) = self.keep.further_name(&entry) {
             return self.create_further_name(first, &entry.path);
         }
         match entry.kind {
             Kind::Directory => {
-                self.open.push(entry);
+                put_on(&mut self.open, entry);
                 Ok(())
             }
             Kind::File(_) => Ok(()),
@@ -347,16 +370,17 @@ impl<'a> Finisher<'a> {
     }
 
     pub(super) fn finish(mut self) -> Result<()> {
-        while let Some(done) = self.open.pop() {
-            self.finish_directory(&done)?;
+        while !self.open.is_empty() {
+            self.finish_deepest()?;
         }
         Ok(())
     }
 
-    fn finish_directory(&mut self, entry: &Entry) -> Result<()> {
+    fn finish_deepest(&mut self) -> Result<()> {
+        let Some(entry) = take_off(&mut self.open) else { return Ok(()) };
         let lift = |error| failed(&entry.path, "finish", error);
         let dir = self.directories.get(&entry.path).map_err(lift)?;
-        self.keep.set(Object::Directory(&dir), entry, self.reader)?;
+        self.keep.set(Object::Directory(&dir), &entry, self.reader)?;
         if fsys::SYNCS_WHOLE_FILESYSTEMS { Ok(()) } else { dir.sync().map_err(lift) }
     }
 
@@ -516,6 +540,30 @@ pub(super) fn failed(path: &EntryPath, what: &str, error: io::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_goes_up_a_deep_tree_finds_directories_along_the_way_open() {
+        let root = tempfile::tempdir().expect("a directory");
+        let deep = vec!["d"; 1000].join("/");
+        fs::create_dir_all(root.path().join(&deep)).expect("writable");
+        let mut directories = Directories::new(Arc::new(Dir::open(root.path()).expect("readable")));
+        let mut path = EntryPath::parse(deep.as_bytes()).expect("valid");
+        let mut opened = 0;
+        while !path.is_root() {
+            let known =
+                directories.recent.iter().filter(|(known, _)| path.is_within(known)).map(|(known, _)| known.depth());
+            opened += path.depth() - known.max().unwrap_or(0);
+            let dir = directories.get(&path).expect("readable");
+            assert_eq!(
+                dir.stat().expect("readable").id,
+                directories.get(&path).expect("open").stat().expect("readable").id
+            );
+            assert!(directories.recent.len() <= OPEN_DIRECTORIES_MAX);
+            path = path.parent().expect("not the root");
+        }
+        // From the root each time it would be 30,000 and more.
+        assert!(opened < 8_000, "{opened}");
+    }
 
     #[test]
     fn directories_are_opened_from_the_nearest_one_above() {
