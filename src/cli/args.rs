@@ -222,12 +222,12 @@ fn bytes(text: &str) -> Result<u64, String> {
     }
 }
 
-/// Takes a pattern that the operation will understand.
-/// Names in a snapshot may have any bytes; a shell writes them as `$'3:\xff'`.
+/// Takes a snapshot and a path in it, whose names may have any bytes; a shell writes them as `$'3:\xff'`.
 fn a_place() -> impl TypedValueParser<Value = Place> {
     OsStringValueParser::new().try_map(|word| Place::parse(&word))
 }
 
+/// Takes a pattern that the operation will understand.
 fn pattern(text: &str) -> Result<String, String> {
     crate::ops::backup::check_pattern(text).map(|()| text.to_owned()).map_err(|error| error.to_string())
 }
