@@ -73,20 +73,38 @@ fn damage_is_found_when_its_pack_comes_up_and_names_what_it_affects() {
     assert_eq!(report.snapshots, [(1, Verdict::Invalid)]);
 }
 
-#[test]
-fn what_was_read_before_an_interruption_is_not_read_again() {
-    /// Interrupts after some packs.
-    struct After(AtomicU64);
-    impl Progress for After {
-        fn advance(&self, packs: u64, _: u64) {
-            if packs > 0 {
-                self.0.fetch_sub(1, Ordering::SeqCst);
-            }
-        }
-        fn interrupted(&self) -> bool {
-            self.0.load(Ordering::SeqCst) == 0
+/// Interrupts after some packs.
+struct After(AtomicU64);
+
+impl Progress for After {
+    fn advance(&self, packs: u64, _: u64) {
+        if packs > 0 {
+            self.0.fetch_sub(1, Ordering::SeqCst);
         }
     }
+    fn interrupted(&self) -> bool {
+        self.0.load(Ordering::SeqCst) == 0
+    }
+}
+
+#[test]
+fn wherever_it_is_interrupted_every_pack_is_read_once_before_any_is_read_twice() {
+    let level = Level::Rolling(Budget::Time(Duration::from_secs(3600)));
+    for stride in [1, 2, 3, 5, 8] {
+        let home = home();
+        let total = packs(&home.vault()).len() as u64;
+        // A pack that was read twice would leave another one that never was.
+        for run in 0..total.div_ceil(stride) {
+            let stopped = verify::run(&on_day(&home, run as i64), &[], level, &After(AtomicU64::new(stride)));
+            assert_eq!(stopped.unwrap_err().exit(), 130, "{stride} {run}");
+        }
+        let after = sample(&on_day(&home, 100), 1);
+        assert!(after.coverage.oldest.is_some_and(|oldest| oldest.seconds >= BEGIN), "{stride}: {:?}", after.coverage);
+    }
+}
+
+#[test]
+fn what_was_read_before_an_interruption_is_not_read_again() {
     let home = home();
     let total = packs(&home.vault()).len() as u64;
     let level = Level::Rolling(Budget::Time(Duration::from_secs(3600)));
