@@ -198,6 +198,15 @@ impl Host {
         replace::create_directories(path, true).map(|_| ()).map_err(|error| unwritable(path, &error).into())
     }
 
+    /// Returns the key files that this host keeps, in the order of their names; none where they cannot be listed.
+    pub fn keys(&self) -> Vec<PathBuf> {
+        let names = fs::read_dir(self.config.join("keys")).into_iter().flatten().flatten();
+        let mut keys: Vec<PathBuf> = names.map(|entry| entry.path()).collect();
+        keys.retain(|path| path.extension().is_some_and(|extension| extension == "key"));
+        keys.sort();
+        keys
+    }
+
     /// Returns a vault that the environment does not name: that of the settings, else the default one if it exists.
     ///
     /// # Errors

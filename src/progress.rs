@@ -19,6 +19,8 @@ pub enum Phase {
     Comparing,
     /// Waits until the medium holds the data.
     Syncing,
+    /// Removes what was made only for a drill.
+    Cleaning,
 }
 
 impl Phase {
@@ -32,6 +34,7 @@ impl Phase {
             Self::Restoring => "restoring",
             Self::Comparing => "comparing",
             Self::Syncing => "syncing",
+            Self::Cleaning => "cleaning",
         }
     }
 }

@@ -149,7 +149,7 @@ fn a_bit_flipped_anywhere_that_is_needed_fails_the_drill_and_is_named() {
     let mut seen = 0;
     for path in files.iter().filter(|path| needed(path)) {
         let good = fs::read(path).unwrap();
-        for at in [0, 1, 2, 3, 4].map(|part| part * (good.len() - 1) / 4) {
+        for at in (0..=16).map(|part| part * (good.len() - 1) / 16) {
             flip(path, at);
             // From a host that has an empty index and an empty memory: nothing stands in for the bytes.
             let _ = fs::remove_dir_all(home.vault().join("index"));
@@ -167,7 +167,7 @@ fn a_bit_flipped_anywhere_that_is_needed_fails_the_drill_and_is_named() {
             fs::write(path, &good).unwrap();
         }
     }
-    assert!(seen >= 15, "{seen} damages");
+    assert!(seen >= 60, "{seen} damages");
     let _ = fs::remove_dir_all(home.path("scratch"));
     assert_eq!(drill(&home, &options(&home)).unwrap().exit(), 0);
 }
@@ -219,7 +219,11 @@ fn a_sample_restores_no_more_than_its_size_and_says_what_it_does_not_prove() {
     assert!(sample.bytes <= 1_000 && sample.files >= 6 && sample.files_total == 40);
     assert_eq!((compared.files, compared.bytes), (sample.files, sample.bytes));
     assert!(sample.bad_files_at_most > 0 && report.not_proven[0].contains("were not restored"));
-    assert!(!report.recovery.unwrap().is_measured());
+    let recovery = report.recovery.unwrap();
+    assert!(!recovery.is_measured() && recovery.seconds_low >= recovery.seconds_fixed.unwrap() * 0.5);
+    assert!(recovery.seconds_high.unwrap() >= recovery.seconds_low);
+    let steps: Vec<&str> = report.steps.iter().map(|step| &*step.name).collect();
+    assert_eq!(steps, ["locate", "authenticate", "restore one file", "restore", "compare", "clean up"]);
     // The comparison is as strict as that of everything.
     let extra = Meddler(|root: &Path| fs::write(root.join("extra"), "").unwrap());
     let sampled = Options { sample: Some(1_000), ..options(&home) };
@@ -312,7 +316,51 @@ fn an_interrupted_drill_removes_what_it_restored() {
     let progress = AtCompare(false.into(), home.path("scratch"));
     let error = drill::run_observed(&home.access(), &options(&home), &Nobody, &progress).unwrap_err();
     assert_eq!(error.exit(), 130);
+    assert!(error.what_was_written().is_none(), "nothing is named that was removed: {:?}", error.what_was_written());
     assert_eq!(names(&home.path("scratch")), [""; 0]);
+}
+
+#[test]
+fn a_clean_up_tells_how_far_it_is_and_may_be_stopped_after_a_drill_that_passed() {
+    /// Counts what is cleaned up, and interrupts in the middle of it.
+    struct InCleanUp(std::sync::atomic::AtomicU64, u64, std::sync::Mutex<Option<Option<u64>>>);
+    impl Progress for InCleanUp {
+        fn phase(&self, phase: Phase, files: Option<u64>, _: Option<u64>) {
+            if phase == Phase::Cleaning {
+                *self.2.lock().unwrap() = Some(files);
+            }
+        }
+        fn advance(&self, objects: u64, _: u64) {
+            if self.2.lock().unwrap().is_some() {
+                self.0.fetch_add(objects, std::sync::atomic::Ordering::SeqCst);
+            }
+        }
+        fn interrupted(&self) -> bool {
+            self.0.load(std::sync::atomic::Ordering::SeqCst) >= self.1
+        }
+    }
+    let home = Home::with_snapshot();
+    let objects = |limit| {
+        let progress = InCleanUp(0.into(), limit, None.into());
+        let report = drill::run_observed(&home.access(), &options(&home), &Nobody, &progress).unwrap();
+        (report, progress.0.into_inner(), progress.2.into_inner().unwrap())
+    };
+    let (report, removed, announced) = objects(u64::MAX);
+    assert_eq!((report.exit(), announced), (0, Some(Some(report.counts.entries()))));
+    assert!(removed >= report.counts.entries(), "{removed}");
+    assert_eq!(names(&home.path("scratch")), [""; 0]);
+    let (report, removed, _) = objects(2);
+    assert_eq!(
+        (report.exit(), removed, report.failure.is_none()),
+        (130, 2, true),
+        "the drill passed, its clean-up did not"
+    );
+    let left = report.scratch.expect("named");
+    assert!(
+        left.exists() && report.surprises.iter().any(|what| what.contains("interrupted")),
+        "{:?}",
+        report.surprises
+    );
 }
 
 #[test]

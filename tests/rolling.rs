@@ -73,20 +73,38 @@ fn damage_is_found_when_its_pack_comes_up_and_names_what_it_affects() {
     assert_eq!(report.snapshots, [(1, Verdict::Invalid)]);
 }
 
-#[test]
-fn what_was_read_before_an_interruption_is_not_read_again() {
-    /// Interrupts after some packs.
-    struct After(AtomicU64);
-    impl Progress for After {
-        fn advance(&self, packs: u64, _: u64) {
-            if packs > 0 {
-                self.0.fetch_sub(1, Ordering::SeqCst);
-            }
-        }
-        fn interrupted(&self) -> bool {
-            self.0.load(Ordering::SeqCst) == 0
+/// Interrupts after some packs.
+struct After(AtomicU64);
+
+impl Progress for After {
+    fn advance(&self, packs: u64, _: u64) {
+        if packs > 0 {
+            self.0.fetch_sub(1, Ordering::SeqCst);
         }
     }
+    fn interrupted(&self) -> bool {
+        self.0.load(Ordering::SeqCst) == 0
+    }
+}
+
+#[test]
+fn wherever_it_is_interrupted_every_pack_is_read_once_before_any_is_read_twice() {
+    let level = Level::Rolling(Budget::Time(Duration::from_secs(3600)));
+    for stride in [1, 2, 3, 5, 8] {
+        let home = home();
+        let total = packs(&home.vault()).len() as u64;
+        // A pack that was read twice would leave another one that never was.
+        for run in 0..total.div_ceil(stride) {
+            let stopped = verify::run(&on_day(&home, run as i64), &[], level, &After(AtomicU64::new(stride)));
+            assert_eq!(stopped.unwrap_err().exit(), 130, "{stride} {run}");
+        }
+        let after = sample(&on_day(&home, 100), 1);
+        assert!(after.coverage.oldest.is_some_and(|oldest| oldest.seconds >= BEGIN), "{stride}: {:?}", after.coverage);
+    }
+}
+
+#[test]
+fn what_was_read_before_an_interruption_is_not_read_again() {
     let home = home();
     let total = packs(&home.vault()).len() as u64;
     let level = Level::Rolling(Budget::Time(Duration::from_secs(3600)));
@@ -160,7 +178,8 @@ fn a_receipt_is_genuine_and_tells_what_has_happened_since() {
     assert_eq!(document["receipt"]["verdict"], "valid");
     home.backup();
     let report = receipt::check(&home.access(), &path).unwrap();
-    assert_eq!((report.head_occurs, &report.added[..], report.exit()), (true, &[2][..], 0));
+    let since = report.since.as_ref().unwrap();
+    assert_eq!((since.head_occurs, &since.added[..], report.exit()), (true, &[2][..], 0));
     // Nothing is overwritten.
     let again = home.run(&["verify", "--receipt", path.to_str().unwrap()]);
     assert_eq!(again.status.code(), Some(1), "{}", String::from_utf8_lossy(&again.stdout));
@@ -168,7 +187,7 @@ fn a_receipt_is_genuine_and_tells_what_has_happened_since() {
     fs::remove_dir_all(home.vault().join("snapshots/00000002")).unwrap();
     fs::remove_dir_all(home.vault().join("snapshots/00000001")).unwrap();
     let report = receipt::check(&home.access(), &path).unwrap();
-    assert_eq!((report.head_occurs, report.exit()), (false, 13));
+    assert_eq!((report.since.as_ref().unwrap().head_occurs, report.exit()), (false, 13));
 }
 
 #[test]
@@ -188,4 +207,78 @@ fn a_receipt_that_was_changed_or_is_another_vaults_is_refused() {
     // Another authentic kind of file is no receipt.
     fs::copy(home.witness(), &path).unwrap();
     assert_refused(Code::ReceiptForged, receipt::check(&home.access(), &path));
+}
+
+#[test]
+fn a_receipt_is_judged_by_the_key_alone_where_no_vault_is_at_hand() {
+    let home = home();
+    let path = home.path("receipt");
+    let report = home.verify(&[]).unwrap();
+    receipt::write(&home.access(), &Receipt::of_verify(&report, Time::default()), &path).unwrap();
+    let good = fs::read(&path).unwrap();
+    fs::rename(home.vault(), home.path("elsewhere")).unwrap();
+    // A vault that is named and not there: genuine, and the other half of the question is open.
+    let checked = receipt::check(&home.access(), &path).unwrap();
+    assert_eq!((checked.receipt.verdict.as_str(), checked.exit()), ("valid", 14));
+    assert!(checked.since.unwrap_err().why.contains("DV406"));
+    // Nobody names a vault: by the key that is named, or by those that this host keeps.
+    let stranger = Home::new();
+    let checked = receipt::check_by_key(&stranger.host(), Some(&home.key()), &path).unwrap();
+    assert_eq!((checked.receipt.vault, checked.exit()), (report.vault, 0));
+    assert_refused(Code::KeyMissing, receipt::check_by_key(&stranger.host(), None, &path));
+    let other = Home::with_vault();
+    assert_refused(Code::ReceiptForged, receipt::check_by_key(&other.host(), None, &path));
+    assert_refused(Code::ReceiptForged, receipt::check_by_key(&other.host(), Some(&other.key()), &path));
+    receipt::check_by_key(&home.host(), None, &path).unwrap();
+    flip(&path, 20);
+    assert_refused(Code::ReceiptForged, receipt::check_by_key(&home.host(), None, &path));
+    assert_refused(Code::ReceiptForged, receipt::check(&home.access(), &path));
+    fs::write(&path, &good).unwrap();
+    let output = home.run(&["receipt", "check", path.to_str().unwrap()]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.code() == Some(14) && text.contains("genuine") && text.contains("NOT KNOWN"), "{text}");
+}
+
+#[test]
+fn what_is_no_receipt_is_refused_whatever_it_is() {
+    let home = home();
+    let path = home.path("receipt");
+    let report = home.verify(&[]).unwrap();
+    let genuine = Receipt::of_verify(&report, Time::default());
+    receipt::write(&home.access(), &genuine, &path).unwrap();
+    let good = fs::read(&path).unwrap();
+    let line = good.iter().position(|&byte| byte == b'\n').unwrap();
+    for end in 0..good.len() {
+        fs::write(&path, &good[..end]).unwrap();
+        assert_refused(Code::ReceiptForged, receipt::check(&home.access(), &path));
+    }
+    // Signed with the right key all the same: a key twice, a key that nobody knows, another schema, another vault.
+    let key = devvault::vault::key::load(&home.key(), true, None).unwrap().key;
+    let macs = devvault::crypto::Macs::new(key.secret(), key.vault);
+    let signed = |text: String| {
+        let mut bytes = text.into_bytes();
+        bytes.push(b'\n');
+        let tag = macs.tag(devvault::crypto::Domain::Receipt, 0, &bytes);
+        bytes.extend_from_slice(&devvault::vault::chain::encode_mac_file(tag));
+        bytes
+    };
+    let text = String::from_utf8(good[..line].to_vec()).unwrap();
+    fs::write(&path, signed(text.clone())).unwrap();
+    receipt::check(&home.access(), &path).unwrap();
+    let id = report.vault.to_string();
+    for forged in [
+        text.replacen("{\"act\":\"verify\"", "{\"act\":\"verify\",\"act\":\"verify\"", 1),
+        text.replacen("{\"act\"", "{\"aaa\":1,\"act\"", 1),
+        text.replace("devvault.receipt/1", "devvault.receipt/2"),
+        text.replace(&id, "00000000000000000000000000000001"),
+        text.replace(",\"exit\"", ", \"exit\""),
+        String::new(),
+    ] {
+        assert_ne!(forged, text);
+        fs::write(&path, signed(forged)).unwrap();
+        assert_refused(Code::ReceiptForged, receipt::check(&home.access(), &path));
+    }
+    // Longer than any receipt: not read at all.
+    fs::File::create(&path).unwrap().set_len(1 << 40).unwrap();
+    assert_eq!(receipt::check(&home.access(), &path).unwrap_err().exit(), 1);
 }

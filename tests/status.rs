@@ -141,15 +141,110 @@ fn a_pack_that_no_snapshot_names_is_told_and_taken_over_by_the_next_backup() {
 }
 
 fn drill(home: &Home, seconds: i64) -> drill::Report {
-    let options = drill::Options { scratch: Some(home.path("scratch")), ..drill::Options::default() };
-    drill::run(&later(home, seconds), &options, &Silent).unwrap()
+    drill_as(home, seconds, drill::Options::default())
+}
+
+fn drill_as(home: &Home, seconds: i64, options: drill::Options) -> drill::Report {
+    drill_at(home, &later(home, seconds), options)
+}
+
+fn drill_at(home: &Home, access: &Access, options: drill::Options) -> drill::Report {
+    let options = drill::Options { scratch: Some(home.path("scratch")), ..options };
+    drill::run(access, &options, &Silent).unwrap()
+}
+
+#[test]
+fn a_sample_neither_hides_nor_refreshes_the_age_of_a_whole_drill() {
+    let home = Home::with_snapshot();
+    home.verify(&[]).unwrap();
+    let sample = || drill::Options { sample: Some(1 << 20), ..drill::Options::default() };
+    assert_eq!(drill_as(&home, 10, sample()).exit(), 0);
+    let line = |seconds| status::run(&later(&home, seconds)).unwrap().sources[0].clone();
+    let only = line(20);
+    assert_eq!((only.drilled, only.sampled.map(|one| one.extent)), (None, Some("sample".into())));
+    let due = status::run(&later(&home, 31 * DAY)).unwrap().attention;
+    let text = &due.iter().find(|one| one.kind == "undrilled").expect("a sample is no whole drill").text;
+    assert!(text.contains("never exercised a restore of the whole") && text.contains("of a sample"), "{text}");
+    // One look at the clock: two may lie in different seconds.
+    let (day, much_later) = (later(&home, DAY), later(&home, 25 * DAY));
+    drill_at(&home, &day, drill::Options::default());
+    assert_eq!(line(2 * DAY).sampled, None, "a whole drill says more than the sample before it");
+    drill_at(&home, &much_later, sample());
+    let both = line(26 * DAY);
+    assert_eq!(both.drilled.expect("kept").time, day.clock.now());
+    assert_eq!(both.sampled.expect("told too").time, much_later.clock.now());
+    assert!(!kinds(&later(&home, 30 * DAY)).contains(&"undrilled"));
+    assert!(kinds(&later(&home, 31 * DAY)).contains(&"undrilled"), "counted from the whole drill");
+    let text = String::from_utf8(home.run(&["status"]).stdout).unwrap();
+    assert!(text.contains("last drill: ") && text.contains("last sample: "), "{text}");
+    let (_, document) = home.json(&["status"]);
+    let source = &document["sources"][0];
+    assert_eq!((&source["drill"]["extent"], &source["drill_sample"]["extent"]), (&"whole".into(), &"sample".into()));
+}
+
+#[test]
+fn only_a_whole_drill_of_as_much_settles_one_that_failed() {
+    /// Spoils what was restored.
+    struct Spoiler;
+    impl drill::Observer for Spoiler {
+        fn restored(&self, restored: &std::path::Path) {
+            fs::write(restored.join("extra"), "").unwrap();
+        }
+    }
+    let home = Home::with_snapshot();
+    home.verify(&[]).unwrap();
+    let options = drill::Options { negative: true, scratch: Some(home.path("scratch")), ..drill::Options::default() };
+    let report = drill::run_observed(&later(&home, 10), &options, &Spoiler, &Silent).unwrap();
+    assert_eq!(report.exit(), 12);
+    let failed = |seconds| status::run(&later(&home, seconds)).unwrap().sources[0].drill_failed.is_some();
+    drill_as(&home, 20, drill::Options { sample: Some(1 << 20), ..drill::Options::default() });
+    assert!(failed(21), "a sample settles nothing");
+    drill(&home, 30);
+    assert!(failed(31), "no damaged copy was refused since");
+    let due = status::run(&later(&home, 31)).unwrap().attention;
+    let text = &due.iter().find(|one| one.kind == "drill").unwrap().text;
+    assert!(text.ends_with("devvault drill 1 --negative"), "{text}");
+    drill_as(&home, 40, drill::Options { negative: true, ..drill::Options::default() });
+    assert!(!failed(41));
+}
+
+#[test]
+fn no_drill_is_due_where_there_is_no_content() {
+    let home = Home::with_vault();
+    crate::support::write_tree(&home.source(), &[("empty", ""), ("dir/", "")]);
+    home.backup();
+    assert!(!kinds(&later(&home, 31 * DAY)).contains(&"undrilled"));
+}
+
+#[test]
+fn where_the_metrics_cannot_be_written_status_answers_all_the_same_and_fails() {
+    let home = Home::with_snapshot();
+    let file = home.path("no/such/directory/metrics.prom");
+    for (arguments, what) in
+        [(&["status"][..], "head: "), (&["--json", "status"], "\"head\":"), (&["status", "--check"], "head: ")]
+    {
+        let mut arguments = arguments.to_vec();
+        arguments.extend(["--metrics", file.to_str().unwrap()]);
+        let output = home.run(&arguments);
+        let (text, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(text.contains(what) && said.contains("could not write the metrics"), "{text} {said}");
+    }
+    // What is wrong with the vault goes before.
+    packs(&home.vault()).iter().for_each(|pack| fs::remove_file(pack).unwrap());
+    assert_eq!(home.run(&["status", "--metrics", file.to_str().unwrap()]).status.code(), Some(11));
+    fs::rename(home.vault(), home.path("elsewhere")).unwrap();
+    let output = home.run(&["status", "--metrics", file.to_str().unwrap()]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(14) && said.contains("metrics") && said.contains("DV406"), "{said}");
 }
 
 #[test]
 fn each_source_tells_its_own_last_backup_and_its_own_last_drill() {
     let home = Home::with_snapshot();
     home.verify(&[]).unwrap();
-    drill(&home, DAY);
+    let day = later(&home, DAY);
+    drill_at(&home, &day, drill::Options::default());
     crate::support::write_tree(&home.path("other"), &[("file", "x")]);
     backup::run(&home.access(), &home.path("other"), &backup::Options::default(), &Silent).unwrap();
     let report = status::run(&later(&home, 2 * DAY)).unwrap();
@@ -158,7 +253,7 @@ fn each_source_tells_its_own_last_backup_and_its_own_last_drill() {
         (drilled.snapshot, &*drilled.scenario, &*drilled.extent, &*drilled.objective),
         (1, "restore", "whole", "met")
     );
-    assert_eq!(drilled.time, later(&home, DAY).clock.now());
+    assert_eq!(drilled.time, day.clock.now());
     assert_eq!(report.sources[1].drilled, None);
     let due = status::run(&later(&home, 31 * DAY)).unwrap().attention;
     let undrilled: Vec<&str> = due.iter().filter(|one| one.kind == "undrilled").map(|one| &*one.text).collect();

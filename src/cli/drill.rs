@@ -191,14 +191,10 @@ fn scenario_document(report: &Played) -> String {
 }
 
 fn recovery_text(recovery: &Recovery) -> String {
-    let how = match recovery.is_measured() {
-        true => "measured".to_owned(),
-        false => format!(
-            "extrapolated, not measured: the sample took {}, and a whole restore has {:.0} times as much to do; \
-             what a restore takes whatever its size is multiplied too",
-            time(recovery.seconds),
-            recovery.factor
-        ),
+    let long = match (recovery.is_measured(), recovery.seconds_high) {
+        (true, _) => time(recovery.seconds),
+        (false, Some(high)) => format!("between {} and {}", time(recovery.seconds_low), time(high)),
+        (false, None) => format!("at least {}, without a bound", time(recovery.seconds_low)),
     };
     let verdict = match recovery.verdict {
         Verdict::Met => format!("within the objective of {} min", recovery.objective_minutes),
@@ -207,8 +203,21 @@ fn recovery_text(recovery: &Recovery) -> String {
             "TOO SLOW: beyond {} min, where the objective is {} min",
             recovery.minutes_max, recovery.objective_minutes
         ),
+        Verdict::Undecided => format!(
+            "NOT DECIDED: the objective of {} min lies in that range; a larger sample narrows it, a whole drill measures it",
+            recovery.objective_minutes
+        ),
     };
-    format!("{}, {verdict} ({how})", time(recovery.whole_seconds))
+    let how = match recovery.seconds_fixed {
+        None => "measured".to_owned(),
+        Some(fixed) => format!(
+            "extrapolated, not measured: one file took {}, the sample {}; what it took longer is assumed to grow with files, \
+             objects, bytes or blocks, and each time to be right to a tenth",
+            time(fixed),
+            time(recovery.seconds)
+        ),
+    };
+    format!("{long}, {verdict} ({how})")
 }
 
 fn milliseconds(seconds: f64) -> u64 {
@@ -274,9 +283,11 @@ fn document(report: &Report, exit: u8) -> String {
             "differences": compared.differences.len(),
         })),
         "recovery": report.recovery.map(|recovery| json!({
-            "milliseconds": milliseconds(recovery.whole_seconds),
             "measured": recovery.is_measured(),
             "measured_milliseconds": milliseconds(recovery.seconds),
+            "fixed_milliseconds": recovery.seconds_fixed.map(milliseconds),
+            "milliseconds_low": milliseconds(recovery.seconds_low),
+            "milliseconds_high": recovery.seconds_high.map(milliseconds),
             "objective_minutes": recovery.objective_minutes,
             "minutes_max": recovery.minutes_max,
             "verdict": recovery.verdict.name(),

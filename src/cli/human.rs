@@ -465,23 +465,36 @@ fn source_line(out: &mut String, source: &status::SourceLine, now: Time) {
     );
     line!(out, "    last backup: {}; snapshot {}", since(source.time, now), source.newest);
     left_out(out, "    ", &source.left_out);
-    match &source.drilled {
-        None => line!(out, "    last drill: none that passed, as far as this host knows"),
-        Some(drilled) => line!(
-            out,
-            "    last drill: {}; {} of snapshot {} ({}); recovery in {:.1} s{}, objective {}",
-            since(drilled.time, now),
-            drilled.scenario,
-            drilled.snapshot,
-            drilled.extent,
-            drilled.recovery_milliseconds as f64 / 1000.0,
-            if drilled.extent == "sample" { ", extrapolated" } else { "" },
-            drilled.objective
-        ),
+    let (whole, sample) = (source.drilled.as_ref(), source.sampled.as_ref());
+    match whole {
+        None if source.bytes == 0 => line!(out, "    last drill: none; there is no content that it could restore"),
+        None => line!(out, "    last drill: none of the whole that passed, as far as this host knows"),
+        Some(drilled) => line!(out, "    last drill: {}", drilled_text(drilled, now)),
     }
-    if let Some(time) = source.drill_failed {
-        line!(out, "    a drill FAILED {}", since(time, now));
+    if let Some(sampled) = sample {
+        line!(out, "    last sample: {}; it proves nothing of the rest", drilled_text(sampled, now));
     }
+    if let Some(failed) = source.drill_failed {
+        line!(out, "    a drill FAILED {}", since(failed.time, now));
+    }
+}
+
+fn drilled_text(drilled: &status::Drilled, now: Time) -> String {
+    let seconds = |milliseconds: u64| format!("{:.1} s", milliseconds as f64 / 1000.0);
+    let low = seconds(drilled.recovery_milliseconds);
+    let recovery = match drilled.recovery_milliseconds_high {
+        _ if drilled.extent == "whole" => low,
+        Some(high) => format!("{low} to {}, extrapolated", seconds(high)),
+        None => format!("at least {low}, extrapolated"),
+    };
+    format!(
+        "{}; {} of snapshot {} ({}); recovery in {recovery}, objective {}",
+        since(drilled.time, now),
+        drilled.scenario,
+        drilled.snapshot,
+        drilled.extent,
+        drilled.objective
+    )
 }
 
 pub(super) fn receipt(report: &receipt::Report) -> String {
@@ -503,21 +516,28 @@ pub(super) fn receipt(report: &receipt::Report) -> String {
         line!(out, "  it found {} {}", found.code, found.subject);
     }
     line!(out, "  head then: {}", said.head);
-    line!(out, "  head now:  {}", report.head);
-    let list = |numbers: &[u64]| ranges(&numbers.iter().map(u64::to_string).collect::<Vec<_>>());
-    if report.added.is_empty() && report.removed.is_empty() && report.head_occurs {
-        line!(out, "  since then: no record was added or removed");
+    match &report.since {
+        Ok(since) => happened_since(&mut out, since),
+        Err(why) => line!(out, "  since then: NOT KNOWN, the vault was not looked at: {}", why.why),
     }
-    if !report.added.is_empty() {
-        line!(out, "  added since: {}", list(&report.added));
-    }
-    if !report.removed.is_empty() {
-        line!(out, "  removed or declared lost since: {}", list(&report.removed));
-    }
-    line!(out, "  freshness: {}", freshness(&report.freshness));
-    findings(&mut out, &report.findings);
     line!(out, "a receipt speaks of its moment only; `verify` tells how the vault is now");
     out
+}
+
+fn happened_since(out: &mut String, since: &receipt::Since) {
+    line!(out, "  head now:  {}", since.head);
+    let list = |numbers: &[u64]| ranges(&numbers.iter().map(u64::to_string).collect::<Vec<_>>());
+    if since.added.is_empty() && since.removed.is_empty() && since.head_occurs {
+        line!(out, "  since then: no record was added or removed");
+    }
+    if !since.added.is_empty() {
+        line!(out, "  added since: {}", list(&since.added));
+    }
+    if !since.removed.is_empty() {
+        line!(out, "  removed or declared lost since: {}", list(&since.removed));
+    }
+    line!(out, "  freshness: {}", freshness(&since.freshness));
+    findings(out, &since.findings);
 }
 
 /// What was read or restored, in words.
@@ -528,15 +548,20 @@ fn receipt_extent(said: &receipt::Receipt) -> String {
         let packs = format!("{} of {} packs", HumanCount(extent.packs_read), HumanCount(extent.packs));
         return format!("{packs}, {} read", of(extent.bytes_read, extent.bytes));
     };
+    let low = drill.recovery_milliseconds_low;
+    let seconds = |milliseconds: u64| format!("{:.1} s", milliseconds as f64 / 1000.0);
     format!(
-        "{}: {} of {} files, {} restored and compared; {} damages of a copy refused; recovery time {:.1} s{}",
+        "{}: {} of {} files, {} restored and compared; {} damages of a copy refused; recovery time {}",
         drill.scenario,
         HumanCount(drill.files_compared),
         HumanCount(drill.files),
         of(drill.bytes_compared, drill.bytes),
         HumanCount(drill.negative),
-        drill.recovery_milliseconds as f64 / 1000.0,
-        if said.level == "sample" { ", extrapolated" } else { "" }
+        match drill.recovery_milliseconds_high {
+            Some(high) if said.level == "sample" => format!("{} to {}, extrapolated", seconds(low), seconds(high)),
+            None if said.level == "sample" => format!("at least {}, extrapolated", seconds(low)),
+            _ => seconds(low),
+        }
     )
 }
 

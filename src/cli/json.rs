@@ -248,6 +248,17 @@ pub(super) fn restore(report: &restore::Report) -> String {
 }
 
 pub(super) fn status(report: &status::Report) -> String {
+    let drilled = |drilled: &status::Drilled| {
+        json!({
+            "time": drilled.time.rfc3339(),
+            "snapshot": drilled.snapshot,
+            "scenario": drilled.scenario,
+            "extent": drilled.extent,
+            "recovery_milliseconds": drilled.recovery_milliseconds,
+            "recovery_milliseconds_high": drilled.recovery_milliseconds_high,
+            "objective": drilled.objective,
+        })
+    };
     let source = |line: &status::SourceLine| {
         json!({
             "host": line.host,
@@ -256,15 +267,9 @@ pub(super) fn status(report: &status::Report) -> String {
             "newest": line.newest,
             "time": line.time.rfc3339(),
             "left_out": paths(&line.left_out),
-            "drill": line.drilled.as_ref().map(|drilled| json!({
-                "time": drilled.time.rfc3339(),
-                "snapshot": drilled.snapshot,
-                "scenario": drilled.scenario,
-                "extent": drilled.extent,
-                "recovery_milliseconds": drilled.recovery_milliseconds,
-                "objective": drilled.objective,
-            })),
-            "drill_failed": line.drill_failed.map(|time| time.rfc3339()),
+            "drill": line.drilled.as_ref().map(drilled),
+            "drill_sample": line.sampled.as_ref().map(drilled),
+            "drill_failed": line.drill_failed.map(|failed| failed.time.rfc3339()),
         })
     };
     text(&json!({
@@ -306,18 +311,21 @@ pub(super) fn status(report: &status::Report) -> String {
 }
 
 pub(super) fn receipt(report: &receipt::Report) -> String {
+    let since = report.since.as_ref().ok();
     text(&json!({
         "schema": "devvault.receipt-check/1",
         "ok": report.exit() == 0,
         "genuine": true,
         "receipt": report.receipt,
         "made": report.receipt.made.rfc3339(),
-        "head_occurs": report.head_occurs,
-        "head": report.head.to_string(),
-        "added": report.added,
-        "removed": report.removed,
-        "freshness": report.freshness.to_string(),
-        "findings": findings(&report.findings),
+        "since_known": report.since.is_ok(),
+        "since_unknown": report.since.as_ref().err().map(|unknown| &unknown.why),
+        "head_occurs": since.map(|since| since.head_occurs),
+        "head": since.map(|since| since.head.to_string()),
+        "added": since.map(|since| &since.added),
+        "removed": since.map(|since| &since.removed),
+        "freshness": since.map(|since| since.freshness.to_string()),
+        "findings": since.map(|since| findings(&since.findings)),
     }))
 }
 

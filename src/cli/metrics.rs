@@ -181,15 +181,22 @@ fn sources(text: &mut Text, report: &Report) {
     });
     each(
         "source_drill_timestamp_seconds",
-        "When a restore of a source was last exercised and passed, in seconds since 1970; 0 for never.",
+        "When a restore of the whole of a source was last exercised and passed, in seconds since 1970; 0 for never.",
         &|line| or_never(line.drilled.as_ref().map(|drilled| drilled.time)).to_string(),
     );
-    each("source_drill_failed", "Whether a drill of a source failed after the last one that passed.", &|line| {
-        u8::from(line.drill_failed.is_some()).to_string()
-    });
+    each(
+        "source_drill_sample_timestamp_seconds",
+        "When a restore of a sample last passed after the last whole one, in seconds since 1970; 0 for never.",
+        &|line| or_never(line.sampled.as_ref().map(|drilled| drilled.time)).to_string(),
+    );
+    each(
+        "source_drill_failed",
+        "Whether a drill of a source failed and no whole one of as much passed since.",
+        &|line| u8::from(line.drill_failed.is_some()).to_string(),
+    );
     each(
         "source_recovery_seconds",
-        "How long a recovery of a source takes, by the last drill that passed; 0 where there is none.",
+        "How long a recovery of a source takes, measured by the last whole drill that passed; 0 where there is none.",
         &|line| {
             let milliseconds = line.drilled.as_ref().map_or(0, |drilled| drilled.recovery_milliseconds);
             format!("{}.{:03}", milliseconds / 1000, milliseconds % 1000)

@@ -64,6 +64,11 @@ pub fn main() -> ExitCode {
     // of the window, a logoff and a shutdown; the system ends the process soon after it returns, which is a crash as well.
     let _ = ctrlc::set_handler(move || {
         if flag.swap(true, Ordering::SeqCst) {
+            let _ = writeln!(
+                io::stderr(),
+                "\nended at once: what was being written may stay, as `.incomplete-*` in a vault, a staging directory beside a \
+                 destination, or `devvault-drill-*` where drills are done"
+            );
             std::process::exit(130);
         }
     });
@@ -139,8 +144,11 @@ impl Session {
             Command::Drill(options) => self.drill(options),
             Command::Status { check, metrics } => {
                 let report = self.access().and_then(|access| status::run(&access));
-                if let Some(path) = metrics {
-                    metrics::write(path, &report, SystemClock.now())?;
+                // Whoever looks at the screen gets the answer, also where the collector does not.
+                let written = metrics.as_ref().map(|path| metrics::write(path, &report, SystemClock.now()));
+                let unwritten = written.and_then(Result::err);
+                if let Some(error) = &unwritten {
+                    talk(&human::error(error));
                 }
                 let report = report?;
                 let unseen = *check && !report.attention.is_empty();
@@ -149,10 +157,17 @@ impl Session {
                     worst => worst,
                 };
                 self.show(json::status(&report), || human::status(&report))?;
-                Ok(exit)
+                // What is wrong with the vault goes before.
+                Ok(match unwritten {
+                    Some(error) if report.findings.is_empty() => error.exit(),
+                    _ => exit,
+                })
             }
             Command::Receipt { command: ReceiptCommand::Check { file } } => {
-                let report = receipt::check(&self.access()?, file)?;
+                let report = match self.access() {
+                    Ok(access) => receipt::check(&access, file)?,
+                    Err(_) => receipt::check_by_key(&self.host, self.args.key_file.as_deref(), file)?,
+                };
                 self.show(json::receipt(&report), || human::receipt(&report))?;
                 Ok(report.exit())
             }

@@ -19,6 +19,7 @@ pub(super) struct Watch {
     bar: Option<ProgressBar>,
     json: bool,
     interrupted: Arc<AtomicBool>,
+    by_count: AtomicBool,
     files: AtomicU64,
     bytes: AtomicU64,
     state: Mutex<State>,
@@ -56,6 +57,7 @@ impl Watch {
             bar,
             json: show == Show::Json,
             interrupted,
+            by_count: AtomicBool::new(false),
             files: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             state: Mutex::new(state),
@@ -102,9 +104,16 @@ impl Progress for Watch {
             (state.phase, state.files_total, state.bytes_total) = (phase, files, bytes);
         }
         if let Some(bar) = &self.bar {
-            let template = match bytes {
-                Some(_) => "{prefix:>10} [{bar:30}] {bytes}/{total_bytes} {binary_bytes_per_sec}, {eta} left {msg}",
-                None => "{prefix:>10} {spinner} {bytes} {binary_bytes_per_sec} {elapsed} {msg}",
+            // Who removes has no bytes to tell of.
+            let by_count = phase == Phase::Cleaning;
+            self.by_count.store(by_count, Ordering::Relaxed);
+            let template = match (bytes, files) {
+                (None, Some(_)) if by_count => "{prefix:>10} [{bar:30}] {human_pos}/{human_len} objects, {eta} left",
+                (None, _) if by_count => "{prefix:>10} {spinner} {human_pos} objects {elapsed}",
+                (Some(_), _) => {
+                    "{prefix:>10} [{bar:30}] {bytes}/{total_bytes} {binary_bytes_per_sec}, {eta} left {msg}"
+                }
+                (None, _) => "{prefix:>10} {spinner} {bytes} {binary_bytes_per_sec} {elapsed} {msg}",
             };
             if let Ok(style) = ProgressStyle::with_template(template) {
                 bar.set_style(style);
@@ -112,8 +121,8 @@ impl Progress for Watch {
             bar.reset();
             bar.set_prefix(phase.name());
             bar.set_message("");
-            match bytes {
-                Some(bytes) => bar.set_length(bytes),
+            match if by_count { files } else { bytes } {
+                Some(total) => bar.set_length(total),
                 None => bar.unset_length(),
             }
         }
@@ -123,12 +132,12 @@ impl Progress for Watch {
     }
 
     fn advance(&self, files: u64, bytes: u64) {
-        let files = self.files.fetch_add(files, Ordering::Relaxed) + files;
+        let done = self.files.fetch_add(files, Ordering::Relaxed) + files;
         self.bytes.fetch_add(bytes, Ordering::Relaxed);
         if let Some(bar) = &self.bar {
-            bar.inc(bytes);
-            if files.is_multiple_of(64) {
-                bar.set_message(format!("{files} files"));
+            bar.inc(if self.by_count.load(Ordering::Relaxed) { files } else { bytes });
+            if done.is_multiple_of(64) {
+                bar.set_message(format!("{done} files"));
             }
         }
         if self.json {

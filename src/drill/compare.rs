@@ -10,8 +10,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::content::{self, Content, Job};
-use super::lift::open_up;
 use super::metadata::{self, Meant};
+use super::remove::open_up;
 use crate::error::{Error, Result, shown_path};
 use crate::format::entry::{Entry, Kind};
 use crate::fsys::{Dir, Object, ObjectId, ObjectKind, Stat};

@@ -54,6 +54,17 @@ impl Files {
         self.files.is_empty()
     }
 
+    /// Returns the shortest of these files.
+    pub(super) fn shortest(&self, paths: &BTreeSet<EntryPath>) -> Option<EntryPath> {
+        let among = self.files.iter().filter(|(path, _)| paths.contains(path));
+        among.min_by_key(|(_, size)| size).map(|(path, _)| path.clone())
+    }
+
+    /// Returns how many bytes these files have together.
+    pub(super) fn bytes_of(&self, paths: &BTreeSet<EntryPath>) -> u64 {
+        self.files.iter().filter(|(path, _)| paths.contains(path)).map(|(_, size)| size).sum()
+    }
+
     /// Draws one file that has content.
     ///
     /// # Errors

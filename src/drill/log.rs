@@ -36,10 +36,9 @@ impl<'a> Told<'a> {
             format!("source: {} on {}", crate::path::shown(&report.source.path), report.source.host),
         ];
         if let Some(recovery) = &report.recovery {
-            let how = if recovery.is_measured() { "measured" } else { "extrapolated from a sample" };
             lines.push(format!(
-                "recovery time: {:.1} s, {how}; objective {} min: {}",
-                recovery.whole_seconds,
+                "recovery time: {}; objective {} min: {}",
+                recovery.told(),
                 recovery.objective_minutes,
                 recovery.verdict.name()
             ));

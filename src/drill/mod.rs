@@ -8,14 +8,15 @@ mod compare;
 mod content;
 mod draw;
 mod hands;
-mod lift;
 mod log;
 mod metadata;
 mod negative;
 mod objective;
+mod remove;
 mod report;
 pub mod scenario;
 mod scratch;
+mod stopwatch;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -26,10 +27,14 @@ use self::draw::Files;
 pub use self::draw::Sample;
 use self::hands::{CleanMachine, Hands, Own, Restored};
 pub use self::negative::Trial;
+use self::objective::{Amount, Parts, Sampled};
 pub use self::objective::{Recovery, Verdict};
+use self::remove::Removal;
 pub use self::report::{Failure, Report, Step};
 use self::scratch::{Apart, Scratch};
+use self::stopwatch::Stopwatch;
 use crate::error::{Error, Result, refuse, shown_path};
+use crate::format::record::Snapshot;
 use crate::ops::audit;
 use crate::ops::reading::Reading;
 use crate::ops::select::{Selector, SourceName};
@@ -83,10 +88,13 @@ pub struct Nobody;
 impl Observer for Nobody {}
 
 const RESTORED: &str = "restored";
+const RESTORED_ONE: &str = "restored-one";
 /// The steps that are a recovery; the others are the drill's own.
 const LOCATE: &str = "locate";
 const AUTHENTICATE: &str = "authenticate";
 const RESTORE: &str = "restore";
+/// What a sample is held against: what any restore takes, however little it restores.
+const RESTORE_ONE: &str = "restore one file";
 const COMPARE: &str = "compare";
 const VERIFY: &str = "verify";
 const REFUSE: &str = "refuse damage";
@@ -152,7 +160,9 @@ fn drill(access: &Access, options: &Options, observer: &dyn Observer, progress: 
     if files.is_empty() {
         return refuse(Code::NothingToDrill, format!("snapshot {number} holds no byte of content"));
     }
-    let (sample, only) = match options.sample {
+    // A clean machine restores everything.
+    let sample = options.sample.filter(|_| options.clean_machine.is_none());
+    let (sample, only) = match sample {
         None => (None, None),
         Some(bytes_max) => {
             let (sample, only) = files.draw(bytes_max)?;
@@ -162,6 +172,10 @@ fn drill(access: &Access, options: &Options, observer: &dyn Observer, progress: 
             }
             (Some(sample), Some(only))
         }
+    };
+    let amounts = match &only {
+        Some(only) => Some(Amounts::count(&reading, snapshot, &files, only, progress)?),
+        None => None,
     };
     let source = SourceName::of(snapshot);
     let scratch = {
@@ -183,6 +197,7 @@ fn drill(access: &Access, options: &Options, observer: &dyn Observer, progress: 
         snapshot: number,
         source,
         clean_machine: options.clean_machine.is_some(),
+        negative: options.negative,
         sample,
         counts: snapshot.counts,
         files_total: files.count(),
@@ -198,12 +213,13 @@ fn drill(access: &Access, options: &Options, observer: &dyn Observer, progress: 
         not_proven: Vec::new(),
         log: None,
         notes: reading.remarks(access),
+        clean_up_stopped: false,
         kept: Kept::default(),
         findings: Vec::new(),
     };
     // From here on a reader of its own sees everything anew.
     drop(reading);
-    Drill { access, options, observer, progress, report, scratch, only }.run(&files)
+    Drill { access, options, observer, progress, report, scratch, only, amounts }.run(&files)
 }
 
 /// A drill under way.
@@ -215,6 +231,73 @@ struct Drill<'a> {
     report: Report,
     scratch: Scratch,
     only: Option<BTreeSet<EntryPath>>,
+    amounts: Option<Amounts>,
+}
+
+/// How much there is to do for one file of a sample, for the sample, and for the whole.
+struct Amounts {
+    one_path: EntryPath,
+    one: Amount,
+    sample: Amount,
+    whole: Amount,
+}
+
+impl Amounts {
+    fn count(
+        reading: &Reading,
+        snapshot: &Snapshot,
+        files: &Files,
+        only: &BTreeSet<EntryPath>,
+        progress: &dyn Progress,
+    ) -> Result<Self> {
+        let Some(one_path) = files.shortest(only) else {
+            return refuse(Code::NothingToDrill, "no file was drawn");
+        };
+        let blocks = blocks(reading, snapshot, only, &one_path, progress)?;
+        let of = |paths: &BTreeSet<EntryPath>, blocks: u64| Amount {
+            files: paths.len() as u64,
+            objects: with_parents(paths).len() as u64,
+            bytes: files.bytes_of(paths),
+            blocks,
+        };
+        let one = BTreeSet::from([one_path.clone()]);
+        Ok(Self {
+            one: of(&one, blocks[0]),
+            sample: of(only, blocks[1]),
+            whole: Amount {
+                files: files.count(),
+                objects: snapshot.counts.entries(),
+                bytes: files.bytes(),
+                blocks: blocks[2],
+            },
+            one_path,
+        })
+    }
+}
+
+/// Returns how many blocks are decoded for one file, for a sample and for everything, if each is decoded once.
+fn blocks(
+    reading: &Reading,
+    snapshot: &Snapshot,
+    only: &BTreeSet<EntryPath>,
+    one: &EntryPath,
+    progress: &dyn Progress,
+) -> Result<[u64; 3]> {
+    let mut needed = [BTreeSet::new(), BTreeSet::new(), BTreeSet::new()];
+    let catalog = reading.reader.catalog();
+    for entry in reading.listing(snapshot, &EntryPath::root(), progress) {
+        let entry = entry?;
+        let Some(file) = entry.file() else { continue };
+        let of = [entry.path == *one, only.contains(&entry.path), true];
+        for chunk in reading.reader.chunks_of(file) {
+            // What lies nowhere the restore refuses.
+            let Some(place) = catalog.places(chunk?).next() else { continue };
+            for (set, _) in needed.iter_mut().zip(of).filter(|(_, counts)| *counts) {
+                set.insert(place.block);
+            }
+        }
+    }
+    Ok(needed.map(|set| set.len() as u64))
 }
 
 impl Drill<'_> {
@@ -222,11 +305,12 @@ impl Drill<'_> {
         let outcome = self.steps(files);
         match outcome {
             Ok(()) => {}
-            Err(Error::Interrupted(written)) => {
+            Err(Error::Interrupted(_)) => {
                 // Nothing failed; what was restored is of no use to anybody.
                 let path = shown_path(&self.scratch.path);
-                return Err(match self.scratch.remove() {
-                    Ok(()) => Error::Interrupted(written),
+                return Err(match self.scratch.remove(None, false, self.progress) {
+                    // What the restore said of its staging directory went with it.
+                    Ok(_) => Error::Interrupted(None),
                     Err(_) => Error::Interrupted(None).written(|| format!("{path} could not be removed; remove it")),
                 });
             }
@@ -289,14 +373,22 @@ impl Drill<'_> {
         };
         self.step(LOCATE, String::clone, |_| hands.locate())?;
         self.step(AUTHENTICATE, String::clone, |_| hands.authenticate())?;
+        let one = match self.amounts.as_ref().map(|amounts| BTreeSet::from([amounts.one_path.clone()])) {
+            Some(one) => Some(self.restore_one(hands, one)?),
+            None => None,
+        };
         let only = self.only.clone();
         let destination = scratch_path.join(RESTORED);
-        let restored = self.step(
+        let (restored, parts) = self.step(
             RESTORE,
             |_| "restored by the public operation, which read it back and compared it".into(),
-            |drill| hands.restore(&destination, only, drill.progress),
+            |drill| {
+                let watch = Stopwatch::start(drill.progress);
+                let restored = hands.restore(&destination, only, &watch)?;
+                Ok((restored, watch.parts()))
+            },
         )?;
-        self.judge(files);
+        self.judge(one.map(|one| (one, parts)));
         self.observer.restored(&destination);
         self.compare(&restored)?;
         self.note(restored);
@@ -305,20 +397,36 @@ impl Drill<'_> {
         }
         if self.options.negative {
             // Room for the next part.
-            scratch::remove_tree(&destination)
-                .map_err(|error| Error::environment(format!("remove {}", shown_path(&destination)), error))?;
+            self.clear(&destination, self.report.compared.as_ref().map(|compared| compared.objects))?;
             self.refuse_damage(files)?;
         }
         Ok(())
     }
 
-    /// Holds the time so far against the objective.
-    fn judge(&mut self, files: &Files) {
-        let factor = self.report.sample.map_or(1.0, |sample| {
-            // Whichever there is more of decides: bytes, or files.
-            let bytes = files.bytes() as f64 / sample.bytes.max(1) as f64;
-            (sample.files_total as f64 / sample.files.max(1) as f64).max(bytes).max(1.0)
-        });
+    /// Restores one file of the sample: what that takes, any restore of this snapshot takes.
+    fn restore_one(&mut self, hands: &dyn Hands, one: BTreeSet<EntryPath>) -> Result<Parts> {
+        let destination = self.scratch.join(RESTORED_ONE);
+        let said = |_: &Parts| "what any restore of this snapshot takes, however little it restores".to_owned();
+        let parts = self.step(RESTORE_ONE, said, |drill| {
+            let watch = Stopwatch::start(drill.progress);
+            hands.restore(&destination, Some(one), &watch)?;
+            Ok(watch.parts())
+        })?;
+        self.clear(&destination, None)?;
+        Ok(parts)
+    }
+
+    /// Removes what was restored before it is needed no more; a wish to stop ends the drill.
+    fn clear(&self, path: &Path, objects: Option<u64>) -> Result<()> {
+        match remove::remove(path, objects, true, self.progress) {
+            Ok(Removal::Complete) => Ok(()),
+            Ok(Removal::Stopped) => Err(Error::Interrupted(None)),
+            Err(error) => Err(Error::environment(format!("remove {}", shown_path(path)), error)),
+        }
+    }
+
+    /// Holds the time so far against the objective. Of a sample, what one file took and what the sample took is given.
+    fn judge(&mut self, sampled: Option<(Parts, Parts)>) {
         let before = self.report.seconds(&[LOCATE, AUTHENTICATE]);
         let settings = match self.access.host.settings() {
             Ok(settings) => settings,
@@ -327,8 +435,19 @@ impl Drill<'_> {
                 crate::host::Settings::default()
             }
         };
-        let restore = self.report.seconds(&[RESTORE]);
-        self.report.recovery = Some(Recovery::judge(before, restore, factor, &settings));
+        self.report.recovery = Some(match (&self.amounts, sampled) {
+            (Some(amounts), Some((one, sample))) => {
+                let sampled = Sampled {
+                    one,
+                    one_amount: amounts.one,
+                    sample,
+                    sample_amount: amounts.sample,
+                    whole_amount: amounts.whole,
+                };
+                Recovery::extrapolated(before, &sampled, &settings)
+            }
+            _ => Recovery::measured(before + self.report.seconds(&[RESTORE]), &settings),
+        });
     }
 
     /// Compares what was restored with the listing, by a reader that has seen nothing of the restore.
@@ -440,16 +559,22 @@ impl Drill<'_> {
             return;
         }
         let begun = Instant::now();
-        let removed = self.scratch.remove();
+        let objects = report.compared.as_ref().filter(|_| report.trials.is_empty()).map(|compared| compared.objects);
+        let removed = self.scratch.remove(objects, true, self.progress);
         let seconds = begun.elapsed().as_secs_f64();
+        let path = shown_path(&self.scratch.path);
         let (said, passed) = match removed {
-            Ok(()) => ("the scratch directory was removed".into(), true),
-            Err(what) => {
-                report.scratch = Some(self.scratch.path.clone());
-                report.surprises.push(what.clone());
-                (what, false)
+            Ok(Removal::Complete) => ("the scratch directory was removed".into(), true),
+            Ok(Removal::Stopped) => {
+                report.clean_up_stopped = true;
+                (format!("interrupted; what is left of {path} is of no use to anybody: remove it"), false)
             }
+            Err(what) => (what, false),
         };
+        if !passed {
+            report.scratch = Some(self.scratch.path.clone());
+            report.surprises.push(said.clone());
+        }
         report.steps.push(Step { name: CLEAN_UP.into(), seconds, said, passed });
     }
 }

@@ -9,7 +9,8 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use super::Observer;
-use super::scratch::{Scratch, remove_tree};
+use super::remove::remove;
+use super::scratch::Scratch;
 use crate::crypto::random;
 use crate::error::{Error, Result, refuse};
 use crate::format::entry::Entry;
@@ -193,7 +194,8 @@ impl<'a> Copy<'a> {
             Ok(_) => return Ok(None),
             Err(error) => refused_for_the_damage(error)?,
         };
-        remove_tree(&directory).map_err(|error| Error::environment("clear the scratch directory", error))?;
+        remove(&directory, None, false, progress)
+            .map_err(|error| Error::environment("clear the scratch directory", error))?;
         Ok(Some(code))
     }
 

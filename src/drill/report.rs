@@ -110,6 +110,8 @@ pub struct Report {
     pub source: SourceName,
     /// Whether it was restored by a process of its own that had nothing but the vault and the key.
     pub clean_machine: bool,
+    /// Whether a damaged copy was to be refused too.
+    pub negative: bool,
     /// The sample, if not everything was restored.
     pub sample: Option<Sample>,
     /// What the snapshot holds.
@@ -142,6 +144,8 @@ pub struct Report {
     pub notes: Vec<String>,
     /// What was kept on this host about a failure.
     pub kept: Kept,
+    /// Whether somebody wished to stop while the scratch directory was removed: all else was done.
+    pub clean_up_stopped: bool,
     // What the journal and evidence are told of a failure that no operation has told them.
     pub(super) findings: Vec<Finding>,
 }
@@ -152,9 +156,14 @@ impl Report {
         if self.clean_machine { "clean-machine" } else { "restore" }
     }
 
-    /// Returns the process exit status: 0 only where everything was restored and compared as it should be.
+    /// Returns the process exit status: 0 only where everything was restored and compared as it should be, and 130 where
+    /// only its clean-up was interrupted.
     pub fn exit(&self) -> u8 {
-        self.failure.as_ref().map_or(0, Failure::exit)
+        match &self.failure {
+            Some(failure) => failure.exit(),
+            None if self.clean_up_stopped => 130,
+            None => 0,
+        }
     }
 
     /// Makes the drill's receipt.
@@ -172,13 +181,13 @@ impl Report {
                 files: self.files_total,
                 files_compared: compared.files,
                 negative: self.trials.len() as u64,
-                recovery_milliseconds: self
+                recovery_milliseconds_high: self
                     .recovery
-                    .as_ref()
-                    .map_or(0, |recovery| milliseconds(recovery.whole_seconds)),
+                    .and_then(|recovery| Some(milliseconds(recovery.seconds_high?))),
+                recovery_milliseconds_low: self.recovery.map_or(0, |recovery| milliseconds(recovery.seconds_low)),
                 scenario: self.scenario().into(),
             }),
-            exit: self.exit(),
+            exit: self.failure.as_ref().map_or(0, Failure::exit),
             // A drill reads what a restore reads, not whole packs.
             extent: Extent::default(),
             findings: found.collect(),
@@ -218,7 +227,7 @@ impl Told for Report {
         json!({
             "scenario": self.scenario(),
             "extent": self.extent(),
-            "negative": !self.trials.is_empty(),
+            "negative": self.negative,
             "snapshot": self.snapshot,
             "host": self.source.host,
             "source": bounded(&shown(&self.source.path)),
@@ -227,7 +236,9 @@ impl Told for Report {
             "files": self.compared.as_ref().map(|compared| compared.files),
             "bytes": self.compared.as_ref().map(|compared| compared.bytes.to_string()),
             "milliseconds": steps,
-            "recovery_milliseconds": self.recovery.as_ref().map(|recovery| milliseconds(recovery.whole_seconds)),
+            "recovery_milliseconds": self.recovery.as_ref().map(|recovery| milliseconds(recovery.seconds_low)),
+            "recovery_milliseconds_high":
+                self.recovery.as_ref().and_then(|recovery| recovery.seconds_high).map(milliseconds),
             "recovery_measured": self.recovery.as_ref().map(|recovery| recovery.is_measured()),
             "objective": self.recovery.as_ref().map(|recovery| recovery.verdict.name()),
             "code": self.failure.as_ref().and_then(|failure| failure.code).map(|code| code.to_string()),

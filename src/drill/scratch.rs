@@ -5,11 +5,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::remove::{Removal, remove};
 use crate::crypto::Id;
 use crate::error::{Error, Result, refuse, shown_path};
 use crate::fsys::replace;
 use crate::host::Host;
 use crate::limits;
+use crate::progress::Progress;
 use crate::refusal::{Code, Refusal};
 
 /// What a scratch directory must not touch.
@@ -60,7 +62,9 @@ impl Scratch {
             let base = fs::canonicalize(named).map_err(|error| unwritable(named, &error))?;
             refuse_conflict(apart, &base)?;
             return match short_of_room(&base, bytes) {
-                Some(short) => refuse(Code::DestinationSpace, short),
+                Some(short) => Err(Refusal::new(Code::DestinationSpace, short)
+                    .next("name a directory with more room: `--to DIR`; or exercise a part: `--sample SIZE`")
+                    .into()),
                 None => Self::within(&base),
             };
         }
@@ -112,22 +116,20 @@ impl Scratch {
         names.filter(|name| known.iter().all(|known| name != known)).collect()
     }
 
-    /// Removes it with everything in it.
+    /// Removes it with everything in it: about so many objects, where that is known. A wish to stop is heeded if
+    /// `may_stop` says so.
     ///
     /// # Errors
     /// What stays, in words.
-    pub(super) fn remove(&self) -> Result<(), String> {
-        remove_tree(&self.path).map_err(|error| format!("{} could not be removed: {error}", shown_path(&self.path)))
+    pub(super) fn remove(
+        &self,
+        objects: Option<u64>,
+        may_stop: bool,
+        progress: &dyn Progress,
+    ) -> Result<Removal, String> {
+        remove(&self.path, objects, may_stop, progress)
+            .map_err(|error| format!("{} could not be removed: {error}", shown_path(&self.path)))
     }
-}
-
-/// Removes a tree of which the drill restored everything: modes and flags that forbid it are lifted first.
-pub(super) fn remove_tree(path: &Path) -> std::io::Result<()> {
-    if !path.exists() || fs::remove_dir_all(path).is_ok() {
-        return Ok(());
-    }
-    super::lift::lift(path)?;
-    fs::remove_dir_all(path)
 }
 
 fn refuse_conflict(apart: &Apart<'_>, place: &Path) -> Result<()> {

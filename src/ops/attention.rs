@@ -6,7 +6,7 @@
 use serde_json::Value;
 
 use super::orphans::{Orphans, Stray};
-use super::status::{Drilled, SourceLine, Verified};
+use super::status::{DrillFailed, Drilled, SourceLine, Verified};
 use crate::clock::Time;
 use crate::crypto::Id;
 use crate::host::Settings;
@@ -79,28 +79,49 @@ impl<'a> Own<'a> {
         })
     }
 
-    /// Notes the newest drill of a source that passed, and whether one failed after it.
+    /// Notes the newest drills of a source that passed, of the whole and of a sample, and whether one failed after.
+    ///
+    /// A failure stands until a whole drill passes that exercised as much: neither a sample nor a restore on this host
+    /// says that a clean machine can restore, or that damage is refused.
     pub(super) fn drills_of(&self, line: &mut SourceLine) {
         let source = bounded(&crate::path::shown(&line.source));
         let drills = self
             .newest()
             .filter(|entry| entry.act == "drill" && entry.text("host") == line.host && entry.text("source") == source);
+        let (mut clean_machine_passed, mut negative_passed) = (false, false);
         for entry in drills {
+            let clean_machine = entry.text("scenario") == "clean-machine";
+            let negative = entry.data.get("negative") == Some(&true.into());
             if entry.text("outcome") != "done" {
-                line.drill_failed = line.drill_failed.or(Some(entry.time));
+                let passed_since = line.drilled.is_some()
+                    && (clean_machine_passed || !clean_machine)
+                    && (negative_passed || !negative);
+                if !passed_since && line.drill_failed.is_none() {
+                    line.drill_failed = Some(DrillFailed { time: entry.time, clean_machine, negative });
+                }
                 continue;
             }
-            let number = |name: &str| entry.data.get(name).and_then(Value::as_u64).unwrap_or(0);
-            line.drilled = Some(Drilled {
-                time: entry.time,
-                snapshot: number("snapshot"),
-                scenario: entry.text("scenario").to_owned(),
-                extent: entry.text("extent").to_owned(),
-                recovery_milliseconds: number("recovery_milliseconds"),
-                objective: entry.text("objective").to_owned(),
-            });
-            return;
+            if entry.text("extent") == "whole" {
+                clean_machine_passed |= clean_machine;
+                negative_passed |= negative;
+                line.drilled.get_or_insert_with(|| drilled(entry));
+            } else if line.drilled.is_none() {
+                line.sampled.get_or_insert_with(|| drilled(entry));
+            }
         }
+    }
+}
+
+fn drilled(entry: &Entry) -> Drilled {
+    let number = |name: &str| entry.data.get(name).and_then(Value::as_u64);
+    Drilled {
+        time: entry.time,
+        snapshot: number("snapshot").unwrap_or(0),
+        scenario: entry.text("scenario").to_owned(),
+        extent: entry.text("extent").to_owned(),
+        recovery_milliseconds: number("recovery_milliseconds").unwrap_or(0),
+        recovery_milliseconds_high: number("recovery_milliseconds_high"),
+        objective: entry.text("objective").to_owned(),
     }
 }
 
@@ -254,24 +275,39 @@ fn drills(known: &Known<'_>, all: &mut Vec<Attention>) {
     for line in known.sources {
         let source = format!("{} on {}", crate::path::shown(&line.source), line.host);
         let how = format!("devvault drill {}", line.newest);
-        if let Some(time) = line.drill_failed {
-            let text = format!("the drill of {source} failed {}, and none passed since: {how}", time.rfc3339());
+        if let Some(failed) = line.drill_failed {
+            let clean = if failed.clean_machine { " --clean-machine --key-file KEY" } else { "" };
+            let negative = if failed.negative { " --negative" } else { "" };
+            let when = failed.time.rfc3339();
+            let text = format!(
+                "the drill of {source} failed {when}, and no whole drill of as much passed since: {how}{clean}{negative}"
+            );
             push(all, "drill", text);
         }
+        // Only a whole drill counts: a sample proves nothing of what it did not draw.
+        let sampled = line.sampled.as_ref().map_or_else(String::new, |sampled| {
+            format!(" (of a sample {}, which proves nothing of the rest)", sampled.time.rfc3339())
+        });
         match &line.drilled {
+            _ if line.bytes == 0 => {}
             // A source that is new has the same time as one that was drilled when it began.
             None if is_overdue(known, line.first, days) => {
-                push(all, "undrilled", format!("this host never exercised a restore of {source}: {how}"));
+                let text = format!("this host never exercised a restore of the whole of {source}{sampled}: {how}");
+                push(all, "undrilled", text);
             }
             Some(drilled) if is_overdue(known, drilled.time, days) => {
                 let when = drilled.time.rfc3339();
-                push(all, "undrilled", format!("a restore of {source} was last exercised {when}: {how}"));
+                let text = format!("a restore of the whole of {source} was last exercised {when}{sampled}: {how}");
+                push(all, "undrilled", text);
             }
             _ => {}
         }
-        if let Some(drilled) = line.drilled.as_ref().filter(|drilled| drilled.objective == "exceeded") {
-            let minutes = drilled.recovery_milliseconds.div_ceil(60_000);
-            let text = format!("a recovery of {source} takes {minutes} min, more than the plan tolerates: {how}");
+        if let Some(slow) = [&line.sampled, &line.drilled].into_iter().flatten().find(|one| one.objective == "exceeded")
+        {
+            let minutes = slow.recovery_milliseconds.div_ceil(60_000);
+            let least = if slow.extent == "sample" { "at least " } else { "" };
+            let text =
+                format!("a recovery of {source} takes {least}{minutes} min, more than the plan tolerates: {how}");
             push(all, "slow", text);
         }
     }

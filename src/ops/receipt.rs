@@ -10,14 +10,16 @@ use serde::{Deserialize, Serialize};
 
 use super::verify;
 use crate::clock::Time;
-use crate::crypto::{Domain, Id};
-use crate::error::{Error, Result, shown_path};
+use crate::crypto::{Domain, Id, Macs};
+use crate::error::{Error, shown_path};
 use crate::format::PROGRAM;
 use crate::format::record::Head;
 use crate::fsys::replace;
+use crate::host::Host;
 use crate::limits;
 use crate::refusal::{Code, Refusal, exit_of};
 use crate::vault::gate::{self, Access};
+use crate::vault::key::{self, FoundKey};
 use crate::vault::sealed;
 use crate::vault::witness::Freshness;
 
@@ -61,8 +63,12 @@ pub struct Drilled {
     pub files_compared: u64,
     /// Damages of a copy that were refused.
     pub negative: u64,
-    /// How long a recovery takes, in milliseconds; extrapolated for a sample.
-    pub recovery_milliseconds: u64,
+    /// How long a recovery takes at most, in milliseconds: what was measured, or for a sample what is extrapolated;
+    /// nothing where the sample sets no bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery_milliseconds_high: Option<u64>,
+    /// How long it takes at least, in milliseconds.
+    pub recovery_milliseconds_low: u64,
     /// `restore` or `clean-machine`.
     pub scenario: String,
 }
@@ -149,7 +155,7 @@ impl Receipt {
 ///
 /// # Errors
 /// Where the key is not at hand; an environment error where the file exists or cannot be written.
-pub fn write(access: &Access, receipt: &Receipt, path: &Path) -> Result<()> {
+pub fn write(access: &Access, receipt: &Receipt, path: &Path) -> crate::error::Result<()> {
     let found = gate::find(access)?;
     let bytes = sealed::encode(receipt, &found.macs, Domain::Receipt);
     let written = std::fs::File::create_new(path).and_then(|mut file| {
@@ -165,13 +171,20 @@ pub fn write(access: &Access, receipt: &Receipt, path: &Path) -> Result<()> {
 pub struct Report {
     /// The receipt, which is genuine.
     pub receipt: Receipt,
-    /// Whether its head still occurs in the chain.
+    /// What has happened to the vault since, or why that is not known.
+    pub since: Result<Since, Unknown>,
+}
+
+/// What has happened to a vault since a receipt was made.
+#[derive(Debug, Clone)]
+pub struct Since {
+    /// Whether the receipt's head still occurs in the chain.
     pub head_occurs: bool,
     /// The chain's head now.
     pub head: Head,
-    /// Records after its head.
+    /// Records after the receipt's head.
     pub added: Vec<u64>,
-    /// Records up to its head that were removed or declared lost since.
+    /// Records up to the receipt's head that were removed or declared lost since.
     pub removed: Vec<u64>,
     /// How the chain stands to what this host has seen.
     pub freshness: Freshness,
@@ -179,29 +192,45 @@ pub struct Report {
     pub findings: Vec<crate::vault::Finding>,
 }
 
+/// Why it is not known what has happened since.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unknown {
+    /// In words.
+    pub why: String,
+    /// The process exit status that stands for it: 0 where nobody asked, because no vault is at hand.
+    pub exit: u8,
+}
+
 impl Report {
-    /// Returns the process exit status: 0 where the receipt is genuine and its head still occurs in a sound chain.
+    /// Returns the process exit status: 0 where the receipt is genuine and its head still occurs in a sound chain, or no
+    /// vault is at hand that could be asked.
     pub fn exit(&self) -> u8 {
-        exit_of(self.findings.iter().map(|finding| finding.code))
+        match &self.since {
+            Ok(since) => exit_of(since.findings.iter().map(|finding| finding.code)),
+            Err(unknown) => unknown.exit,
+        }
     }
 }
 
-/// Checks whether a receipt is genuine, and says what has happened to the vault since.
+/// Checks whether a receipt is genuine, and says what has happened to the vault since. Where the vault does not open, the
+/// key alone tells whether the receipt is genuine.
 ///
 /// # Errors
-/// DV321 where it is not genuine; what opening the vault refuses.
-pub fn check(access: &Access, path: &Path) -> Result<Report> {
-    let vault = gate::open(access)?;
-    let not_genuine = |reason: String| {
-        Refusal::new(Code::ReceiptForged, format!("{} is no genuine receipt of this vault", shown_path(path)))
-            .cause(reason)
+/// DV321 where it is not genuine; what opening the vault refuses where no key is at hand either.
+pub fn check(access: &Access, path: &Path) -> crate::error::Result<Report> {
+    let bytes = bytes_of(path)?;
+    let vault = match gate::open(access) {
+        Ok(vault) => vault,
+        Err(error) => {
+            let keys = keys(&access.host, access.key_file.as_deref());
+            let Ok(keys) = keys.and_then(|keys| if keys.is_empty() { Err(none_at_hand()) } else { Ok(keys) }) else {
+                return Err(error);
+            };
+            let receipt = by_keys(&keys, &bytes, path)?;
+            return Ok(Report { receipt, since: Err(Unknown { why: error.to_string(), exit: error.exit() }) });
+        }
     };
-    let bytes = replace::read(path, limits::STATE_BYTES_MAX)
-        .map_err(|error| Error::environment(format!("read {}", shown_path(path)), error))?;
-    let receipt: Receipt = sealed::decode(&bytes, &vault.macs, Domain::Receipt).map_err(not_genuine)?;
-    if receipt.schema != SCHEMA || receipt.vault != vault.config.vault {
-        return Err(not_genuine("it is of another kind or another vault".into()).into());
-    }
+    let receipt = decode(&bytes, &vault.macs).map_err(|why| not_genuine(path, why))?;
     let made = receipt.head.number;
     let head_occurs = vault.chain.holds(&receipt.head);
     let mut findings = vault.chain.findings.clone();
@@ -211,7 +240,7 @@ pub fn check(access: &Access, path: &Path) -> Result<Report> {
         let detail = format!("the receipt's head {} does not occur in the chain any more", receipt.head);
         findings.push(crate::vault::Finding::new(Code::HeadUnexpected, "the chain", detail));
     }
-    Ok(Report {
+    let since = Since {
         head_occurs,
         head: vault.chain.head(),
         added: vault.chain.links().map(|(number, _)| number).filter(|&number| number > made).collect(),
@@ -220,6 +249,72 @@ pub fn check(access: &Access, path: &Path) -> Result<Report> {
             .collect(),
         freshness: vault.freshness.clone(),
         findings,
-        receipt,
-    })
+    };
+    Ok(Report { receipt, since: Ok(since) })
+}
+
+/// Checks whether a receipt is genuine, where no vault is at hand: by the key that is named, else by every key that this
+/// host keeps.
+///
+/// # Errors
+/// DV321 where no key that is at hand made it; DV301 where none is, DV303 and DV305 where the named one cannot be used.
+pub fn check_by_key(host: &Host, named: Option<&Path>, path: &Path) -> crate::error::Result<Report> {
+    let bytes = bytes_of(path)?;
+    let keys = keys(host, named)?;
+    if keys.is_empty() {
+        return Err(none_at_hand());
+    }
+    let why = "no vault is named".to_owned();
+    Ok(Report { receipt: by_keys(&keys, &bytes, path)?, since: Err(Unknown { why, exit: 0 }) })
+}
+
+fn none_at_hand() -> Error {
+    Refusal::new(
+        Code::KeyMissing,
+        "neither a vault nor a key is at hand that could tell whether the receipt is genuine",
+    )
+    .next("name the key: `devvault receipt check FILE --key-file KEY`")
+    .into()
+}
+
+fn bytes_of(path: &Path) -> crate::error::Result<Vec<u8>> {
+    replace::read(path, limits::STATE_BYTES_MAX)
+        .map_err(|error| Error::environment(format!("read {}", shown_path(path)), error))
+}
+
+/// Returns what authenticates the receipts of each key at hand; of a key of this host's that cannot be used nothing.
+fn keys(host: &Host, named: Option<&Path>) -> crate::error::Result<Vec<Macs>> {
+    let macs = |found: FoundKey| Macs::new(found.key.secret(), found.key.vault);
+    if let Some(named) = named {
+        return Ok(vec![macs(key::load(named, true, None)?)]);
+    }
+    Ok(host.keys().iter().filter_map(|path| key::load(path, false, None).ok()).map(macs).collect())
+}
+
+fn by_keys(keys: &[Macs], bytes: &[u8], path: &Path) -> crate::error::Result<Receipt> {
+    let mut why = String::new();
+    for macs in keys {
+        match decode(bytes, macs) {
+            Ok(receipt) => return Ok(receipt),
+            Err(reason) => why = reason,
+        }
+    }
+    let of = if keys.len() == 1 { String::new() } else { format!(" of any of {} keys at hand", keys.len()) };
+    Err(not_genuine(path, format!("{why}{of}")).into())
+}
+
+fn decode(bytes: &[u8], macs: &Macs) -> Result<Receipt, String> {
+    let receipt: Receipt = sealed::decode(bytes, macs, Domain::Receipt)?;
+    if receipt.schema != SCHEMA || receipt.vault != macs.vault() {
+        return Err("it is of another kind or another vault".into());
+    }
+    Ok(receipt)
+}
+
+fn not_genuine(path: &Path, why: String) -> Refusal {
+    Refusal::new(
+        Code::ReceiptForged,
+        format!("{} is no genuine receipt of a vault whose key is at hand", shown_path(path)),
+    )
+    .cause(why)
 }

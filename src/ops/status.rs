@@ -37,10 +37,23 @@ pub struct Drilled {
     pub scenario: String,
     /// How much was restored: `whole` or `sample`.
     pub extent: String,
-    /// How long a recovery takes, in milliseconds; extrapolated for a sample.
+    /// How long a recovery takes at least, in milliseconds: what was measured, or for a sample what is extrapolated.
     pub recovery_milliseconds: u64,
-    /// How that stands to the objective: `met`, `missed` or `exceeded`.
+    /// How long it takes at most; nothing where a sample sets no bound.
+    pub recovery_milliseconds_high: Option<u64>,
+    /// How that stands to the objective: `met`, `missed`, `exceeded` or, for a sample, `undecided`.
     pub objective: String,
+}
+
+/// A drill that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DrillFailed {
+    /// When.
+    pub time: Time,
+    /// Whether it was that of a clean machine.
+    pub clean_machine: bool,
+    /// Whether a damaged copy was to be refused too.
+    pub negative: bool,
 }
 
 /// A verification of a vault as a whole.
@@ -82,10 +95,15 @@ pub struct SourceLine {
     pub time: Time,
     /// When the oldest was complete.
     pub first: Time,
-    /// The newest drill that passed, as far as this host knows.
+    /// The newest drill of a whole snapshot that passed, as far as this host knows.
     pub drilled: Option<Drilled>,
-    /// When a drill failed after that.
-    pub drill_failed: Option<Time>,
+    /// The newest drill of a sample that passed after it: it says nothing of what it did not draw, so that the age of the
+    /// whole drill is neither hidden nor refreshed by it.
+    pub sampled: Option<Drilled>,
+    /// The newest drill that failed and that no whole drill of as much has passed after.
+    pub drill_failed: Option<DrillFailed>,
+    /// Bytes of content of the newest; a drill of nothing proves nothing, and none is due.
+    pub bytes: u64,
     /// What the newest lacks: files that kept changing and were left out, as allowed.
     pub left_out: Vec<EntryPath>,
 }
@@ -173,6 +191,7 @@ fn look(access: &Access) -> Result<Report> {
                 line.newest = number;
                 line.time = snapshot.ended;
                 line.left_out.clone_from(&snapshot.left_out);
+                line.bytes = snapshot.counts.bytes;
             }
             None => sources.push(SourceLine {
                 host: snapshot.host.name.clone(),
@@ -182,7 +201,9 @@ fn look(access: &Access) -> Result<Report> {
                 time: snapshot.ended,
                 first: snapshot.ended,
                 drilled: None,
+                sampled: None,
                 drill_failed: None,
+                bytes: snapshot.counts.bytes,
                 left_out: snapshot.left_out.clone(),
             }),
         }

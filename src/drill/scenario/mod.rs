@@ -182,7 +182,7 @@ pub fn run(host: &Host, scenario: Scenario, scratch: Option<&Path>) -> Result<Re
         };
         if report.failure.is_some() {
             report.scratch = Some(scratch.path.clone());
-        } else if let Err(what) = scratch.remove() {
+        } else if let Err(what) = scratch.remove(None, false, &Silent) {
             report.scratch = Some(scratch.path.clone());
             report.notes.push(what);
         }
