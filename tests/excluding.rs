@@ -8,7 +8,7 @@ use devvault::ops::backup::{self, Options, Planned};
 use devvault::progress::Silent;
 use devvault::refusal::Code;
 
-use crate::support::{Forger, Home, assert_refused, unchanged};
+use crate::support::{Forger, Home, assert_refused, skip, unchanged};
 
 const SIGNATURE: &str = "Signature: 8a477f597d28d172789f06886806bc55\n# made by a test\n";
 
@@ -176,7 +176,7 @@ fn what_git_ignores_is_what_is_left_out() {
         command.output().ok().filter(|output| output.status.success())
     };
     if git(&["init", "-q"]).is_none() {
-        println!("skipped: git is not there");
+        skip("git is not there");
         return;
     }
     let listed = git(&["ls-files", "-z", "--others", "--exclude-standard"]).unwrap().stdout;
@@ -308,7 +308,7 @@ fn other_file_systems_are_taken_without_their_content() {
         serde_json::from_slice::<serde_json::Value>(&output.stdout).ok()
     };
     let Some(document) = run(&[]) else {
-        println!("skipped: this user may not mount");
+        skip("this user may not mount");
         return;
     };
     assert_eq!((&document["files"], &document["excluded"]), (&3.into(), &0.into()));
@@ -482,7 +482,7 @@ fn files_that_another_process_holds_are_refused_with_the_complete_list() {
     home.write_source(&[("a", "free"), ("b", "held"), ("sub/c", "held too")]);
     let holders = [lease(&home.source().join("b")), lease(&home.source().join("sub/c"))];
     let [Some(mut one), Some(mut two)] = holders else {
-        println!("skipped: no leases here");
+        skip("no leases here");
         return;
     };
     let result = home.try_backup(&Options::default());

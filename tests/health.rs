@@ -11,7 +11,8 @@ use devvault::refusal::Code;
 use devvault::vault::gate::Access;
 
 use crate::support::{
-    Home, SMALL_TREE, assert_refused, copy_tree, fingerprint, names, noise, picture, small, unchanged, without_audit,
+    Home, SMALL_TREE, assert_refused, copy_tree, fingerprint, names, noise, picture, program, skip, small, unchanged,
+    without_audit,
 };
 
 /// Fails unless every act on a place refuses with this code.
@@ -325,18 +326,14 @@ fn in_namespace(home: &Home, script: &str) -> Option<Output> {
     command.arg(if own { "-m" } else { "-Urm" });
     let prelude = "set -e; devvault() { \"$P\" --vault \"$V\" \"$@\"; }; ";
     command.args(["sh", "-c", &format!("{prelude}{script}")]);
-    command
-        .env("P", env!("CARGO_BIN_EXE_devvault"))
-        .env("V", home.vault())
-        .env("S", home.source())
-        .env("H", home.path(""));
+    command.env("P", program()).env("V", home.vault()).env("S", home.source()).env("H", home.path(""));
     let probe = Command::new("unshare")
         .args([if own { "-m" } else { "-Urm" }, "mount", "-t", "tmpfs", "none", "/mnt"])
         .output();
     match probe {
         Ok(output) if output.status.success() => Some(command.output().unwrap()),
         other => {
-            println!("skipped: no mount namespace here ({other:?})");
+            skip(&format!("no mount namespace here ({other:?})"));
             None
         }
     }

@@ -14,7 +14,7 @@ use devvault::progress::Silent;
 use devvault::refusal::Code;
 use serde_json::Value;
 
-use crate::support::{Home, SMALL_TREE, assert_refused, flip, noise, packs, unchanged, write_tree};
+use crate::support::{Home, SMALL_TREE, assert_refused, flip, noise, packs, skip, unchanged, write_tree};
 
 /// What was found, a line each: snapshots and path.
 fn found(home: &Home, words: &[&str], options: find::Options) -> (Vec<String>, find::Report) {
@@ -317,7 +317,7 @@ fn diff_with_a_directory_finds_every_difference() {
 fn diff_with_a_directory_tells_another_owner() {
     let home = Home::with_snapshot();
     if std::os::unix::fs::chown(home.source().join("README"), Some(12345), Some(54321)).is_err() {
-        println!("skipped: this user may not give files away");
+        skip("this user may not give files away");
         return;
     }
     let here = home.source();
@@ -341,7 +341,7 @@ fn diff_with_a_directory_tells_attributes_links_and_foreign_flags() {
         rustix::fs::fsetxattr(&open, "user.note", value, rustix::fs::XattrFlags::empty())
     };
     if note("a", &[7; 5000]).and(note("e", b"x")).is_err() {
-        println!("skipped: no attributes on this file system");
+        skip("no attributes on this file system");
         return;
     }
     fs::hard_link(at("c"), at("c2")).unwrap();
@@ -532,7 +532,7 @@ fn diff_does_not_call_the_same_what_it_cannot_read() {
     if readable {
         // Root reads everything.
         assert_eq!(lines, ["src"]);
-        println!("skipped: this user reads everything");
+        skip("this user reads everything");
         return;
     }
     let refusal = assert_refused(Code::SourceUnreadable, result);

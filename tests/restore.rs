@@ -5,7 +5,7 @@ use std::path::Path;
 
 use devvault::refusal::Code;
 
-use crate::support::{Home, assert_refused, fingerprint, picture};
+use crate::support::{Home, assert_refused, fingerprint, picture, skip};
 
 /// What lies beside the vault, so that a refused restore can be shown to have written nothing.
 fn nothing_new(home: &Home, act: impl FnOnce()) {
@@ -103,7 +103,7 @@ fn restore_refuses_a_mount_point_and_a_full_target() {
     home.backup();
     fs::create_dir(home.path("mount")).unwrap();
     let Some(document) = run(&home, "mount") else {
-        println!("skipped: this user may not mount");
+        skip("this user may not mount");
         return;
     };
     assert_eq!(document["code"], "DV205", "{document}");
@@ -129,7 +129,7 @@ fn the_medium_is_named_only_where_memory_was_dropped() {
     };
     let memory = Path::new("/dev/shm");
     let Ok(place) = tempfile::Builder::new().prefix("devvault-test-").tempdir_in(memory) else {
-        println!("skipped: no file system in memory at {}", memory.display());
+        skip(&format!("no file system in memory at {}", memory.display()));
         return;
     };
     let report = run(&place.path().join("restored")).unwrap();

@@ -12,7 +12,7 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let parent = path.parent().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
     let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(parent)?;
     file.write_all(bytes)?;
-    file.as_file().sync_all()?;
+    super::sync_file(file.as_file())?;
     file.persist(path).map_err(|error| error.error)?;
     super::sync_directory(parent)
 }

@@ -234,7 +234,7 @@ impl Journal {
             .set_len(scan.end)
             .and_then(|()| file.seek(SeekFrom::Start(scan.end)))
             .and_then(|_| file.write_all(&bytes))
-            .and_then(|()| file.sync_all());
+            .and_then(|()| fsys::sync_file(&file));
         if let Err(error) = written {
             // What is not whole must not stand before the next entry.
             let _ = file.set_len(scan.end);

@@ -426,7 +426,7 @@ impl<'a> Bundle<'a, BufWriter<File>> {
         let failed = |error| Error::environment(format!("write {}", shown_path(&output)), error);
         let out = self.tar.into_inner().map_err(failed)?;
         let file = out.into_inner().map_err(|error| failed(error.into_error()))?;
-        file.sync_all().and_then(|()| replace::sync_name(&output)).map_err(failed)?;
+        fsys::sync_file(&file).and_then(|()| replace::sync_name(&output)).map_err(failed)?;
         let mut notes = Vec::new();
         if macs.is_none() {
             notes.push("the key is not at hand: the bundle has digests, but no tag that proves who made it".into());
