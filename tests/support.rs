@@ -271,16 +271,6 @@ pub fn emulator() -> Option<String> {
     std::env::var(format!("CARGO_TARGET_{machine}_UNKNOWN_LINUX_GNU_RUNNER")).ok().filter(|_| cfg!(target_os = "linux"))
 }
 
-/// Returns whether something emulates this machine or its system, for tests of what is known to be missing there.
-pub fn is_emulated() -> bool {
-    emulator().is_some() || is_wine()
-}
-
-/// Returns whether Wine stands in for Windows.
-pub fn is_wine() -> bool {
-    cfg!(windows) && std::env::var_os("WINEPREFIX").is_some()
-}
-
 /// Says that the test that runs now cannot run here, and why; the test returns then. Where `DEVVAULT_SKIPPED` names a file,
 /// it says so there too, since the output of a test that passes is not shown.
 pub fn skip(why: &str) {

@@ -239,18 +239,7 @@ pub fn is_other_kind(error: &io::Error) -> bool {
     // ELOOP and ENOTDIR from opening without following links, EINVAL from reading a link; `open_file` calls what is no
     // regular file invalid data.
     matches!(error.kind(), io::ErrorKind::NotADirectory | io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData)
-        || is_loop(error)
-}
-
-#[cfg(unix)]
-fn is_loop(error: &io::Error) -> bool {
-    // The standard library has no stable name for it.
-    error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
-}
-
-#[cfg(not(unix))]
-fn is_loop(_: &io::Error) -> bool {
-    false
+        || super::is_loop(error)
 }
 
 /// Opens the directory above `done` again if the walk had closed it.

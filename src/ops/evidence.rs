@@ -190,11 +190,7 @@ fn refuse_in_vault(output: &Path, store: &dyn Store) -> Result<()> {
 }
 
 fn new_file(path: &Path) -> Result<File> {
-    let mut options = File::options();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path).map_err(|error| match error.kind() {
+    fsys::new_private(path).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => {
             Refusal::new(Code::NotEmpty, format!("{} exists; nothing is written over it", shown_path(path)))
                 .next("name a file that does not exist yet")
