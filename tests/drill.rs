@@ -103,6 +103,7 @@ fn whatever_differs_from_the_snapshot_after_the_restore_fails_the_drill_and_is_n
     }
 }
 
+// Unix alone: modes and links.
 #[cfg(unix)]
 #[test]
 fn modes_targets_attributes_and_hard_links_are_compared_too() {

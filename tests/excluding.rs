@@ -246,6 +246,7 @@ fn rules_that_cannot_be_used_refuse_with_the_complete_list() {
     assert_refused(Code::SourceRules, home.try_backup(&options));
 }
 
+// Unix alone: links that any account may make.
 #[cfg(unix)]
 #[test]
 fn a_link_is_no_file_of_rules() {
@@ -283,6 +284,7 @@ fn caches_are_taken_without_their_content_where_the_signature_is_right() {
     assert_eq!((caches.len(), caches[0].objects, caches[0].from.as_deref()), (1, 2, Some(&b"cache"[..])));
 }
 
+// Linux alone: mounts in a namespace.
 #[cfg(target_os = "linux")]
 #[test]
 fn other_file_systems_are_taken_without_their_content() {
@@ -370,6 +372,7 @@ fn a_dry_run_says_what_would_be_taken_and_why_not_and_writes_nothing() {
 }
 
 /// Everything of a difficult tree, and rules of every kind: what a dry run says and what a backup takes are one.
+// Linux alone: pipes, sockets and names of any bytes.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_dry_run_and_the_backup_agree_to_the_last_object() {
@@ -475,6 +478,7 @@ fn lease(file: &Path) -> Option<std::process::Child> {
     None
 }
 
+// Linux alone: leases; the share modes of Windows have a test of their own.
 #[cfg(target_os = "linux")]
 #[test]
 fn files_that_another_process_holds_are_refused_with_the_complete_list() {
@@ -497,6 +501,7 @@ fn files_that_another_process_holds_are_refused_with_the_complete_list() {
     assert_eq!(home.backup().counts.files, 3);
 }
 
+// Windows alone: share modes; the leases of Linux have a test of their own.
 #[cfg(windows)]
 #[test]
 fn files_that_another_process_holds_are_refused_with_the_complete_list() {
@@ -510,6 +515,7 @@ fn files_that_another_process_holds_are_refused_with_the_complete_list() {
     home.backup();
 }
 
+// Windows alone: its marks of what lies in a cloud.
 #[cfg(windows)]
 #[test]
 fn placeholders_are_refused_with_the_complete_list_and_not_fetched() {

@@ -12,18 +12,21 @@ mod break_glass;
 mod chain;
 mod conformance;
 mod damage;
+// Linux alone: names of any bytes, pipes, devices, owners.
 #[cfg(target_os = "linux")]
 mod difficult;
 mod drill;
 mod evidence;
 mod excluding;
 mod faults;
+// Linux alone: mounts in a namespace.
 #[cfg(target_os = "linux")]
 mod filesystems;
 mod floors;
 mod format;
 mod health;
 mod hostile;
+// Linux alone: devices, owners, access lists.
 #[cfg(target_os = "linux")]
 mod hostile_entries;
 mod incident;
@@ -31,6 +34,7 @@ mod index;
 mod integrity;
 mod journal;
 mod keys;
+// Linux alone: owners, attributes, access lists, capabilities.
 #[cfg(target_os = "linux")]
 mod metadata;
 mod program;

@@ -134,6 +134,7 @@ fn capabilities_come_back_with_their_owner_and_not_without() {
     assert_eq!(said(&report.not_restored), [("owner", 2), ("capability", 1)]);
 }
 
+// Linux alone: its access lists.
 #[cfg(target_os = "linux")]
 #[test]
 fn an_access_list_that_was_tried_does_not_stand_in_the_way_of_what_is_tried_next() {

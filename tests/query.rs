@@ -277,6 +277,7 @@ fn diff_tells_kinds_and_links_apart() {
     }
 }
 
+// Unix alone: modes, links and pipes.
 #[cfg(unix)]
 #[test]
 fn diff_with_a_directory_finds_every_difference() {
@@ -312,6 +313,7 @@ fn diff_with_a_directory_finds_every_difference() {
     assert_eq!(lines, ["changed . content,mtime"]);
 }
 
+// Linux alone: files given away by the superuser.
 #[cfg(target_os = "linux")]
 #[test]
 fn diff_with_a_directory_tells_another_owner() {
@@ -330,6 +332,7 @@ fn diff_with_a_directory_tells_another_owner() {
     assert_eq!(differs(&home, "1", "2", diff::Options::default()).0, ["changed README owner"]);
 }
 
+// Linux alone: its extended attributes.
 #[cfg(target_os = "linux")]
 #[test]
 fn diff_with_a_directory_tells_attributes_links_and_foreign_flags() {
@@ -502,6 +505,7 @@ fn diff_tells_changed_from_corrupt() {
     }
 }
 
+// Linux alone: modes that forbid, and a user who is not the superuser.
 #[cfg(target_os = "linux")]
 #[test]
 fn diff_does_not_call_the_same_what_it_cannot_read() {

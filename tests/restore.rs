@@ -79,6 +79,7 @@ fn restore_refuses_where_the_parent_is_missing() {
     });
 }
 
+// Linux alone: mounts in a namespace.
 #[cfg(target_os = "linux")]
 #[test]
 fn restore_refuses_a_mount_point_and_a_full_target() {
@@ -113,6 +114,7 @@ fn restore_refuses_a_mount_point_and_a_full_target() {
     assert_eq!(Code::parse("DV207"), Some(Code::DestinationSpace));
 }
 
+// Linux alone: a file system in memory at a known place.
 #[cfg(target_os = "linux")]
 #[test]
 fn the_medium_is_named_only_where_memory_was_dropped() {
@@ -161,6 +163,7 @@ fn a_part_of_a_snapshot_restores_alone() {
     });
 }
 
+// Unix alone: modes and links.
 #[cfg(unix)]
 mod unix {
     use super::*;
@@ -212,6 +215,7 @@ mod unix {
         }
     }
 
+    // Linux alone: a user who is not the superuser.
     #[cfg(target_os = "linux")]
     #[test]
     fn modes_that_keep_the_owner_from_reading_come_back_for_a_normal_user() {

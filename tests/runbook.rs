@@ -138,6 +138,7 @@ fn every_placeholder_is_a_word_that_the_table_explains() {
     }
 }
 
+// Unix alone: a shell.
 #[cfg(unix)]
 mod run {
     use std::collections::BTreeMap;

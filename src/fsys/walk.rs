@@ -308,6 +308,7 @@ mod tests {
         assert_eq!(paths(root.path()), [".", "a", "a/b", "a/b/c", "a/z", "a-", "a.d", "a.d/x", "empty"]);
     }
 
+    // Unix alone: Windows tells no path beyond 32,767 units, through which the temporary directory is removed.
     #[cfg(unix)]
     #[test]
     fn depth_is_not_limited_by_open_files_or_path_length() {
@@ -324,6 +325,7 @@ mod tests {
         assert_eq!(found.last().expect("not empty").len(), 300 * 101 + 4);
     }
 
+    // Unix alone: links that any account may make.
     #[cfg(unix)]
     #[test]
     fn a_link_to_a_directory_is_reported_and_not_followed() {

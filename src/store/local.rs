@@ -246,6 +246,7 @@ mod tests {
         assert_eq!(store.read("f/x", 9).expect("moved"), b"3");
     }
 
+    // Linux alone: named pipes.
     #[cfg(target_os = "linux")]
     #[test]
     fn links_and_pipes_are_foreign_and_never_opened() {

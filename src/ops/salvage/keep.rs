@@ -138,6 +138,7 @@ fn numbers(owner: &Owner) -> (u32, u32) {
     (uid, gid)
 }
 
+// Linux alone: its extended attributes.
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
