@@ -61,7 +61,7 @@ pub fn is_private(file: &File) -> io::Result<Option<bool>> {
 pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     use io::Write;
     let mut file = create_private(&wide_path(path)?)?;
-    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    let written = file.write_all(bytes).and_then(|()| super::sync_file(&file));
     if written.is_err() {
         // It is open for this process alone, which includes removing it.
         drop(file);
