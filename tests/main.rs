@@ -4,6 +4,14 @@
 //! and leaves nothing behind.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+#![cfg_attr(
+    not(target_os = "linux"),
+    allow(
+        unused_imports,
+        dead_code,
+        reason = "what only tests use that this platform lacks; each says why above itself"
+    )
+)]
 
 mod support;
 
