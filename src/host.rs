@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::crypto::Id;
 use crate::error::{Error, Result, refuse, shown_path};
 use crate::format::record;
-use crate::fsys::replace;
+use crate::fsys::{self, replace};
 use crate::limits;
 use crate::path::shown;
 use crate::refusal::{Code, Refusal};
@@ -246,11 +246,7 @@ fn unwritable(path: &Path, error: &io::Error) -> Refusal {
 
 /// Returns the host's name for people.
 fn host_name() -> String {
-    #[cfg(unix)]
-    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    #[cfg(windows)]
-    let name = env::var("COMPUTERNAME").unwrap_or_default();
-    shown(name.as_bytes())
+    shown(&fsys::host_name())
 }
 
 #[cfg(test)]

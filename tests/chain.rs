@@ -761,6 +761,7 @@ fn a_missing_tag_or_manifest_is_incomplete() {
     home.backup();
 }
 
+// Unix alone: links that any account may make.
 #[cfg(unix)]
 #[test]
 fn a_link_in_place_of_a_manifest_is_never_followed() {

@@ -348,7 +348,6 @@ fn a_vault_is_judged_without_a_trace_and_a_report_replaces_nothing() {
     assert_eq!(document["agreed"], serde_json::from_slice::<serde_json::Value>(&written).unwrap()["agreed"]);
 }
 
-#[cfg(unix)]
 #[test]
 fn the_environment_never_reaches_what_is_agreed() {
     let home = Home::new();

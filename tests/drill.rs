@@ -14,7 +14,7 @@ use devvault::progress::{Phase, Progress, Silent};
 use devvault::refusal::Code;
 use devvault::vault::gate::Access;
 
-use crate::support::{Home, assert_refused, fingerprint, flip, names, noise, packs, unchanged, write_tree};
+use crate::support::{Home, assert_refused, fingerprint, flip, names, noise, packs, program, unchanged, write_tree};
 
 fn options(home: &Home) -> Options {
     Options { scratch: Some(home.path("scratch")), ..Options::default() }
@@ -103,6 +103,7 @@ fn whatever_differs_from_the_snapshot_after_the_restore_fails_the_drill_and_is_n
     }
 }
 
+// Unix alone: modes and links.
 #[cfg(unix)]
 #[test]
 fn modes_targets_attributes_and_hard_links_are_compared_too() {
@@ -267,7 +268,7 @@ fn damage_that_nobody_refuses_fails_the_drill() {
 #[test]
 fn a_clean_machine_has_nothing_but_the_vault_and_the_key() {
     let home = Home::with_snapshot();
-    let program = Some(Path::new(env!("CARGO_BIN_EXE_devvault")).to_owned());
+    let program = Some(program().to_owned());
     let clean = Options { clean_machine: program, negative: true, ..options(&home) };
     let refused = drill::run(&home.access(), &clean, &Silent).unwrap();
     assert_eq!(code(&refused), Some(Code::KeyMissing), "no key is named");

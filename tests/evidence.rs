@@ -137,6 +137,7 @@ fn a_bundle_never_replaces_anything_and_never_lies_in_the_vault() {
     assert!(!home.path("new").exists());
 }
 
+// Unix alone: modes that forbid.
 #[cfg(unix)]
 #[test]
 fn what_cannot_be_read_is_named_and_the_rest_is_packed() {

@@ -8,7 +8,7 @@ use devvault::ops::backup::{self, Options, Planned};
 use devvault::progress::Silent;
 use devvault::refusal::Code;
 
-use crate::support::{Forger, Home, assert_refused, unchanged};
+use crate::support::{Forger, Home, assert_refused, skip, unchanged};
 
 const SIGNATURE: &str = "Signature: 8a477f597d28d172789f06886806bc55\n# made by a test\n";
 
@@ -176,7 +176,7 @@ fn what_git_ignores_is_what_is_left_out() {
         command.output().ok().filter(|output| output.status.success())
     };
     if git(&["init", "-q"]).is_none() {
-        println!("skipped: git is not there");
+        skip("git is not there");
         return;
     }
     let listed = git(&["ls-files", "-z", "--others", "--exclude-standard"]).unwrap().stdout;
@@ -246,6 +246,7 @@ fn rules_that_cannot_be_used_refuse_with_the_complete_list() {
     assert_refused(Code::SourceRules, home.try_backup(&options));
 }
 
+// Unix alone: links that any account may make.
 #[cfg(unix)]
 #[test]
 fn a_link_is_no_file_of_rules() {
@@ -283,6 +284,7 @@ fn caches_are_taken_without_their_content_where_the_signature_is_right() {
     assert_eq!((caches.len(), caches[0].objects, caches[0].from.as_deref()), (1, 2, Some(&b"cache"[..])));
 }
 
+// Linux alone: mounts in a namespace.
 #[cfg(target_os = "linux")]
 #[test]
 fn other_file_systems_are_taken_without_their_content() {
@@ -308,7 +310,7 @@ fn other_file_systems_are_taken_without_their_content() {
         serde_json::from_slice::<serde_json::Value>(&output.stdout).ok()
     };
     let Some(document) = run(&[]) else {
-        println!("skipped: this user may not mount");
+        skip("this user may not mount");
         return;
     };
     assert_eq!((&document["files"], &document["excluded"]), (&3.into(), &0.into()));
@@ -370,6 +372,7 @@ fn a_dry_run_says_what_would_be_taken_and_why_not_and_writes_nothing() {
 }
 
 /// Everything of a difficult tree, and rules of every kind: what a dry run says and what a backup takes are one.
+// Linux alone: pipes, sockets and names of any bytes.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_dry_run_and_the_backup_agree_to_the_last_object() {
@@ -475,6 +478,7 @@ fn lease(file: &Path) -> Option<std::process::Child> {
     None
 }
 
+// Linux alone: leases; the share modes of Windows have a test of their own.
 #[cfg(target_os = "linux")]
 #[test]
 fn files_that_another_process_holds_are_refused_with_the_complete_list() {
@@ -482,7 +486,7 @@ fn files_that_another_process_holds_are_refused_with_the_complete_list() {
     home.write_source(&[("a", "free"), ("b", "held"), ("sub/c", "held too")]);
     let holders = [lease(&home.source().join("b")), lease(&home.source().join("sub/c"))];
     let [Some(mut one), Some(mut two)] = holders else {
-        println!("skipped: no leases here");
+        skip("no leases here");
         return;
     };
     let result = home.try_backup(&Options::default());
@@ -497,6 +501,7 @@ fn files_that_another_process_holds_are_refused_with_the_complete_list() {
     assert_eq!(home.backup().counts.files, 3);
 }
 
+// Windows alone: share modes; the leases of Linux have a test of their own.
 #[cfg(windows)]
 #[test]
 fn files_that_another_process_holds_are_refused_with_the_complete_list() {
@@ -510,6 +515,7 @@ fn files_that_another_process_holds_are_refused_with_the_complete_list() {
     home.backup();
 }
 
+// Windows alone: its marks of what lies in a cloud.
 #[cfg(windows)]
 #[test]
 fn placeholders_are_refused_with_the_complete_list_and_not_fetched() {

@@ -647,6 +647,7 @@ fn what_differs_after_writing_is_refused_and_the_destination_stays_absent() {
     }
 }
 
+// Unix alone: modes.
 #[cfg(unix)]
 #[test]
 fn mode_and_time_that_differ_after_writing_are_refused() {
@@ -679,6 +680,7 @@ fn a_destination_that_fills_during_the_restore_is_left_alone() {
     assert_eq!(std::fs::read_dir(&destination).unwrap().count(), 1);
 }
 
+// Unix alone: links that any account may make.
 #[cfg(unix)]
 #[test]
 fn a_destination_that_becomes_a_link_during_the_restore_is_not_followed() {

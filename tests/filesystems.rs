@@ -15,7 +15,7 @@ use devvault::progress::Silent;
 use devvault::refusal::Code;
 
 use crate::difficult;
-use crate::support::{Home, is_root};
+use crate::support::{Home, is_root, skip};
 
 /// A feature: its name, the classes that it needs, and what makes a tree that has it.
 type Feature = (&'static str, &'static [Class], fn(&OwnedFd));
@@ -232,7 +232,7 @@ fn render(columns: &[(String, Vec<String>)]) -> String {
 #[test]
 fn the_table_of_file_systems_is_what_restores_come_to() {
     if !is_root() {
-        println!("skipped: only the superuser mounts file systems");
+        skip("only the superuser mounts file systems");
         return;
     }
     let home = Home::with_vault();
@@ -247,7 +247,7 @@ fn the_table_of_file_systems_is_what_restores_come_to() {
     for (number, (name, _)) in FILE_SYSTEMS.iter().enumerate() {
         match restore_all(&home, number) {
             Ok(cells) => found.push((name.to_string(), cells)),
-            Err(reason) => println!("skipped: {name}: {reason}"),
+            Err(reason) => skip(&format!("{name}: {reason}")),
         }
     }
     let rendered = render(&found);

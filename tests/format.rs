@@ -30,7 +30,7 @@ use devvault::vault::gate::{self, Access};
 use devvault::vault::layout;
 use devvault::vault::read::Reader;
 
-use crate::support::Home;
+use crate::support::{Home, skip};
 
 const FORMAT: &str = include_str!("../src/format/FORMAT.md");
 
@@ -125,11 +125,11 @@ pub fn reader(arguments: &[&Path]) -> Option<serde_json::Value> {
     match probe {
         Ok(output) if output.status.success() => {}
         Ok(output) => {
-            println!("skipped: {}", String::from_utf8_lossy(&output.stderr).trim());
+            skip(String::from_utf8_lossy(&output.stderr).trim());
             return None;
         }
         Err(error) => {
-            println!("skipped: python3: {error}");
+            skip(&format!("python3: {error}"));
             return None;
         }
     }

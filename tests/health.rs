@@ -11,7 +11,8 @@ use devvault::refusal::Code;
 use devvault::vault::gate::Access;
 
 use crate::support::{
-    Home, SMALL_TREE, assert_refused, copy_tree, fingerprint, names, noise, picture, small, unchanged, without_audit,
+    Home, SMALL_TREE, assert_refused, copy_tree, fingerprint, names, noise, picture, program, skip, small, unchanged,
+    without_audit,
 };
 
 /// Fails unless every act on a place refuses with this code.
@@ -80,6 +81,7 @@ fn without_a_vault_nothing_but_a_first_backup_finds_one() {
     assert_eq!(names(&home.path("")), [""; 0]);
 }
 
+// Unix alone: Windows names its folder by a call and not by the environment, so the user's own would be used.
 #[cfg(not(windows))]
 #[test]
 fn the_first_backup_of_a_host_that_knows_no_vault_makes_the_default_one() {
@@ -145,6 +147,7 @@ fn packs_that_are_gone_are_findings_of_status() {
     assert_eq!((missing.len(), &missing[0].snapshots[..]), (1, &[1][..]), "{:?}", report.findings);
 }
 
+// Unix alone: a device that is always full.
 #[cfg(unix)]
 #[test]
 fn a_report_that_cannot_be_printed_does_not_hide_what_was_done() {
@@ -282,6 +285,7 @@ fn a_vault_without_lock_files_can_be_read_and_not_written() {
     });
 }
 
+// Unix alone: named pipes.
 #[cfg(unix)]
 #[test]
 fn a_pipe_in_place_of_a_lock_hangs_nothing() {
@@ -325,18 +329,14 @@ fn in_namespace(home: &Home, script: &str) -> Option<Output> {
     command.arg(if own { "-m" } else { "-Urm" });
     let prelude = "set -e; devvault() { \"$P\" --vault \"$V\" \"$@\"; }; ";
     command.args(["sh", "-c", &format!("{prelude}{script}")]);
-    command
-        .env("P", env!("CARGO_BIN_EXE_devvault"))
-        .env("V", home.vault())
-        .env("S", home.source())
-        .env("H", home.path(""));
+    command.env("P", program()).env("V", home.vault()).env("S", home.source()).env("H", home.path(""));
     let probe = Command::new("unshare")
         .args([if own { "-m" } else { "-Urm" }, "mount", "-t", "tmpfs", "none", "/mnt"])
         .output();
     match probe {
         Ok(output) if output.status.success() => Some(command.output().unwrap()),
         other => {
-            println!("skipped: no mount namespace here ({other:?})");
+            skip(&format!("no mount namespace here ({other:?})"));
             None
         }
     }
@@ -348,6 +348,7 @@ fn document(home: &Home, name: &str) -> serde_json::Value {
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{name} is no document ({error}): {text}"))
 }
 
+// Linux alone: mounts in a namespace.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_vault_on_read_only_media_verifies_and_restores_and_refuses_writes() {
@@ -374,6 +375,7 @@ fn a_vault_on_read_only_media_verifies_and_restores_and_refuses_writes() {
     assert_eq!(fingerprint(&home.vault()), before);
 }
 
+// Linux alone: mounts in a namespace.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_medium_with_too_little_room_is_refused_before_anything_is_written() {
@@ -392,6 +394,7 @@ fn a_medium_with_too_little_room_is_refused_before_anything_is_written() {
     assert_eq!(document(&home, "verify.json")["verdict"], "valid");
 }
 
+// Linux alone: mounts in a namespace.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_medium_that_fills_up_during_a_backup_keeps_its_snapshots_and_no_staging() {
@@ -423,6 +426,7 @@ fn a_medium_that_fills_up_during_a_backup_keeps_its_snapshots_and_no_staging() {
 
 // Interruption
 
+// Unix alone: signals.
 #[cfg(unix)]
 #[test]
 fn an_interrupted_backup_leaves_no_snapshot_and_no_staging() {
@@ -485,6 +489,7 @@ fn verify_and_restore_go_on_without_a_state_directory_and_say_so() {
     }
 }
 
+// Linux alone: mounts in a namespace.
 #[cfg(target_os = "linux")]
 #[test]
 fn verify_and_restore_go_on_with_a_state_directory_that_cannot_be_written() {

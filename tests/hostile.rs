@@ -188,6 +188,7 @@ fn two_snapshots_that_share_a_list_are_each_held_against_their_own_manifest() {
     home.restore("2", "restored").unwrap();
 }
 
+// Unix alone: names that Windows would refuse in the source already.
 #[cfg(unix)]
 #[test]
 fn names_that_the_target_cannot_hold_are_refused_before_the_first_byte() {

@@ -64,6 +64,7 @@ fn evidence_holds_no_secret_and_no_content() {
     assert!(!text.contains(secret) && !text.contains("nobody else may read"));
 }
 
+// Unix alone: modes.
 #[cfg(unix)]
 #[test]
 fn evidence_can_be_read_by_its_owner_alone() {

@@ -207,6 +207,7 @@ fn every_way_to_spoil_a_pack_is_a_finding_and_never_hangs() {
     }
 }
 
+// Linux alone: named pipes, and links that any account may make.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_pack_that_became_a_link_or_a_pipe_is_a_finding_and_never_hangs() {

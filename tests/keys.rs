@@ -130,6 +130,7 @@ fn the_key_that_the_operator_names_wins_over_the_right_one() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("DV302"));
 }
 
+// Unix alone: modes; the access lists of Windows are tested beside their code.
 #[cfg(unix)]
 #[test]
 fn a_key_that_others_can_read_is_refused() {
@@ -150,6 +151,7 @@ fn a_key_that_others_can_read_is_refused() {
     }
 }
 
+// Unix alone: modes.
 #[cfg(unix)]
 #[test]
 fn nobody_is_told_to_change_the_modes_of_what_is_no_key() {

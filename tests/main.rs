@@ -4,6 +4,14 @@
 //! and leaves nothing behind.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+#![cfg_attr(
+    not(target_os = "linux"),
+    allow(
+        unused_imports,
+        dead_code,
+        reason = "what only tests use that this platform lacks; each says why above itself"
+    )
+)]
 
 mod support;
 
@@ -12,18 +20,21 @@ mod break_glass;
 mod chain;
 mod conformance;
 mod damage;
+// Linux alone: names of any bytes, pipes, devices, owners.
 #[cfg(target_os = "linux")]
 mod difficult;
 mod drill;
 mod evidence;
 mod excluding;
 mod faults;
+// Linux alone: mounts in a namespace.
 #[cfg(target_os = "linux")]
 mod filesystems;
 mod floors;
 mod format;
 mod health;
 mod hostile;
+// Linux alone: devices, owners, access lists.
 #[cfg(target_os = "linux")]
 mod hostile_entries;
 mod incident;
@@ -31,6 +42,7 @@ mod index;
 mod integrity;
 mod journal;
 mod keys;
+// Linux alone: owners, attributes, access lists, capabilities.
 #[cfg(target_os = "linux")]
 mod metadata;
 mod program;

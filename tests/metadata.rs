@@ -10,7 +10,7 @@ use devvault::progress::Silent;
 use devvault::refusal::Code;
 
 use crate::difficult::{self, Powers, assert_equal, generate, picture};
-use crate::support::{Forger, Home, assert_refused, is_root};
+use crate::support::{Forger, Home, assert_refused, is_root, skip};
 
 fn restore_without(home: &Home, classes: &[Class], destination: &str) -> devvault::error::Result<restore::Report> {
     let options = restore::Options { without: classes.to_vec(), ..restore::Options::default() };
@@ -111,7 +111,7 @@ fn a_difficult_tree_of_a_normal_user_comes_back_exactly() {
 #[test]
 fn what_a_normal_user_cannot_give_is_said() {
     if !is_root() {
-        println!("skipped: only the superuser makes files of other owners");
+        skip("only the superuser makes files of other owners");
         return;
     }
     let home = Home::with_vault();
@@ -166,7 +166,7 @@ fn capabilities_come_back_with_their_owner_and_not_without() {
     home.write_source(&[("tool", "x")]);
     let set = std::process::Command::new("setcap").arg("cap_net_raw=ep").arg(home.source().join("tool")).status();
     if !set.is_ok_and(|status| status.success()) {
-        println!("skipped: capabilities cannot be set here");
+        skip("capabilities cannot be set here");
         return;
     }
     home.backup();
@@ -181,6 +181,7 @@ fn capabilities_come_back_with_their_owner_and_not_without() {
     assert_eq!(said(&report.not_restored), [("owner", 2), ("capability", 1)]);
 }
 
+// Linux alone: its access lists.
 #[cfg(target_os = "linux")]
 #[test]
 fn an_access_list_that_was_tried_does_not_stand_in_the_way_of_what_is_tried_next() {
@@ -191,7 +192,7 @@ fn an_access_list_that_was_tried_does_not_stand_in_the_way_of_what_is_tried_next
         status.is_ok_and(|status| status.success())
     };
     if !run("setfacl", &["-m", "u::r-x,u:1000:rwx"], "a") || !run("setfattr", &["-n", "user.x", "-v", "1"], "b") {
-        println!("skipped: access lists or attributes cannot be set here");
+        skip("access lists or attributes cannot be set here");
         return;
     }
     home.backup();
@@ -202,7 +203,7 @@ fn an_access_list_that_was_tried_does_not_stand_in_the_way_of_what_is_tried_next
 #[test]
 fn owners_are_given_by_name_where_the_name_is_known_here() {
     if !is_root() {
-        println!("skipped: only the superuser gives files away");
+        skip("only the superuser gives files away");
         return;
     }
     let home = Home::with_vault();
@@ -299,7 +300,7 @@ fn holes_stay_holes_unless_they_are_given_up() {
     sparse.sync_all().unwrap();
     let blocks = |path: &str| fs::metadata(home.path(path)).map(|found| (found.len(), found.blocks())).unwrap();
     if blocks("source/sparse").1 > 1 << 10 {
-        println!("skipped: no holes on this file system");
+        skip("no holes on this file system");
         return;
     }
     let report = home.backup();
@@ -361,7 +362,7 @@ fn as_many_holes_as_a_file_has_come_back() {
     write_comb(&home.source().join("comb"), 10_000);
     let blocks = |path: &str| fs::metadata(home.path(path)).unwrap().blocks();
     if blocks("source/comb") > 12_000 * 8 {
-        println!("skipped: no holes on this file system");
+        skip("no holes on this file system");
         return;
     }
     let report = home.backup();
@@ -408,7 +409,7 @@ fn a_hole_that_moved_is_another_content_and_a_filled_one_is_the_same() {
     };
     write(0, false);
     if fs::metadata(&path).unwrap().blocks() > 1 << 10 {
-        println!("skipped: no holes on this file system");
+        skip("no holes on this file system");
         return;
     }
     write(1 << 20, false);
@@ -451,7 +452,7 @@ fn access_lists_of_the_place_are_not_handed_on() {
     }
     let set = rustix::fs::fsetxattr(&open, "system.posix_acl_default", &list, rustix::fs::XattrFlags::empty());
     if let Err(error) = set {
-        println!("skipped: no access lists here: {error}");
+        skip(&format!("no access lists here: {error}"));
         return;
     }
     home.restore("1", "restored").unwrap();
@@ -461,7 +462,7 @@ fn access_lists_of_the_place_are_not_handed_on() {
 #[test]
 fn long_attributes_are_kept_in_chunks() {
     let Ok(place) = tempfile::Builder::new().prefix("devvault-test-").tempdir_in("/dev/shm") else {
-        println!("skipped: no file system in memory");
+        skip("no file system in memory");
         return;
     };
     let source = place.path().join("source");
@@ -469,7 +470,7 @@ fn long_attributes_are_kept_in_chunks() {
     let file = fs::File::create(source.join("file")).unwrap();
     let value = crate::support::noise(30_000, 4);
     if let Err(error) = rustix::fs::fsetxattr(&file, "user.long", &value, rustix::fs::XattrFlags::empty()) {
-        println!("skipped: no long attributes there: {error}");
+        skip(&format!("no long attributes there: {error}"));
         return;
     }
     let home = Home::with_vault();
@@ -518,7 +519,7 @@ fn each_class_is_given_up_by_name_alone_and_counted() {
 #[test]
 fn more_attributes_than_a_vault_can_keep_are_refused_with_the_list() {
     let Ok(place) = tempfile::Builder::new().prefix("devvault-test-").tempdir_in("/dev/shm") else {
-        println!("skipped: no file system in memory");
+        skip("no file system in memory");
         return;
     };
     let home = Home::with_vault();
@@ -527,7 +528,7 @@ fn more_attributes_than_a_vault_can_keep_are_refused_with_the_list() {
         for number in 0..=512 - usize::from(name == "fits") {
             let name = format!("trusted.{number:03}");
             if let Err(error) = rustix::fs::fsetxattr(&file, name, b"x", rustix::fs::XattrFlags::empty()) {
-                println!("skipped: this user sets no such attributes: {error}");
+                skip(&format!("this user sets no such attributes: {error}"));
                 return;
             }
         }

@@ -23,6 +23,7 @@ fn paste(home: &Home, line: &str) -> std::process::Output {
     command.output().unwrap()
 }
 
+// Unix alone: a shell.
 #[cfg(unix)]
 #[test]
 fn a_newcomer_backs_up_and_pastes_the_printed_commands() {
@@ -188,6 +189,7 @@ fn a_refusal_says_what_is_wrong_what_was_written_and_what_to_do() {
     );
 }
 
+// Unix alone: control characters in names.
 #[cfg(unix)]
 #[test]
 fn names_from_disk_cannot_command_a_terminal() {
@@ -210,6 +212,7 @@ fn names_from_disk_cannot_command_a_terminal() {
     assert!(entries.iter().any(|entry| entry["path_b64"].is_string() && entry["path"].is_null()), "{document}");
 }
 
+// Unix alone: control characters in names.
 #[cfg(unix)]
 #[test]
 fn a_name_in_the_vault_cannot_forge_a_line_of_output() {

@@ -14,7 +14,7 @@ use devvault::progress::Silent;
 use devvault::refusal::Code;
 use serde_json::Value;
 
-use crate::support::{Home, SMALL_TREE, assert_refused, flip, noise, packs, unchanged, write_tree};
+use crate::support::{Home, SMALL_TREE, assert_refused, flip, noise, packs, skip, unchanged, write_tree};
 
 /// What was found, a line each: snapshots and path.
 fn found(home: &Home, words: &[&str], options: find::Options) -> (Vec<String>, find::Report) {
@@ -277,6 +277,7 @@ fn diff_tells_kinds_and_links_apart() {
     }
 }
 
+// Unix alone: modes, links and pipes.
 #[cfg(unix)]
 #[test]
 fn diff_with_a_directory_finds_every_difference() {
@@ -312,12 +313,13 @@ fn diff_with_a_directory_finds_every_difference() {
     assert_eq!(lines, ["changed . content,mtime"]);
 }
 
+// Linux alone: files given away by the superuser.
 #[cfg(target_os = "linux")]
 #[test]
 fn diff_with_a_directory_tells_another_owner() {
     let home = Home::with_snapshot();
     if std::os::unix::fs::chown(home.source().join("README"), Some(12345), Some(54321)).is_err() {
-        println!("skipped: this user may not give files away");
+        skip("this user may not give files away");
         return;
     }
     let here = home.source();
@@ -330,6 +332,7 @@ fn diff_with_a_directory_tells_another_owner() {
     assert_eq!(differs(&home, "1", "2", diff::Options::default()).0, ["changed README owner"]);
 }
 
+// Linux alone: its extended attributes.
 #[cfg(target_os = "linux")]
 #[test]
 fn diff_with_a_directory_tells_attributes_links_and_foreign_flags() {
@@ -341,7 +344,7 @@ fn diff_with_a_directory_tells_attributes_links_and_foreign_flags() {
         rustix::fs::fsetxattr(&open, "user.note", value, rustix::fs::XattrFlags::empty())
     };
     if note("a", &[7; 5000]).and(note("e", b"x")).is_err() {
-        println!("skipped: no attributes on this file system");
+        skip("no attributes on this file system");
         return;
     }
     fs::hard_link(at("c"), at("c2")).unwrap();
@@ -502,6 +505,7 @@ fn diff_tells_changed_from_corrupt() {
     }
 }
 
+// Linux alone: modes that forbid, and a user who is not the superuser.
 #[cfg(target_os = "linux")]
 #[test]
 fn diff_does_not_call_the_same_what_it_cannot_read() {
@@ -532,7 +536,7 @@ fn diff_does_not_call_the_same_what_it_cannot_read() {
     if readable {
         // Root reads everything.
         assert_eq!(lines, ["src"]);
-        println!("skipped: this user reads everything");
+        skip("this user reads everything");
         return;
     }
     let refusal = assert_refused(Code::SourceUnreadable, result);

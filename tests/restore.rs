@@ -5,7 +5,7 @@ use std::path::Path;
 
 use devvault::refusal::Code;
 
-use crate::support::{Home, assert_refused, fingerprint, picture};
+use crate::support::{Home, assert_refused, fingerprint, picture, skip};
 
 /// What lies beside the vault, so that a refused restore can be shown to have written nothing.
 fn nothing_new(home: &Home, act: impl FnOnce()) {
@@ -79,6 +79,7 @@ fn restore_refuses_where_the_parent_is_missing() {
     });
 }
 
+// Linux alone: mounts in a namespace.
 #[cfg(target_os = "linux")]
 #[test]
 fn restore_refuses_a_mount_point_and_a_full_target() {
@@ -103,7 +104,7 @@ fn restore_refuses_a_mount_point_and_a_full_target() {
     home.backup();
     fs::create_dir(home.path("mount")).unwrap();
     let Some(document) = run(&home, "size=1m", "mount") else {
-        println!("skipped: this user may not mount");
+        skip("this user may not mount");
         return;
     };
     assert_eq!(document["code"], "DV205", "{document}");
@@ -124,6 +125,7 @@ fn restore_refuses_a_mount_point_and_a_full_target() {
     assert_eq!(Code::parse("DV207"), Some(Code::DestinationSpace));
 }
 
+// Linux alone: a file system in memory at a known place.
 #[cfg(target_os = "linux")]
 #[test]
 fn the_medium_is_named_only_where_memory_was_dropped() {
@@ -140,7 +142,7 @@ fn the_medium_is_named_only_where_memory_was_dropped() {
     };
     let memory = Path::new("/dev/shm");
     let Ok(place) = tempfile::Builder::new().prefix("devvault-test-").tempdir_in(memory) else {
-        println!("skipped: no file system in memory at {}", memory.display());
+        skip(&format!("no file system in memory at {}", memory.display()));
         return;
     };
     let report = run(&place.path().join("restored")).unwrap();
@@ -172,6 +174,7 @@ fn a_part_of_a_snapshot_restores_alone() {
     });
 }
 
+// Unix alone: modes and links.
 #[cfg(unix)]
 mod unix {
     use super::*;
@@ -223,6 +226,7 @@ mod unix {
         }
     }
 
+    // Linux alone: a user who is not the superuser.
     #[cfg(target_os = "linux")]
     #[test]
     fn modes_that_keep_the_owner_from_reading_come_back_for_a_normal_user() {

@@ -138,6 +138,7 @@ fn every_placeholder_is_a_word_that_the_table_explains() {
     }
 }
 
+// Unix alone: a shell.
 #[cfg(unix)]
 mod run {
     use std::collections::BTreeMap;
@@ -151,7 +152,7 @@ mod run {
     use devvault::incident::registry;
 
     use super::{blocks, filled, placeholders};
-    use crate::support::{Forger, Home, copy_tree, flip, packs};
+    use crate::support::{Forger, Home, copy_tree, flip, packs, program};
 
     /// Brings the vault into the state that a section is about.
     fn damage(home: &Home, section: &str) {
@@ -319,7 +320,7 @@ mod run {
 
     /// Runs one line as an operator's shell would.
     fn run(home: &Home, line: &str) -> std::process::Output {
-        let program = format!("'{}' ", env!("CARGO_BIN_EXE_devvault"));
+        let program = format!("'{}' ", program().display());
         let script = line.replacen("devvault ", &program, usize::from(line.starts_with("devvault ")));
         let mut shell = Command::new("sh");
         shell.env_clear();

@@ -245,6 +245,7 @@ fn line(report: &salvage::Report, path: &str) -> Value {
     lines.into_iter().find(|line| line["path"] == path).expect("listed")
 }
 
+// Unix alone: modes and links.
 #[cfg(unix)]
 #[test]
 fn what_is_salvaged_keeps_mode_times_attributes_and_links_as_far_as_the_target_takes_them() {
@@ -287,7 +288,6 @@ fn what_is_salvaged_keeps_mode_times_attributes_and_links_as_far_as_the_target_t
     }
 }
 
-#[cfg(unix)]
 #[test]
 fn a_further_name_without_its_first_is_copied_for_itself_and_said_to_differ() {
     let home = home();

@@ -88,6 +88,7 @@ fn a_source_that_is_empty_now_and_was_not_before_is_refused() {
     assert_eq!(home.backup().snapshot, 3);
 }
 
+// Linux alone: modes that forbid, and a user who is not the superuser.
 #[cfg(target_os = "linux")]
 #[test]
 fn unreadable_files_are_refused_with_the_complete_list() {

@@ -170,9 +170,9 @@ impl Home {
 
     /// Returns the program, ready to run with this home and nothing of the caller's.
     pub fn program(&self) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_devvault"));
+        let mut command = Command::new(program());
         command.env_clear();
-        for kept in ["PATH", "SystemRoot", "TEMP", "TMP", "USERNAME", "WINEPREFIX", "QEMU_LD_PREFIX"] {
+        for kept in ["PATH", "SystemRoot", "TEMP", "TMP", "USERNAME", "WINEPREFIX"] {
             if let Some(value) = std::env::var_os(kept) {
                 command.env(kept, value);
             }
@@ -217,10 +217,11 @@ impl Home {
         let own = Command::new("chown").arg("-hR").arg("nobody:nogroup").arg(self.root.path()).status().unwrap();
         assert!(own.success());
         // The build directory may be closed to others.
-        let program = self.path("program");
-        if !program.exists() {
-            fs::copy(env!("CARGO_BIN_EXE_devvault"), &program).unwrap();
+        let copy = self.path("program");
+        if !copy.exists() {
+            fs::copy(env!("CARGO_BIN_EXE_devvault"), &copy).unwrap();
         }
+        let program = startable(&copy, &self.path("start"));
         let inherited = self.program();
         let mut command = Command::new("setpriv");
         command.args(["--reuid", "nobody", "--regid", "nogroup", "--clear-groups"]).arg(program);
@@ -231,9 +232,54 @@ impl Home {
             Some((output.status.code()?, serde_json::from_slice::<serde_json::Value>(&output.stdout).ok()?))
         });
         if parsed.is_none() {
-            println!("skipped: no program runs as another user here");
+            skip("no program runs as another user here");
         }
         parsed
+    }
+}
+
+/// Returns the program that is tested, or what starts it.
+pub fn program() -> &'static Path {
+    static PROGRAM: std::sync::LazyLock<PathBuf> = std::sync::LazyLock::new(|| {
+        let script = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("start-{}", std::env::consts::ARCH));
+        startable(Path::new(env!("CARGO_BIN_EXE_devvault")), &script)
+    });
+    &PROGRAM
+}
+
+/// Returns how to start a program: as it is, or where these tests themselves are run by an emulator, which nobody but cargo
+/// knows of, by a script that does it the same way.
+fn startable(program: &Path, script: &Path) -> PathBuf {
+    let Some(runner) = emulator() else { return program.to_owned() };
+    // Whole or not at all, because the next run of these tests may begin before this one ends.
+    let mut file = tempfile::NamedTempFile::new_in(script.parent().unwrap()).unwrap();
+    std::io::Write::write_all(
+        &mut file,
+        format!("#!/bin/sh\nexec {runner} '{}' \"$@\"\n", program.display()).as_bytes(),
+    )
+    .unwrap();
+    #[cfg(unix)]
+    fs::set_permissions(file.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    file.into_temp_path().persist(script).unwrap();
+    script.to_owned()
+}
+
+/// Returns the command by which cargo runs what is built for this machine, if it does not run by itself. Wine starts a
+/// program for Windows as Windows does, so that nothing is in between.
+pub fn emulator() -> Option<String> {
+    let machine = std::env::consts::ARCH.to_uppercase();
+    std::env::var(format!("CARGO_TARGET_{machine}_UNKNOWN_LINUX_GNU_RUNNER")).ok().filter(|_| cfg!(target_os = "linux"))
+}
+
+/// Says that the test that runs now cannot run here, and why; the test returns then. Where `DEVVAULT_SKIPPED` names a file,
+/// it says so there too, since the output of a test that passes is not shown.
+pub fn skip(why: &str) {
+    use std::io::Write;
+    let line = format!("skipped: {}: {why}\n", std::thread::current().name().unwrap_or("a test"));
+    print!("{line}");
+    if let Some(path) = std::env::var_os("DEVVAULT_SKIPPED") {
+        let mut file = fs::File::options().append(true).create(true).open(path).unwrap();
+        file.write_all(line.as_bytes()).unwrap();
     }
 }
 

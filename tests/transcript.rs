@@ -1,6 +1,7 @@
 //! A whole incident as its operator sees it, from the alarm to the post-mortem, compared with a transcript that was read
 //! by eye.
 
+// Unix alone: a shell, and the words of its errors.
 #![cfg(unix)]
 
 use std::fs;

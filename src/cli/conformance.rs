@@ -7,6 +7,7 @@ use super::{Session, say};
 use crate::conformance::compare::{self, Comparison};
 use crate::conformance::{self, Place, Report};
 use crate::error::{Error, Result, shown_path};
+use crate::fsys;
 use crate::path::printable;
 use crate::refusal::{Code, Family};
 
@@ -56,7 +57,7 @@ impl Session {
 fn write_new(path: &Path, report: &Report) -> Result<()> {
     let written = std::fs::File::create_new(path).and_then(|mut file| {
         file.write_all(&report.encode())?;
-        file.sync_all()
+        fsys::sync_file(&file)
     });
     written.map_err(|error| Error::environment(format!("write the report {}", shown_path(path)), error))
 }

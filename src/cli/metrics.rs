@@ -9,7 +9,7 @@ use std::path::Path;
 use crate::clock::Time;
 use crate::error::{Error, Result, shown_path};
 use crate::format::PROGRAM;
-use crate::fsys::replace;
+use crate::fsys::{self, replace};
 use crate::ops::attention;
 use crate::ops::status::Report;
 use crate::path::shown;
@@ -26,16 +26,9 @@ pub(super) fn write(path: &Path, outcome: &Result<Report>, now: Time) -> Result<
     };
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     replace::replace(&path, text.as_bytes())
-        .and_then(|()| readable(&path))
+        // A collector runs as another user; nothing in the file is secret.
+        .and_then(|()| fsys::let_others_read(&path))
         .map_err(|error| Error::environment(format!("write the metrics {}", shown_path(&path)), error))
-}
-
-/// A collector runs as another user; nothing in the file is secret.
-fn readable(path: &Path) -> std::io::Result<()> {
-    #[cfg(unix)]
-    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
-    let _ = path;
-    Ok(())
 }
 
 /// Collects metrics in the text format.

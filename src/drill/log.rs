@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use super::report::{Report, Step};
 use crate::clock::Time;
 use crate::error::{Error, Result, shown_path};
+use crate::fsys;
 use crate::host::Host;
 use crate::path::printable;
 
@@ -75,7 +76,7 @@ pub(super) fn append(host: &Host, now: Time, told: &Told<'_>) -> Result<PathBuf>
         text.push_str(HEAD);
     }
     text.push_str(&section(now, told));
-    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(lift)?;
+    file.write_all(text.as_bytes()).and_then(|()| fsys::sync_file(&file)).map_err(lift)?;
     Ok(path)
 }
 

@@ -79,7 +79,7 @@ impl Meant {
         if let (Some(meant), Some(found)) = (entry.created, found.created) {
             differences.extend(compare_time("time of creation", meant, found));
         }
-        let flags = if cfg!(windows) { entry.attributes } else { entry.flags };
+        let (flags, _) = entry.own_and_foreign_flags();
         if let Some(found) = found.flags
             && flags.unwrap_or(0) != found
         {

@@ -115,6 +115,11 @@ impl Kind {
 }
 
 impl Entry {
+    /// Returns flags or attributes, whichever the platform that this runs on has, and those of the other family.
+    pub fn own_and_foreign_flags(&self) -> (Option<u32>, Option<u32>) {
+        if cfg!(windows) { (self.attributes, self.flags) } else { (self.flags, self.attributes) }
+    }
+
     /// Creates an entry that says nothing but path and kind.
     pub fn new(path: EntryPath, kind: Kind) -> Self {
         Self {

@@ -7,24 +7,27 @@
 #[cfg(unix)]
 mod unix;
 #[cfg(unix)]
-pub use unix::{
-    Dir, Object, allow_holes, drop_cached, file_system, group_name, group_number, holes, is_private, is_root,
-    open_plain, raise_descriptor_limit, rename_exclusively, rename_no_replace, stat_file, sync_directory, sync_file,
-    sync_filesystem, takes_size, user_name, user_number, write_ahead, write_private,
-};
+use unix as system;
 #[cfg(windows)]
 mod windows;
 #[cfg(windows)]
-pub use windows::{
-    Dir, Object, allow_holes, drop_cached, file_system, group_name, group_number, holes, is_private, is_root,
-    open_plain, raise_descriptor_limit, rename_exclusively, rename_no_replace, stat_file, sync_directory, sync_file,
-    sync_filesystem, takes_size, user_name, user_number, write_ahead, write_private,
+use windows as system;
+// One list for all of them: what a platform lacks does not compile there.
+pub use system::{
+    Dir, Object, SYNCS_WHOLE_FILESYSTEMS, TIME_STEP_NANOS, allow_holes, as_path, create_private_directory, device_name,
+    drop_cached, file_system, group_name, group_number, holes, host_name, is_loop, is_private, is_root,
+    is_sharing_violation, keeps_modes, let_others_read, mounted, new_private, open_lock, open_plain,
+    raise_descriptor_limit, read_exact_at, rename_exclusively, rename_no_replace, rename_over, stat_file,
+    sync_directory, sync_file, sync_filesystem, takes_size, user_name, user_number, write_ahead, write_private,
 };
 
 pub mod ahead;
 pub mod extents;
 pub mod replace;
 pub mod walk;
+
+#[cfg(test)]
+mod contract;
 
 use std::path::Path;
 
@@ -120,9 +123,6 @@ pub const FILE_MODE_DEFAULT: u32 = 0o644;
 /// Permission bits for a directory whose entry has none.
 pub const DIRECTORY_MODE_DEFAULT: u32 = 0o755;
 
-/// Whether [`sync_filesystem`] makes everything durable at once; elsewhere each file and directory is synced.
-pub const SYNCS_WHOLE_FILESYSTEMS: bool = cfg!(any(target_os = "linux", target_os = "android"));
-
 /// Returns whether a directory is another or lies below it, whichever way leads there: a link, or a second mount of the
 /// same directory, does not make it another. What cannot be looked at is compared by its name alone.
 pub fn lies_within(directory: &Path, root: &Path) -> bool {
@@ -134,30 +134,17 @@ pub fn lies_within(directory: &Path, root: &Path) -> bool {
 
 /// Returns whether a time that was set and read back is the one that was meant, as exactly as the platform keeps it.
 pub fn same_time(meant: Time, found: Time) -> bool {
-    if cfg!(windows) {
-        // Steps of 100 nanoseconds.
-        return (meant.seconds, meant.nanos / 100) == (found.seconds, found.nanos / 100);
-    }
-    meant == found
+    (meant.seconds, meant.nanos / TIME_STEP_NANOS) == (found.seconds, found.nanos / TIME_STEP_NANOS)
 }
 
 /// Returns whether an error says that another process holds an object so that it cannot be opened or read now: a sharing
 /// mode or a lock on Windows; a lease, a mandatory lock or a text that is being executed on Unix.
 pub fn is_held(error: &std::io::Error) -> bool {
     use std::io::ErrorKind;
-    #[cfg(windows)]
-    if matches!(error.raw_os_error(), Some(SHARING_VIOLATION | LOCK_VIOLATION)) {
-        return true;
-    }
     // Files are opened without waiting, so that a lease that is being broken answers at once.
     let held = [ErrorKind::WouldBlock, ErrorKind::ExecutableFileBusy, ErrorKind::ResourceBusy, ErrorKind::Deadlock];
-    held.contains(&error.kind())
+    is_sharing_violation(error) || held.contains(&error.kind())
 }
-
-#[cfg(windows)]
-const SHARING_VIOLATION: i32 = 32;
-#[cfg(windows)]
-const LOCK_VIOLATION: i32 = 33;
 
 #[cfg(test)]
 mod tests {

@@ -12,8 +12,13 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let parent = path.parent().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
     let mut file = tempfile::Builder::new().prefix(".new-").tempfile_in(parent)?;
     file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
+    super::sync_file(file.as_file())?;
+    // The file is closed here, as Windows wants it for a rename, and no longer marked there as temporary.
+    let draft = file.into_temp_path().keep().map_err(|error| error.error)?;
+    if let Err(error) = super::rename_over(&draft, path) {
+        let _ = fs::remove_file(&draft);
+        return Err(error);
+    }
     super::sync_directory(parent)
 }
 
@@ -54,14 +59,8 @@ pub fn create_directories(path: &Path, private: bool) -> io::Result<bool> {
         path.ancestors().take_while(|path| !path.as_os_str().is_empty() && !path.exists()).collect();
     let made = !missing.is_empty();
     while let Some(path) = missing.pop() {
-        let builder = &mut fs::DirBuilder::new();
-        #[cfg(unix)]
-        if private {
-            std::os::unix::fs::DirBuilderExt::mode(builder, 0o700);
-        }
-        #[cfg(not(unix))]
-        let _ = private;
-        match builder.create(path) {
+        let created = if private { super::create_private_directory(path) } else { fs::create_dir(path) };
+        match created {
             // Another process was faster.
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => {}
             other => other?,
@@ -76,15 +75,7 @@ pub fn create_directories(path: &Path, private: bool) -> io::Result<bool> {
 /// # Errors
 /// It is a link, a pipe or anything else but a regular file, or the file system refuses.
 pub fn open_lock(path: &Path) -> io::Result<fs::File> {
-    let mut options = fs::File::options();
-    options.create(true).truncate(false).write(true);
-    #[cfg(unix)]
-    {
-        // Neither follows a link nor waits for a reader of a pipe.
-        let flags = rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK;
-        std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, flags.bits() as i32);
-    }
-    let file = options.open(path)?;
+    let file = super::open_lock(path)?;
     if file.metadata()?.is_file() {
         Ok(file)
     } else {

@@ -2,20 +2,26 @@
 
 #[cfg(target_vendor = "apple")]
 mod apple;
+mod machine;
 mod object;
 mod owners;
+mod private;
 mod sparse;
 
+pub use self::machine::{device_name, host_name, mounted, raise_descriptor_limit};
 pub use self::object::Object;
 pub use self::owners::{group_name, group_number, is_root, user_name, user_number};
+pub use self::private::{
+    create_private_directory, is_private, keeps_modes, let_others_read, new_private, open_lock, write_private,
+};
 pub use self::sparse::{allow_holes, holes, takes_size};
 
+use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -353,6 +359,37 @@ fn nanos(value: i64) -> u32 {
     u32::try_from(value).unwrap_or(0).min(999_999_999)
 }
 
+/// Reads exactly as many bytes as the buffer holds from a place in a file.
+///
+/// # Errors
+/// [`io::ErrorKind::UnexpectedEof`] where the file ends before; the file system fails.
+pub fn read_exact_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, buffer, offset)
+}
+
+/// Returns a path relative to a root, given as in a vault, as this platform's libraries take it for a comparison.
+pub fn as_path(bytes: &[u8]) -> Cow<'_, Path> {
+    Cow::Borrowed(Path::new(OsStr::from_bytes(bytes)))
+}
+
+/// The step in which the finest file systems keep times, in nanoseconds.
+pub const TIME_STEP_NANOS: u32 = 1;
+
+/// Whether [`sync_filesystem`] makes everything durable at once; elsewhere each file and directory is synced.
+pub const SYNCS_WHOLE_FILESYSTEMS: bool = cfg!(any(target_os = "linux", target_os = "android"));
+
+/// Returns whether an error stands for an object that another process has open, in a word that only this platform has: none
+/// here, the kinds of [`io::ErrorKind`] say it all.
+pub fn is_sharing_violation(_error: &io::Error) -> bool {
+    false
+}
+
+/// Returns whether an error says that a link stands where none may be.
+pub fn is_loop(error: &io::Error) -> bool {
+    // The standard library has no stable name for it.
+    error.raw_os_error() == Some(Errno::LOOP.raw_os_error())
+}
+
 /// Returns what the file system says of an open file.
 ///
 /// # Errors
@@ -425,6 +462,14 @@ pub fn rename_no_replace(from: &Path, to: &Path) -> io::Result<()> {
         Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Renames a file over whatever file has the new name, in one step.
+///
+/// # Errors
+/// The file system refuses; both names are then as they were.
+pub fn rename_over(from: &Path, to: &Path) -> io::Result<()> {
+    Ok(fs::rename(from, to)?)
 }
 
 /// Makes the names in a directory durable.
@@ -558,47 +603,4 @@ pub fn write_ahead(file: &File) {
     let _ = fs::fadvise(file, 0, None, fs::Advice::DontNeed);
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
     let _ = file;
-}
-
-/// Returns whether only the owner can read an open file; nothing where the medium has no modes.
-///
-/// # Errors
-/// The file system fails.
-pub fn is_private(file: &File) -> io::Result<Option<bool>> {
-    let mode = file.metadata()?.mode();
-    Ok(Some(mode & 0o077 == 0))
-}
-
-/// Creates a file for its owner alone, writes `bytes` and makes them durable. The name must not exist.
-///
-/// # Errors
-/// The name exists, or the file system refuses; nothing is left behind then.
-pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    use io::Write;
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mut file: File = fs::open(path, flags, Mode::from_raw_mode(0o600))?.into();
-    let written = file
-        .set_permissions(std::fs::Permissions::from_mode(0o600))
-        .or_else(|error| match error.raw_os_error() {
-            // Media without modes: exFAT, some network shares.
-            Some(code) if code == Errno::PERM.raw_os_error() || code == Errno::NOTSUP.raw_os_error() => Ok(()),
-            _ => Err(error),
-        })
-        .and_then(|()| file.write_all(bytes))
-        .and_then(|()| sync_file(&file));
-    if written.is_err() {
-        let _ = std::fs::remove_file(path);
-    }
-    written
-}
-
-/// Raises the soft limit of open files to the hard one; deep trees and many threads need descriptors.
-pub fn raise_descriptor_limit() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let limit = getrlimit(Resource::Nofile);
-    if limit.current < limit.maximum || (limit.current.is_some() && limit.maximum.is_none()) {
-        // macOS refuses more than OPEN_MAX although the hard limit says unlimited.
-        let wanted = limit.maximum.unwrap_or(10_240).min(65_536);
-        let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum: limit.maximum });
-    }
 }

@@ -239,18 +239,7 @@ pub fn is_other_kind(error: &io::Error) -> bool {
     // ELOOP and ENOTDIR from opening without following links, EINVAL from reading a link; `open_file` calls what is no
     // regular file invalid data.
     matches!(error.kind(), io::ErrorKind::NotADirectory | io::ErrorKind::InvalidInput | io::ErrorKind::InvalidData)
-        || is_loop(error)
-}
-
-#[cfg(unix)]
-fn is_loop(error: &io::Error) -> bool {
-    // The standard library has no stable name for it.
-    error.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error())
-}
-
-#[cfg(not(unix))]
-fn is_loop(_: &io::Error) -> bool {
-    false
+        || super::is_loop(error)
 }
 
 /// Leaves the deepest directory; the one above is opened again if the walk had closed it.
@@ -319,6 +308,7 @@ mod tests {
         assert_eq!(paths(root.path()), [".", "a", "a/b", "a/b/c", "a/z", "a-", "a.d", "a.d/x", "empty"]);
     }
 
+    // Unix alone: Windows tells no path beyond 32,767 units, through which the temporary directory is removed.
     #[cfg(unix)]
     #[test]
     fn depth_is_not_limited_by_open_files_or_path_length() {
@@ -335,6 +325,7 @@ mod tests {
         assert_eq!(found.last().expect("not empty").len(), 300 * 101 + 4);
     }
 
+    // Unix alone: links that any account may make.
     #[cfg(unix)]
     #[test]
     fn a_directory_that_is_moved_while_the_walk_is_far_below_ends_the_walk() {

@@ -13,6 +13,7 @@ mod dir;
 mod durable;
 mod link;
 mod listing;
+mod machine;
 mod name;
 mod nature;
 mod object;
@@ -25,11 +26,15 @@ mod tests;
 mod time;
 
 pub use self::dir::Dir;
+pub use self::machine::{device_name, host_name, mounted, raise_descriptor_limit};
 pub use self::object::Object;
 pub use self::owners::{group_name, group_number, is_root, user_name, user_number};
-pub use self::private::{is_private, write_private};
+pub use self::private::{
+    create_private_directory, is_private, keeps_modes, let_others_read, new_private, open_lock, write_private,
+};
 pub use self::sparse::{allow_holes, holes, takes_size};
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io;
 use std::os::windows::io::AsRawHandle;
@@ -37,14 +42,14 @@ use std::path::Path;
 use std::ptr::null_mut;
 
 use windows_sys::Wdk::Storage::FileSystem::FILE_OPEN_REPARSE_POINT;
-use windows_sys::Win32::Foundation::GENERIC_READ;
+use windows_sys::Win32::Foundation::{ERROR_LOCK_VIOLATION, ERROR_SHARING_VIOLATION, GENERIC_READ};
 use windows_sys::Win32::Storage::FileSystem::{
     FILE_ADD_FILE, FILE_BASIC_INFO, FILE_FLAG_BACKUP_SEMANTICS, FILE_FLAG_OPEN_REPARSE_POINT, FILE_LIST_DIRECTORY,
     FILE_READ_ATTRIBUTES, FILE_SHARE_DELETE, FILE_SHARE_READ, FILE_SHARE_WRITE, FILE_STANDARD_INFO,
-    GetVolumeInformationByHandleW, MOVEFILE_WRITE_THROUGH, MoveFileExW,
+    GetVolumeInformationByHandleW, MOVEFILE_REPLACE_EXISTING, MOVEFILE_WRITE_THROUGH, MoveFileExW,
 };
 
-use self::call::{check, info};
+use self::call::{check, info, is_one_of};
 use self::durable::{flush_directory, patiently};
 use self::name::wide_path;
 use self::nature::{Nature, identify};
@@ -84,6 +89,48 @@ pub fn stat_file(file: &File) -> io::Result<Stat> {
         created: (basic.CreationTime != 0).then(|| time_of(basic.CreationTime)),
         flags: Some(basic.FileAttributes & object::SETTABLE),
     })
+}
+
+/// Reads exactly as many bytes as the buffer holds from a place in a file. The handle's own position moves with it, which
+/// nobody here relies on.
+///
+/// # Errors
+/// [`io::ErrorKind::UnexpectedEof`] where the file ends before; the file system fails.
+pub fn read_exact_at(file: &File, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
+    while !buffer.is_empty() {
+        match std::os::windows::fs::FileExt::seek_read(file, buffer, offset) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(count) => {
+                buffer = &mut buffer[count..];
+                offset += count as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Returns a path relative to a root, given as in a vault, as this platform's libraries take it for a comparison. A lone
+/// surrogate, which they cannot spell, is compared as an unknown character.
+pub fn as_path(bytes: &[u8]) -> Cow<'_, Path> {
+    Cow::Owned(String::from_utf8_lossy(bytes).into_owned().into())
+}
+
+/// The step in which the finest file systems keep times, in nanoseconds.
+pub const TIME_STEP_NANOS: u32 = 100;
+
+/// Whether [`sync_filesystem`] makes everything durable at once; here each file and directory is synced.
+pub const SYNCS_WHOLE_FILESYSTEMS: bool = false;
+
+/// Returns whether an error stands for an object that another process has open, in a word that only this platform has.
+pub fn is_sharing_violation(error: &io::Error) -> bool {
+    is_one_of(error, &[ERROR_SHARING_VIOLATION, ERROR_LOCK_VIOLATION])
+}
+
+/// Returns whether an error says that a link stands where none may be: the kinds of [`io::ErrorKind`] say it all here.
+pub fn is_loop(_error: &io::Error) -> bool {
+    false
 }
 
 /// Opens a regular file by path without following a link in the last component; for the vault's own files.
@@ -142,6 +189,21 @@ pub fn rename_no_replace(from: &Path, to: &Path) -> io::Result<()> {
     )
 }
 
+/// Renames a file over whatever file has the new name, in one step.
+///
+/// # Errors
+/// The file system refuses, also for a while because somebody has the old file open; both names are then as they were.
+pub fn rename_over(from: &Path, to: &Path) -> io::Result<()> {
+    let (source, target) = (wide_path(from)?, wide_path(to)?);
+    let flags = MOVEFILE_REPLACE_EXISTING | MOVEFILE_WRITE_THROUGH;
+    patiently(
+        // SAFETY: both paths end with NUL and live through the call.
+        || check(unsafe { MoveFileExW(source.as_ptr(), target.as_ptr(), flags) }),
+        // A name that exists is what is replaced.
+        || false,
+    )
+}
+
 /// Makes the names in a directory durable.
 ///
 /// # Errors
@@ -178,6 +240,3 @@ pub fn drop_cached(_file: &File) -> bool {
 pub fn write_ahead(_file: &File) {
     // Windows has no such call; its lazy writer begins within a second.
 }
-
-/// Does nothing: Windows limits open handles only by memory.
-pub fn raise_descriptor_limit() {}

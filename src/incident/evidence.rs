@@ -17,6 +17,7 @@ use crate::format::PROGRAM;
 use crate::fsys::{self, Dir};
 use crate::host::Host;
 use crate::limits;
+use crate::path::shown;
 use crate::refusal::{Code, Refusal};
 use crate::store::{NameKind, Store};
 
@@ -117,7 +118,7 @@ fn files(store: &dyn Store, items: &[Item]) -> Vec<Value> {
 /// Describes one file of a vault, as it reads now. A pack's name is the digest that its bytes should have.
 pub fn describe(store: &dyn Store, name: &str) -> Value {
     let expected = name.strip_prefix("packs/").and_then(|rest| rest.get(3..67)).filter(|_| name.ends_with(".pack"));
-    let mut about = json!({"name": crate::path::shown(name.as_bytes())});
+    let mut about = json!({"name": shown(name.as_bytes())});
     if let Some(expected) = expected {
         about["expected_digest"] = expected.into();
     }
@@ -160,13 +161,12 @@ fn digest(store: &dyn Store, name: &str) -> std::io::Result<(u64, Option<Digest>
 pub fn medium(path: &Path) -> Value {
     let device = Dir::open(path).and_then(|dir| dir.stat()).map(|stat| stat.id.device);
     let mut about = json!({"device": device.as_ref().ok()});
-    #[cfg(target_os = "linux")]
     if let Ok(device) = device
-        && let Some((kind, source, options)) = mounted(device)
+        && let Some(told) = fsys::mounted(device)
     {
-        about["file_system"] = kind.into();
-        about["source"] = source.into();
-        about["options"] = options.into();
+        for (name, told) in ["file_system", "source", "options"].into_iter().zip(told) {
+            about[name] = bounded(&shown(told.as_bytes())).into();
+        }
     }
     about["bytes_free"] = fs2::available_space(path).ok().into();
     about
@@ -177,30 +177,11 @@ pub fn medium_in_words(path: &Path) -> String {
     let about = medium(path);
     let text = |name: &str| about[name].as_str().unwrap_or("unknown").to_owned();
     match about["device"].as_u64() {
-        Some(device) => format!("device {} ({}), file system {}", text("source"), number(device), text("file_system")),
+        Some(device) => {
+            format!("device {} ({}), file system {}", text("source"), fsys::device_name(device), text("file_system"))
+        }
         None => "a device that the system does not name".into(),
     }
-}
-
-/// Returns a device's number as the system writes it.
-fn number(device: u64) -> String {
-    #[cfg(target_os = "linux")]
-    return format!("{}:{}", rustix::fs::major(device), rustix::fs::minor(device));
-    #[cfg(not(target_os = "linux"))]
-    return device.to_string();
-}
-
-/// Returns kind, source and options of the file system on a device, from the system's table of mounts.
-#[cfg(target_os = "linux")]
-fn mounted(device: u64) -> Option<(String, String, String)> {
-    let wanted = format!("{}:{}", rustix::fs::major(device), rustix::fs::minor(device));
-    let table = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
-    let line = table.lines().rev().find(|line| line.split(' ').nth(2) == Some(&wanted))?;
-    let (mount, system) = line.split_once(" - ")?;
-    let options = mount.split(' ').nth(5)?;
-    let mut words = system.split(' ');
-    let shown = |word: &str| bounded(&crate::path::shown(word.as_bytes()));
-    Some((shown(words.next()?), shown(words.next()?), shown(options)))
 }
 
 #[cfg(test)]

@@ -234,7 +234,7 @@ impl Journal {
             .set_len(scan.end)
             .and_then(|()| file.seek(SeekFrom::Start(scan.end)))
             .and_then(|_| file.write_all(&bytes))
-            .and_then(|()| file.sync_all());
+            .and_then(|()| fsys::sync_file(&file));
         if let Err(error) = written {
             // What is not whole must not stand before the next entry.
             let _ = file.set_len(scan.end);
@@ -407,16 +407,11 @@ impl Journal {
 
     fn open_to_append(&self) -> io::Result<File> {
         let path = self.path();
-        let mut options = File::options();
-        options.read(true).write(true);
-        match options.open(&path) {
+        match File::options().read(true).write(true).open(&path) {
             Ok(file) if file.metadata()?.is_file() => Ok(file),
             Ok(_) => Err(io::Error::new(io::ErrorKind::InvalidData, "not a regular file")),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                options.create_new(true);
-                #[cfg(unix)]
-                std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-                let file = options.open(&path)?;
+                let file = fsys::new_private(&path)?;
                 fsys::sync_directory(&self.directory)?;
                 Ok(file)
             }

@@ -190,11 +190,7 @@ fn refuse_in_vault(output: &Path, store: &dyn Store) -> Result<()> {
 }
 
 fn new_file(path: &Path) -> Result<File> {
-    let mut options = File::options();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path).map_err(|error| match error.kind() {
+    fsys::new_private(path).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => {
             Refusal::new(Code::NotEmpty, format!("{} exists; nothing is written over it", shown_path(path)))
                 .next("name a file that does not exist yet")
@@ -426,7 +422,7 @@ impl<'a> Bundle<'a, BufWriter<File>> {
         let failed = |error| Error::environment(format!("write {}", shown_path(&output)), error);
         let out = self.tar.into_inner().map_err(failed)?;
         let file = out.into_inner().map_err(|error| failed(error.into_error()))?;
-        file.sync_all().and_then(|()| replace::sync_name(&output)).map_err(failed)?;
+        fsys::sync_file(&file).and_then(|()| replace::sync_name(&output)).map_err(failed)?;
         let mut notes = Vec::new();
         if macs.is_none() {
             notes.push("the key is not at hand: the bundle has digests, but no tag that proves who made it".into());

@@ -14,7 +14,7 @@ use crate::crypto::{Domain, Id, Macs};
 use crate::error::{Error, shown_path};
 use crate::format::PROGRAM;
 use crate::format::record::Head;
-use crate::fsys::replace;
+use crate::fsys::{self, replace};
 use crate::host::Host;
 use crate::limits;
 use crate::refusal::{Code, Refusal, exit_of};
@@ -160,7 +160,7 @@ pub fn write(access: &Access, receipt: &Receipt, path: &Path) -> crate::error::R
     let bytes = sealed::encode(receipt, &found.macs, Domain::Receipt);
     let written = std::fs::File::create_new(path).and_then(|mut file| {
         file.write_all(&bytes)?;
-        file.sync_all()?;
+        fsys::sync_file(&file)?;
         replace::sync_name(path)
     });
     written.map_err(|error| Error::environment(format!("write the receipt {}", shown_path(path)), error))

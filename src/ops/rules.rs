@@ -4,12 +4,12 @@
 //! whoever wrote it meant something.
 
 use std::collections::HashMap;
-use std::path::Path;
 
 use ignore::Match;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
 use crate::error::{Error, Result};
+use crate::fsys;
 use crate::path::EntryPath;
 
 /// A list of rules, relative to one directory.
@@ -130,13 +130,7 @@ impl Rules {
         if self.is_empty() {
             return Verdict::None;
         }
-        #[cfg(unix)]
-        let path = Path::new(<std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(path));
-        #[cfg(not(unix))]
-        let path = String::from_utf8_lossy(path).into_owned();
-        #[cfg(not(unix))]
-        let path = Path::new(&path);
-        match self.set.matched(path, is_directory) {
+        match self.set.matched(fsys::as_path(path), is_directory) {
             Match::None => Verdict::None,
             Match::Whitelist(_) => Verdict::Kept,
             // A rule that cannot be named excludes nothing.

@@ -148,25 +148,8 @@ impl StoredFile for LocalFile {
         self.length
     }
 
-    #[cfg(unix)]
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        std::os::unix::fs::FileExt::read_exact_at(&self.file, buffer, offset)
-    }
-
-    #[cfg(windows)]
-    fn read_at(&self, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
-        while !buffer.is_empty() {
-            match std::os::windows::fs::FileExt::seek_read(&self.file, buffer, offset) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(count) => {
-                    buffer = &mut buffer[count..];
-                    offset += count as u64;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
+        fsys::read_exact_at(&self.file, buffer, offset)
     }
 
     fn drop_cached(&self) -> bool {
@@ -263,6 +246,7 @@ mod tests {
         assert_eq!(store.read("f/x", 9).expect("moved"), b"3");
     }
 
+    // Linux alone: named pipes.
     #[cfg(target_os = "linux")]
     #[test]
     fn links_and_pipes_are_foreign_and_never_opened() {

@@ -88,7 +88,7 @@ fn damaged(path: &Path, error: &dyn std::fmt::Display) -> Refusal {
 fn check_private(file: &File, path: &Path) -> Result<Option<String>> {
     match fsys::is_private(file) {
         Ok(Some(true)) => Ok(None),
-        Ok(Some(false)) if keeps_modes(path) => {
+        Ok(Some(false)) if fsys::keeps_modes(path) => {
             Err(Refusal::new(Code::KeyExposed, format!("the key file {} can be read by others", shown_path(path)))
                 .next(format!(
                     "make it private: `chmod 600 {}`; if others had access, treat the key as known to them",
@@ -102,26 +102,6 @@ fn check_private(file: &File, path: &Path) -> Result<Option<String>> {
         ))),
         Err(error) => Err(Error::environment(format!("look at {}", shown_path(path)), error)),
     }
-}
-
-/// Returns whether the medium below `path` keeps permissions: FAT, exFAT and NTFS through FUSE give every file the same.
-#[cfg(target_os = "linux")]
-fn keeps_modes(path: &Path) -> bool {
-    const MSDOS: u64 = 0x4d44;
-    const EXFAT: u64 = 0x2011_bab0;
-    const FUSEBLK: u64 = 0x6573_5546;
-    const NTFS: u64 = 0x5346_544e;
-    const NTFS3: u64 = 0x7366_746e;
-    match rustix::fs::statfs(path) {
-        #[allow(clippy::unnecessary_cast, clippy::cast_sign_loss, reason = "the field's type differs between machines")]
-        Ok(stat) => ![MSDOS, EXFAT, FUSEBLK, NTFS, NTFS3].contains(&(stat.f_type as u64 & 0xffff_ffff)),
-        Err(_) => true,
-    }
-}
-
-#[cfg(not(target_os = "linux"))]
-fn keeps_modes(_: &Path) -> bool {
-    true
 }
 
 /// Refuses a key that lies inside the vault that it opens: who has the vault would have the key. What does not exist

@@ -13,7 +13,7 @@ use devvault::incident::break_glass::{self, Request, TimeBox};
 
 use super::tally;
 use super::trace::{CALLS, Call, Lost, Model, parse};
-use crate::support::{Forger, Home, SMALL_TREE, copy_tree, noise};
+use crate::support::{Forger, Home, SMALL_TREE, copy_tree, noise, skip};
 
 /// Runs the program under `strace`; nothing where there is none that works.
 fn traced(home: &Home, arguments: &[&str]) -> Option<Vec<Call>> {
@@ -26,12 +26,12 @@ fn traced(home: &Home, arguments: &[&str]) -> Option<Vec<Call>> {
     let output = match command.arg(program.get_program()).args(arguments).output() {
         Ok(output) if output.status.code() == Some(0) => output,
         Ok(output) if String::from_utf8_lossy(&output.stderr).contains("ptrace") => {
-            println!("skipped: strace may not trace here");
+            skip("strace may not trace here");
             return None;
         }
         Ok(output) => panic!("{arguments:?}: {output:?}"),
         Err(error) => {
-            println!("skipped: no strace here ({error})");
+            skip(&format!("no strace here ({error})"));
             return None;
         }
     };

@@ -3,17 +3,23 @@
 mod crash;
 mod errors;
 mod flips;
+// Linux alone: strace.
 #[cfg(target_os = "linux")]
 mod lint;
+// Linux alone: strace.
 #[cfg(target_os = "linux")]
 mod matrix;
 mod memory;
+// Linux on x86-64 alone: the ioctl that shuts a file system down.
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod powerloss;
+// Linux on x86-64 alone: the registers of a traced process.
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod process;
+// Linux alone: strace.
 #[cfg(target_os = "linux")]
 mod trace;
+// Linux on x86-64 alone: the registers of a traced process.
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod tracer;
 

@@ -19,7 +19,7 @@ use devvault::vault::witness;
 
 use super::tracer::{self, Deed, Outcome, Which};
 use super::{step, tally};
-use crate::support::{Forger, Home, SMALL_TREE, copy_tree, is_root, noise, small};
+use crate::support::{Forger, Home, SMALL_TREE, copy_tree, is_root, noise, skip, small};
 
 /// File systems, what makes one in the file `$1`, and at every how many calls an ordinary run cuts the power: some take
 /// seconds to stop. Those that cannot be shut down are skipped.
@@ -158,14 +158,14 @@ impl Scene {
 #[test]
 fn a_loss_of_power_at_any_write_of_a_backup_loses_nothing_on_real_file_systems() {
     if !is_root() {
-        println!("skipped: only root can mount");
+        skip("only root can mount");
         return;
     }
     for (name, make, sample) in FILE_SYSTEMS {
         let scene = match Scene::new(make) {
             Ok(scene) => scene,
             Err(reason) => {
-                println!("skipped: {name}: {reason}");
+                skip(&format!("{name}: {reason}"));
                 continue;
             }
         };

@@ -154,7 +154,7 @@ pub fn run_with(
     let mut child = match command.spawn() {
         Ok(child) => child,
         Err(error) => {
-            println!("skipped: no process can be traced here ({error})");
+            crate::support::skip(&format!("no process can be traced here ({error})"));
             return None;
         }
     };

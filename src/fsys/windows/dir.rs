@@ -16,9 +16,10 @@ use windows_sys::Wdk::Storage::FileSystem::{
 };
 use windows_sys::Win32::Foundation::{ERROR_INVALID_PARAMETER, HANDLE};
 use windows_sys::Win32::Storage::FileSystem::{
-    DELETE, FILE_ADD_FILE, FILE_ADD_SUBDIRECTORY, FILE_DISPOSITION_FLAG_DELETE, FILE_DISPOSITION_FLAG_POSIX_SEMANTICS,
-    FILE_DISPOSITION_INFO, FILE_DISPOSITION_INFO_EX, FILE_FLAG_BACKUP_SEMANTICS, FILE_GENERIC_READ, FILE_GENERIC_WRITE,
-    FILE_READ_ATTRIBUTES, FILE_WRITE_ATTRIBUTES, FileFullDirectoryInfo, FileFullDirectoryRestartInfo,
+    DELETE, FILE_ADD_FILE, FILE_ADD_SUBDIRECTORY, FILE_DISPOSITION_FLAG_DELETE,
+    FILE_DISPOSITION_FLAG_IGNORE_READONLY_ATTRIBUTE, FILE_DISPOSITION_FLAG_POSIX_SEMANTICS, FILE_DISPOSITION_INFO,
+    FILE_DISPOSITION_INFO_EX, FILE_FLAG_BACKUP_SEMANTICS, FILE_GENERIC_READ, FILE_GENERIC_WRITE, FILE_READ_ATTRIBUTES,
+    FILE_WRITE_ATTRIBUTES, FileFullDirectoryInfo, FileFullDirectoryRestartInfo,
     SYMBOLIC_LINK_FLAG_ALLOW_UNPRIVILEGED_CREATE, SYMBOLIC_LINK_FLAG_DIRECTORY,
 };
 use windows_sys::Win32::System::IO::{DeviceIoControl, IO_STATUS_BLOCK};
@@ -343,8 +344,11 @@ impl Dir {
             (false, ObjectKind::Directory) => return Err(ErrorKind::IsADirectory.into()),
             (false, _) => {}
         }
-        // The first way frees the name at once, even while others have the object open; FAT and some shares lack it.
-        let flags = FILE_DISPOSITION_FLAG_DELETE | FILE_DISPOSITION_FLAG_POSIX_SEMANTICS;
+        // The first way frees the name at once, even while others have the object open, and removes what is read-only, as
+        // Unix does; FAT, some shares and Windows before 10 lack it.
+        let flags = FILE_DISPOSITION_FLAG_DELETE
+            | FILE_DISPOSITION_FLAG_POSIX_SEMANTICS
+            | FILE_DISPOSITION_FLAG_IGNORE_READONLY_ATTRIBUTE;
         match set_info(&file, &FILE_DISPOSITION_INFO_EX { Flags: flags }) {
             Err(error) if is_one_of(&error, &UNSUPPORTED) => {
                 set_info(&file, &FILE_DISPOSITION_INFO { DeleteFile: true })

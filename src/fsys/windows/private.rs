@@ -4,6 +4,7 @@ use std::ffi::c_void;
 use std::fs::File;
 use std::io;
 use std::mem::{offset_of, size_of};
+use std::os::windows::fs::OpenOptionsExt;
 use std::os::windows::io::AsRawHandle;
 use std::os::windows::io::FromRawHandle;
 use std::path::Path;
@@ -60,13 +61,52 @@ pub fn is_private(file: &File) -> io::Result<Option<bool>> {
 pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     use io::Write;
     let mut file = create_private(&wide_path(path)?)?;
-    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    let written = file.write_all(bytes).and_then(|()| super::sync_file(&file));
     if written.is_err() {
         // It is open for this process alone, which includes removing it.
         drop(file);
         let _ = std::fs::remove_file(path);
     }
     written
+}
+
+/// Returns true: [`is_private`] asks the volume itself.
+pub fn keeps_modes(_path: &Path) -> bool {
+    true
+}
+
+/// Creates a file that must not exist, for reading and writing. Who else may read it, it inherits from its directory, which
+/// in a user's profile is nobody; Windows has no modes that would say otherwise.
+///
+/// # Errors
+/// The name exists, or the file system refuses.
+pub fn new_private(path: &Path) -> io::Result<File> {
+    File::options().read(true).write(true).create_new(true).open(path)
+}
+
+/// Creates a directory that must not exist; who may read it, it inherits as [`new_private`] does.
+///
+/// # Errors
+/// The name exists, or the file system refuses.
+pub fn create_private_directory(path: &Path) -> io::Result<()> {
+    std::fs::create_dir(path)
+}
+
+/// Does nothing: a file inherits its readers from its directory.
+///
+/// # Errors
+/// None here.
+pub fn let_others_read(_path: &Path) -> io::Result<()> {
+    Ok(())
+}
+
+/// Opens a lock file for writing, making it where it is missing, without following a link.
+///
+/// # Errors
+/// The file system refuses.
+pub fn open_lock(path: &Path) -> io::Result<File> {
+    // A link is opened as itself, and is then no regular file for the caller.
+    File::options().create(true).truncate(false).write(true).custom_flags(FILE_FLAG_OPEN_REPARSE_POINT).open(path)
 }
 
 /// The flag of a volume that keeps access lists.

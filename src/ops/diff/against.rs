@@ -186,8 +186,7 @@ impl Sides {
 
     /// Returns whether flags differ, as far as this platform has them.
     fn flags_differ(&self, entry: &Entry, stat: &Stat, output: &mut Output<'_>) -> bool {
-        let (own, foreign) =
-            if cfg!(windows) { (entry.attributes, entry.flags) } else { (entry.flags, entry.attributes) };
+        let (own, foreign) = entry.own_and_foreign_flags();
         let Some(found) = stat.flags else {
             if own.or(foreign).is_some() {
                 output.not_compared.insert(Aspect::Flags);

@@ -331,8 +331,7 @@ impl<'a> Inspector<'a> {
     }
 
     fn look_at_flags(&mut self, entry: &Entry) {
-        let foreign = if cfg!(windows) { entry.flags } else { entry.attributes };
-        let own = if cfg!(windows) { entry.attributes } else { entry.flags };
+        let (own, foreign) = entry.own_and_foreign_flags();
         if foreign.or(own).is_none() || !self.wants(Class::Flags) {
             return;
         }

@@ -93,7 +93,7 @@ impl Keep {
     }
 
     fn flags(&self, entry: &Entry) -> Option<u32> {
-        let flags = if cfg!(windows) { entry.attributes } else { entry.flags };
+        let (flags, _) = entry.own_and_foreign_flags();
         flags.filter(|_| self.keeps(Class::Flags))
     }
 

@@ -108,7 +108,7 @@ impl<'a> Copier<'a> {
         summary.insert("authenticated".into(), self.authenticated.into());
         self.put(&json!({"summary": summary}))?;
         let failed = |error| Error::environment(format!("write {LIST}"), error);
-        self.list.flush().and_then(|()| self.list.get_ref().sync_all()).map_err(failed)?;
+        self.list.flush().and_then(|()| fsys::sync_file(self.list.get_ref())).map_err(failed)?;
         self.sync().map_err(|error| Error::environment(format!("sync {}", shown_path(&self.target.path)), error))?;
         Ok((standing, self.from_memory))
     }
@@ -357,7 +357,7 @@ impl<'a> Copier<'a> {
                 .written(format!("{path} holds what was copied so far; {} in it is not complete", entry.path));
             return Err(Stopped::Stop(refusal.into()));
         }
-        file.sync_all().map_err(Stopped::Target)?;
+        fsys::sync_file(&file).map_err(Stopped::Target)?;
         self.from_memory += u64::from(!fsys::drop_cached(&file) && content.size > 0);
         if let Err(what) = read_back(&mut file, content.size, |take| self.each(content, take)) {
             let path = shown_path(&self.target.path);
@@ -369,7 +369,7 @@ impl<'a> Copier<'a> {
         let mut differences = Vec::new();
         if self.authenticated {
             differences = keep::apply(Object::File(&file), entry, &|value| self.reader.value(value));
-            file.sync_all().map_err(Stopped::Target)?;
+            fsys::sync_file(&file).map_err(Stopped::Target)?;
         }
         if let Some(first) = &entry.hardlink {
             differences.push(format!("it should be another name of {first}"));

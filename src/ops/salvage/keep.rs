@@ -63,7 +63,7 @@ pub(super) fn apply(object: Object<'_>, entry: &Entry, value: Value<'_>) -> Vec<
         let _ = object.set_xattr(name, value);
     }
     let _ = object.set_times(entry.mtime, entry.created);
-    let flags = if cfg!(windows) { entry.attributes } else { entry.flags };
+    let (flags, _) = entry.own_and_foreign_flags();
     if let Some(flags) = flags {
         let _ = object.set_flags(flags);
     }
@@ -138,6 +138,7 @@ fn numbers(owner: &Owner) -> (u32, u32) {
     (uid, gid)
 }
 
+// Linux alone: its extended attributes.
 #[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
