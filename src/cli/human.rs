@@ -305,7 +305,7 @@ pub(super) fn verify(report: &verify::Report, words: &str) -> String {
 fn coverage(out: &mut String, covered: &verify::Covered) {
     let share = |bytes: u64| (100 * u128::from(bytes)).checked_div(u128::from(covered.bytes)).unwrap_or(100);
     let oldest = covered.oldest.map_or_else(
-        || "some of it was never read and found intact".to_owned(),
+        || "for some of it no read here found it intact".to_owned(),
         |time| format!("what was not read for longest was read {}", time.rfc3339()),
     );
     line!(
