@@ -143,7 +143,7 @@ const COMMANDS: [&str; 40] = [
     "find README",
     "find --changed README",
     "cat 1:README",
-    "cat latest:README",
+    "cat 2:README",
     "diff 1 2",
     "diff latest SOURCE",
     "status",
@@ -164,7 +164,7 @@ const COMMANDS: [&str; 40] = [
     "evidence capture {}",
     "incident list",
     "journal verify",
-    "receipt check receipt",
+    "receipt check RECEIPT",
     "drill 1 --to ROOM",
     "drill latest --to ROOM",
     "drill latest --to ROOM --sample 1M",
@@ -231,7 +231,7 @@ fn answer(home: &Home, command: &str) -> (i32, Value) {
             "{}" => home.path("out").to_string_lossy().into_owned(),
             "SOURCE" => home.source().to_string_lossy().into_owned(),
             "ROOM" => home.path("room").to_string_lossy().into_owned(),
-            "receipt" if command.ends_with(word) => home.path("receipt").to_string_lossy().into_owned(),
+            "RECEIPT" => home.path("receipt").to_string_lossy().into_owned(),
             word => word.to_owned(),
         })
         .collect();
@@ -286,7 +286,10 @@ fn row(original: &Home, damage: &Damage, command: &str) -> String {
     assert!(exit == 0 || other || !codes.is_empty(), "{what}: exit {exit} without a code: {document}");
     for code in codes.iter().filter(|_| !command.starts_with("branch") && !command.starts_with("declare-lost")) {
         let policy = code.starts_with("DV7");
-        assert!(policy || damage.codes.contains(&&code[..]), "{what}: tells {code}");
+        // Where records are gone or lie elsewhere, a snapshot is not there for who asks for it, nor its paths.
+        let absent = damage.name.contains("record") && ["DV112", "DV210"].contains(&&code[..]);
+        let cache = command == "index rebuild" && *code == "DV501";
+        assert!(policy || absent || cache || damage.codes.contains(&&code[..]), "{what}: tells {code}");
     }
     if command == "verify" {
         assert_eq!(document["incident"].is_string(), damage.incident, "{what}");

@@ -372,7 +372,7 @@ mod run {
             copy_tree(&home.vault(), &home.path("whole"));
         }
         damage(&home, section);
-        if !text.contains("mkdir COPY") {
+        if !text.contains("mkdir COPY") && home.vault().exists() {
             copy_tree(&home.vault(), &home.path("copy"));
         }
         if !text.contains("mkdir EVIDENCE") {

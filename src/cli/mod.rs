@@ -158,6 +158,8 @@ impl Session {
                 || rest.starts_with("key check")
                 || rest.starts_with("key export")
                 || rest.starts_with("evidence capture")
+                || rest.starts_with("journal restart")
+                || rest.starts_with("journal verify")
         };
         let mut out = String::with_capacity(text.len());
         for (part, piece) in text.split("devvault ").enumerate() {
