@@ -371,6 +371,7 @@ mod run {
         if !text.contains("mkdir WHOLE") {
             copy_tree(&home.vault(), &home.path("whole"));
         }
+        values.insert("WITNESS", home.witness().to_string_lossy().into_owned());
         damage(&home, section);
         if !text.contains("mkdir COPY") && home.vault().exists() {
             copy_tree(&home.vault(), &home.path("copy"));
@@ -390,7 +391,6 @@ mod run {
             );
         }
         values.insert("INCIDENT", incident);
-        values.insert("WITNESS", home.witness().to_string_lossy().into_owned());
         values.insert("HEAD", head);
         values.insert("SCOPE", scope);
         (home, values)

@@ -518,6 +518,8 @@ pub(super) fn receipt(report: &receipt::Report) -> String {
     line!(out, "  freshness: {}", freshness(&report.freshness));
     findings(&mut out, &report.findings);
     line!(out, "a receipt speaks of its moment only; `verify` tells how the vault is now");
+    kept(&mut out, &report.kept);
+    notes(&mut out, &report.notes);
     out
 }
 

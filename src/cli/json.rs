@@ -318,6 +318,9 @@ pub(super) fn receipt(report: &receipt::Report) -> String {
         "removed": report.removed,
         "freshness": report.freshness.to_string(),
         "findings": findings(&report.findings),
+        "evidence": report.kept.evidence,
+        "incident": report.kept.incident,
+        "notes": report.notes,
     }))
 }
 

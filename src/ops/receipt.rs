@@ -8,6 +8,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::audit::{self, Told};
 use super::verify;
 use crate::clock::Time;
 use crate::crypto::{Domain, Id};
@@ -16,7 +17,7 @@ use crate::format::PROGRAM;
 use crate::format::record::Head;
 use crate::fsys::replace;
 use crate::limits;
-use crate::refusal::{Code, Refusal, exit_of};
+use crate::refusal::{Code, Kept, Refusal, exit_of};
 use crate::vault::gate::{self, Access};
 use crate::vault::sealed;
 use crate::vault::witness::Freshness;
@@ -177,6 +178,10 @@ pub struct Report {
     pub freshness: Freshness,
     /// What is wrong with the chain now; `verify` tells more.
     pub findings: Vec<crate::vault::Finding>,
+    /// What was kept on this host about the findings.
+    pub kept: Kept,
+    /// What should be said besides.
+    pub notes: Vec<String>,
 }
 
 impl Report {
@@ -191,6 +196,10 @@ impl Report {
 /// # Errors
 /// DV321 where it is not genuine; what opening the vault refuses.
 pub fn check(access: &Access, path: &Path) -> Result<Report> {
+    audit::watch_reader(access, "receipt check", || look(access, path))
+}
+
+fn look(access: &Access, path: &Path) -> Result<Report> {
     let vault = gate::open(access)?;
     let not_genuine = |reason: String| {
         Refusal::new(Code::ReceiptForged, format!("{} is no genuine receipt of this vault", shown_path(path)))
@@ -221,5 +230,22 @@ pub fn check(access: &Access, path: &Path) -> Result<Report> {
         freshness: vault.freshness.clone(),
         findings,
         receipt,
+        kept: Kept::default(),
+        notes: Vec::new(),
     })
+}
+
+impl Told for Report {
+    fn told(&self) -> serde_json::Value {
+        serde_json::json!({"head": self.receipt.head.to_string(), "finding_count": self.findings.len()})
+    }
+
+    fn findings(&self) -> &[crate::vault::Finding] {
+        &self.findings
+    }
+
+    fn keep(&mut self, mut kept: Kept) {
+        self.notes.append(&mut kept.notes);
+        self.kept = kept;
+    }
 }
