@@ -246,7 +246,7 @@ mod run {
         ("DV406", "devvault --vault vault snapshots"),
         ("DV407", "devvault init other"),
         ("DV409", "devvault snapshots"),
-        ("DV410", "devvault --vault vault backup source"),
+        ("DV410", "devvault break-glass cancel BG-0"),
         ("DV411", "devvault snapshots"),
         ("DV803", "devvault --vault vault backup source"),
         ("DV804", "devvault --vault tree/vault backup tree"),
