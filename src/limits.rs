@@ -117,5 +117,7 @@ pub const JOURNAL_LINE_BYTES_MAX: u64 = 256 << 10;
 pub const JOURNAL_TEXT_BYTES_MAX: usize = 2_000;
 /// How many findings, paths or other items an entry of the journal or a file of evidence names at most.
 pub const EVIDENCE_ITEMS_MAX: usize = 50;
+/// Longest file of evidence that is read back, in bytes.
+pub const EVIDENCE_BYTES_MAX: u64 = 8 << 20;
 /// Longest report of a conformance run, in bytes.
 pub const CONFORMANCE_BYTES_MAX: u64 = 16 << 20;

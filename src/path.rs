@@ -230,6 +230,23 @@ pub fn printable(text: &str) -> String {
     out
 }
 
+/// Returns a JSON document in which every character that a terminal could be deceived with stands as `\\uXXXX`: whoever
+/// prints it sees what is there, and whoever parses it gets the same text.
+pub fn printable_json(document: &str) -> String {
+    let mut out = String::with_capacity(document.len());
+    for character in document.chars() {
+        // What is below a space stands in JSON between values only: line feeds of a document for people.
+        if character >= '\u{7f}' && (character.is_control() || is_deceptive(character)) {
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                out.push_str(&format!("\\u{unit:04x}"));
+            }
+        } else {
+            out.push(character);
+        }
+    }
+    out
+}
+
 /// Characters that are invisible or change the direction of what follows.
 fn is_deceptive(character: char) -> bool {
     matches!(character,
@@ -282,6 +299,16 @@ mod tests {
         assert_eq!(shown("a\u{202e}b".as_bytes()), "a\\u{202e}b");
         assert_eq!(printable(&shown(b"a\\\n")), shown(b"a\\\n"), "nothing is escaped twice");
         assert_eq!(printable("x\nVALID\u{1b}[2J\u{202e}"), "x\\nVALID\\u{1b}[2J\\u{202e}");
+    }
+
+    #[test]
+    fn json_that_is_printed_deceives_no_terminal_and_parses_to_the_same() {
+        let name = "a\u{9b}2J\u{7f}\u{202e}\u{e0041}\u{1b}é\n";
+        let document = serde_json::json!({"path": name}).to_string();
+        let printed = printable_json(&document);
+        assert_eq!(printed, "{\"path\":\"a\\u009b2J\\u007f\\u202e\\udb40\\udc41\\u001bé\\n\"}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&printed).expect("JSON")["path"], name);
+        assert_eq!(printable_json("{\n  1\n}\n"), "{\n  1\n}\n");
     }
 
     #[test]

@@ -98,13 +98,13 @@ codes! {
     ChunkMissing = 102, "content is missing from the vault",
         "change nothing in the vault; look for the missing pack on other copies of it";
     ChunkDamaged = 103, "content is damaged",
-        "change nothing in the vault; copy it to another medium and run `devvault verify` on the copy";
+        "change nothing in the vault; copy it to another medium and verify the copy: `devvault --vault COPY verify`";
     ListingMissing = 104, "a list of files is missing",
         "change nothing in the vault; restore another snapshot, `devvault verify` names the intact ones";
     ListingDamaged = 105, "a list of files is damaged",
         "change nothing in the vault; restore another snapshot, `devvault verify` names the intact ones";
     PackDamaged = 106, "a pack is damaged",
-        "change nothing in the vault; copy it to another medium and run `devvault verify` on the copy";
+        "change nothing in the vault; copy it to another medium and verify the copy: `devvault --vault COPY verify`";
     RecordIncomplete = 107, "a snapshot directory is incomplete or holds more than its record",
         "change nothing in the vault; compare the directory with another copy of the vault";
     ListingUnsafe = 108, "a list of files contradicts the format",

@@ -427,6 +427,137 @@ fn each_act_is_permitted_inside_its_scope_and_time_and_in_no_other_way() {
     }
 }
 
+/// One act that a permit lets happen: the vault before it, what is declared, what does not cover it, and the act.
+struct Permitted {
+    invariant: &'static str,
+    home: fn() -> Home,
+    target: fn(&Home) -> String,
+    elsewhere: fn(&Home) -> String,
+    without: Code,
+    act: fn(&Home, i64) -> devvault::error::Result<()>,
+}
+
+fn permitted() -> [Permitted; 4] {
+    [
+        Permitted {
+            invariant: "crypto",
+            home: || older_copy().0,
+            target: |home| Forger::new(home).head(1).to_string(),
+            elsewhere: |_| format!("1:{}", "0".repeat(64)),
+            without: Code::PermitMissing,
+            act: |home, seconds| branch::run(&later(home, seconds), "no newer copy exists").map(|_| ()),
+        },
+        Permitted {
+            invariant: "snapshot",
+            home: || destroyed(&[2]),
+            target: |_| "2".into(),
+            elsewhere: |_| "1".into(),
+            without: Code::PermitMissing,
+            act: |home, seconds| lost::run(&later(home, seconds), &[2], "bad blocks").map(|_| ()),
+        },
+        Permitted {
+            invariant: "crypto",
+            home: || {
+                let home = Home::with_snapshot();
+                fs::remove_file(home.vault().join("vault.hmac")).unwrap();
+                home
+            },
+            target: |_| "1".into(),
+            elsewhere: |_| "2".into(),
+            without: Code::PermitMissing,
+            act: |home, seconds| {
+                let (access, out) = (later(home, seconds), home.path("out"));
+                let salvaged = devvault::ops::salvage::run(&access, &"1".parse().unwrap(), &out, &Silent);
+                assert_eq!(salvaged.is_ok(), out.exists());
+                salvaged.map(|report| assert!(report.permit.is_some()))
+            },
+        },
+        Permitted {
+            invariant: "evidence",
+            home: || {
+                let home = Home::with_snapshot();
+                unfinished(&home);
+                flip(&packs(&home.vault())[0], 60);
+                home.verify(&[]).unwrap();
+                home
+            },
+            target: |home| Forger::new(home).head(1).to_string(),
+            elsewhere: |_| "1".into(),
+            without: Code::EvidenceHold,
+            act: |home, seconds| {
+                let name = ".incomplete-0123456789abcdef0123456789abcdef";
+                incomplete::discard(&later(home, seconds), name).map(|_| ())
+            },
+        },
+    ]
+}
+
+#[test]
+fn each_permitted_act_happens_inside_scope_and_time_alone_and_a_no_changes_nothing() {
+    for Permitted { invariant, home: make, target, elsewhere, without, act } in permitted() {
+        let home = make();
+        let other = Home::with_snapshot();
+        let declare_for = |vault: Id, target: &str, seconds| {
+            let request = Request {
+                invariant: invariant.into(),
+                reason: "r".into(),
+                scope: format!("{vault}:{target}"),
+                time_box: TimeBox::Minutes(10),
+                rollback: "p".into(),
+                approver: "a".into(),
+                incident: None,
+            };
+            break_glass::declare(&home.host(), later(&home, seconds).clock.now(), &request).unwrap();
+        };
+        let vault = vault_id(&home);
+        unchanged(&home.vault(), || {
+            assert_refused(without, act(&home, 1));
+            declare_for(vault, &elsewhere(&home), 10);
+            assert_refused(Code::PermitOutOfScope, act(&home, 140));
+            declare_for(vault_id(&other), &target(&home), 150);
+            assert_refused(Code::PermitOutOfScope, act(&home, 300));
+            declare_for(vault, &target(&home), 310);
+            assert_refused(Code::PermitNotYet, act(&home, 429));
+            let lock = Journal::of(&home.host()).path().with_file_name("lock");
+            fs::remove_file(&lock).unwrap();
+            fs::create_dir(&lock).unwrap();
+            assert_refused(Code::StateUnwritable, act(&home, 440));
+            fs::remove_dir(&lock).unwrap();
+        });
+        act(&home, 450).unwrap();
+        let late = make();
+        let id = vault_id(&late);
+        let request = Request {
+            invariant: invariant.into(),
+            reason: "r".into(),
+            scope: format!("{id}:{}", target(&late)),
+            time_box: TimeBox::Minutes(10),
+            rollback: "p".into(),
+            approver: "a".into(),
+            incident: None,
+        };
+        break_glass::declare(&late.host(), later(&late, 10).clock.now(), &request).unwrap();
+        unchanged(&late.vault(), || assert_refused(Code::PermitExpired, act(&late, 730)));
+    }
+}
+
+#[test]
+fn a_permit_names_no_incident_that_this_host_does_not_know() {
+    let home = destroyed(&[2]);
+    let request = Request {
+        invariant: "snapshot".into(),
+        reason: "r".into(),
+        scope: format!("{}:2", vault_id(&home)),
+        time_box: TimeBox::Minutes(10),
+        rollback: "p".into(),
+        approver: "a".into(),
+        incident: Some("INC-20260101-abcdef".into()),
+    };
+    let now = later(&home, 10).clock.now();
+    assert_refused(Code::DeclarationUnfit, break_glass::declare(&home.host(), now, &request));
+    assert!(break_glass::list(&home.host()).unwrap().0.is_empty());
+}
+
 #[test]
 fn what_is_none_of_the_vaults_can_be_put_off_too() {
     let home = Home::with_snapshot();

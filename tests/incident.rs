@@ -86,7 +86,8 @@ fn later_refusals_of_the_same_vault_join_the_open_incident() {
     assert!(fs::metadata(refusal.kept.evidence.unwrap()).is_ok());
     home.verify(&[]).unwrap();
     let all = incidents(&home);
-    assert_eq!((all.len(), all[0].evidence.len()), (1, 3));
+    // The second verification saw exactly what the first one saw.
+    assert_eq!((all.len(), all[0].evidence.len()), (1, 2));
 }
 
 #[test]
@@ -321,4 +322,47 @@ fn a_report_can_be_read_where_it_cannot_be_journaled_and_stays_due() {
     let report = incident::report(&home.host(), home.access().clock.now(), &id).unwrap();
     assert!(report.text.contains("## Timeline") && report.incident.reported.is_none());
     assert!(report.notes[0].contains("stays due"), "{:?}", report.notes);
+}
+
+#[test]
+fn a_finding_that_is_looked_at_again_keeps_its_evidence_and_changed_damage_gets_its_own() {
+    let home = Home::with_snapshot();
+    flip(&packs(&home.vault())[0], 60);
+    let files = || fs::read_dir(home.host().evidence_directory()).unwrap().count();
+    let look = || home.verify(&[]).unwrap();
+    let (first, second) = (look(), look());
+    let evidence = first.kept.evidence.clone();
+    assert_eq!((evidence.is_some(), &second.kept.evidence, files()), (true, &evidence, 1));
+    assert!(second.notes.iter().any(|note| note.contains("found before")), "{:?}", second.notes);
+    assert!(!first.notes.iter().any(|note| note.contains("found before")), "{:?}", first.notes);
+    // The same finding, but other bytes.
+    flip(&packs(&home.vault())[0], 61);
+    assert_ne!(look().kept.evidence, evidence);
+    assert_eq!(files(), 2);
+    // What somebody changed is no evidence any more.
+    flip(&packs(&home.vault())[0], 61);
+    let path = std::path::PathBuf::from(evidence.clone().unwrap());
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replacen("DV103", "DV104", 1)).unwrap();
+    assert_ne!(look().kept.evidence, evidence);
+    assert_eq!(files(), 3);
+}
+
+#[test]
+fn an_incident_whose_vault_lives_on_in_another_copy_says_how_it_is_closed() {
+    let home = Home::with_snapshot();
+    crate::support::copy_tree(&home.vault(), &home.path("whole"));
+    flip(&packs(&home.vault())[0], 60);
+    let id = home.verify(&[]).unwrap().kept.incident.unwrap();
+    let close = |decision| {
+        let now = home.access().clock.now();
+        incident::close(&home.host(), now, &id, "completed", "ann", decision)
+    };
+    let refusal = assert_refused(Code::IncidentUnfit, close(None));
+    assert!(refusal.next.contains("`devvault verify`") && refusal.next.contains(&id), "{}", refusal.next);
+    let copy = devvault::vault::gate::Access { vault: home.path("whole"), ..home.access() };
+    home.verify_from(&copy, &[]).unwrap();
+    let refusal = assert_refused(Code::IncidentUnfit, close(None));
+    assert!(refusal.causes[0].contains("whole") && refusal.next.contains("--decision 'we go on"), "{refusal:?}");
+    close(Some("we go on with another copy")).unwrap();
 }

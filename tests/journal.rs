@@ -226,3 +226,16 @@ fn a_broken_journal_is_something_to_see_to() {
     flip(&file(&home), bytes.len() / 2);
     assert_eq!(kinds(&home), ["journal"], "and nothing is said of what is not known");
 }
+
+#[test]
+fn the_journal_of_another_host_is_told_without_a_vault() {
+    let (home, other) = (Home::with_snapshot(), Home::with_snapshot());
+    home.backup();
+    assert!(journal::verify(&home.host(), None).unwrap().findings.is_empty());
+    fs::remove_dir_all(home.host().journal_directory()).unwrap();
+    crate::support::copy_tree(&other.host().journal_directory(), &home.host().journal_directory());
+    let checked = journal::verify(&home.host(), None).unwrap();
+    assert_eq!(checked.findings.len(), 1, "{:?}", checked.findings);
+    assert_eq!(checked.findings[0].code, Code::JournalBroken);
+    assert!(checked.findings[0].detail.contains("another one"), "{}", checked.findings[0].detail);
+}

@@ -332,3 +332,41 @@ fn the_runbook_is_in_the_program() {
     assert!(text.starts_with("### DV313 ") && text.contains("**Do**"), "{text}");
     assert_eq!(home.program().args(["runbook", "DV999"]).output().unwrap().status.code(), Some(1));
 }
+
+#[test]
+fn a_section_that_the_runbook_does_not_have_is_a_mistake_of_usage() {
+    let home = Home::new();
+    let output = home.program().args(["runbook", "NONSENSE"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("NONSENSE") && said.contains("break-glass"), "{said}");
+}
+
+#[test]
+fn a_command_that_a_refusal_offers_means_the_vault_that_was_named() {
+    let home = Home::with_snapshot();
+    let output = home.program().args(["--vault", "vault", "restore", "9", "out"]).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    let next = said.lines().find_map(|line| line.strip_prefix("next: ")).unwrap();
+    assert!(next.contains("--vault vault snapshots`"), "{next}");
+    assert!(said.contains("see: devvault runbook DV112"), "{said}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn names_that_deceive_a_terminal_are_escaped_in_text_and_in_json() {
+    let home = Home::with_vault();
+    let name = "a\u{9b}31m\u{202e}\u{7f}b";
+    home.write_source(&[(name, "x")]);
+    home.backup();
+    for arguments in [&["ls", "1"][..], &["find", "*"], &["--json", "ls", "1"], &["--json", "find", "*"]] {
+        let output = home.program().args(["--vault", "vault"]).args(arguments).output().unwrap();
+        let said = String::from_utf8(output.stdout).unwrap();
+        let raw = |c: char| c != '\n' && (c.is_control() || c == '\u{202e}');
+        assert!(!said.contains(raw) && said.contains("202e"), "{arguments:?}: {said:?}");
+        if arguments[0] == "--json" {
+            let document: Value = serde_json::from_str(&said).unwrap();
+            assert!(document.to_string().contains(name), "{document}");
+        }
+    }
+}

@@ -44,6 +44,7 @@ fn normal(text: &str, home: &Home) -> String {
         out.push_str(match run {
             64 if hex => "DIGEST",
             32 if hex => "ID",
+            16 if hex => "CASE",
             12 | 8 if hex => "RANDOM",
             16 if word.ends_with('Z') && word[..8].bytes().all(|byte| byte.is_ascii_digit()) => "TIME",
             _ => word,

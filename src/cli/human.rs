@@ -304,7 +304,7 @@ pub(super) fn verify(report: &verify::Report, words: &str) -> String {
 fn coverage(out: &mut String, covered: &verify::Covered) {
     let share = |bytes: u64| (100 * u128::from(bytes)).checked_div(u128::from(covered.bytes)).unwrap_or(100);
     let oldest = covered.oldest.map_or_else(
-        || "some of it was never read and found intact".to_owned(),
+        || "for some of it no read here found it intact".to_owned(),
         |time| format!("what was not read for longest was read {}", time.rfc3339()),
     );
     line!(
@@ -521,6 +521,8 @@ pub(super) fn receipt(report: &receipt::Report) -> String {
         Err(why) => line!(out, "  since then: NOT KNOWN, the vault was not looked at: {}", why.why),
     }
     line!(out, "a receipt speaks of its moment only; `verify` tells how the vault is now");
+    kept(&mut out, &report.kept);
+    notes(&mut out, &report.notes);
     out
 }
 

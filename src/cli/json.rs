@@ -326,6 +326,9 @@ pub(super) fn receipt(report: &receipt::Report) -> String {
         "removed": since.map(|since| &since.removed),
         "freshness": since.map(|since| since.freshness.to_string()),
         "findings": since.map(|since| findings(&since.findings)),
+        "evidence": report.kept.evidence,
+        "incident": report.kept.incident,
+        "notes": report.notes,
     }))
 }
 

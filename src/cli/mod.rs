@@ -37,6 +37,7 @@ use crate::fsys;
 use crate::host::Host;
 use crate::ops::select::Place;
 use crate::ops::{audit, backup, cat, diff, find, index, init, key, ls, receipt, restore, snapshots, status, verify};
+use crate::path::printable_json;
 use crate::refusal::{Family, Written, exit_of};
 use crate::vault::gate::Access;
 use args::{Args, Command, FindKind, IncludedKey, IndexCommand, ReceiptCommand, Show};
@@ -96,6 +97,25 @@ pub fn command() -> clap::Command {
     <Args as clap::CommandFactory>::command()
 }
 
+/// Commands that mean nothing without a vault.
+const VAULT_COMMANDS: [&str; 15] = [
+    "backup",
+    "branch",
+    "cat",
+    "declare-lost",
+    "diff",
+    "drill",
+    "find",
+    "incomplete",
+    "index",
+    "ls",
+    "restore",
+    "salvage",
+    "snapshots",
+    "status",
+    "verify",
+];
+
 struct Session {
     args: Args,
     host: Host,
@@ -118,11 +138,47 @@ impl Session {
             Command::Operator(command) => command.name(),
             _ => "command",
         };
-        self.act().map_err(|error| match (&error, self.access()) {
+        let outcome = self.act().map_err(|error| match (&error, self.access()) {
             // What no operation journaled, because it refused before one began.
             (Error::Refused(_), Ok(access)) => audit::refused(&access, name, error),
             _ => audit::refused_on(&self.host, &SystemClock, name, error),
+        });
+        outcome.map_err(|error| match error {
+            Error::Refused(mut refusal) => {
+                refusal.next = self.pasteable(&refusal.next);
+                Error::Refused(refusal)
+            }
+            other => other,
         })
+    }
+
+    /// Names in every command that a text offers the vault and the key as this run was told them: what is pasted in the
+    /// night has to mean the same vault.
+    fn pasteable(&self, text: &str) -> String {
+        let Some(vault) = &self.args.vault else { return text.to_owned() };
+        let words = self.words(vault);
+        let about_a_vault = |rest: &str| {
+            let end = rest.find(|c: char| !c.is_ascii_lowercase() && c != '-').unwrap_or(rest.len());
+            VAULT_COMMANDS.contains(&&rest[..end])
+                || rest.starts_with("key check")
+                || rest.starts_with("key export")
+                || rest.starts_with("evidence capture")
+                || rest.starts_with("journal restart")
+                || rest.starts_with("journal verify")
+        };
+        let mut out = String::with_capacity(text.len());
+        for (part, piece) in text.split("devvault ").enumerate() {
+            if part > 0 {
+                // A command stands behind a quotation mark or a blank; what ends in these words may be another's name.
+                let begins = out.is_empty() || out.ends_with(['`', ' ', '\n']);
+                match begins && about_a_vault(piece) {
+                    true => out.push_str(&format!("{words} ")),
+                    false => out.push_str("devvault "),
+                }
+            }
+            out.push_str(piece);
+        }
+        out
     }
 
     fn act(&self) -> Result<u8> {
@@ -180,7 +236,8 @@ impl Session {
             Command::Papers { directory } => papers::write(directory).map(|()| 0),
             Command::Operator(command) => self.operator(command),
             Command::Runbook { code } => {
-                let text = runbook::section(code.as_deref())?;
+                let text =
+                    runbook::section(code.as_deref()).unwrap_or_else(|reason| usage(ErrorKind::InvalidValue, &reason));
                 self.done(json::runbook(code.as_deref(), &text), || text.clone())
             }
         }
@@ -443,7 +500,7 @@ impl Session {
 
     /// Prints a report: one JSON document, or text for a person.
     fn show(&self, document: String, text: impl FnOnce() -> String) -> Result<()> {
-        let shown = if self.args.json { print(&document) } else { say(&text()) };
+        let shown = if self.args.json { print(&document) } else { say(&self.pasteable(&text())) };
         shown.map_err(|error| {
             error.written(|| Written {
                 text: "what was asked for was done; only the report could not be printed".into(),
@@ -499,7 +556,7 @@ fn worst(findings: &[crate::vault::Finding]) -> u8 {
 }
 
 fn print(document: &str) -> Result<()> {
-    say(&format!("{document}\n"))
+    say(&format!("{}\n", printable_json(document)))
 }
 
 fn say(text: &str) -> Result<()> {

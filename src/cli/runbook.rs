@@ -1,6 +1,5 @@
 //! The runbook, inside the program: it is needed where no network and no repository is.
 
-use crate::error::{Error, Result};
 use crate::refusal::Code;
 
 /// The whole runbook, as Markdown.
@@ -12,8 +11,8 @@ pub const TEXT: &str = include_str!("../../RUNBOOK.md");
 /// also by its codes: `DV1xx`.
 ///
 /// # Errors
-/// A name that does not exist.
-pub(super) fn section(name: Option<&str>) -> Result<String> {
+/// Where no section has this name: which names there are.
+pub(super) fn section(name: Option<&str>) -> Result<String, String> {
     let Some(name) = name else { return Ok(TEXT.to_owned()) };
     let found = match Code::parse(name) {
         Some(code) => headings().find(|heading| heading.title.starts_with(&format!("{code} "))),
@@ -23,16 +22,11 @@ pub(super) fn section(name: Option<&str>) -> Result<String> {
     Ok(found.text())
 }
 
-fn unknown(name: &str) -> Error {
+fn unknown(name: &str) -> String {
     let names: Vec<String> =
         headings().filter(|heading| !heading.title.starts_with("DV")).map(|heading| heading.slug()).collect();
-    Error::environment(
-        format!("find {} in the runbook", crate::path::shown(name.as_bytes())),
-        std::io::Error::new(
-            std::io::ErrorKind::NotFound,
-            format!("it has each code, such as DV204, and: {}", names.join(", ")),
-        ),
-    )
+    let name = crate::path::shown(name.as_bytes());
+    format!("the runbook has no section {name}; it has each code, such as DV204, and: {}", names.join(", "))
 }
 
 /// A heading of the runbook, and where it stands.
@@ -162,7 +156,7 @@ mod tests {
                 assert!(text.contains(part), "{procedure} has no {part}");
             }
         }
-        let refused = section(Some("nonsense")).expect_err("unknown").to_string();
+        let refused = section(Some("nonsense")).expect_err("unknown");
         assert!(refused.contains("break-glass") && refused.contains("snapshot-integrity"), "{refused}");
     }
 

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::json;
 use crate::error::{Error, Result};
+use crate::path::printable_json;
 
 /// A result under way.
 pub(super) struct Stream {
@@ -30,7 +31,7 @@ impl Stream {
         let printed = match self.document {
             Some(_) => {
                 let separator = if self.begun { "," } else { "" };
-                self.begin().and_then(|()| write!(self.out, "{separator}{}", document()))
+                self.begin().and_then(|()| write!(self.out, "{separator}{}", printable_json(&document().to_string())))
             }
             None => self.out.write_all(text().as_bytes()),
         };
@@ -47,7 +48,7 @@ impl Stream {
     pub(super) fn end(mut self, fields: impl FnOnce() -> Value, text: impl FnOnce() -> String) -> Result<()> {
         let printed = match self.document {
             Some(_) => self.begin().and_then(|()| {
-                let fields = fields().to_string();
+                let fields = printable_json(&fields().to_string());
                 // An object without its opening brace continues the one that has begun.
                 writeln!(self.out, "],\"ok\":true,{}", fields.strip_prefix('{').unwrap_or("}"))
             }),

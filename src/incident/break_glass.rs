@@ -340,10 +340,14 @@ pub fn declare(host: &Host, now: Time, request: &Request) -> Result<Declaration>
     event.vault = Some(checked.scope.vault);
     append(host, now, |entries| {
         refuse_clock_behind(entries, now)?;
-        // Under the name that this host knows it by; an incident of another host stands as it was typed.
-        let incidents = registry::replay(entries);
-        let known = request.incident.as_ref().and_then(|id| registry::find(&incidents, id).ok());
-        if let Some(known) = known {
+        if let Some(id) = &request.incident {
+            let incidents = registry::replay(entries);
+            let known = registry::find(&incidents, id).map_err(|_| {
+                let known = format!("there is no incident {id} in this host's journal; nothing was declared");
+                let next = "take its name from `devvault incident list`; where none is open, leave out `--incident`";
+                Refusal::new(Code::DeclarationUnfit, known).next(next)
+            })?;
+            // Under the name that this host knows it by.
             event.data.insert("incident".into(), known.id.clone().into());
         }
         Ok(event)
@@ -704,7 +708,7 @@ mod tests {
             time_box: TimeBox::Minutes(30),
             rollback: "delete the copy".into(),
             approver: "ann".into(),
-            incident: Some("INC-1".into()),
+            incident: None,
         }
     }
 
@@ -803,6 +807,7 @@ mod tests {
             (&|r| r.incident = Some("INC 1".into()), "a space"),
             (&|r| r.incident = Some("../x".into()), "a path"),
             (&|r| r.incident = Some(String::new()), "empty"),
+            (&|r| r.incident = Some("INC-1".into()), "an incident that this host does not know"),
             (&|r| r.time_box = TimeBox::Minutes(0), "no time"),
             (&|r| r.time_box = TimeBox::Minutes(481), "too much time"),
             (&|r| r.time_box = TimeBox::Minutes(i64::MAX), "too much time"),

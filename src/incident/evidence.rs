@@ -14,10 +14,10 @@ use crate::clock::Time;
 use crate::crypto::{Digest, Id};
 use crate::error::{Error, Result, shown_path};
 use crate::format::PROGRAM;
-use crate::fsys::{self, Dir};
+use crate::fsys::{self, Dir, replace};
 use crate::host::Host;
 use crate::limits;
-use crate::path::shown;
+use crate::path::{printable_json, shown};
 use crate::refusal::{Code, Refusal};
 use crate::store::{NameKind, Store};
 
@@ -46,22 +46,69 @@ pub const DIGESTED_BYTES_MAX: u64 = 256 << 20;
 /// How many files of the vault one file of evidence describes.
 const FILES_MAX: usize = 16;
 
-/// Writes a file of evidence and returns where it is, with the digest of its bytes.
+/// A file of evidence.
+pub struct Recorded {
+    /// Where it is.
+    pub path: PathBuf,
+    /// The digest of its bytes.
+    pub digest: Digest,
+    /// When exactly the same was seen and written down before: then nothing was written now.
+    pub known_since: Option<String>,
+}
+
+/// Writes a file of evidence; where exactly the same case has one already and `anew` is not demanded, names that one. A
+/// vault that is looked at every hour does not bury what was seen first.
 ///
 /// # Errors
 /// DV410 where the state directory cannot be written.
-pub fn record(host: &Host, now: Time, case: &Case<'_>) -> Result<(PathBuf, Digest)> {
+pub fn record(host: &Host, now: Time, case: &Case<'_>, anew: bool) -> Result<Recorded> {
     let directory = host.evidence_directory();
+    let document = document(host, now, case);
+    let identity = identity(&document).to_string()[..16].to_owned();
+    if !anew && let Some(known) = known(&directory, &identity) {
+        return Ok(known);
+    }
     host.make_directory(&directory)?;
     let id = Id::random().map_err(|error| Error::environment("draw random bytes", error))?;
     let time: String = now.rfc3339().chars().filter(char::is_ascii_alphanumeric).collect();
-    let path = directory.join(format!("{time}-{}-{}.json", case.code, &id.to_string()[..8]));
-    let text = serde_json::to_string_pretty(&document(host, now, case)).unwrap_or_default() + "\n";
+    let path = directory.join(format!("{time}-{}-{identity}-{}.json", case.code, &id.to_string()[..8]));
+    let text = printable_json(&serde_json::to_string_pretty(&document).unwrap_or_default()) + "\n";
     let written = fsys::write_private(&path, text.as_bytes()).and_then(|()| fsys::sync_directory(&directory));
     written.map_err(|error| {
         Refusal::new(Code::StateUnwritable, format!("{} cannot be written", shown_path(&path))).cause(error)
     })?;
-    Ok((path, Digest::of(text.as_bytes())))
+    Ok(Recorded { path, digest: Digest::of(text.as_bytes()), known_since: None })
+}
+
+/// Returns what makes a case the same as another: all that was seen, but not when, by which command, or how full the
+/// medium was.
+fn identity(document: &Value) -> Digest {
+    let mut seen = document.clone();
+    if let Some(fields) = seen.as_object_mut() {
+        fields.remove("time");
+        fields.remove("act");
+        if let Some(medium) = fields.get_mut("medium").and_then(Value::as_object_mut) {
+            medium.remove("bytes_free");
+        }
+    }
+    Digest::of(seen.to_string().as_bytes())
+}
+
+/// Returns the newest file that holds the same case and is whole.
+fn known(directory: &Path, wanted: &str) -> Option<Recorded> {
+    let names = std::fs::read_dir(directory).ok()?.flatten().map(|entry| entry.file_name());
+    let named = |name: &String| name.split('-').nth(2) == Some(wanted);
+    let mut names: Vec<String> = names.filter_map(|name| name.into_string().ok()).filter(named).collect();
+    names.sort_unstable();
+    names.into_iter().rev().find_map(|name| {
+        let path = directory.join(name);
+        let bytes = replace::read(&path, limits::EVIDENCE_BYTES_MAX).ok()?;
+        let document: Value = serde_json::from_slice(&bytes).ok()?;
+        let time = document["time"].as_str()?.to_owned();
+        // Who changed the file has not kept what it names itself after.
+        let whole = identity(&document).to_string().starts_with(wanted);
+        whole.then(|| Recorded { path, digest: Digest::of(&bytes), known_since: Some(time) })
+    })
 }
 
 fn document(host: &Host, now: Time, case: &Case<'_>) -> Value {

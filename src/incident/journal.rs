@@ -44,6 +44,9 @@ pub struct Entry {
     pub act: String,
     /// What there is to say about it.
     pub data: Data,
+    /// The host that wrote it, as far as it had an id; another host's journal is told by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<Id>,
     /// The entry's number, from 1.
     #[serde(with = "json::unsigned")]
     pub number: u64,
@@ -215,13 +218,14 @@ impl Journal {
         if events.is_empty() {
             return Ok(scan.head);
         }
+        let host = self.host.known_identity().ok().flatten().map(|host| host.id);
         let mut bytes = Vec::new();
         if scan.torn_bytes > 0 {
             events.insert(0, torn(&mut file, &scan).map_err(|error| unwritable(&path, &error))?);
         }
         let (mut head, mut line_bytes) = (scan.head, 0);
         for event in events {
-            let line = line(event, head, now);
+            let line = line(event, head, now, host);
             if line.len() as u64 > limits::JOURNAL_LINE_BYTES_MAX {
                 let error = io::Error::new(io::ErrorKind::InvalidInput, "an entry is too long");
                 return Err(unwritable(&path, &error).into());
@@ -510,10 +514,11 @@ fn wait_for(file: &File, patience: Duration) -> io::Result<()> {
 /// How many entries the first append may write before there is a head file.
 const FIRST_ENTRIES_MAX: u64 = 4;
 
-fn line(event: Event, head: Option<Head>, now: Time) -> Vec<u8> {
+fn line(event: Event, head: Option<Head>, now: Time, host: Option<Id>) -> Vec<u8> {
     let entry = Entry {
         act: event.act.to_owned(),
         data: event.data,
+        host,
         number: head.map_or(0, |head| head.number) + 1,
         place: event.place,
         previous: head.map_or(ORIGIN, |head| head.digest),

@@ -418,10 +418,22 @@ pub fn closing(
     }
     let clean = clean_verification(entries, incident);
     if decision.is_none() && clean.is_none() {
-        return Err(unfit(format!(
+        let refusal = unfit(format!(
             "incident {} cannot be closed: no full verification of the whole vault has found nothing since it last grew",
             incident.id
-        ))
+        ));
+        let close = format!("devvault incident close {} --reason WHY --decision", incident.id);
+        return Err(match clean_copy(entries, incident) {
+            Some(copy) => refusal
+                .cause(format!(
+                    "what was verified is another copy, in {copy}; the one in {} stays as it is",
+                    incident.place
+                ))
+                .next(format!("if you go on with that copy, say so: `{close} 'we go on with another copy' --by WHO`")),
+            None => refusal.next(format!(
+                "verify the whole vault: `devvault verify`; or record what stays broken: `{close} WHAT --by WHO`"
+            )),
+        }
         .into());
     }
     let mut data = json!({
@@ -448,6 +460,14 @@ fn clean_verification(entries: &[Entry], incident: &Incident) -> Option<u64> {
             && is_full_verification(entry)
     })?;
     (last.text("verdict") == "valid").then_some(last.number)
+}
+
+/// Returns the place of another copy of the vault whose full verification found nothing since the incident last grew.
+fn clean_copy<'a>(entries: &'a [Entry], incident: &Incident) -> Option<&'a str> {
+    let later = |entry: &&Entry| entry.number > incident.last_entry && is_full_verification(entry);
+    let copy =
+        |entry: &&Entry| incident.vault.is_some() && entry.vault == incident.vault && entry.text("verdict") == "valid";
+    entries.iter().rev().filter(later).find(copy)?.place.as_deref()
 }
 
 /// Returns whether an entry tells of a full verification of a whole vault, whatever it found.

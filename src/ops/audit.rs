@@ -207,12 +207,15 @@ fn keep(
             place: scene.place(),
             store: scene.store.as_deref(),
         };
-        match evidence::record(&scene.host, scene.now, &case) {
-            Ok((path, digest)) => {
-                let path = shown_path(&path);
+        match evidence::record(&scene.host, scene.now, &case, opens(scene, items)) {
+            Ok(recorded) => {
+                let path = shown_path(&recorded.path);
                 data["evidence"] = path.clone().into();
-                data["evidence_digest"] = digest.to_string().into();
+                data["evidence_digest"] = recorded.digest.to_string().into();
                 kept.evidence = Some(path);
+                let known =
+                    |time| format!("exactly this was found before, on {time}: the evidence written then still holds");
+                kept.notes.extend(recorded.known_since.map(known));
             }
             Err(error) => kept.notes.push(format!("no evidence was written: {error}")),
         }
@@ -250,6 +253,12 @@ fn keep(
         }
     }
     kept
+}
+
+/// Returns whether findings would open an incident, as the journal stands: each has evidence of its own.
+fn opens(scene: &Scene, items: &[Item]) -> bool {
+    let entries = Journal::of(&scene.host).entries().unwrap_or_default();
+    registry::matter(&registry::replay(&entries), scene.vault, scene.place(), items) == Matter::Opens
 }
 
 const DECIDED: &str = "this was found before and a decision about it is recorded: it opens no new incident";

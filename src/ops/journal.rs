@@ -86,9 +86,12 @@ pub fn verify(host: &Host, access: Option<&Access>) -> Result<Checked> {
     let journal = Journal::of(host);
     let mut heads: HashSet<(u64, crate::crypto::Digest)> = HashSet::new();
     let mut checked = Checked { path: journal.path(), set_aside: journal.set_aside()?, ..Checked::default() };
-    let mut begun = None;
+    let own = host.known_identity()?.map(|host| host.id);
+    let (mut begun, mut foreign) = (None, None);
     let scan = journal.scan(|entry, head| {
         heads.insert((head.number, head.digest));
+        foreign =
+            foreign.or(entry.host.filter(|host| own.is_some_and(|own| own != *host)).map(|host| (entry.number, host)));
         begun = begun.or_else(|| (entry.act == BEGUN_ACT).then_some(entry.time));
         Ok(())
     });
@@ -103,6 +106,10 @@ pub fn verify(host: &Host, access: Option<&Access>) -> Result<Checked> {
             checked.findings.push(finding(&journal.path(), &refusal.causes.join("; ")));
         }
         Err(error) => return Err(error),
+    }
+    if let Some((number, other)) = foreign {
+        let reason = format!("entry {number} was written by host {other}, and this host is another one");
+        checked.findings.push(finding(&journal.path(), &reason));
     }
     for path in &checked.set_aside {
         // A line that a snapshot names by its digest is genuine, whatever stands before it.

@@ -8,6 +8,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::audit::{self, Told};
 use super::verify;
 use crate::clock::Time;
 use crate::crypto::{Domain, Id, Macs};
@@ -17,7 +18,7 @@ use crate::format::record::Head;
 use crate::fsys::{self, replace};
 use crate::host::Host;
 use crate::limits;
-use crate::refusal::{Code, Refusal, exit_of};
+use crate::refusal::{Code, Kept, Refusal, exit_of};
 use crate::vault::gate::{self, Access};
 use crate::vault::key::{self, FoundKey};
 use crate::vault::sealed;
@@ -173,6 +174,10 @@ pub struct Report {
     pub receipt: Receipt,
     /// What has happened to the vault since, or why that is not known.
     pub since: Result<Since, Unknown>,
+    /// What was kept on this host about what was found since.
+    pub kept: Kept,
+    /// What should be said besides.
+    pub notes: Vec<String>,
 }
 
 /// What has happened to a vault since a receipt was made.
@@ -202,6 +207,10 @@ pub struct Unknown {
 }
 
 impl Report {
+    fn new(receipt: Receipt, since: Result<Since, Unknown>) -> Self {
+        Self { receipt, since, kept: Kept::default(), notes: Vec::new() }
+    }
+
     /// Returns the process exit status: 0 where the receipt is genuine and its head still occurs in a sound chain, or no
     /// vault is at hand that could be asked.
     pub fn exit(&self) -> u8 {
@@ -218,6 +227,10 @@ impl Report {
 /// # Errors
 /// DV321 where it is not genuine; what opening the vault refuses where no key is at hand either.
 pub fn check(access: &Access, path: &Path) -> crate::error::Result<Report> {
+    audit::watch_reader(access, "receipt check", || look(access, path))
+}
+
+fn look(access: &Access, path: &Path) -> crate::error::Result<Report> {
     let bytes = bytes_of(path)?;
     let vault = match gate::open(access) {
         Ok(vault) => vault,
@@ -227,7 +240,7 @@ pub fn check(access: &Access, path: &Path) -> crate::error::Result<Report> {
                 return Err(error);
             };
             let receipt = by_keys(&keys, &bytes, path)?;
-            return Ok(Report { receipt, since: Err(Unknown { why: error.to_string(), exit: error.exit() }) });
+            return Ok(Report::new(receipt, Err(Unknown { why: error.to_string(), exit: error.exit() })));
         }
     };
     let receipt = decode(&bytes, &vault.macs).map_err(|why| not_genuine(path, why))?;
@@ -250,7 +263,7 @@ pub fn check(access: &Access, path: &Path) -> crate::error::Result<Report> {
         freshness: vault.freshness.clone(),
         findings,
     };
-    Ok(Report { receipt, since: Ok(since) })
+    Ok(Report::new(receipt, Ok(since)))
 }
 
 /// Checks whether a receipt is genuine, where no vault is at hand: by the key that is named, else by every key that this
@@ -265,7 +278,7 @@ pub fn check_by_key(host: &Host, named: Option<&Path>, path: &Path) -> crate::er
         return Err(none_at_hand());
     }
     let why = "no vault is named".to_owned();
-    Ok(Report { receipt: by_keys(&keys, &bytes, path)?, since: Err(Unknown { why, exit: 0 }) })
+    Ok(Report::new(by_keys(&keys, &bytes, path)?, Err(Unknown { why, exit: 0 })))
 }
 
 fn none_at_hand() -> Error {
@@ -317,4 +330,19 @@ fn not_genuine(path: &Path, why: String) -> Refusal {
         format!("{} is no genuine receipt of a vault whose key is at hand", shown_path(path)),
     )
     .cause(why)
+}
+
+impl Told for Report {
+    fn told(&self) -> serde_json::Value {
+        serde_json::json!({"head": self.receipt.head.to_string(), "finding_count": self.findings().len()})
+    }
+
+    fn findings(&self) -> &[crate::vault::Finding] {
+        self.since.as_ref().map_or(&[], |since| &since.findings)
+    }
+
+    fn keep(&mut self, mut kept: Kept) {
+        self.notes.append(&mut kept.notes);
+        self.kept = kept;
+    }
 }

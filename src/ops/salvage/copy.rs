@@ -16,7 +16,7 @@ use crate::format::record::Snapshot;
 use crate::fsys::{self, Dir, Object};
 use crate::limits;
 use crate::ops::object;
-use crate::path::EntryPath;
+use crate::path::{EntryPath, printable_json};
 use crate::progress::{Phase, Progress};
 use crate::refusal::{Code, Refusal};
 use crate::vault::Finding;
@@ -125,8 +125,8 @@ impl<'a> Copier<'a> {
     }
 
     fn put(&mut self, line: &Value) -> Result<()> {
-        let written = serde_json::to_writer(&mut self.list, line).map_err(io::Error::from);
-        written
+        self.list
+            .write_all(printable_json(&line.to_string()).as_bytes())
             .and_then(|()| self.list.write_all(b"\n"))
             .map_err(|error| Error::environment(format!("write {LIST}"), error))
     }
