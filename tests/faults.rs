@@ -667,6 +667,73 @@ fn mode_and_time_that_differ_after_writing_are_refused() {
     }
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn attributes_links_targets_and_owners_that_differ_after_writing_are_refused() {
+    use rustix::fs::{CWD, XattrFlags};
+    let home = Home::with_vault();
+    home.write_source(&[("plain", "x"), ("noted", "x"), ("one", "x"), ("link", "->plain"), ("dir/file", "x")]);
+    let set = |path: &Path, value: &[u8]| rustix::fs::setxattr(path, "user.note", value, XattrFlags::empty());
+    if set(&home.source().join("noted"), b"1").is_err() {
+        println!("skipped: no attributes here");
+        return;
+    }
+    std::fs::hard_link(home.source().join("one"), home.source().join("two")).unwrap();
+    rustix::fs::mknodat(CWD, home.source().join("pipe"), rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+    home.backup();
+    let acts: [(&str, Act); 9] = [
+        ("plain: its attribute user.note should not be there", |root| {
+            rustix::fs::setxattr(root.join("plain"), "user.note", b"1", XattrFlags::empty()).unwrap();
+        }),
+        ("dir: its attribute user.note should not be there", |root| {
+            rustix::fs::setxattr(root.join("dir"), "user.note", b"1", XattrFlags::empty()).unwrap();
+        }),
+        ("noted: its attribute user.note differs", |root| {
+            rustix::fs::setxattr(root.join("noted"), "user.note", b"2", XattrFlags::empty()).unwrap();
+        }),
+        ("noted: its attribute user.note is missing", |root| {
+            rustix::fs::removexattr(root.join("noted"), "user.note").unwrap();
+        }),
+        ("link: its target differs", |root| {
+            std::fs::remove_file(root.join("link")).unwrap();
+            std::os::unix::fs::symlink("plaiN", root.join("link")).unwrap();
+        }),
+        ("two: it is not the same object as one", |root| {
+            std::fs::remove_file(root.join("two")).unwrap();
+            std::fs::copy(root.join("one"), root.join("two")).unwrap();
+        }),
+        ("one: it has 3 names, not 2", |root| {
+            std::fs::hard_link(root.join("one"), root.with_extension("aside")).unwrap();
+        }),
+        ("plain: it has 2 names", |root| {
+            std::fs::hard_link(root.join("plain"), root.with_extension("beside")).unwrap();
+        }),
+        ("pipe: it is a file", |root| {
+            std::fs::remove_file(root.join("pipe")).unwrap();
+            std::fs::write(root.join("pipe"), "").unwrap();
+        }),
+    ];
+    let check = |what: &str, act: Act| {
+        let refusal =
+            assert_refused(Code::RestoredDiffers, restore_while(&home, Phase::Comparing, || act(&staging(&home))));
+        // Of one object all that differs stands in one line.
+        let (path, difference) = what.split_once(": ").unwrap();
+        let told =
+            |cause: &String| cause.split_once(": ").is_some_and(|(of, all)| of == path && all.contains(difference));
+        assert!(refusal.causes.iter().any(told), "{what}: {:?}", refusal.causes);
+        assert!(!home.path("restored").exists(), "{what}");
+        std::fs::remove_dir_all(staging(&home)).unwrap();
+    };
+    for (what, act) in acts {
+        check(what, act);
+    }
+    if crate::support::is_root() {
+        check("plain: it belongs to 7:8", |root| {
+            std::os::unix::fs::lchown(root.join("plain"), Some(7), Some(8)).unwrap();
+        });
+    }
+}
+
 #[test]
 fn a_destination_that_fills_during_the_restore_is_left_alone() {
     let home = Home::with_snapshot();

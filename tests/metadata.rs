@@ -68,24 +68,24 @@ fn programs_of_others_tell_a_tree_that_differs() {
 fn a_tree_of_20_000_levels_takes_little_memory_and_few_descriptors() {
     let home = Home::with_vault();
     difficult::levels(&home.source(), 20_000);
-    let (source, restored, part) = (home.source(), home.path("restored"), home.path("part"));
-    let [source, restored, part] = [&source, &restored, &part].map(|path| path.to_str().unwrap());
-    for arguments in [
-        &["backup", source][..],
-        &["restore", "1", restored],
-        &["restore", "1", part, "--include", "at the bottom"],
-        &["diff", "1", restored],
-    ] {
+    let (source, restored) = (home.source(), home.path("restored"));
+    let mut failed = Vec::new();
+    let [source, restored] = [&source, &restored].map(|path| path.to_str().unwrap());
+    for arguments in
+        [&["backup", source][..], &["restore", "1", restored, "--include", "at the bottom"], &["diff", "1", restored]]
+    {
         let program = home.program();
         let mut command = std::process::Command::new("sh");
         command.args(["-c", "ulimit -d 250000 && ulimit -n 400 && exec \"$@\"", "sh"]).arg(program.get_program());
         command.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
         let output = command.arg("--vault").arg(home.vault()).args(arguments).output().unwrap();
-        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        if !output.status.success() {
+            failed.push(format!("{arguments:?}: {}", String::from_utf8_lossy(&output.stderr)));
+        }
     }
-    for tree in [source, restored, part] {
-        difficult::remove(tree.as_ref());
-    }
+    // All that is there, what a failure left too: it is too deep for what removes the home.
+    difficult::remove(&home.path(""));
+    assert!(failed.is_empty(), "{failed:?}");
 }
 
 #[test]

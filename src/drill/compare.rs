@@ -43,6 +43,8 @@ const DIFFERENCES_MAX: usize = 1_000;
 /// How many bytes and files are read in one job.
 const JOB_BYTES: u64 = 4 << 20;
 const JOB_FILES: usize = 256;
+/// How many directories one job keeps open.
+const JOB_DIRECTORIES: usize = 16;
 /// How many directories on the way from the root stay open.
 const OPEN_MAX: usize = 64;
 
@@ -100,6 +102,7 @@ struct Tree<'a> {
     short: BTreeMap<&'static str, Vec<(EntryPath, String)>>,
     waiting: Vec<Content>,
     waiting_bytes: u64,
+    waiting_directories: usize,
     under_way: VecDeque<Task<Job>>,
     compared: Compared,
 }
@@ -120,6 +123,7 @@ impl<'a> Tree<'a> {
             short: BTreeMap::new(),
             waiting: Vec::new(),
             waiting_bytes: 0,
+            waiting_directories: 0,
             under_way: VecDeque::new(),
             compared: Compared::default(),
         })
@@ -270,8 +274,12 @@ impl<'a> Tree<'a> {
         }
         let Kind::File(file) = std::mem::replace(&mut entry.kind, Kind::Directory) else { return Ok(()) };
         self.waiting_bytes += file.data_bytes();
+        self.waiting_directories += usize::from(!self.waiting.last().is_some_and(|last| Arc::ptr_eq(&last.dir, dir)));
         self.waiting.push(Content { path, dir: Arc::clone(dir), name: name.to_vec(), file });
-        if self.waiting_bytes >= JOB_BYTES || self.waiting.len() >= JOB_FILES {
+        if self.waiting_bytes >= JOB_BYTES
+            || self.waiting.len() >= JOB_FILES
+            || self.waiting_directories >= JOB_DIRECTORIES
+        {
             self.begin();
         }
         while self.under_way.len() > self.pool.threads() + 2 {
@@ -282,7 +290,7 @@ impl<'a> Tree<'a> {
 
     fn begin(&mut self) {
         let files = std::mem::take(&mut self.waiting);
-        self.waiting_bytes = 0;
+        (self.waiting_bytes, self.waiting_directories) = (0, 0);
         let reader = Arc::clone(self.reader);
         self.under_way.push_back(self.pool.spawn(move || content::read(&reader, files)));
     }

@@ -13,7 +13,7 @@ use super::merge::{Merge, Pair};
 use super::{Change, Chosen, Difference, Output, entries};
 use crate::error::{Error, Result, shown_path};
 use crate::format::entry::{Entry, Owner};
-use crate::fsys::{self, ObjectId, ObjectKind, Stat};
+use crate::fsys::{self, Dir, ObjectId, ObjectKind, Stat};
 use crate::ops::change::{Aspect, State};
 use crate::ops::reading::Reading;
 use crate::path::EntryPath;
@@ -26,6 +26,8 @@ use crate::vault::Finding;
 const BATCH_PATHS: usize = 512;
 /// How many bytes of files are compared in one job.
 const BATCH_BYTES: u64 = 4 << 20;
+/// How many directories one job keeps open.
+const BATCH_DIRECTORIES: usize = 16;
 /// How many bytes of entries wait for one job.
 const BATCH_ENTRY_BYTES: usize = 4 << 20;
 
@@ -228,6 +230,8 @@ struct Queue<'a> {
     open: Vec<Work>,
     bytes: u64,
     entry_bytes: usize,
+    directories: usize,
+    last_directory: Option<Arc<Dir>>,
     under_way: VecDeque<Task<Compared>>,
     troubles: Troubles,
 }
@@ -248,6 +252,8 @@ impl<'a> Queue<'a> {
             open: Vec::new(),
             bytes: 0,
             entry_bytes: 0,
+            directories: 0,
+            last_directory: None,
             under_way: VecDeque::new(),
             troubles: Troubles::default(),
         }
@@ -257,9 +263,17 @@ impl<'a> Queue<'a> {
         if let Work::Check(check, _) = &work {
             self.bytes = self.bytes.saturating_add(check.entry.file().map_or(0, |file| file.data_bytes()));
             self.entry_bytes += check.entry.memory();
+            if !self.last_directory.as_ref().is_some_and(|last| Arc::ptr_eq(last, &check.dir)) {
+                self.last_directory = Some(Arc::clone(&check.dir));
+                self.directories += 1;
+            }
         }
         self.open.push(work);
-        if self.bytes >= BATCH_BYTES || self.open.len() >= BATCH_PATHS || self.entry_bytes >= BATCH_ENTRY_BYTES {
+        if self.bytes >= BATCH_BYTES
+            || self.open.len() >= BATCH_PATHS
+            || self.entry_bytes >= BATCH_ENTRY_BYTES
+            || self.directories >= BATCH_DIRECTORIES
+        {
             self.flush();
         }
         while self.under_way.len() > self.reading.pool.threads() + 4 {
@@ -270,7 +284,7 @@ impl<'a> Queue<'a> {
 
     fn flush(&mut self) {
         let batch = std::mem::take(&mut self.open);
-        (self.bytes, self.entry_bytes) = (0, 0);
+        (self.bytes, self.entry_bytes, self.directories, self.last_directory) = (0, 0, 0, None);
         let stop = Arc::clone(&self.stop);
         self.under_way.push_back(self.reading.pool.spawn(move || content::compare(batch, &stop)));
     }

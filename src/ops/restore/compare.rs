@@ -26,7 +26,7 @@ const COMPARE_BYTES: u64 = 1 << 20;
 /// How many files are compared in one job.
 const COMPARE_FILES: usize = 256;
 /// How many directories one job keeps open.
-const COMPARE_DIRECTORIES: usize = 32;
+const COMPARE_DIRECTORIES: usize = 16;
 /// How many bytes of entries wait for one job.
 const COMPARE_ENTRY_BYTES: usize = 4 << 20;
 

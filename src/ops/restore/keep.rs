@@ -226,7 +226,7 @@ impl Keep {
         }
         for (name, _) in found {
             if !self.ambient.contains(name) && meant.iter().all(|attribute| attribute.name != *name) {
-                differences.push(format!("it has a {what} {} of its own", crate::path::shown(name)));
+                differences.push(format!("its {what} {} should not be there", crate::path::shown(name)));
             }
         }
     }
