@@ -100,6 +100,8 @@ fn intact_paths_come_back_from_a_snapshot_that_is_damaged_elsewhere() {
     assert_refused(Code::ChunkDamaged, restore(&home, "2", "all", &[], &[]));
     let report = restore(&home, "2", "part", &["whole"], &[]).unwrap();
     assert!(report.partial && report.verified);
+    assert_eq!(report.damage_elsewhere.len(), 1, "this host has just seen that pack fail");
+    assert!(largest.ends_with(&report.damage_elsewhere[0]), "{:?}", report.damage_elsewhere);
     assert_eq!(paths(&home, "part"), ["sub", "sub/whole", "whole"]);
     // What is damaged is refused as ever, by whatever pattern it is chosen.
     assert_refused(Code::ChunkDamaged, restore(&home, "2", "no", &["broken"], &[]));

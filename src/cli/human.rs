@@ -344,18 +344,18 @@ pub(super) fn restore(report: &restore::Report) -> String {
         line!(out, "  not restored, because the patterns do not choose it: {}", counted(&report.not_chosen));
     }
     if report.partial {
-        line!(out, "  this is a part of the snapshot; of the rest nothing was read and nothing is said");
+        line!(out, "  this is a part of the snapshot; the rest was not read, and nothing here calls it valid");
     }
     if !report.damage_elsewhere.is_empty() {
         line!(
             out,
-            "  the snapshot is DAMAGED elsewhere: {} pack(s) that it relies on are missing or not vouched for:",
+            "  the snapshot is DAMAGED elsewhere: {} pack(s) that it relies on are missing, not vouched for, or failed a read:",
             report.damage_elsewhere.len()
         );
         for pack in report.damage_elsewhere.iter().take(limits::SHOWN_PATHS_MAX) {
             line!(out, "    {pack}");
         }
-        line!(out, "    nothing that was restored needs them; run `devvault verify`");
+        line!(out, "    all that was restored was read and is intact; run `devvault verify`");
     }
     left_out(&mut out, "  the snapshot ", &report.left_out);
     for shortfall in &report.not_restored {

@@ -49,7 +49,7 @@ use crate::refusal::{Code, Family, Kept, Refusal};
 use crate::vault::catalog::UseIndex;
 use crate::vault::gate::{self, Access};
 use crate::vault::read::Reader;
-use crate::vault::reads;
+use crate::vault::reads::{self, Reads};
 use crate::vault::witness::Freshness;
 use crate::vault::{Finding, layout};
 
@@ -195,7 +195,6 @@ fn put_back(
     };
     let part = Part { reader: &reader, pool: &pool, snapshot, selection: &selection.path, choice: &choice };
     let partial = !selection.path.is_root() || looked.all != looked.chosen;
-    let damage_elsewhere = if partial { not_vouched_for(&reader, snapshot) } else { Vec::new() };
     let left_out = snapshot.left_out.iter().filter(|path| path.is_within(&selection.path)).cloned().collect();
 
     let staging = target.stage()?;
@@ -223,6 +222,11 @@ fn put_back(
     if reader.index_was_wrong() {
         notes.push(INDEX_WRONG.into());
     }
+    let damage_elsewhere = if partial {
+        not_to_be_relied_on(&reader, snapshot, &Reads::load(&access.host, &vault.macs, &*vault.store))
+    } else {
+        Vec::new()
+    };
     let from_memory = outcome.from_memory;
     plan.note_filled(outcome.filled);
     if options.from_medium && from_memory > 0 {
@@ -263,16 +267,17 @@ fn put_back(
 const INDEX_WRONG: &str = "the index was wrong about where content lies and was ignored; \
     `devvault index rebuild` makes it anew";
 
-/// Returns the packs that a snapshot relies on and that are not there, or whose footers are not authentic.
-fn not_vouched_for(reader: &Reader, snapshot: &Snapshot) -> Vec<String> {
+/// Returns the packs that a snapshot relies on and that are not there, whose footers are not authentic, or that failed a
+/// read on this host.
+fn not_to_be_relied_on(reader: &Reader, snapshot: &Snapshot, reads: &Reads) -> Vec<String> {
     let known: BTreeSet<(Digest, u64)> = reader.catalog().packs().iter().map(|pack| (pack.name, pack.length)).collect();
     let packs = match reader.packs(snapshot) {
         Ok(packs) => packs,
         // What is wrong with the list of packs is a damage elsewhere too.
         Err(finding) => return vec![finding.subject],
     };
-    let missing = packs.iter().filter(|pack| !known.contains(&(pack.0, pack.1)));
-    missing.map(|pack| layout::pack_path(&pack.0)).collect()
+    let bad = packs.iter().filter(|pack| !known.contains(&(pack.0, pack.1)) || reads.doubt(&pack.0).is_some());
+    bad.map(|pack| layout::pack_path(&pack.0)).collect()
 }
 
 /// A part of a snapshot.
