@@ -33,13 +33,16 @@ use devvault::vault::write::reference;
 
 /// A home of its own: configuration, state and data, a source and a vault.
 pub struct Home {
+    /// When it was made: the time of a test does not go on, however long the test takes.
+    made: Time,
     root: tempfile::TempDir,
 }
 
 impl Home {
     /// Creates an empty home.
     pub fn new() -> Self {
-        Self { root: tempfile::Builder::new().prefix("devvault-test-").tempdir().unwrap() }
+        let root = tempfile::Builder::new().prefix("devvault-test-").tempdir().unwrap();
+        Self { made: SystemClock::default_now(), root }
     }
 
     /// Creates an empty home in memory, where the system has a place for that: syncs cost nothing there.
@@ -48,7 +51,7 @@ impl Home {
         let builder = &mut tempfile::Builder::new();
         builder.prefix("devvault-test-");
         let root = if memory.is_dir() { builder.tempdir_in(memory) } else { builder.tempdir() };
-        Self { root: root.unwrap() }
+        Self { made: SystemClock::default_now(), root: root.unwrap() }
     }
 
     /// Creates a home with a vault in it.
@@ -98,7 +101,7 @@ impl Home {
     /// Returns access to the vault from this host, at a time when every file is old enough to be trusted.
     pub fn access(&self) -> Access {
         let mut access = Access::new(self.vault(), self.host());
-        access.clock = Arc::new(FixedClock(Time { seconds: SystemClock::default_now().seconds + 3600, nanos: 0 }));
+        access.clock = Arc::new(FixedClock(Time { seconds: self.made.seconds + 3600, nanos: 0 }));
         access
     }
 
