@@ -368,6 +368,7 @@ mod run {
         if !text.contains("mkdir WHOLE") {
             copy_tree(&home.vault(), &home.path("whole"));
         }
+        let own_key = home.key().to_string_lossy().into_owned();
         values.insert("WITNESS", home.witness().to_string_lossy().into_owned());
         damage(&home, section);
         if !text.contains("mkdir COPY") && home.vault().exists() {
@@ -381,6 +382,12 @@ mod run {
         let incident = registry::replay(&entries).first().map_or("INC-1".to_owned(), |one| one.id.clone());
         if !home.vault().join("snapshots/00000002").exists() && !section.starts_with("A record") {
             values.insert("SNAP", "1".into());
+        }
+        if section.starts_with("DV302") || section.starts_with("DV305") {
+            values.insert("PLACE", own_key.clone());
+        }
+        if section.starts_with("DV304") {
+            values.insert("FILE", "vault/exported.key".into());
         }
         if section.starts_with("DV804") {
             values.extend(
