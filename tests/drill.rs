@@ -1,20 +1,22 @@
 //! Drills: a restore that is really done, compared by a path of its own, and what stands against it.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use devvault::drill::{self, Nobody, Observer, Options, Report};
-use devvault::error::Result;
+use devvault::error::{Error, Result};
 use devvault::host::Host;
 use devvault::incident::journal::Journal;
 use devvault::incident::registry;
-use devvault::ops::receipt;
+use devvault::ops::{init, receipt};
 use devvault::progress::{Phase, Progress, Silent};
 use devvault::refusal::Code;
 use devvault::vault::gate::Access;
 
-use crate::support::{Home, assert_refused, fingerprint, flip, names, noise, packs, program, unchanged, write_tree};
+use crate::support::{
+    Home, assert_refused, copy_tree, fingerprint, flip, names, noise, packs, program, unchanged, write_tree,
+};
 
 fn options(home: &Home) -> Options {
     Options { scratch: Some(home.path("scratch")), ..Options::default() }
@@ -139,38 +141,93 @@ fn modes_targets_attributes_and_hard_links_are_compared_too() {
     }
 }
 
-#[test]
-fn a_bit_flipped_anywhere_that_is_needed_fails_the_drill_and_is_named() {
-    let home = Home::with_snapshot();
-    let files: Vec<_> = fingerprint(&home.vault()).into_keys().collect();
-    let needed = |path: &Path| {
-        let name = path.strip_prefix(home.vault()).unwrap().to_string_lossy().into_owned();
-        name.starts_with("packs") || name.starts_with("snapshots") || name.starts_with("vault.")
-    };
-    let mut seen = 0;
-    for path in files.iter().filter(|path| needed(path)) {
-        let good = fs::read(path).unwrap();
-        for at in (0..=16).map(|part| part * (good.len() - 1) / 16) {
-            flip(path, at);
-            // From a host that has an empty index and an empty memory: nothing stands in for the bytes.
-            let _ = fs::remove_dir_all(home.vault().join("index"));
-            let drilled = drill(&home, &options(&home));
-            if home.verify(&["1"]).map_or(true, |report| report.exit() != 0) {
-                seen += 1;
-                match drilled {
-                    Ok(report) => {
-                        let failure = report.failure.unwrap_or_else(|| panic!("{}: {at}", path.display()));
-                        assert!(matches!(failure.exit(), 11 | 13) && !failure.message.is_empty(), "{failure:?}");
-                    }
-                    Err(error) => assert!(matches!(error.exit(), 11 | 13), "{error}"),
-                }
+/// A home whose newest snapshot needs two packs and a record before it, and is so small that every byte can be damaged.
+fn tiny() -> Home {
+    let home = Home::quick();
+    init::run(&home.access(), crate::support::small()).unwrap();
+    write_tree(&home.source(), &[("a", "the first file\n"), ("dir/b", "the second file\n")]);
+    home.backup();
+    write_tree(&home.source(), &[("c", "the third file\n")]);
+    home.backup();
+    assert_eq!(packs(&home.vault()).len(), 2);
+    home
+}
+
+/// Damages one byte after another, its share of all of them, and puts back everything that a drill changed or remembers.
+/// Returns how many bytes it damaged.
+fn damage_share(original: &Home, share: usize, shares: usize) -> usize {
+    let home = Home::quick();
+    for name in ["config", "state", "vault"] {
+        copy_tree(&original.path(name), &home.path(name));
+    }
+    let vault = home.vault();
+    let needed =
+        |name: &Path| ["packs", "snapshots", "vault.json", "vault.hmac"].iter().any(|top| name.starts_with(top));
+    let names = fingerprint(&vault).into_keys().map(|path| path.strip_prefix(&vault).unwrap().to_owned());
+    let files: Vec<PathBuf> = names.filter(|name| needed(name)).collect();
+    assert_eq!(files.len(), 8, "two records and the configuration, each with its HMAC, and two packs: {files:?}");
+    let mut damaged = 0;
+    for name in files {
+        let path = vault.join(&name);
+        let good = fs::read(&path).unwrap();
+        // Whether bytes or their HMAC are wrong nobody can tell: a record is named by its directory.
+        let object = match name.to_str().unwrap().replace('\\', "/") {
+            record if record.starts_with("snapshots/") => record.rsplit_once('/').unwrap().0.to_owned(),
+            config if config.starts_with("vault.") => "vault.json".to_owned(),
+            pack => pack,
+        };
+        for at in (share..good.len()).step_by(shares) {
+            let mut bad = good.clone();
+            bad[at] ^= 1 << (at % 8);
+            fs::write(&path, bad).unwrap();
+            // The index stands in for nothing, whether it is there or not.
+            if at / 8 % 2 == 0 {
+                let _ = fs::remove_dir_all(vault.join("index"));
             }
-            fs::write(path, &good).unwrap();
+            let (code, told) = match drill(&home, &options(&home)) {
+                Ok(report) => {
+                    let failure = report.failure.unwrap_or_else(|| panic!("{} {at} went unnoticed", name.display()));
+                    (failure.code.expect("a refusal"), format!("{} {:?}", failure.message, failure.causes))
+                }
+                Err(Error::Refused(refusal)) => (refusal.code, format!("{} {:?}", refusal.message, refusal.causes)),
+                Err(other) => panic!("{} {at}: {other}", name.display()),
+            };
+            assert!(matches!(code.family().exit(), 11 | 13), "{} {at}: {code} {told}", name.display());
+            assert!(told.contains(&object), "{} {at}: {code} {told}", name.display());
+            damaged += 1;
+            fs::write(&path, &good).unwrap();
+            for forgotten in ["scratch", "state", "vault/index"] {
+                let _ = fs::remove_dir_all(home.path(forgotten));
+            }
+            copy_tree(&original.path("state"), &home.path("state"));
+            copy_tree(&original.path("vault/index"), &home.path("vault/index"));
         }
     }
-    assert!(seen >= 60, "{seen} damages");
-    let _ = fs::remove_dir_all(home.path("scratch"));
-    assert_eq!(drill(&home, &options(&home)).unwrap().exit(), 0);
+    assert_eq!(drill(&home, &options(&home)).unwrap().exit(), 0, "nothing is damaged any more");
+    damaged
+}
+
+#[test]
+fn a_bit_flipped_anywhere_that_is_needed_fails_the_drill_and_is_named() {
+    let original = tiny();
+    let shares = std::thread::available_parallelism().map_or(1, |count| count.get().min(8));
+    let damaged: usize = std::thread::scope(|scope| {
+        let damage = |share| {
+            scope.spawn({
+                let original = &original;
+                move || damage_share(original, share, shares)
+            })
+        };
+        let workers: Vec<_> = (0..shares).map(damage).collect();
+        workers.into_iter().map(|worker| worker.join().unwrap()).sum()
+    });
+    let needed = ["packs", "snapshots", "vault.json", "vault.hmac"].map(|top| bytes_below(&original.vault().join(top)));
+    assert_eq!(damaged as u64, needed.iter().sum::<u64>());
+}
+
+fn bytes_below(top: &Path) -> u64 {
+    let files = walkdir::WalkDir::new(top).into_iter().map(|entry| entry.unwrap().metadata().unwrap());
+    files.filter(|file| file.is_file()).map(|file| file.len()).sum()
 }
 
 #[test]
@@ -199,7 +256,8 @@ fn a_drill_that_would_restore_nothing_is_refused() {
     home.backup();
     for bytes in [0, 5] {
         let sampled = Options { sample: Some(bytes), ..options(&home) };
-        assert_refused(Code::NothingToDrill, drill(&home, &sampled));
+        let refusal = assert_refused(Code::NothingToDrill, drill(&home, &sampled));
+        assert!(refusal.message.contains("fits into"), "{}", refusal.message);
     }
     assert!(!home.path("scratch").exists() || names(&home.path("scratch")).is_empty());
     assert_eq!(registry::replay(&Journal::of(&home.host()).entries().unwrap()).len(), 0, "it opens no incident");
@@ -300,7 +358,7 @@ fn a_scratch_directory_never_lies_in_the_vault_the_source_or_devvaults_own_direc
 #[test]
 fn an_interrupted_drill_removes_what_it_restored() {
     /// Interrupts when the comparison begins.
-    struct AtCompare(std::sync::atomic::AtomicBool, std::path::PathBuf);
+    struct AtCompare(std::sync::atomic::AtomicBool, PathBuf);
     impl Progress for AtCompare {
         fn phase(&self, phase: Phase, _: Option<u64>, _: Option<u64>) {
             let restored = fs::read_dir(&self.1)

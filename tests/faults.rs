@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use devvault::clock::Time;
 use devvault::crypto::Id;
 use devvault::format::pack::BlockKind;
+use devvault::incident::evidence;
 use devvault::ops::verify::{Level, Verdict};
 use devvault::ops::{backup, restore, verify};
 use devvault::pool::Pool;
@@ -527,7 +528,9 @@ fn a_read_that_fails_once_is_unstable_and_never_valid() {
             let report = verify::run(&access, &[], Level::Full, &Silent).unwrap();
             assert_eq!(report.verdict, Verdict::Unstable, "{suffix} {nth}: {:?}", report.findings);
             assert!(report.findings.iter().all(|finding| finding.code == Code::Unstable));
-            assert!(report.findings.iter().all(|finding| finding.detail.contains("; the vault lies on device ")));
+            let medium = format!("; the vault lies on {}", evidence::medium_in_words(&home.vault()));
+            assert!(medium.contains("device ") && medium.contains(", file system "), "{medium}");
+            assert!(report.findings.iter().all(|finding| finding.detail.ends_with(&medium)), "{:?}", report.findings);
             assert_eq!(report.snapshots, [(1, Verdict::Unstable)], "{suffix} {nth}");
             assert_eq!(report.exit(), 14);
         }

@@ -1,11 +1,13 @@
 //! Verification that goes on from day to day, and receipts of it.
 
 use std::fs;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
-use devvault::clock::{FixedClock, Time};
+use devvault::clock::{Clock, FixedClock, Time};
+use devvault::host::Host;
 use devvault::ops::receipt::{self, Receipt};
 use devvault::ops::verify::{self, Budget, Level, Report, Verdict};
 use devvault::progress::{Progress, Silent};
@@ -101,6 +103,105 @@ fn wherever_it_is_interrupted_every_pack_is_read_once_before_any_is_read_twice()
         let after = sample(&on_day(&home, 100), 1);
         assert!(after.coverage.oldest.is_some_and(|oldest| oldest.seconds >= BEGIN), "{stride}: {:?}", after.coverage);
     }
+}
+
+/// Says that it has read so many packs, and goes no further: whoever hears it kills this process.
+struct Hold(AtomicU64, u64);
+
+impl Progress for Hold {
+    fn advance(&self, packs: u64, _: u64) {
+        if packs > 0 && self.0.fetch_add(packs, Ordering::SeqCst) + packs == self.1 {
+            fs::write("held", "").unwrap();
+            std::thread::sleep(Duration::from_secs(600));
+        }
+    }
+}
+
+/// Goes on by as many milliseconds with every look at it; negative where it is set back.
+struct Ticking(AtomicI64, i64);
+
+impl Clock for Ticking {
+    fn now(&self) -> Time {
+        let milliseconds = self.0.fetch_add(self.1, Ordering::SeqCst);
+        Time {
+            seconds: milliseconds.div_euclid(1000),
+            nanos: u32::try_from(milliseconds.rem_euclid(1000)).unwrap() * 1_000_000,
+        }
+    }
+}
+
+const ROUND: &str = "DEVVAULT_TEST_ROUND";
+
+#[test]
+#[ignore = "is the process that another test kills"]
+fn a_round_that_is_killed() {
+    let Ok(given) = std::env::var(ROUND) else { return };
+    let mut given = given.split(' ').map(|number| number.parse::<i64>().unwrap());
+    let mut next = || given.next().unwrap();
+    let (begin, tick, packs) = (next(), next(), next());
+    let mut access = Access::new("vault", Host::new("config", "state", "data"));
+    access.clock = Arc::new(Ticking(AtomicI64::new(begin * 1000), tick));
+    let level = Level::Rolling(Budget::Time(Duration::from_secs(3600)));
+    let _ = verify::run(&access, &[], level, &Hold(AtomicU64::new(0), packs as u64));
+}
+
+/// Verifies in a process of its own, and kills it when it has read so many packs.
+fn killed(home: &Home, begin: i64, tick: i64, packs: u64) {
+    let mut process = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "rolling::a_round_that_is_killed", "--ignored", "--nocapture"])
+        .env(ROUND, format!("{begin} {tick} {packs}"))
+        .current_dir(home.path(""))
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    while !home.path("held").exists() {
+        assert_eq!(process.try_wait().unwrap(), None, "it ended before it had read {packs} packs");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    process.kill().unwrap();
+    process.wait().unwrap();
+    fs::remove_file(home.path("held")).unwrap();
+}
+
+/// Returns how many packs are remembered as read since a time, in seconds.
+fn remembered(home: &Home, since: i64) -> u64 {
+    let text = fs::read_to_string(home.reads()).unwrap();
+    let known: serde_json::Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+    let read = |pack: &&serde_json::Value| pack["intact"][0].as_i64().is_some_and(|seconds| seconds >= since);
+    known["packs"].as_array().unwrap().iter().filter(read).count() as u64
+}
+
+#[test]
+fn a_kill_loses_what_was_read_within_a_second_and_the_pack_under_way_and_the_round_goes_on() {
+    // The clock is looked at once for each pack. One that is set back proves nothing, so that everything is written down.
+    for (tick, lost_max) in [(1000, 1), (400, 3), (-7000, 1)] {
+        let home = home();
+        let total = packs(&home.vault()).len() as u64;
+        let (mut known, mut kills) = (0, 0);
+        while total - known >= 6 {
+            killed(&home, BEGIN + kills * DAY, tick, 6);
+            kills += 1;
+            let now = remembered(&home, BEGIN - DAY / 2);
+            // A pack that was read twice in this round would be one less here.
+            assert!(now + lost_max >= known + 6 && now < known + 6, "{tick}: {known} packs, then {now} after {kills}");
+            known = now;
+        }
+        assert!(kills >= 2, "{total}");
+        let level = Level::Rolling(Budget::Time(Duration::from_secs(3600)));
+        let stopped = verify::run(&on_day(&home, 50), &[], level, &After(AtomicU64::new(total - known)));
+        assert_eq!((stopped.unwrap_err().exit(), remembered(&home, BEGIN - DAY / 2)), (130, total), "{tick}");
+    }
+}
+
+#[test]
+fn a_pack_that_failed_is_remembered_although_the_verification_is_killed() {
+    let home = home();
+    let all = packs(&home.vault());
+    [3, 7].into_iter().for_each(|victim: usize| flip(&all[victim], 60));
+    // Its clock stands still, so that nothing is due; and one of the two may be the pack under way.
+    killed(&home, BEGIN, 0, all.len() as u64);
+    let text = fs::read_to_string(home.reads()).unwrap();
+    assert!((1..=2).contains(&text.matches("\"failed\":{").count()), "{text}");
 }
 
 #[test]

@@ -2,9 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::sync::Arc;
 
-use devvault::clock::{FixedClock, Time};
 use devvault::drill;
 use devvault::incident::break_glass::{self, Request, TimeBox};
 use devvault::ops::status;
@@ -15,9 +13,7 @@ use devvault::vault::gate::Access;
 use crate::support::{Forger, Home, flip, packs, unchanged};
 
 fn later(home: &Home, seconds: i64) -> Access {
-    let access = home.access();
-    let now = access.clock.now().seconds + seconds;
-    Access { clock: Arc::new(FixedClock(Time { seconds: now, nanos: 0 })), ..access }
+    home.access_after(seconds)
 }
 
 fn kinds(access: &Access) -> Vec<&'static str> {
@@ -145,12 +141,8 @@ fn drill(home: &Home, seconds: i64) -> drill::Report {
 }
 
 fn drill_as(home: &Home, seconds: i64, options: drill::Options) -> drill::Report {
-    drill_at(home, &later(home, seconds), options)
-}
-
-fn drill_at(home: &Home, access: &Access, options: drill::Options) -> drill::Report {
     let options = drill::Options { scratch: Some(home.path("scratch")), ..options };
-    drill::run(access, &options, &Silent).unwrap()
+    drill::run(&later(home, seconds), &options, &Silent).unwrap()
 }
 
 #[test]
@@ -165,14 +157,12 @@ fn a_sample_neither_hides_nor_refreshes_the_age_of_a_whole_drill() {
     let due = status::run(&later(&home, 31 * DAY)).unwrap().attention;
     let text = &due.iter().find(|one| one.kind == "undrilled").expect("a sample is no whole drill").text;
     assert!(text.contains("never exercised a restore of the whole") && text.contains("of a sample"), "{text}");
-    // One look at the clock: two may lie in different seconds.
-    let (day, much_later) = (later(&home, DAY), later(&home, 25 * DAY));
-    drill_at(&home, &day, drill::Options::default());
+    drill(&home, DAY);
     assert_eq!(line(2 * DAY).sampled, None, "a whole drill says more than the sample before it");
-    drill_at(&home, &much_later, sample());
+    drill_as(&home, 25 * DAY, sample());
     let both = line(26 * DAY);
-    assert_eq!(both.drilled.expect("kept").time, day.clock.now());
-    assert_eq!(both.sampled.expect("told too").time, much_later.clock.now());
+    assert_eq!(both.drilled.expect("kept").time, later(&home, DAY).clock.now());
+    assert_eq!(both.sampled.expect("told too").time, later(&home, 25 * DAY).clock.now());
     assert!(!kinds(&later(&home, 30 * DAY)).contains(&"undrilled"));
     assert!(kinds(&later(&home, 31 * DAY)).contains(&"undrilled"), "counted from the whole drill");
     let text = String::from_utf8(home.run(&["status"]).stdout).unwrap();
@@ -243,8 +233,7 @@ fn where_the_metrics_cannot_be_written_status_answers_all_the_same_and_fails() {
 fn each_source_tells_its_own_last_backup_and_its_own_last_drill() {
     let home = Home::with_snapshot();
     home.verify(&[]).unwrap();
-    let day = later(&home, DAY);
-    drill_at(&home, &day, drill::Options::default());
+    drill(&home, DAY);
     crate::support::write_tree(&home.path("other"), &[("file", "x")]);
     backup::run(&home.access(), &home.path("other"), &backup::Options::default(), &Silent).unwrap();
     let report = status::run(&later(&home, 2 * DAY)).unwrap();
@@ -253,7 +242,7 @@ fn each_source_tells_its_own_last_backup_and_its_own_last_drill() {
         (drilled.snapshot, &*drilled.scenario, &*drilled.extent, &*drilled.objective),
         (1, "restore", "whole", "met")
     );
-    assert_eq!(drilled.time, day.clock.now());
+    assert_eq!(drilled.time, later(&home, DAY).clock.now());
     assert_eq!(report.sources[1].drilled, None);
     let due = status::run(&later(&home, 31 * DAY)).unwrap().attention;
     let undrilled: Vec<&str> = due.iter().filter(|one| one.kind == "undrilled").map(|one| &*one.text).collect();

@@ -33,16 +33,21 @@ use devvault::vault::write::reference;
 
 /// A home of its own: configuration, state and data, a source and a vault.
 pub struct Home {
-    /// When it was made: the time of a test does not go on, however long the test takes.
-    made: Time,
     root: tempfile::TempDir,
+    // What its clock shows. It stands still, so that no test depends on how long it takes.
+    now: Time,
 }
 
 impl Home {
     /// Creates an empty home.
     pub fn new() -> Self {
-        let root = tempfile::Builder::new().prefix("devvault-test-").tempdir().unwrap();
-        Self { made: SystemClock::default_now(), root }
+        Self::at(tempfile::Builder::new().prefix("devvault-test-").tempdir().unwrap())
+    }
+
+    /// Creates an empty home whose clock is late enough for every file that a test makes to be old enough to be trusted.
+    fn at(root: tempfile::TempDir) -> Self {
+        let now = devvault::clock::Clock::now(&SystemClock).seconds + 3600;
+        Self { root, now: Time { seconds: now, nanos: 0 } }
     }
 
     /// Creates an empty home in memory, where the system has a place for that: syncs cost nothing there.
@@ -51,7 +56,7 @@ impl Home {
         let builder = &mut tempfile::Builder::new();
         builder.prefix("devvault-test-");
         let root = if memory.is_dir() { builder.tempdir_in(memory) } else { builder.tempdir() };
-        Self { made: SystemClock::default_now(), root: root.unwrap() }
+        Self::at(root.unwrap())
     }
 
     /// Creates a home with a vault in it.
@@ -98,10 +103,15 @@ impl Home {
         )
     }
 
-    /// Returns access to the vault from this host, at a time when every file is old enough to be trusted.
+    /// Returns access to the vault from this host: it is the same time in all of them, an hour after the home was made.
     pub fn access(&self) -> Access {
+        self.access_after(0)
+    }
+
+    /// Returns access to the vault from this host, so many seconds after [`access`](Self::access).
+    pub fn access_after(&self, seconds: i64) -> Access {
         let mut access = Access::new(self.vault(), self.host());
-        access.clock = Arc::new(FixedClock(Time { seconds: self.made.seconds + 3600, nanos: 0 }));
+        access.clock = Arc::new(FixedClock(Time { seconds: self.now.seconds + seconds, nanos: 0 }));
         access
     }
 
@@ -324,17 +334,6 @@ fn on_this_platform(arguments: &[&str]) -> Vec<String> {
 pub fn is_root() -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     status.lines().any(|line| line.starts_with("Uid:") && line.split_whitespace().nth(2) == Some("0"))
-}
-
-/// The time now, outside every clock that a test injects.
-trait DefaultNow {
-    fn default_now() -> Time;
-}
-
-impl DefaultNow for SystemClock {
-    fn default_now() -> Time {
-        devvault::clock::Clock::now(&SystemClock)
-    }
 }
 
 /// Sizes so small that a few kilobytes make many chunks, blocks and packs.

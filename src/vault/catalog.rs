@@ -321,6 +321,17 @@ impl Catalog {
         self.places(chunk).next().is_some()
     }
 
+    /// Says in words that no pack holds a chunk, and names the packs that may, because what they hold is not known.
+    pub fn none_holds(&self) -> String {
+        let text = "no pack with an authentic footer holds it";
+        let named: Vec<&str> =
+            self.findings.iter().take(limits::SHOWN_PATHS_MAX).map(|finding| &*finding.subject).collect();
+        match self.findings.len() {
+            0 => text.to_owned(),
+            count => format!("{text}; {count} pack(s) do not tell what they hold: {}", named.join(", ")),
+        }
+    }
+
     /// Returns the number of distinct places, at least that of distinct chunks.
     pub fn place_count(&self) -> usize {
         self.places.sorted.len()

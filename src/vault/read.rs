@@ -148,7 +148,7 @@ impl Reader {
         }
         Err(failure.unwrap_or_else(|| {
             let subject = format!("chunk {}", chunk.id());
-            Finding::new(Code::ChunkMissing, subject, "no pack with an authentic footer holds it")
+            Finding::new(Code::ChunkMissing, subject, self.catalog.none_holds())
         }))
     }
 

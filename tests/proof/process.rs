@@ -351,6 +351,38 @@ fn an_error_of_any_system_call_of_a_restore_harms_nothing_and_claims_nothing() {
 }
 
 #[test]
+fn a_read_that_fails_once_is_printed_as_unstable_with_the_medium_and_the_section_for_it() {
+    let home = Home::with_snapshot();
+    let scratch = home.path("traced");
+    fs::create_dir(&scratch).unwrap();
+    let verify = |nth, deed| {
+        let mut command = home.program();
+        command.arg("--vault").arg(home.vault()).arg("verify");
+        tracer::run(&mut command, &scratch, Which::All, nth, deed)
+    };
+    let Some(plain) = verify(0, Deed::Nothing) else { return };
+    assert_eq!(plain.exit, Some(0), "{plain:?}");
+    let medium = devvault::incident::evidence::medium_in_words(&home.vault());
+    assert!(medium.contains("device ") && medium.contains("file system "), "{medium}");
+    let mut seen = 0;
+    let reads = plain.calls.iter().enumerate().filter(|(_, name)| name.contains("read") && **name != "readlink");
+    for (nth, _) in reads {
+        let Some(outcome) = verify(nth, Deed::Fail(5)) else { return };
+        if !outcome.met.as_ref().is_some_and(|(_, about)| about.ends_with(".pack")) {
+            continue;
+        }
+        let text = &outcome.stdout;
+        assert_eq!(outcome.exit, Some(14), "{outcome:?}");
+        assert!(text.starts_with("UNSTABLE (") && text.contains("\nDV405 ") && text.contains("packs/"), "{text}");
+        assert!(text.contains(&medium) && text.contains("see: devvault runbook DV405"), "{text}");
+        seen += 1;
+    }
+    assert!(seen > 0, "{:?}", plain.calls);
+    let section = String::from_utf8(home.run(&["runbook", "DV405"]).stdout).unwrap();
+    assert!(section.contains("a read differed on a second try"), "{section}");
+}
+
+#[test]
 fn a_result_that_cannot_be_told_ends_in_the_exit_that_stands_for_it() {
     let home = Home::with_snapshot();
     let full = || fs::File::options().write(true).open("/dev/full").unwrap();

@@ -384,7 +384,7 @@ impl Part<'_> {
         if let Some((chunk, paths)) = missing {
             let message = format!("content of {} file(s) is missing from the vault", paths.len());
             return Err(Refusal::new(Code::ChunkMissing, message)
-                .cause(format!("no pack with an authentic footer holds chunk {}", chunk.id()))
+                .cause(format!("chunk {}: {}", chunk.id(), self.reader.catalog().none_holds()))
                 .paths(paths)
                 .into());
         }

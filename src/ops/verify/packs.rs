@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use super::proof::Proof;
 use super::rolling::{self, Candidate, Meter};
 use super::{Covered, Level, Verifier, unstable};
+use crate::clock::Time;
 use crate::crypto::{Digest, random};
 use crate::error::{Error, Result};
 use crate::format::entry::{ChunkRef, FileContent};
@@ -21,8 +21,10 @@ use crate::vault::named::NamedPacks;
 use crate::vault::read::Reader;
 use crate::vault::{Finding, layout};
 
-/// How often what was read is written down while reading goes on: what a crash can lose of it.
-const SAVE_EVERY: Duration = Duration::from_secs(1);
+/// How often a rolling verification writes down what it read, in nanoseconds. A kill or a power cut loses what was read
+/// since: no more than this time's reading and the pack that is being read. Only that is read again; a failure is written
+/// down at once, and Ctrl-C loses nothing.
+const SAVE_EVERY_NANOS: i128 = 1_000_000_000;
 
 /// The packs that hold what named snapshots need.
 #[derive(Default)]
@@ -85,7 +87,7 @@ impl Verifier<'_> {
         progress: &dyn Progress,
     ) -> Result<Vec<Finding>> {
         let all: BTreeSet<u32> = (0u32..).zip(proof.catalog.packs()).map(|(number, _)| number).collect();
-        let mut reading = Reading { access, proof, pool, progress, meter: None, saved: Instant::now() };
+        let mut reading = Reading { access, proof, pool, progress, meter: None, saved: access.clock.now() };
         let needed = if self.level == Level::Quick { None } else { self.needed_packs(reader) };
         match (self.level, needed) {
             (Level::Quick, _) => Ok(Vec::new()),
@@ -139,26 +141,38 @@ impl Verifier<'_> {
             if let Some(meter) = &mut reading.meter {
                 meter.spend(pack.length);
             }
-            self.fail(&findings[before..]);
-            let Some(check) = check else { continue };
-            self.read.packs += 1;
-            self.read.bytes_stored += check.bytes_stored;
-            self.read.bytes += check.bytes;
-            self.read.chunks += check.intact.len() as u64;
-            for chunk in check.intact {
-                reading.proof.prove(chunk, number);
+            if let Some(check) = check {
+                self.read.packs += 1;
+                self.read.bytes_stored += check.bytes_stored;
+                self.read.bytes += check.bytes;
+                self.read.chunks += check.intact.len() as u64;
+                for chunk in check.intact {
+                    reading.proof.prove(chunk, number);
+                }
             }
-            if findings.len() == before {
-                self.complete.insert(pack.name);
-                self.reads.note_intact(pack.name, reading.access.clock.now());
-            }
-            // A rolling verification goes on tomorrow where it was cut off today.
-            if reading.meter.is_some() && reading.saved.elapsed() >= SAVE_EVERY {
-                let _ = self.reads.save(&reading.access.host, &self.found.macs);
-                reading.saved = Instant::now();
-            }
+            self.note(pack.name, &findings[before..], reading);
         }
         Ok(findings)
+    }
+
+    /// Notes what came of reading a pack, and writes it down where it is time for that.
+    fn note(&mut self, pack: Digest, found: &[Finding], reading: &mut Reading<'_>) {
+        let now = reading.access.clock.now();
+        self.fail(found);
+        if let Some(finding) = found.first() {
+            self.reads.note_failed(pack, finding, now);
+        } else {
+            self.complete.insert(pack);
+            self.reads.note_intact(pack, now);
+        }
+        // A clock that was set back says nothing of how long ago it was.
+        let due = !(0..SAVE_EVERY_NANOS).contains(&(now.as_nanos() - reading.saved.as_nanos()));
+        // A rolling verification goes on tomorrow where it was cut off today. What failed no writer may rely on.
+        if !found.is_empty() || (reading.meter.is_some() && due) {
+            // If it fails it is tried again, and told, when all is read.
+            let _ = self.reads.save(&reading.access.host, &self.found.macs);
+            reading.saved = now;
+        }
     }
 
     /// Keeps in mind which packs findings are about.
@@ -308,5 +322,5 @@ struct Reading<'a> {
     pool: &'a Pool,
     progress: &'a dyn Progress,
     meter: Option<Meter>,
-    saved: Instant,
+    saved: Time,
 }
