@@ -34,12 +34,18 @@ use devvault::vault::write::reference;
 /// A home of its own: configuration, state and data, a source and a vault.
 pub struct Home {
     root: tempfile::TempDir,
+    /// When everything in it happens, so that no test depends on how long the machine takes.
+    now: Time,
+}
+
+fn an_hour_from_now() -> Time {
+    Time { seconds: SystemClock::default_now().seconds + 3600, nanos: 0 }
 }
 
 impl Home {
     /// Creates an empty home.
     pub fn new() -> Self {
-        Self { root: tempfile::Builder::new().prefix("devvault-test-").tempdir().unwrap() }
+        Self { root: tempfile::Builder::new().prefix("devvault-test-").tempdir().unwrap(), now: an_hour_from_now() }
     }
 
     /// Creates an empty home in memory, where the system has a place for that: syncs cost nothing there.
@@ -48,7 +54,7 @@ impl Home {
         let builder = &mut tempfile::Builder::new();
         builder.prefix("devvault-test-");
         let root = if memory.is_dir() { builder.tempdir_in(memory) } else { builder.tempdir() };
-        Self { root: root.unwrap() }
+        Self { root: root.unwrap(), now: an_hour_from_now() }
     }
 
     /// Creates a home with a vault in it.
@@ -98,7 +104,7 @@ impl Home {
     /// Returns access to the vault from this host, at a time when every file is old enough to be trusted.
     pub fn access(&self) -> Access {
         let mut access = Access::new(self.vault(), self.host());
-        access.clock = Arc::new(FixedClock(Time { seconds: SystemClock::default_now().seconds + 3600, nanos: 0 }));
+        access.clock = Arc::new(FixedClock(self.now));
         access
     }
 
