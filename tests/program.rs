@@ -330,7 +330,7 @@ fn the_runbook_is_in_the_program() {
     let output = home.program().args(["runbook", "dv313"]).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.starts_with("### DV313 ") && text.contains("**Do**"), "{text}");
-    assert_eq!(home.program().args(["runbook", "DV999"]).output().unwrap().status.code(), Some(1));
+    assert_eq!(home.program().args(["runbook", "DV999"]).output().unwrap().status.code(), Some(2));
 }
 
 #[test]
