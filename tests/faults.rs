@@ -670,6 +670,7 @@ fn mode_and_time_that_differ_after_writing_are_refused() {
     }
 }
 
+// Linux alone: attributes, owners and links to meddle with.
 #[cfg(target_os = "linux")]
 #[test]
 fn attributes_links_targets_and_owners_that_differ_after_writing_are_refused() {

@@ -518,7 +518,10 @@ pub(super) fn receipt(report: &receipt::Report) -> String {
     line!(out, "  head then: {}", said.head);
     match &report.since {
         Ok(since) => happened_since(&mut out, since),
-        Err(why) => line!(out, "  since then: NOT KNOWN, the vault was not looked at: {}", why.why),
+        Err(unknown) => {
+            line!(out, "  since then: NOT KNOWN, the vault was not looked at: {}", unknown.why);
+            findings(&mut out, &unknown.findings);
+        }
     }
     line!(out, "a receipt speaks of its moment only; `verify` tells how the vault is now");
     kept(&mut out, &report.kept);

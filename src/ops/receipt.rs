@@ -198,12 +198,28 @@ pub struct Since {
 }
 
 /// Why it is not known what has happened since.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Unknown {
     /// In words.
     pub why: String,
     /// The process exit status that stands for it: 0 where nobody asked, because no vault is at hand.
     pub exit: u8,
+    /// What is wrong with the vault that was named.
+    pub findings: Vec<crate::vault::Finding>,
+}
+
+impl Unknown {
+    /// The vault that was named did not open.
+    fn because(error: &Error, access: &Access) -> Self {
+        let finding = |refusal: &Refusal| {
+            crate::vault::Finding::new(refusal.code, shown_path(&access.vault), refusal.message.clone())
+        };
+        let findings = match error {
+            Error::Refused(refusal) => vec![finding(refusal)],
+            Error::Environment { .. } | Error::Interrupted(_) => Vec::new(),
+        };
+        Self { why: error.to_string(), exit: error.exit(), findings }
+    }
 }
 
 impl Report {
@@ -240,7 +256,7 @@ fn look(access: &Access, path: &Path) -> crate::error::Result<Report> {
                 return Err(error);
             };
             let receipt = by_keys(&keys, &bytes, path)?;
-            return Ok(Report::new(receipt, Err(Unknown { why: error.to_string(), exit: error.exit() })));
+            return Ok(Report::new(receipt, Err(Unknown::because(&error, access))));
         }
     };
     let receipt = decode(&bytes, &vault.macs).map_err(|why| not_genuine(path, why))?;
@@ -278,7 +294,7 @@ pub fn check_by_key(host: &Host, named: Option<&Path>, path: &Path) -> crate::er
         return Err(none_at_hand());
     }
     let why = "no vault is named".to_owned();
-    Ok(Report::new(by_keys(&keys, &bytes, path)?, Err(Unknown { why, exit: 0 })))
+    Ok(Report::new(by_keys(&keys, &bytes, path)?, Err(Unknown { why, exit: 0, findings: Vec::new() })))
 }
 
 fn none_at_hand() -> Error {
@@ -338,7 +354,10 @@ impl Told for Report {
     }
 
     fn findings(&self) -> &[crate::vault::Finding] {
-        self.since.as_ref().map_or(&[], |since| &since.findings)
+        match &self.since {
+            Ok(since) => &since.findings,
+            Err(unknown) => &unknown.findings,
+        }
     }
 
     fn keep(&mut self, mut kept: Kept) {
