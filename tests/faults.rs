@@ -21,7 +21,9 @@ use devvault::vault::gate::{self, Access};
 use devvault::vault::reliance::{Look, Reliance};
 use devvault::vault::write::{Draft, Origin, reference};
 
-use crate::support::{Home, SMALL_TREE, assert_refused, fingerprint, flip, noise, packs, picture, small};
+use crate::support::{
+    Home, SMALL_TREE, assert_refused, fingerprint, flip, noise, packs, picture, restore_options, small,
+};
 
 /// What a fault is asked before an operation: its name and what it works on. An error stands in for the operation.
 type Ask = dyn Fn(&str, &str) -> io::Result<()> + Send + Sync;
@@ -576,7 +578,7 @@ fn a_restore_that_needed_a_second_read_says_so_and_names_the_medium() {
         let place = "1".parse().unwrap();
         let destination = home.path(&format!("restored-{nth}"));
         // Where a listing is read, one failure refuses; that is as it should be.
-        let Ok(report) = restore::run(&access, &place, &destination, &restore::Options::default(), &Silent) else {
+        let Ok(report) = restore::run(&access, &place, &destination, &restore_options(), &Silent) else {
             continue;
         };
         let told = report.notes.iter().find(|note| note.contains("the second succeeded"));
@@ -618,7 +620,7 @@ impl<F: Fn() + Send + Sync> Progress for At<F> {
 
 fn restore_while(home: &Home, phase: Phase, act: impl Fn() + Send + Sync) -> devvault::error::Result<restore::Report> {
     let place = "1".parse().unwrap();
-    restore::run(&home.access(), &place, &home.path("restored"), &crate::support::restore_options(), &At(phase, act))
+    restore::run(&home.access(), &place, &home.path("restored"), &restore_options(), &At(phase, act))
 }
 
 /// Returns the staging directory, while there is one.

@@ -263,7 +263,10 @@ fn a_report_has_timeline_evidence_decisions_and_boxes_and_a_due_date() {
     ] {
         assert!(text.contains(part), "{part} is missing from:\n{text}");
     }
-    assert!(text.contains(&incidents(&home)[0].evidence[0]) && text.contains("the cable was loose \\| really"));
+    assert!(
+        text.contains(&incidents(&home)[0].evidence[0].replace('\\', "\\\\"))
+            && text.contains("the cable was loose \\| really")
+    );
     let (exit, document) = home.json(&["incident", "list"]);
     assert_eq!((exit, &document["schema"]), (0, &"devvault.incidents/1".into()));
     let one = &document["incidents"][0];

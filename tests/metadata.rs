@@ -63,6 +63,7 @@ fn programs_of_others_tell_a_tree_that_differs() {
 }
 
 /// A path a level would be 400 MB at this depth, in every place that keeps one.
+// Linux alone: its limits of memory and of open files.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_tree_of_20_000_levels_takes_little_memory_and_few_descriptors() {
@@ -339,7 +340,7 @@ fn what_cannot_be_held_is_given_up_with_the_command_that_the_refusal_prints() {
     let command = next.split('`').rfind(|part| part.contains("--without")).unwrap();
     assert!(command.contains("--without created,flags") && command.contains("--include"), "{command}");
     let mut shell = std::process::Command::new("sh");
-    shell.args(["-c", command]).current_dir(home.path(""));
+    shell.args(["-c", &crate::support::pasted(command)]).current_dir(home.path(""));
     let program = home.program();
     shell.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
     let output = shell.output().unwrap();

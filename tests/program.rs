@@ -14,7 +14,7 @@ use crate::support::{Forger, Home, SMALL_TREE, flip, packs, picture};
 fn paste(home: &Home, line: &str) -> std::process::Output {
     let program = home.program();
     let mut command = Command::new("sh");
-    command.arg("-c").arg(line).env_clear().current_dir(home.path(""));
+    command.arg("-c").arg(crate::support::pasted(line)).env_clear().current_dir(home.path(""));
     for (name, value) in program.get_envs() {
         if let Some(value) = value {
             command.env(name, value);

@@ -6,7 +6,7 @@ use devvault::ops::restore::{self, Options};
 use devvault::progress::Silent;
 use devvault::refusal::Code;
 
-use crate::support::{Home, assert_refused, flip, noise, packs};
+use crate::support::{Home, assert_refused, flip, noise, packs, restore_options};
 
 fn restore(
     home: &Home,
@@ -16,7 +16,7 @@ fn restore(
     exclude: &[&str],
 ) -> devvault::error::Result<restore::Report> {
     let words = |words: &[&str]| words.iter().map(|&word| word.to_owned()).collect();
-    let options = Options { include: words(include), exclude: words(exclude), ..Default::default() };
+    let options = Options { include: words(include), exclude: words(exclude), ..restore_options() };
     restore::run(&home.access(), &place.parse().unwrap(), &home.path(to), &options, &Silent)
 }
 

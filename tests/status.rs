@@ -10,7 +10,7 @@ use devvault::ops::{backup, incident, incomplete};
 use devvault::progress::Silent;
 use devvault::vault::gate::Access;
 
-use crate::support::{Forger, Home, flip, packs, unchanged};
+use crate::support::{Forger, Home, can_drill, flip, packs, unchanged};
 
 fn later(home: &Home, seconds: i64) -> Access {
     home.access_after(seconds)
@@ -231,6 +231,9 @@ fn where_the_metrics_cannot_be_written_status_answers_all_the_same_and_fails() {
 
 #[test]
 fn each_source_tells_its_own_last_backup_and_its_own_last_drill() {
+    if !can_drill() {
+        return;
+    }
     let home = Home::with_snapshot();
     home.verify(&[]).unwrap();
     drill(&home, DAY);
@@ -251,6 +254,9 @@ fn each_source_tells_its_own_last_backup_and_its_own_last_drill() {
 
 #[test]
 fn a_drill_that_failed_needs_attention_until_one_passes_and_one_that_took_too_long_until_one_does_not() {
+    if !can_drill() {
+        return;
+    }
     let home = Home::with_snapshot();
     home.verify(&[]).unwrap();
     let pack = packs(&home.vault())[0].clone();
@@ -271,6 +277,9 @@ fn a_drill_that_failed_needs_attention_until_one_passes_and_one_that_took_too_lo
 
 #[test]
 fn a_scenario_on_a_throw_away_vault_is_no_drill_of_this_one() {
+    if !can_drill() {
+        return;
+    }
     let home = Home::with_snapshot();
     let report =
         drill::scenario::run(&home.host(), drill::scenario::Scenario::EscrowRestore, Some(&home.path("scratch")))
@@ -338,6 +347,9 @@ fn parsed(text: &str) -> BTreeMap<String, f64> {
 
 #[test]
 fn metrics_can_be_read_by_a_collector_and_are_replaced_as_a_whole() {
+    if !can_drill() {
+        return;
+    }
     let home = Home::with_snapshot();
     let awkward = if cfg!(windows) { "it's {a}" } else { "a \"quoted\"\nsource\\" };
     crate::support::write_tree(&home.path(awkward), &[("file", "x")]);

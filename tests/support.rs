@@ -55,7 +55,8 @@ impl Home {
         let memory = Path::new("/dev/shm");
         let builder = &mut tempfile::Builder::new();
         builder.prefix("devvault-test-");
-        let root = if memory.is_dir() { builder.tempdir_in(memory) } else { builder.tempdir() };
+        // Wine shows it too, without anything that keeps a key private there.
+        let root = if cfg!(unix) && memory.is_dir() { builder.tempdir_in(memory) } else { builder.tempdir() };
         Self::at(root.unwrap())
     }
 
@@ -260,6 +261,12 @@ pub fn program() -> &'static Path {
     &PROGRAM
 }
 
+/// Returns a command that the program printed, as it can be pasted where something has to start the program.
+#[cfg(unix)]
+pub fn pasted(command: &str) -> String {
+    command.replace(env!("CARGO_BIN_EXE_devvault"), program().to_str().unwrap())
+}
+
 /// Returns how to start a program: as it is, or where these tests themselves are run by an emulator, which nobody but cargo
 /// knows of, by a script that does it the same way.
 fn startable(program: &Path, script: &Path) -> PathBuf {
@@ -313,6 +320,14 @@ fn lacking() -> &'static [restore::Class] {
         Vec::new()
     });
     &LACKING
+}
+
+/// Returns whether a drill can pass here, which gives nothing up, and says so if not.
+pub fn can_drill() -> bool {
+    if let Some(class) = lacking().first() {
+        skip(&format!("a drill gives nothing up, and no place here keeps this: {class}"));
+    }
+    lacking().is_empty()
 }
 
 /// How the tests restore, unless they are about something else.

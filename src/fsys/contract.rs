@@ -179,9 +179,15 @@ fn the_directory_above_is_found_and_a_root_is_its_own() {
     let child = dir.open_dir("\u{e4} b".as_bytes()).expect("there");
     let id = |dir: &Dir| dir.stat().expect("open").id;
     assert_eq!(id(&child.open_parent().expect("there")), id(&dir));
-    let top = Path::new(if cfg!(windows) { r"C:\" } else { "/" });
-    let top = Dir::open(top).expect("every machine has one");
-    assert_eq!(id(&top.open_parent().expect("itself")), id(&top));
+    let mut top = child;
+    for _ in 0..64 {
+        let above = top.open_parent().expect("there, or itself");
+        if id(&above) == id(&top) {
+            return;
+        }
+        top = above;
+    }
+    panic!("there is no root");
 }
 
 #[test]

@@ -18,7 +18,7 @@ use crate::format::record::Head;
 use crate::fsys::{self, replace};
 use crate::host::Host;
 use crate::limits;
-use crate::refusal::{Code, Kept, Refusal, exit_of};
+use crate::refusal::{Code, Family, Kept, Refusal, exit_of};
 use crate::vault::gate::{self, Access};
 use crate::vault::key::{self, FoundKey};
 use crate::vault::sealed;
@@ -209,14 +209,18 @@ pub struct Unknown {
 }
 
 impl Unknown {
-    /// The vault that was named did not open.
+    /// The vault that was named did not open. That it is not at hand, or that the medium refuses, is no finding about it.
     fn because(error: &Error, access: &Access) -> Self {
         let finding = |refusal: &Refusal| {
             crate::vault::Finding::new(refusal.code, shown_path(&access.vault), refusal.message.clone())
         };
         let findings = match error {
-            Error::Refused(refusal) => vec![finding(refusal)],
-            Error::Environment { .. } | Error::Interrupted(_) => Vec::new(),
+            Error::Refused(refusal)
+                if matches!(refusal.code.family(), Family::SnapshotIntegrity | Family::CryptoBoundary) =>
+            {
+                vec![finding(refusal)]
+            }
+            _ => Vec::new(),
         };
         Self { why: error.to_string(), exit: error.exit(), findings }
     }

@@ -169,7 +169,7 @@ fn examine(home: &Home, host: &Kept, recorded: &Recorded, clock: &Arc<FixedClock
                     assert_eq!(report.findings, [], "{what}");
                     let out = home.path("restored");
                     let place = report.snapshot.to_string().parse().unwrap();
-                    restore::run(access, &place, &out, &restore::Options::default(), &Silent).unwrap();
+                    restore::run(access, &place, &out, &crate::support::restore_options(), &Silent).unwrap();
                     assert_eq!(picture(&out), truth, "{what}");
                     fs::remove_dir_all(&out).unwrap();
                 }

@@ -42,7 +42,7 @@ fn no_flipped_bit_of_any_file_makes_a_valid_verdict_or_a_restore_untrue() {
             if flipped % 8 == 0 || !decides {
                 restored += 1;
                 let out = home.path("restored");
-                match restore::run(&access, &"2".parse().unwrap(), &out, &restore::Options::default(), &Silent) {
+                match restore::run(&access, &"2".parse().unwrap(), &out, &crate::support::restore_options(), &Silent) {
                     Ok(_) => {
                         assert_eq!(picture(&out), truth, "{name} bit {bit}");
                         fs::remove_dir_all(&out).unwrap();
