@@ -352,6 +352,7 @@ fn a_command_that_a_refusal_offers_means_the_vault_that_was_named() {
     assert!(said.contains("see: devvault runbook DV112"), "{said}");
 }
 
+// Linux alone: elsewhere a file system may refuse or change such names.
 #[cfg(target_os = "linux")]
 #[test]
 fn names_that_deceive_a_terminal_are_escaped_in_text_and_in_json() {
