@@ -544,6 +544,7 @@ fn diff_does_not_call_the_same_what_it_cannot_read() {
     assert!(lines.is_empty(), "nothing below it is told as removed: {lines:?}");
 }
 
+// Unix alone: words of a command line that are no text.
 #[cfg(unix)]
 #[test]
 fn names_that_are_no_text_can_be_named_on_the_command_line() {

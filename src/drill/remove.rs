@@ -146,6 +146,7 @@ mod tests {
         assert!(!root.exists());
     }
 
+    // Unix alone: modes that keep their owner out.
     #[cfg(unix)]
     #[test]
     fn a_removal_follows_no_link_and_lifts_modes_that_forbid_it() {
