@@ -346,6 +346,7 @@ mod tests {
         assert!(error.to_string().contains("was moved"), "{error}");
     }
 
+    // Unix alone: symbolic links that anyone may make.
     #[cfg(unix)]
     #[test]
     fn a_link_to_a_directory_is_reported_and_not_followed() {
