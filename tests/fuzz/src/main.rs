@@ -149,7 +149,7 @@ fn file(bytes: &[u8]) -> tempfile::NamedTempFile {
 
 fn words(text: &str) {
     let _ = text.parse::<Selector>();
-    let _ = text.parse::<Side>();
+    let _ = Side::of(text.as_ref());
     let _ = text.parse::<Size>();
     let _ = text.parse::<trace::Target>();
     let _ = text.parse::<Id>();
