@@ -277,6 +277,7 @@ fn an_exported_key_restores_on_another_host() {
     assert_refused(Code::KeyMissing, home.verify_from(&access, &[]));
     let imported = key::import(&access.host, &file).unwrap();
     fs::remove_file(&file).unwrap();
+    assert!(imported.path.is_file());
     #[cfg(unix)]
     assert_eq!(std::os::unix::fs::MetadataExt::mode(&fs::metadata(&imported.path).unwrap()) & 0o777, 0o600);
     let place = "latest".parse().unwrap();

@@ -11,6 +11,7 @@ use devvault::path::EntryPath;
 use crate::support::{Forger, Home, SMALL_TREE, flip, packs, picture};
 
 /// Runs a line that the program printed, in a shell, with the environment of a home.
+#[cfg(unix)]
 fn paste(home: &Home, line: &str) -> std::process::Output {
     let program = home.program();
     let mut command = Command::new("sh");

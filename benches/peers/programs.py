@@ -171,7 +171,7 @@ class Bupstash(Program):
 
     def steps(self, file):
         put = [self.find(), "put", "--quiet", "name=tree", self.tree]
-        latest = "$({0} list --query-encoding=utf8 --format=jsonl1 name=tree 2>/dev/null | tail -1 | sed 's/.*\"id\":\"\\([^\"]*\\)\".*/\\1/')"
+        latest = "$({0} list --format=jsonl1 name=tree | tail -1 | sed 's/.*\"id\":\"\\([^\"]*\\)\".*/\\1/')"
         get = f"{self.find()} get --quiet id={latest.format(self.find())}"
         return {
             "init": lambda _: f"{self.find()} init && {self.find()} new-key -o {self.place / 'key'}",

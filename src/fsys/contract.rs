@@ -8,25 +8,25 @@ use std::path::Path;
 use super::{Dir, Object, ObjectKind};
 use crate::clock::Time;
 
-fn fresh() -> (tempfile::TempDir, Dir) {
+pub(super) fn fresh() -> (tempfile::TempDir, Dir) {
     let root = tempfile::tempdir().expect("a directory");
     let dir = Dir::open(root.path()).expect("just made");
     (root, dir)
 }
 
-fn write(dir: &Dir, name: &[u8], bytes: &[u8]) {
+pub(super) fn write(dir: &Dir, name: &[u8], bytes: &[u8]) {
     let mut file = dir.create_file(name).expect("new");
     file.write_all(bytes).expect("room");
     super::sync_file(&file).expect("durable");
 }
 
-fn read(dir: &Dir, name: &[u8]) -> Vec<u8> {
+pub(super) fn read(dir: &Dir, name: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     dir.open_file(name).expect("there").read_to_end(&mut bytes).expect("readable");
     bytes
 }
 
-fn refusal<T>(result: io::Result<T>) -> ErrorKind {
+pub(super) fn refusal<T>(result: io::Result<T>) -> ErrorKind {
     result.err().expect("refused").kind()
 }
 

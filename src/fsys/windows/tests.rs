@@ -1,10 +1,10 @@
-//! The contract of this platform, tried on the file system of temporary files.
+//! What only this platform has, tried on the file system of temporary files; what all platforms promise alike is tried in
+//! `contract.rs`.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::mem::offset_of;
 use std::os::windows::fs::OpenOptionsExt;
-use std::path::Path;
 
 use windows_sys::Win32::Storage::FileSystem::{
     FILE_ATTRIBUTE_DIRECTORY, FILE_ATTRIBUTE_OFFLINE, FILE_ATTRIBUTE_RECALL_ON_DATA_ACCESS,
@@ -18,104 +18,34 @@ use super::name::{component, decode, encode};
 use super::nature::{Nature, TAG_MOUNT_POINT, TAG_SYMLINK, fold_id};
 use super::private::{is_private, write_private};
 use super::time::{ticks_of, time_of};
-use super::{open_plain, rename_no_replace, stat_file, sync_directory, sync_filesystem};
+use super::{open_plain, rename_no_replace, sync_directory};
 use crate::clock::Time;
 use crate::fsys::ObjectKind;
-
-fn fresh() -> (tempfile::TempDir, Dir) {
-    let root = tempfile::tempdir().expect("a directory");
-    let dir = Dir::open(root.path()).expect("just made");
-    (root, dir)
-}
-
-fn write(dir: &Dir, name: &[u8], bytes: &[u8]) {
-    use io::Write;
-    let mut file = dir.create_file(name).expect("new");
-    file.write_all(bytes).expect("room");
-    file.sync_all().expect("durable");
-}
-
-fn read(dir: &Dir, name: &[u8]) -> Vec<u8> {
-    use io::Read;
-    let mut bytes = Vec::new();
-    dir.open_file(name).expect("there").read_to_end(&mut bytes).expect("readable");
-    bytes
-}
-
-fn refusal<T>(result: io::Result<T>) -> ErrorKind {
-    result.err().expect("refused").kind()
-}
+use crate::fsys::contract::{fresh, read, refusal, write};
 
 #[test]
-fn creating_refuses_every_name_that_exists() {
+fn names_that_differ_in_case_alone_are_one() {
     let (_root, dir) = fresh();
     write(&dir, b"file", b"1");
-    dir.create_dir(b"directory").expect("new");
-    for name in [b"file".as_slice(), b"directory", b"FILE"] {
-        assert_eq!(refusal(dir.create_file(name)), ErrorKind::AlreadyExists, "{name:?}");
-        assert_eq!(refusal(dir.create_dir(name)), ErrorKind::AlreadyExists, "{name:?}");
-    }
-    assert_eq!(read(&dir, b"file"), b"1");
+    assert_eq!(refusal(dir.create_file(b"FILE")), ErrorKind::AlreadyExists);
+    assert_eq!(refusal(dir.create_dir(b"File")), ErrorKind::AlreadyExists);
+    assert_eq!(read(&dir, b"FILE"), b"1");
 }
 
 #[test]
-fn a_file_is_no_directory_and_a_directory_no_file() {
+fn what_somebody_makes_between_the_two_steps_of_a_rename_stays() {
     let (root, dir) = fresh();
+    fs::create_dir_all(root.path().join("full/x")).expect("new");
+    fs::create_dir_all(root.path().join("other/leaf")).expect("new");
     write(&dir, b"file", b"1");
-    dir.create_dir(b"directory").expect("new");
-    assert_eq!(refusal(dir.open_dir(b"file")), ErrorKind::NotADirectory);
-    assert_eq!(refusal(dir.open_file(b"directory")), ErrorKind::InvalidData);
-    assert_eq!(refusal(open_plain(&root.path().join("directory"))), ErrorKind::InvalidData);
-    assert_eq!(refusal(Dir::open(&root.path().join("file"))), ErrorKind::NotADirectory);
-    assert_eq!(refusal(dir.open_dir(b"none")), ErrorKind::NotFound);
-    assert_eq!(refusal(dir.stat_at(b"none")), ErrorKind::NotFound);
-    assert!(dir.read_link(b"file").is_err());
-    assert_eq!(refusal(dir.remove_file(b"directory")), ErrorKind::IsADirectory);
-    assert_eq!(refusal(dir.remove_dir(b"file")), ErrorKind::NotADirectory);
-    dir.remove_file(b"file").expect("a file");
-    dir.remove_dir(b"directory").expect("empty");
-    assert!(dir.names().expect("readable").is_empty());
-}
-
-#[test]
-fn renaming_never_replaces_a_file_or_a_directory() {
-    let (root, dir) = fresh();
-    let path = |name: &str| root.path().join(name);
-    write(&dir, b"a", b"1");
-    write(&dir, b"b", b"2");
-    fs::create_dir_all(path("d/x")).expect("new");
-    fs::create_dir(path("e")).expect("new");
-    for (from, to) in [("a", "b"), ("d", "e"), ("e", "d"), ("a", "d")] {
-        assert_eq!(refusal(rename_no_replace(&path(from), &path(to))), ErrorKind::AlreadyExists, "{from} {to}");
-    }
-    assert_eq!((read(&dir, b"a"), read(&dir, b"b")), (b"1".to_vec(), b"2".to_vec()));
-    rename_no_replace(&path("d"), &path("f")).expect("free");
-    assert!(path("f/x").is_dir());
-    assert_eq!(refusal(rename_no_replace(&path("none"), &path("g"))), ErrorKind::NotFound);
-}
-
-#[test]
-fn renaming_over_takes_an_empty_directory_and_nothing_else() {
-    let (root, dir) = fresh();
-    for path in ["from/leaf", "full/x", "empty"] {
-        fs::create_dir_all(root.path().join(path)).expect("new");
-    }
-    write(&dir, b"file", b"1");
-    assert_eq!(refusal(dir.rename_over_empty(b"from", b"full")), ErrorKind::DirectoryNotEmpty);
-    assert_eq!(refusal(dir.rename_over_empty(b"from", b"file")), ErrorKind::NotADirectory);
-    assert_eq!(refusal(dir.rename_over_empty(b"none", b"empty")), ErrorKind::NotFound);
-    assert!(root.path().join("full/x").is_dir() && root.path().join("empty").is_dir());
-    dir.rename_over_empty(b"from", b"empty").expect("empty");
-    assert!(root.path().join("empty/leaf").is_dir() && !root.path().join("from").exists());
-    dir.rename_over_empty(b"empty", b"absent").expect("free");
-    // What somebody makes between the two steps.
-    write(&dir, b"other", b"2");
+    write(&dir, b"new", b"2");
     let unit = |name: &[u8]| component(name).expect("a name");
-    for (from, to) in [(b"other".as_slice(), b"file".as_slice()), (b"absent", b"full"), (b"full", b"absent")] {
+    for (from, to) in [(b"new".as_slice(), b"file".as_slice()), (b"other", b"full"), (b"full", b"other")] {
         assert_eq!(refusal(dir.rename_new(&unit(from), &unit(to))), ErrorKind::AlreadyExists);
     }
     assert_eq!(read(&dir, b"file"), b"1");
-    assert!(root.path().join("absent/leaf").is_dir());
+    assert!(root.path().join("full/x").is_dir() && root.path().join("other/leaf").is_dir());
+    assert_eq!(refusal(dir.remove_file(b"full")), ErrorKind::IsADirectory);
 }
 
 #[test]
@@ -129,23 +59,6 @@ fn an_empty_directory_is_there_again_when_the_rename_fails() {
     assert!(dir.rename_over_empty(b"from", b"empty").is_err());
     drop(held);
     assert!(root.path().join("empty").is_dir() && path.is_file());
-}
-
-#[test]
-fn a_listing_of_many_buffers_is_complete() {
-    let (_root, dir) = fresh();
-    assert!(dir.names().expect("readable").is_empty());
-    let long = "x".repeat(100);
-    let mut expected: Vec<Vec<u8>> = (0..1500).map(|n| format!("{n:04}é{long}").into_bytes()).collect();
-    for name in &expected {
-        dir.create_file(name).expect("new");
-    }
-    for _ in 0..2 {
-        let mut names = dir.names().expect("readable");
-        names.sort_unstable();
-        expected.sort_unstable();
-        assert!(names == expected);
-    }
 }
 
 #[test]
@@ -167,18 +80,11 @@ fn a_malformed_listing_is_an_error_and_not_a_shorter_one() {
 }
 
 #[test]
-fn times_survive_to_100_ns() {
+fn times_reach_from_1601_in_steps_of_100_ns_and_none_beyond_is_set() {
     let (_root, dir) = fresh();
-    dir.create_dir(b"d").expect("new");
-    let child = dir.open_dir(b"d").expect("there");
     let file = dir.create_file(b"f").expect("new");
     for (seconds, nanos) in [(0, 0), (1_700_000_000, 123_456_700), (-1, 999_999_900), (-86_400, 0)] {
         let time = Time { seconds, nanos };
-        Dir::set_file_meta(&file, Some(0o600), Some(time)).expect("set");
-        child.set_meta(None, Some(time)).expect("set");
-        assert_eq!(stat_file(&file).expect("open").mtime, time);
-        assert_eq!(child.stat().expect("open").mtime, time);
-        assert_eq!(dir.stat_at(b"f").expect("there").mtime, time);
         assert_eq!(time_of(ticks_of(time).expect("within")), time);
     }
     // The first of all, beyond what Wine's file system holds.
@@ -188,32 +94,14 @@ fn times_survive_to_100_ns() {
         let error = Dir::set_file_meta(&file, None, Some(Time { seconds, nanos }));
         assert_eq!(refusal(error), ErrorKind::InvalidInput);
     }
-    Dir::set_file_meta(&file, None, None).expect("nothing to do");
 }
 
 #[test]
-fn stat_tells_objects_apart_and_counts_names() {
-    let (root, dir) = fresh();
-    write(&dir, b"a", b"12345");
-    fs::hard_link(root.path().join("a"), root.path().join("b")).expect("new");
-    write(&dir, b"c", b"");
-    let [a, b, c] = [b"a", b"b", b"c"].map(|name| dir.stat_at(name).expect("there"));
-    assert_eq!((a.kind, a.size, a.links, a.mode), (ObjectKind::File, 5, 2, None));
-    assert_eq!(a.id, b.id);
-    assert_ne!(a.id, c.id);
-    assert_eq!(a.id.device, dir.stat().expect("open").id.device);
-    assert_eq!(stat_file(&dir.open_file(b"a").expect("there")).expect("open").id, a.id);
-    assert_eq!(fold_id(0x0001_0000_0000_0005), 0x0001_0000_0000_0005);
-}
-
-#[test]
-fn the_directory_above_is_proved_and_a_root_is_its_own() {
+fn a_short_identity_is_its_own_fold_and_modes_are_not_known() {
     let (_root, dir) = fresh();
-    dir.create_dir("ä b".as_bytes()).expect("new");
-    let child = dir.open_dir("ä b".as_bytes()).expect("there");
-    assert_eq!(child.open_parent().expect("there").stat().expect("open").id, dir.stat().expect("open").id);
-    let top = Dir::open(Path::new(r"C:\")).expect("every Windows has one");
-    assert_eq!(top.open_parent().expect("itself").stat().expect("open").id, top.stat().expect("open").id);
+    write(&dir, b"a", b"1");
+    assert_eq!(dir.stat_at(b"a").expect("there").mode, None);
+    assert_eq!(fold_id(0x0001_0000_0000_0005), 0x0001_0000_0000_0005);
 }
 
 #[test]
@@ -407,20 +295,6 @@ fn a_file_that_everyone_may_read_is_not_private() {
     if command.is_ok_and(|output| output.status.success() && !output.stdout.is_empty()) {
         assert_ne!(private, Some(true));
     }
-}
-
-#[test]
-fn what_is_written_through_handles_can_be_made_durable() {
-    let (root, dir) = fresh();
-    write(&dir, b"f", b"1");
-    dir.sync().expect("durable");
-    sync_directory(root.path()).expect("durable");
-    assert!(!sync_filesystem(&dir).expect("an answer"));
-    assert!(dir.is_writable());
-    use io::Write;
-    dir.reopen_file(b"f").expect("there").write_all(b"2").expect("room");
-    assert_eq!(read(&dir, b"f"), b"2");
-    assert_eq!(refusal(sync_directory(&root.path().join("none"))), ErrorKind::NotFound);
 }
 
 #[test]
