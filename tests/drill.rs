@@ -429,6 +429,9 @@ fn a_clean_up_tells_how_far_it_is_and_may_be_stopped_after_a_drill_that_passed()
             self.0.load(std::sync::atomic::Ordering::SeqCst) >= self.1
         }
     }
+    if !can_drill() {
+        return;
+    }
     let home = Home::with_snapshot();
     let objects = |limit| {
         let progress = InCleanUp(0.into(), limit, None.into());

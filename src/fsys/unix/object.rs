@@ -14,6 +14,8 @@ use rustix::fs::{self, AtFlags, Gid, Mode, Timestamps, Uid};
 #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
 use rustix::io::Errno;
 
+#[cfg(target_vendor = "apple")]
+use super::super::ObjectKind;
 use super::super::{Stat, Xattr};
 use super::{Dir, OsStr, OsStrExt, convert, stamps};
 use crate::clock::Time;
@@ -163,7 +165,6 @@ impl<'a> Object<'a> {
             let name = OsStr::from_bytes(name);
             match self.place()? {
                 Place::Open(open) => fs::fsetxattr(open, name, value, fs::XattrFlags::empty()),
-                #[cfg(not(target_vendor = "apple"))]
                 Place::Path(path) => fs::lsetxattr(path, name, value, fs::XattrFlags::empty()),
                 #[cfg(target_vendor = "apple")]
                 Place::Opened(open) => fs::fsetxattr(open, name, value, fs::XattrFlags::empty()),
@@ -187,7 +188,6 @@ impl<'a> Object<'a> {
             let name = OsStr::from_bytes(name);
             match self.place()? {
                 Place::Open(open) => fs::fremovexattr(open, name),
-                #[cfg(not(target_vendor = "apple"))]
                 Place::Path(path) => fs::lremovexattr(path, name),
                 #[cfg(target_vendor = "apple")]
                 Place::Opened(open) => fs::fremovexattr(open, name),
@@ -208,7 +208,10 @@ impl<'a> Object<'a> {
             #[cfg(not(target_vendor = "apple"))]
             Handle::At(dir, name) => Ok(Place::Path(path_at(dir, name))),
             #[cfg(target_vendor = "apple")]
-            Handle::At(dir, name) => Ok(Place::Opened(super::apple::open_itself(dir, name)?)),
+            Handle::At(dir, name) => match self.stat()?.kind {
+                ObjectKind::Symlink => Ok(Place::Opened(super::apple::open_link(dir, name)?)),
+                _ => Ok(Place::Path(super::apple::path_at(dir, name)?)),
+            },
         }
     }
 }
@@ -217,8 +220,7 @@ impl<'a> Object<'a> {
 #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
 enum Place<'a> {
     Open(BorrowedFd<'a>),
-    // These calls know no directory handles before Linux 6.13.
-    #[cfg(not(target_vendor = "apple"))]
+    // These calls know no directory handles before Linux 6.13, and on macOS never.
     Path(Vec<u8>),
     #[cfg(target_vendor = "apple")]
     Opened(std::os::fd::OwnedFd),
@@ -236,7 +238,6 @@ impl Place<'_> {
     fn list(&self) -> io::Result<Vec<Vec<u8>>> {
         let list = |buffer: &mut [u8]| match self {
             Self::Open(open) => fs::flistxattr(open, buffer),
-            #[cfg(not(target_vendor = "apple"))]
             Self::Path(path) => fs::llistxattr(&path[..], buffer),
             #[cfg(target_vendor = "apple")]
             Self::Opened(open) => fs::flistxattr(open, buffer),
@@ -253,7 +254,6 @@ impl Place<'_> {
         let name = OsStr::from_bytes(name);
         Ok(read_growing(|buffer| match self {
             Self::Open(open) => fs::fgetxattr(open, name, buffer),
-            #[cfg(not(target_vendor = "apple"))]
             Self::Path(path) => fs::lgetxattr(&path[..], name, buffer),
             #[cfg(target_vendor = "apple")]
             Self::Opened(open) => fs::fgetxattr(open, name, buffer),
