@@ -24,7 +24,7 @@ fn restore(
 fn paths(home: &Home, name: &str) -> Vec<String> {
     let root = home.path(name);
     let all = walkdir::WalkDir::new(&root).sort_by_file_name().into_iter().map(|entry| entry.unwrap().into_path());
-    all.map(|path| path.strip_prefix(&root).unwrap().to_string_lossy().into_owned())
+    all.map(|path| path.strip_prefix(&root).unwrap().to_string_lossy().replace(std::path::MAIN_SEPARATOR, "/"))
         .filter(|path| !path.is_empty())
         .collect()
 }

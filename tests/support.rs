@@ -448,6 +448,10 @@ pub fn copy_tree(from: &Path, to: &Path) {
         let target = to.join(entry.path().strip_prefix(from).unwrap());
         if entry.file_type().is_dir() {
             fs::create_dir_all(&target).unwrap();
+        } else if cfg!(windows) && target.extension().is_some_and(|extension| extension == "key") {
+            // A copy has the readers of its directory there, and not those of the original.
+            let _ = fs::remove_file(&target);
+            devvault::fsys::write_private(&target, &fs::read(entry.path()).unwrap()).unwrap();
         } else {
             fs::copy(entry.path(), &target).unwrap();
         }
