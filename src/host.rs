@@ -198,6 +198,20 @@ impl Host {
         replace::create_directories(path, true).map(|_| ()).map_err(|error| unwritable(path, &error).into())
     }
 
+    /// Refuses where something else lies in the place of the state directory or of that of the witnesses; where nothing
+    /// lies there, it can be made.
+    ///
+    /// # Errors
+    /// DV410.
+    pub fn require_state(&self) -> Result<()> {
+        for directory in [&self.state, &self.state.join("witness")] {
+            if fs::metadata(directory).is_ok_and(|metadata| !metadata.is_dir()) {
+                return Err(unwritable(directory, &io::ErrorKind::NotADirectory.into()).into());
+            }
+        }
+        Ok(())
+    }
+
     /// Returns the key files that this host keeps, in the order of their names; none where they cannot be listed.
     pub fn keys(&self) -> Vec<PathBuf> {
         let names = fs::read_dir(self.config.join("keys")).into_iter().flatten().flatten();

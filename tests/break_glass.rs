@@ -6,7 +6,7 @@ use std::sync::Arc;
 use devvault::clock::{FixedClock, Time};
 use devvault::crypto::Id;
 use devvault::format::record::{Body, Fate, Head};
-use devvault::incident::break_glass::{self, Request, TimeBox};
+use devvault::incident::break_glass::{self, Request};
 use devvault::incident::journal::Journal;
 use devvault::ops::verify::Verdict;
 use devvault::ops::{backup, branch, incomplete, lost};
@@ -14,7 +14,7 @@ use devvault::progress::Silent;
 use devvault::refusal::Code;
 use devvault::vault::gate::Access;
 
-use crate::support::{Forger, Home, assert_refused, copy_tree, flip, packs, unchanged};
+use crate::support::{Forger, Home, assert_refused, copy_tree, flip, packs, request, unchanged};
 
 /// Access at so many seconds after the time at which everything else in the home happened.
 fn later(home: &Home, seconds: i64) -> Access {
@@ -28,16 +28,11 @@ fn vault_id(home: &Home) -> Id {
 }
 
 fn declare(home: &Home, invariant: &str, target: &str, seconds: i64) -> String {
-    let request = Request {
-        invariant: invariant.into(),
-        reason: "the test needs it".into(),
-        scope: format!("{}:{target}", vault_id(home)),
-        time_box: TimeBox::Minutes(10),
-        rollback: "copy the old vault back".into(),
-        approver: "ann".into(),
-        incident: None,
-    };
-    break_glass::declare(&home.host(), later(home, seconds).clock.now(), &request).unwrap().id
+    declare_on(home, invariant, format!("{}:{target}", vault_id(home)), seconds)
+}
+
+fn declare_on(home: &Home, invariant: &str, scope: String, seconds: i64) -> String {
+    break_glass::declare(&home.host(), later(home, seconds).clock.now(), &request(invariant, scope)).unwrap().id
 }
 
 fn backup_at(home: &Home, seconds: i64) -> devvault::error::Result<backup::Report> {
@@ -103,15 +98,7 @@ fn a_permit_for_a_branch_covers_one_head_of_one_vault() {
         assert_refused(Code::PermitOutOfScope, branch::run(&later(&home, 140), "wrong head"));
     });
     let other = Home::with_snapshot();
-    let request = Request {
-        invariant: "crypto".into(),
-        reason: "r".into(),
-        scope: format!("{}:{}", vault_id(&other), Forger::new(&home).head(1)),
-        time_box: TimeBox::Minutes(10),
-        rollback: "p".into(),
-        approver: "a".into(),
-        incident: None,
-    };
+    let request = request("crypto", format!("{}:{}", vault_id(&other), Forger::new(&home).head(1)));
     break_glass::declare(&home.host(), later(&home, 150).clock.now(), &request).unwrap();
     unchanged(&home.vault(), || {
         assert_refused(Code::PermitOutOfScope, branch::run(&later(&home, 300), "another vault"));
@@ -348,18 +335,58 @@ fn a_permit_for_a_salvage_can_be_closed_although_the_vault_never_opens_again() {
 }
 
 #[test]
+fn a_permit_that_was_never_used_is_closed_as_such_whatever_its_outcome_claims() {
+    let home = Home::with_snapshot();
+    let id = declare(&home, "crypto", "1", 10);
+    let closed = close(&home, &id, 140);
+    assert!(closed.is_ok());
+    let entries = Journal::of(&home.host()).entries().unwrap();
+    let last = entries.last().unwrap();
+    assert_eq!((last.text("event"), &last.data["uses"]), ("closed", &0.into()));
+    let listed = home.program().args(["break-glass", "list"]).output().unwrap();
+    let listed = String::from_utf8(listed.stdout).unwrap();
+    assert!(listed.contains("closed without use"), "{listed}");
+    // Those that were used say how often; the rest of the line is what a person wrote.
+    let used = declare(&home, "evidence", &Forger::new(&home).head(1).to_string(), 150);
+    unfinished(&home);
+    flip(&packs(&home.vault())[0], 60);
+    home.verify_from(&later(&home, 160), &[]).unwrap();
+    incomplete::discard(&later(&home, 300), ".incomplete-0123456789abcdef0123456789abcdef").unwrap();
+    home.verify_from(&later(&home, 310), &[]).unwrap();
+    close(&home, &used, 320).unwrap();
+    let entries = Journal::of(&home.host()).entries().unwrap();
+    assert_eq!(entries.last().unwrap().data["uses"], 1);
+}
+
+#[test]
+fn what_was_never_finalized_is_not_discarded_before_anybody_looked_at_what_is_wrong_with_the_chain() {
+    type Damage = fn(&Home);
+    let damages: [(Code, Damage); 3] = [
+        (Code::RecordForged, |home| flip(&home.vault().join("snapshots/00000002/manifest.json"), 30)),
+        (Code::RecordMissing, |home| fs::remove_dir_all(home.vault().join("snapshots/00000001")).unwrap()),
+        (Code::Rollback, |home| fs::remove_dir_all(home.vault().join("snapshots/00000002")).unwrap()),
+    ];
+    for (code, damage) in damages {
+        let home = Home::with_snapshot();
+        home.backup();
+        let name = unfinished(&home);
+        damage(&home);
+        let refusal = unchanged(&home.vault(), || assert_refused(code, incomplete::discard(&later(&home, 1), &name)));
+        assert!(refusal.kept.incident.is_some());
+        // From then on it is held, and what releases a hold releases it.
+        unchanged(&home.vault(), || assert_refused(Code::EvidenceHold, incomplete::discard(&later(&home, 2), &name)));
+        let head = devvault::vault::gate::open(&home.access()).unwrap().chain.head();
+        declare(&home, "evidence", &head.to_string(), 10);
+        incomplete::discard(&later(&home, 140), &name).unwrap();
+    }
+}
+
+#[test]
 fn closing_a_permit_is_no_new_finding_of_its_incident() {
     let home = destroyed(&[2]);
     let incident = home.verify(&[]).unwrap().kept.incident.unwrap();
-    let request = Request {
-        invariant: "snapshot".into(),
-        reason: "r".into(),
-        scope: format!("{}:2", vault_id(&home)),
-        time_box: TimeBox::Minutes(10),
-        rollback: "p".into(),
-        approver: "a".into(),
-        incident: Some(incident.to_lowercase()),
-    };
+    let request =
+        Request { incident: Some(incident.to_lowercase()), ..request("snapshot", format!("{}:2", vault_id(&home))) };
     let declared = break_glass::declare(&home.host(), later(&home, 10).clock.now(), &request).unwrap();
     assert_eq!(declared.incident.as_ref(), Some(&incident), "it stands under the name that this host knows");
     lost::run(&later(&home, 140), &[2], "bad blocks").unwrap();
@@ -367,6 +394,15 @@ fn closing_a_permit_is_no_new_finding_of_its_incident() {
     close(&home, &declared.id, 160).unwrap();
     let now = later(&home, 170).clock.now();
     devvault::ops::incident::close(&home.host(), now, &incident, "declared lost", "ann", None).unwrap();
+    let text = devvault::ops::incident::report(&home.host(), now, &incident).unwrap().text;
+    let part = |title: &str| text.split(title).nth(1).unwrap().split("\n## ").next().unwrap().to_owned();
+    let decided = part("## What was decided, and by whom");
+    let approved = format!("ann approved {} against the invariant snapshot", declared.id);
+    for said in [approved, format!("ann closed {}, used 1 time(s): done", declared.id)] {
+        assert!(decided.contains(&said), "{said}: {decided}");
+    }
+    // Somebody called the outcome what a program calls it.
+    assert!(!part("## What worked").contains("break-glass"), "{text}");
 }
 
 #[test]
@@ -498,16 +534,7 @@ fn each_permitted_act_happens_inside_scope_and_time_alone_and_a_no_changes_nothi
         let home = make();
         let other = Home::with_snapshot();
         let declare_for = |vault: Id, target: &str, seconds| {
-            let request = Request {
-                invariant: invariant.into(),
-                reason: "r".into(),
-                scope: format!("{vault}:{target}"),
-                time_box: TimeBox::Minutes(10),
-                rollback: "p".into(),
-                approver: "a".into(),
-                incident: None,
-            };
-            break_glass::declare(&home.host(), later(&home, seconds).clock.now(), &request).unwrap();
+            declare_on(&home, invariant, format!("{vault}:{target}"), seconds);
         };
         let vault = vault_id(&home);
         unchanged(&home.vault(), || {
@@ -527,16 +554,7 @@ fn each_permitted_act_happens_inside_scope_and_time_alone_and_a_no_changes_nothi
         act(&home, 450).unwrap();
         let late = make();
         let id = vault_id(&late);
-        let request = Request {
-            invariant: invariant.into(),
-            reason: "r".into(),
-            scope: format!("{id}:{}", target(&late)),
-            time_box: TimeBox::Minutes(10),
-            rollback: "p".into(),
-            approver: "a".into(),
-            incident: None,
-        };
-        break_glass::declare(&late.host(), later(&late, 10).clock.now(), &request).unwrap();
+        declare_on(&late, invariant, format!("{id}:{}", target(&late)), 10);
         unchanged(&late.vault(), || assert_refused(Code::PermitExpired, act(&late, 730)));
     }
 }
@@ -545,13 +563,8 @@ fn each_permitted_act_happens_inside_scope_and_time_alone_and_a_no_changes_nothi
 fn a_permit_names_no_incident_that_this_host_does_not_know() {
     let home = destroyed(&[2]);
     let request = Request {
-        invariant: "snapshot".into(),
-        reason: "r".into(),
-        scope: format!("{}:2", vault_id(&home)),
-        time_box: TimeBox::Minutes(10),
-        rollback: "p".into(),
-        approver: "a".into(),
         incident: Some("INC-20260101-abcdef".into()),
+        ..request("snapshot", format!("{}:2", vault_id(&home)))
     };
     let now = later(&home, 10).clock.now();
     assert_refused(Code::DeclarationUnfit, break_glass::declare(&home.host(), now, &request));

@@ -144,7 +144,7 @@ fn a_deleted_newest_snapshot_is_a_rollback() {
     assert_eq!(report.findings.len(), 1);
     recoverable(&home, 1, &pictures[0], "behind 1");
     recoverable(&home, 2, &pictures[1], "behind 1");
-    assert_refused(Code::NoSuchSnapshot, home.restore("3", "gone"));
+    assert_refused(Code::Rollback, home.restore("3", "gone"));
 }
 
 #[test]
@@ -1101,4 +1101,27 @@ fn an_expected_head_ends_the_doubt_for_good() {
     let access = Access { expect_head: Some(Forger::new(&home).head(3)), ..home.access() };
     backup_from(&home, &access).unwrap();
     home.backup();
+}
+
+#[test]
+fn a_snapshot_that_this_host_has_seen_was_not_mistyped_where_it_is_missing_now() {
+    let home = Home::with_snapshot();
+    home.backup();
+    fs::remove_dir_all(home.vault().join("snapshots/00000002")).unwrap();
+    let salvage =
+        |place: &str| devvault::ops::salvage::run(&home.access(), &place.parse().unwrap(), &home.path("out"), &Silent);
+    unchanged(&home.vault(), || {
+        assert_refused(Code::Rollback, home.verify(&["2"]));
+        assert_refused(Code::Rollback, home.restore("2", "out"));
+        assert_refused(Code::Rollback, salvage("2"));
+        assert_refused(Code::NoSuchSnapshot, home.verify(&["3"]));
+        assert_refused(Code::NoSuchSnapshot, home.restore("3", "out"));
+        // Nor is what is left the newest.
+        assert_refused(Code::Rollback, salvage("latest"));
+        assert!(!home.path("out").exists());
+        salvage("1").unwrap();
+        // Who looks through all there is learns that it is not all there was.
+        let found = home.run(&["find", "README"]);
+        assert!(String::from_utf8(found.stdout).unwrap().contains("freshness: behind 1"));
+    });
 }

@@ -369,3 +369,26 @@ fn an_incident_whose_vault_lives_on_in_another_copy_says_how_it_is_closed() {
     assert!(refusal.causes[0].contains("whole") && refusal.next.contains("--decision 'we go on"), "{refusal:?}");
     close(Some("we go on with another copy")).unwrap();
 }
+
+#[test]
+fn what_opens_an_incident_has_evidence_of_its_own_although_the_same_was_seen_before() {
+    let home = Home::with_snapshot();
+    let pack = packs(&home.vault())[0].clone();
+    let modified = fs::metadata(&pack).unwrap().modified().unwrap();
+    let hit = |seconds| {
+        flip(&pack, 60);
+        // The very same, down to the time of the file.
+        fs::File::options().write(true).open(&pack).unwrap().set_modified(modified).unwrap();
+        home.verify_from(&home.access_after(seconds), &[]).unwrap().kept
+    };
+    let (first, _mended) = (hit(1), hit(2));
+    let closed = home.access_after(3).clock.now();
+    incident::close(&home.host(), closed, &first.incident.clone().unwrap(), "the cable", "ann", None).unwrap();
+    let again = hit(4);
+    assert_ne!(again.incident, first.incident);
+    let (first, second) = (first.evidence.unwrap(), again.evidence.unwrap());
+    let case = |path: &str| path.rsplit(['/', '\\']).next().unwrap().split('-').nth(2).unwrap().to_owned();
+    assert_eq!(case(&first), case(&second), "it is the same case");
+    assert_ne!(first, second);
+    assert!(!again.notes.iter().any(|note| note.contains("found before")), "{:?}", again.notes);
+}

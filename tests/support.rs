@@ -18,6 +18,7 @@ use devvault::format::pack::{BlockInfo, BlockKind, Encoding, Footer, header};
 use devvault::format::record::Counts;
 use devvault::format::record::{Body, Head, Record, RecordKind};
 use devvault::host::Host;
+use devvault::incident::break_glass::{Request, TimeBox};
 use devvault::ops::{backup, init, restore, verify};
 use devvault::path::EntryPath;
 use devvault::pool::Pool;
@@ -208,6 +209,12 @@ impl Home {
         self.program().arg("--vault").arg(self.vault()).args(on_this_platform(arguments)).output().unwrap()
     }
 
+    /// Runs the program with arguments where it must succeed.
+    pub fn succeed(&self, arguments: &[&str]) {
+        let output = self.program().args(arguments).output().unwrap();
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+    }
+
     /// Runs the program with `--json` and returns exit status and document.
     pub fn json(&self, arguments: &[&str]) -> (i32, serde_json::Value) {
         let arguments = on_this_platform(arguments);
@@ -349,6 +356,19 @@ fn on_this_platform(arguments: &[&str]) -> Vec<String> {
 pub fn is_root() -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     status.lines().any(|line| line.starts_with("Uid:") && line.split_whitespace().nth(2) == Some("0"))
+}
+
+/// What is asked for where a permit is to be declared: ten minutes under an invariant and a scope.
+pub fn request(invariant: &str, scope: String) -> Request {
+    Request {
+        invariant: invariant.into(),
+        reason: "the test needs it".into(),
+        scope,
+        time_box: TimeBox::Minutes(10),
+        rollback: "copy the old vault back".into(),
+        approver: "ann".into(),
+        incident: None,
+    }
 }
 
 /// Sizes so small that a few kilobytes make many chunks, blocks and packs.

@@ -44,7 +44,45 @@ fn a_pack_is_traced_to_who_wrote_it_and_who_relies_on_it() {
     assert_refused(Code::SelectionEmpty, run(&home, &"0".repeat(64)));
     fs::remove_file(&packs(&home.vault())[0]).unwrap();
     let report = run(&home, &format!("packs/{}/{name}.pack", &name[..2])).unwrap();
-    assert!(report.notes.iter().any(|note| note.contains("not in the vault")), "{:?}", report.notes);
+    let missing: Vec<_> = report.findings.iter().filter(|finding| finding.code == Code::ChunkMissing).collect();
+    assert_eq!((missing.len(), &missing[0].snapshots[..]), (1, &[1, 2][..]), "{:?}", report.findings);
+    assert!(report.kept.evidence.is_some() && report.kept.incident.is_some());
+}
+
+#[test]
+fn latest_is_not_what_is_left_of_a_chain_that_is_broken_or_behind() {
+    let swapped = Home::with_snapshot();
+    swapped.backup();
+    let name = |number| swapped.vault().join(format!("snapshots/{number:08}"));
+    fs::rename(name(1), swapped.path("one")).unwrap();
+    fs::rename(name(2), name(1)).unwrap();
+    fs::rename(swapped.path("one"), name(2)).unwrap();
+    assert_refused(Code::RecordMisplaced, run(&swapped, "latest"));
+    let behind = Home::with_snapshot();
+    behind.backup();
+    fs::remove_dir_all(behind.vault().join("snapshots/00000002")).unwrap();
+    assert_refused(Code::Rollback, run(&behind, "latest"));
+    assert_refused(Code::Rollback, run(&behind, "2"));
+    assert_refused(Code::NoSuchSnapshot, run(&behind, "3"));
+    let report = run(&behind, "1").unwrap();
+    assert_eq!((report.holders.len(), report.freshness.to_string()), (1, "behind 1".into()));
+    // A path that is in no record that can be read may be in one that cannot.
+    let report = run(&swapped, "README").unwrap();
+    assert!(report.holders.is_empty() && !report.findings.is_empty());
+    assert_eq!(swapped.json(&["trace", "README"]).0, 13);
+}
+
+#[test]
+fn a_listing_that_cannot_be_read_is_a_finding_and_not_a_note() {
+    let home = Home::with_snapshot();
+    packs(&home.vault()).iter().for_each(|pack| fs::remove_file(pack).unwrap());
+    let report = run(&home, "README").unwrap();
+    assert_eq!((report.findings[0].code, &report.findings[0].snapshots[..]), (Code::ListingMissing, &[1][..]));
+    let (exit, document) = home.json(&["trace", "README"]);
+    assert_eq!((exit, &document["ok"], &document["findings"][0]["code"]), (11, &false.into(), &"DV104".into()));
+    let output = home.run(&["trace", "README"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("not everything could be looked through") && text.contains("evidence: "), "{text}");
 }
 
 #[test]

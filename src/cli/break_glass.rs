@@ -127,6 +127,9 @@ fn declared(one: &Declaration) -> String {
 fn permit_closed(one: &Declaration) -> String {
     let mut out = String::new();
     line!(out, "{} is closed: it permits nothing any more", one.id);
+    if one.uses == 0 {
+        line!(out, "  it was NEVER USED: nothing was done under it, and the journal says so beside the outcome");
+    }
     line!(out, "  [ ] the vault was verified, and what the verification said is understood");
     line!(out, "  [ ] other hosts that use this vault know of it");
     line!(out, "  [ ] a new backup was taken, and a restore was tried");
@@ -153,6 +156,10 @@ fn declarations(all: &[Declaration], now: Time, time: Option<Time>) -> String {
             one.uses,
             shown(one.approver.as_bytes())
         );
+        if let Some((time, outcome)) = &one.closed {
+            let claim = if one.uses == 0 { "closed without use" } else { "closed" };
+            line!(out, "    {claim} {}: {}", time.rfc3339(), shown(outcome.as_bytes()));
+        }
     }
     out
 }

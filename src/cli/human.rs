@@ -480,13 +480,8 @@ fn source_line(out: &mut String, source: &status::SourceLine, now: Time) {
 }
 
 fn drilled_text(drilled: &status::Drilled, now: Time) -> String {
-    let seconds = |milliseconds: u64| format!("{:.1} s", milliseconds as f64 / 1000.0);
-    let low = seconds(drilled.recovery_milliseconds);
-    let recovery = match drilled.recovery_milliseconds_high {
-        _ if drilled.extent == "whole" => low,
-        Some(high) => format!("{low} to {}, extrapolated", seconds(high)),
-        None => format!("at least {low}, extrapolated"),
-    };
+    let recovery =
+        recovery_time(drilled.extent != "whole", drilled.recovery_milliseconds, drilled.recovery_milliseconds_high);
     format!(
         "{}; {} of snapshot {} ({}); recovery in {recovery}, objective {}",
         since(drilled.time, now),
@@ -545,6 +540,17 @@ fn happened_since(out: &mut String, since: &receipt::Since) {
     findings(out, &since.findings);
 }
 
+/// How long a recovery takes: as it was measured, or between which bounds a part of it lets expect.
+fn recovery_time(extrapolated: bool, milliseconds: u64, high: Option<u64>) -> String {
+    let seconds = |milliseconds: u64| format!("{:.1} s", milliseconds as f64 / 1000.0);
+    let low = seconds(milliseconds);
+    match high {
+        _ if !extrapolated => low,
+        Some(high) => format!("{low} to {}, extrapolated", seconds(high)),
+        None => format!("at least {low}, extrapolated"),
+    }
+}
+
 /// What was read or restored, in words.
 fn receipt_extent(said: &receipt::Receipt) -> String {
     let of = |part: u64, whole: u64| format!("{} of {}", HumanBytes(part), HumanBytes(whole));
@@ -553,8 +559,6 @@ fn receipt_extent(said: &receipt::Receipt) -> String {
         let packs = format!("{} of {} packs", HumanCount(extent.packs_read), HumanCount(extent.packs));
         return format!("{packs}, {} read", of(extent.bytes_read, extent.bytes));
     };
-    let low = drill.recovery_milliseconds_low;
-    let seconds = |milliseconds: u64| format!("{:.1} s", milliseconds as f64 / 1000.0);
     format!(
         "{}: {} of {} files, {} restored and compared; {} damages of a copy refused; recovery time {}",
         drill.scenario,
@@ -562,11 +566,7 @@ fn receipt_extent(said: &receipt::Receipt) -> String {
         HumanCount(drill.files),
         of(drill.bytes_compared, drill.bytes),
         HumanCount(drill.negative),
-        match drill.recovery_milliseconds_high {
-            Some(high) if said.level == "sample" => format!("{} to {}, extrapolated", seconds(low), seconds(high)),
-            None if said.level == "sample" => format!("at least {}, extrapolated", seconds(low)),
-            _ => seconds(low),
-        }
+        recovery_time(said.level == "sample", drill.recovery_milliseconds_low, drill.recovery_milliseconds_high)
     )
 }
 
@@ -672,6 +672,9 @@ pub(super) fn find_end(report: &find::Report) -> String {
         HumanCount(report.paths),
         HumanCount(report.snapshots.len() as u64)
     );
+    if let Some(behind @ Freshness::Behind { .. }) = &report.freshness {
+        line!(out, "freshness: {}", freshness(behind));
+    }
     findings(&mut out, &report.findings);
     if !report.findings.is_empty() {
         line!(out, "not everything could be looked through: what was found is right, what was not found may be there");

@@ -325,7 +325,7 @@ pub(super) fn receipt(report: &receipt::Report) -> String {
         "added": since.map(|since| &since.added),
         "removed": since.map(|since| &since.removed),
         "freshness": since.map(|since| since.freshness.to_string()),
-        "findings": findings(crate::ops::audit::Told::findings(report)),
+        "findings": findings(report.findings()),
         "evidence": report.kept.evidence,
         "incident": report.kept.incident,
         "notes": report.notes,

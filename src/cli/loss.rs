@@ -37,7 +37,10 @@ pub(super) fn lost_declared(report: &lost::Report) -> String {
     line!(out, "declared lost: record(s) {}", numbers.join(", "));
     human::notes(&mut out, &report.notes);
     line!(out, "head: {}", report.head);
-    line!(out, "next: devvault verify, then devvault break-glass close {} --outcome WHAT", report.permits.join(", "));
+    line!(out, "next: devvault verify, then");
+    for permit in &report.permits {
+        line!(out, "  devvault break-glass close {permit} --outcome WHAT");
+    }
     out
 }
 
@@ -52,4 +55,26 @@ pub(super) fn lost_json(report: &lost::Report) -> String {
         "notes": report.notes,
     })
     .to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::{Digest, Id};
+    use crate::format::record::Head;
+
+    #[test]
+    fn each_permit_has_a_line_of_its_own_that_closes_it() {
+        let report = lost::Report {
+            vault: Id([1; 16]),
+            lost: vec![2, 3],
+            head: Head { number: 4, digest: Digest([2; 32]) },
+            permits: vec!["BG-1".into(), "BG-2".into()],
+            notes: Vec::new(),
+        };
+        let text = lost_declared(&report);
+        for permit in &report.permits {
+            assert!(text.contains(&format!("\n  devvault break-glass close {permit} --outcome WHAT\n")), "{text}");
+        }
+    }
 }

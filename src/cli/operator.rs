@@ -131,7 +131,8 @@ impl Session {
                 let report = trace::run(&self.access()?, target, &self.watch);
                 self.watch.end();
                 let report = report?;
-                self.done(super::trace::trace_json(&report), || super::trace::traced(&report))
+                self.show(super::trace::trace_json(&report), || super::trace::traced(&report))?;
+                Ok(super::worst(&report.findings))
             }
             Command::Salvage { place, destination } => {
                 let report = salvage::run(&self.access()?, place, destination, &self.watch);

@@ -2,10 +2,11 @@
 
 use serde_json::json;
 
-use super::{human, line};
+use super::{human, json, line};
 use crate::clock::Time;
 use crate::ops::trace;
 use crate::path::shown;
+use crate::vault::witness::Freshness;
 
 pub(super) fn traced(report: &trace::Report) -> String {
     let mut out = String::new();
@@ -30,12 +31,20 @@ pub(super) fn traced(report: &trace::Report) -> String {
     for done in &report.restored {
         line!(out, "restored by this host {} {} (journal {})", done.time.rfc3339(), done.what, done.entry);
     }
-    if report.verified.is_empty() {
+    if report.verified.is_empty() && !report.holders.is_empty() {
         line!(out, "this host never verified it");
     }
-    if report.restored.is_empty() {
+    if report.restored.is_empty() && !report.holders.is_empty() {
         line!(out, "this host never restored it");
     }
+    if matches!(report.freshness, Freshness::Behind { .. }) {
+        line!(out, "freshness: {}", human::freshness(&report.freshness));
+    }
+    human::findings(&mut out, &report.findings);
+    if !report.findings.is_empty() {
+        line!(out, "not everything could be looked through: what was found is right, what was not found may be there");
+    }
+    human::kept(&mut out, &report.kept);
     human::notes(&mut out, &report.notes);
     out
 }
@@ -44,7 +53,7 @@ pub(super) fn trace_json(report: &trace::Report) -> String {
     let done = |done: &trace::Done| json!({"entry": done.entry, "time": done.time.rfc3339(), "what": done.what});
     json!({
         "schema": "devvault.trace/1",
-        "ok": true,
+        "ok": report.findings.is_empty(),
         "vault": report.vault.to_string(),
         "snapshots": report.holders.iter().map(|one| json!({
             "snapshot": one.snapshot,
@@ -57,6 +66,10 @@ pub(super) fn trace_json(report: &trace::Report) -> String {
         "read": report.read.map(Time::rfc3339),
         "verified": report.verified.iter().map(done).collect::<Vec<_>>(),
         "restored": report.restored.iter().map(done).collect::<Vec<_>>(),
+        "freshness": report.freshness.to_string(),
+        "findings": json::findings(&report.findings),
+        "evidence": report.kept.evidence,
+        "incident": report.kept.incident,
         "notes": report.notes,
     })
     .to_string()

@@ -558,7 +558,8 @@ pub fn cancel(host: &Host, now: Time, id: &str) -> Result<Declaration> {
     find(&replay(&Journal::of(host).entries()?), id).cloned()
 }
 
-/// Closes a declaration: it permits nothing any more, and what came of it is recorded.
+/// Closes a declaration: it permits nothing any more, and what came of it is recorded, with how often it was used: of one
+/// that never was, nothing can have come.
 ///
 /// # Errors
 /// DV704 where there is none of this id; DV706 where it is closed already; DV709 where the outcome has no words, or
@@ -587,6 +588,8 @@ pub fn close(host: &Host, now: Time, id: &str, outcome: &str, by: &str) -> Resul
             "permit": known.id,
             "outcome": bounded(outcome),
             "by": bounded(by),
+            // Beside what somebody says came of it: whether anything could have.
+            "uses": known.uses,
         });
         if let Some(entry) = verified {
             let verdict = if is_full_verification(entry) { entry.text("verdict") } else { entry.text("code") };
@@ -779,6 +782,9 @@ mod tests {
         }
         let closed = close(&host, at(453), &two.id, "three files salvaged", "ann").expect("verified");
         assert!(!closed.is_unreconciled(at(453), None));
+        let entries = Journal::of(&host).entries().expect("sound");
+        let uses = |entry: &Entry| entry.data.get("uses").and_then(serde_json::Value::as_u64);
+        assert_eq!(entries.last().map(|entry| (entry.text("event"), uses(entry))), Some(("closed", Some(1))));
         assert_eq!(use_it(&host, 454, 3), Some(Code::PermitExpired));
         assert_eq!(close(&host, at(455), &two.id, "x", "ann").expect_err("closed").code(), Some(Code::PermitExpired));
         assert_eq!(close(&host, at(455), "BG-0", "x", "ann").expect_err("none").code(), Some(Code::PermitMissing));

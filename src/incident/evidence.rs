@@ -56,28 +56,41 @@ pub struct Recorded {
     pub known_since: Option<String>,
 }
 
-/// Writes a file of evidence; where exactly the same case has one already and `anew` is not demanded, names that one. A
-/// vault that is looked at every hour does not bury what was seen first.
-///
-/// # Errors
-/// DV410 where the state directory cannot be written.
-pub fn record(host: &Host, now: Time, case: &Case<'_>, anew: bool) -> Result<Recorded> {
-    let directory = host.evidence_directory();
-    let document = document(host, now, case);
-    let identity = identity(&document).to_string()[..16].to_owned();
-    if !anew && let Some(known) = known(&directory, &identity) {
-        return Ok(known);
+/// What was seen of a case, before it is written down.
+pub struct Seen {
+    code: Code,
+    time: Time,
+    document: Value,
+}
+
+/// Looks at what a case is about. It may read gigabytes of the vault, so that no lock should be held.
+pub fn look(host: &Host, now: Time, case: &Case<'_>) -> Seen {
+    Seen { code: case.code, time: now, document: document(host, now, case) }
+}
+
+impl Seen {
+    /// Writes a file of evidence; where exactly the same case has one already and `anew` is not demanded, names that one.
+    /// A vault that is looked at every hour does not bury what was seen first.
+    ///
+    /// # Errors
+    /// DV410 where the state directory cannot be written.
+    pub fn record(&self, host: &Host, anew: bool) -> Result<Recorded> {
+        let directory = host.evidence_directory();
+        let identity = identity(&self.document).to_string()[..16].to_owned();
+        if !anew && let Some(known) = known(&directory, &identity) {
+            return Ok(known);
+        }
+        host.make_directory(&directory)?;
+        let id = Id::random().map_err(|error| Error::environment("draw random bytes", error))?;
+        let time: String = self.time.rfc3339().chars().filter(char::is_ascii_alphanumeric).collect();
+        let path = directory.join(format!("{time}-{}-{identity}-{}.json", self.code, &id.to_string()[..8]));
+        let text = printable_json(&serde_json::to_string_pretty(&self.document).unwrap_or_default()) + "\n";
+        let written = fsys::write_private(&path, text.as_bytes()).and_then(|()| fsys::sync_directory(&directory));
+        written.map_err(|error| {
+            Refusal::new(Code::StateUnwritable, format!("{} cannot be written", shown_path(&path))).cause(error)
+        })?;
+        Ok(Recorded { path, digest: Digest::of(text.as_bytes()), known_since: None })
     }
-    host.make_directory(&directory)?;
-    let id = Id::random().map_err(|error| Error::environment("draw random bytes", error))?;
-    let time: String = now.rfc3339().chars().filter(char::is_ascii_alphanumeric).collect();
-    let path = directory.join(format!("{time}-{}-{identity}-{}.json", case.code, &id.to_string()[..8]));
-    let text = printable_json(&serde_json::to_string_pretty(&document).unwrap_or_default()) + "\n";
-    let written = fsys::write_private(&path, text.as_bytes()).and_then(|()| fsys::sync_directory(&directory));
-    written.map_err(|error| {
-        Refusal::new(Code::StateUnwritable, format!("{} cannot be written", shown_path(&path))).cause(error)
-    })?;
-    Ok(Recorded { path, digest: Digest::of(text.as_bytes()), known_since: None })
 }
 
 /// Returns what makes a case the same as another: all that was seen, but not when, by which command, or how full the

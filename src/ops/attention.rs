@@ -194,18 +194,17 @@ fn permits(known: &Known<'_>, all: &mut Vec<Attention>) {
         if !permit.is_unreconciled(known.now, time) {
             continue;
         }
+        let id = &permit.id;
+        let close = format!("verify, then devvault break-glass close {id} --outcome WHAT");
         let how = match permit.state(known.now, time) {
-            State::Waiting => format!("takes effect {}", permit.effective.rfc3339()),
-            State::Open => format!("is in effect until {}", permit.until.rfc3339()),
-            _ => format!("ended {} and was not closed", permit.until.rfc3339()),
+            State::Waiting => {
+                let effective = permit.effective.rfc3339();
+                format!("takes effect {effective}: devvault break-glass cancel {id} takes it back")
+            }
+            State::Open => format!("is in effect until {}: {close}", permit.until.rfc3339()),
+            _ => format!("ended {} and was not closed: {close}", permit.until.rfc3339()),
         };
-        let text = format!(
-            "break-glass {} ({}) {how}: verify, then devvault break-glass close {} --outcome WHAT",
-            permit.id,
-            permit.act.name(),
-            permit.id
-        );
-        push(all, "break-glass", text);
+        push(all, "break-glass", format!("break-glass {id} ({}) {how}", permit.act.name()));
     }
 }
 

@@ -13,7 +13,7 @@ use crate::crypto::Id;
 use crate::error::{Error, Result, shown_path};
 use crate::host::Host;
 use crate::incident::Item;
-use crate::incident::evidence::{self, Case};
+use crate::incident::evidence::{self, Case, Seen};
 use crate::incident::journal::{Event, Journal, bounded};
 use crate::incident::registry::{self, Matter};
 use crate::limits;
@@ -203,60 +203,53 @@ fn keep(
     told: Option<(crate::refusal::Code, &str, &[String])>,
     items: &[Item],
 ) -> Kept {
-    let mut kept = Kept { journaled: true, ..Kept::default() };
     let due = items.iter().any(|item| registry::leaves_evidence(item.code));
-    if due && let Some((code, message, causes)) = told {
-        let case = Case {
-            act,
-            code,
-            message,
-            causes,
-            items,
-            vault: scene.vault,
-            place: scene.place(),
-            store: scene.store.as_deref(),
-        };
-        match evidence::record(&scene.host, scene.now, &case, opens(scene, items)) {
-            Ok(recorded) => {
-                let path = shown_path(&recorded.path);
-                data["evidence"] = path.clone().into();
-                data["evidence_digest"] = recorded.digest.to_string().into();
-                kept.evidence = Some(path);
-                let known =
-                    |time| format!("exactly this was found before, on {time}: the evidence written then still holds");
-                kept.notes.extend(recorded.known_since.map(known));
-            }
-            Err(error) => kept.notes.push(format!("no evidence was written: {error}")),
-        }
+    let seen = told.filter(|_| due).map(|told| look(scene, act, told, items));
+    if due {
         data["items"] = registry::items_to_json(items).into();
     }
-    let mut incident = None;
+    let (mut kept, mut recorded, mut matter) = (Kept { journaled: true, ..Kept::default() }, None, Matter::Nothing);
     let journaled = Id::random().map_err(|error| Error::environment("draw random bytes", error)).and_then(|random| {
         Journal::of(&scene.host).append_if(scene.now, due, |entries| {
             let mut events = Vec::new();
-            if due {
-                let incidents = registry::replay(entries);
-                match registry::matter(&incidents, scene.vault, scene.place(), items) {
-                    Matter::Joins(id) => incident = Some(id),
-                    Matter::Opens => {
-                        let (id, opening) = registry::opening(scene.now, random, scene.vault, scene.place(), items);
-                        incident = Some(id);
-                        events.push(opening);
-                    }
-                    Matter::Decided => kept.notes.push(DECIDED.into()),
-                    Matter::Nothing => {}
+            if let Some(seen) = &seen {
+                matter = registry::matter(&registry::replay(entries), scene.vault, scene.place(), items);
+                // Whatever opens an incident has evidence of its own, which is there before the entry that names it.
+                let written = recorded.insert(seen.record(&scene.host, matter == Matter::Opens));
+                if let Ok(recorded) = written {
+                    data["evidence"] = shown_path(&recorded.path).into();
+                    data["evidence_digest"] = recorded.digest.to_string().into();
                 }
-            }
-            if let Some(id) = &incident {
-                data["incident"] = id.clone().into();
+                if matter == Matter::Opens {
+                    let (id, opening) = registry::opening(scene.now, random, scene.vault, scene.place(), items);
+                    matter = Matter::Joins(id);
+                    events.push(opening);
+                }
+                if let Matter::Joins(id) = &matter {
+                    data["incident"] = id.clone().into();
+                }
             }
             events.push(scene.event(act, data));
             Ok(events)
         })
     });
-    match journaled {
-        Ok(_) => kept.incident = incident,
-        Err(error) => {
+    // Evidence does not wait for a journal that cannot be read or written.
+    let anew = || registry::matter(&[], scene.vault, scene.place(), items) == Matter::Opens;
+    match recorded.or_else(|| seen.map(|seen| seen.record(&scene.host, anew()))) {
+        Some(Ok(recorded)) => {
+            let known =
+                |time| format!("exactly this was found before, on {time}: the evidence written then still holds");
+            kept.evidence = Some(shown_path(&recorded.path));
+            kept.notes.extend(recorded.known_since.map(known));
+        }
+        Some(Err(error)) => kept.notes.push(format!("no evidence was written: {error}")),
+        None => {}
+    }
+    match (journaled, matter) {
+        (Ok(_), Matter::Joins(id)) => kept.incident = Some(id),
+        (Ok(_), Matter::Decided) => kept.notes.push(DECIDED.into()),
+        (Ok(_), _) => {}
+        (Err(error), _) => {
             let lost = if due { "; no incident was opened" } else { "" };
             kept.notes.push(format!("this was not journaled{lost}: {error}"));
         }
@@ -264,10 +257,20 @@ fn keep(
     kept
 }
 
-/// Returns whether findings would open an incident, as the journal stands: each has evidence of its own.
-fn opens(scene: &Scene, items: &[Item]) -> bool {
-    let entries = Journal::of(&scene.host).entries().unwrap_or_default();
-    registry::matter(&registry::replay(&entries), scene.vault, scene.place(), items) == Matter::Opens
+/// Looks at what a refusal or a finding is about.
+fn look(scene: &Scene, act: &str, told: (crate::refusal::Code, &str, &[String]), items: &[Item]) -> Seen {
+    let (code, message, causes) = told;
+    let case = Case {
+        act,
+        code,
+        message,
+        causes,
+        items,
+        vault: scene.vault,
+        place: scene.place(),
+        store: scene.store.as_deref(),
+    };
+    evidence::look(&scene.host, scene.now, &case)
 }
 
 const DECIDED: &str = "this was found before and a decision about it is recorded: it opens no new incident";

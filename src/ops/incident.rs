@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::clock::Time;
 use crate::error::Result;
 use crate::host::Host;
+use crate::incident::break_glass;
 use crate::incident::journal::{Entry, Event, Journal};
 use crate::incident::registry::{self, Incident};
 use crate::path::shown;
@@ -130,7 +131,9 @@ pub(super) fn post_mortem(incident: &Incident, all: &[Entry], now: Time) -> Stri
         }
     }
     line!(out, "\n## What was refused\n");
-    let refused = |entry: &&Entry| entry.text("outcome") == "refused";
+    // What a permit came to is told in the words of whoever closed it.
+    let ended = |entry: &Entry, how: &str| entry.act != break_glass::ACT && entry.text("outcome") == how;
+    let refused = |entry: &&Entry| ended(entry, "refused");
     section(
         &mut out,
         timeline(incident, all).into_iter().filter(refused).map(|entry| plain(&told(entry, &incident.place))),
@@ -147,9 +150,10 @@ pub(super) fn post_mortem(incident: &Incident, all: &[Entry], now: Time) -> Stri
         );
         format!("{} {} closed it: {} ({decision})", closed.time.rfc3339(), cell(&closed.by), cell(&closed.reason))
     });
-    section(&mut out, notes.chain(closed));
+    let permits = timeline(incident, all).into_iter().filter_map(permitted);
+    section(&mut out, permits.chain(notes).chain(closed));
     line!(out, "\n## What worked\n");
-    let worked = |entry: &&Entry| entry.text("outcome") == "done";
+    let worked = |entry: &&Entry| ended(entry, "done");
     section(
         &mut out,
         timeline(incident, all).into_iter().filter(worked).map(|entry| plain(&told(entry, &incident.place))),
@@ -165,6 +169,33 @@ pub(super) fn post_mortem(incident: &Incident, all: &[Entry], now: Time) -> Stri
         line!(out, "- [ ] {box_}");
     }
     out
+}
+
+/// Says who decided what about a permit; nothing of an entry that tells of no decision.
+fn permitted(entry: &Entry) -> Option<String> {
+    let (time, permit) = (entry.time.rfc3339(), cell(entry.text("permit")));
+    let by = |name: &str| cell(entry.text(name));
+    match (entry.act == break_glass::ACT, entry.text("event")) {
+        (true, "declared") => Some(format!(
+            "{time} {} approved {permit} against the invariant {}, scope {}: {} (way back: {})",
+            by("approver"),
+            by("invariant"),
+            by("scope"),
+            by("reason"),
+            by("rollback")
+        )),
+        (true, "cancelled") => Some(format!("{time} {permit} was taken back")),
+        (true, "closed") => {
+            let uses = entry.data.get("uses").and_then(Value::as_u64);
+            let used = match uses {
+                Some(0) => ", never used".to_owned(),
+                Some(uses) => format!(", used {uses} time(s)"),
+                None => String::new(),
+            };
+            Some(format!("{time} {} closed {permit}{used}: {}", by("by"), by("outcome")))
+        }
+        _ => None,
+    }
 }
 
 /// Everything about the incident, and what was done with its vault while it was open.
@@ -201,6 +232,7 @@ fn told(entry: &Entry, place: &str) -> String {
         "text",
         "by",
         "permit",
+        "uses",
         "scope",
         "path",
         "destination",

@@ -113,7 +113,8 @@ pub fn tag(access: &Access, name: &str, label: &str, until: Time) -> Result<Repo
 ///
 /// # Errors
 /// DV112 where there is none of this name, DV404 where a process writes to the vault, DV702 while an incident is open
-/// about it (or DV704 to DV708 where a permit was tried), DV410 or DV319 where the act cannot be journaled.
+/// about it, or what stands against its chain where nobody has looked yet (or DV704 to DV708 where a permit was tried),
+/// DV410 or DV319 where the act cannot be journaled.
 pub fn discard(access: &Access, name: &str) -> Result<Report> {
     audit::watch(access, "incomplete discard", || remove(access, name))
 }
@@ -144,11 +145,14 @@ fn remove(access: &Access, name: &str) -> Result<Report> {
     Ok(Report { vault: vault.config.vault, name, bytes, tag: None, permit, notes: Vec::new() })
 }
 
-/// Makes sure that nothing holds what is to be removed: no open incident, or a permit for the vault's present head.
+/// Makes sure that nothing holds what is to be removed: a sound chain and no open incident, or a permit for the vault's
+/// present head. What is wrong with the chain would open an incident as soon as somebody looks; what is removed before
+/// that is missing as evidence.
 fn clear(access: &Access, vault: &Vault) -> Result<(Clearance, Option<String>)> {
     let entries = Journal::of(&access.host).entries()?;
     let (id, place) = (Some(vault.config.vault), vault.store.describe());
-    let held = match registry::clear_to_remove(&entries, id, &place, None, None) {
+    let cleared = registry::clear_to_remove(&entries, id, &place, None, None);
+    let held = match cleared.and_then(|clearance| vault.require_sound_chain().map(|()| clearance)) {
         Ok(clearance) => return Ok((clearance, None)),
         Err(held) => held,
     };

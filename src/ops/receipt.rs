@@ -19,6 +19,7 @@ use crate::fsys::{self, replace};
 use crate::host::Host;
 use crate::limits;
 use crate::refusal::{Code, Family, Kept, Refusal, exit_of};
+use crate::vault::Finding;
 use crate::vault::gate::{self, Access};
 use crate::vault::key::{self, FoundKey};
 use crate::vault::sealed;
@@ -122,10 +123,7 @@ pub fn platform() -> String {
 impl Receipt {
     /// Makes the receipt of a verification.
     pub fn of_verify(report: &verify::Report, now: Time) -> Self {
-        let found = |finding: &crate::vault::Finding| Found {
-            code: finding.code.to_string(),
-            subject: finding.subject.clone(),
-        };
+        let found = |finding: &Finding| Found { code: finding.code.to_string(), subject: finding.subject.clone() };
         Self {
             act: "verify".into(),
             drill: None,
@@ -194,7 +192,7 @@ pub struct Since {
     /// How the chain stands to what this host has seen.
     pub freshness: Freshness,
     /// What is wrong with the chain now; `verify` tells more.
-    pub findings: Vec<crate::vault::Finding>,
+    pub findings: Vec<Finding>,
 }
 
 /// Why it is not known what has happened since.
@@ -205,15 +203,14 @@ pub struct Unknown {
     /// The process exit status that stands for it: 0 where nobody asked, because no vault is at hand.
     pub exit: u8,
     /// What is wrong with the vault that was named.
-    pub findings: Vec<crate::vault::Finding>,
+    pub findings: Vec<Finding>,
 }
 
 impl Unknown {
     /// The vault that was named did not open. That it is not at hand, or that the medium refuses, is no finding about it.
     fn because(error: &Error, access: &Access) -> Self {
-        let finding = |refusal: &Refusal| {
-            crate::vault::Finding::new(refusal.code, shown_path(&access.vault), refusal.message.clone())
-        };
+        let finding =
+            |refusal: &Refusal| Finding::new(refusal.code, shown_path(&access.vault), refusal.message.clone());
         let findings = match error {
             Error::Refused(refusal)
                 if matches!(refusal.code.family(), Family::SnapshotIntegrity | Family::CryptoBoundary) =>
@@ -229,6 +226,14 @@ impl Unknown {
 impl Report {
     fn new(receipt: Receipt, since: Result<Since, Unknown>) -> Self {
         Self { receipt, since, kept: Kept::default(), notes: Vec::new() }
+    }
+
+    /// Returns what stands against the vault now.
+    pub fn findings(&self) -> &[Finding] {
+        match &self.since {
+            Ok(since) => &since.findings,
+            Err(unknown) => &unknown.findings,
+        }
     }
 
     /// Returns the process exit status: 0 where the receipt is genuine and its head still occurs in a sound chain, or no
@@ -271,7 +276,7 @@ fn look(access: &Access, path: &Path) -> crate::error::Result<Report> {
     findings.extend(vault.freshness.finding(&vault.store.describe()));
     if !head_occurs {
         let detail = format!("the receipt's head {} does not occur in the chain any more", receipt.head);
-        findings.push(crate::vault::Finding::new(Code::HeadUnexpected, "the chain", detail));
+        findings.push(Finding::new(Code::HeadUnexpected, "the chain", detail));
     }
     let since = Since {
         head_occurs,
@@ -357,11 +362,8 @@ impl Told for Report {
         serde_json::json!({"head": self.receipt.head.to_string(), "finding_count": self.findings().len()})
     }
 
-    fn findings(&self) -> &[crate::vault::Finding] {
-        match &self.since {
-            Ok(since) => &since.findings,
-            Err(unknown) => &unknown.findings,
-        }
+    fn findings(&self) -> &[Finding] {
+        self.findings()
     }
 
     fn keep(&mut self, mut kept: Kept) {

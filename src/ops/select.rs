@@ -10,6 +10,7 @@ use crate::path::{EntryPath, shown};
 use crate::refusal::{Code, Refusal};
 use crate::vault::chain::Chain;
 use crate::vault::gate::Vault;
+use crate::vault::witness::Freshness;
 
 /// Names a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,14 +107,28 @@ impl SourceName {
 ///
 /// # Errors
 /// `latest` needs a sound chain that is as new as this host has seen; a number needs only its own record. DV112 where
-/// there is none, DV113 where it is gone, and the record's own finding where it is damaged.
+/// there is none, DV313 or DV314 where this host has seen it, DV113 where it is gone, and the record's own finding where
+/// it is damaged.
 pub fn select<'a>(vault: &'a Vault, selector: &Selector) -> Result<(u64, &'a Snapshot)> {
     if matches!(selector, Selector::Latest(_)) {
         vault.require_sound_chain()?;
     }
-    let number = resolve(&vault.chain, selector, &vault.store.describe())?;
+    let place = vault.store.describe();
+    let number =
+        resolve(&vault.chain, selector, &place).map_err(|error| seen(error, &vault.freshness, selector, &place))?;
     let snapshot = vault.chain.snapshot(number).expect("a resolved number is a snapshot");
     Ok((number, snapshot))
+}
+
+/// Turns the refusal that there is no snapshot of a number into the one that this host has seen it, where it has: who
+/// looks for what was there yesterday has mistyped nothing.
+pub fn seen(error: Error, freshness: &Freshness, selector: &Selector, place: &str) -> Error {
+    match (error.code(), selector) {
+        (Some(Code::NoSuchSnapshot), Selector::Number(number)) if freshness.lacks(*number) => {
+            freshness.refusal(place).map_or(error, Error::from)
+        }
+        _ => error,
+    }
 }
 
 /// Returns the number of the snapshot that a selector names, whatever else is wrong with the chain.

@@ -1,11 +1,14 @@
 //! `trace`: who wrote a snapshot, a path or a pack, when and from where; when it was verified and when restored.
 //!
-//! What stands in manifests is authenticated; what this host did with it is what its journal says.
+//! What stands in manifests is authenticated; what this host did with it is what its journal says. What stands in the way
+//! of a complete answer is a finding: who is told where something comes from must not take a part for the whole.
 
 use std::str::FromStr;
 use std::sync::Arc;
 
-use super::audit;
+use serde_json::{Value, json};
+
+use super::audit::{self, Told};
 use super::select::{self, Selector};
 use crate::clock::Time;
 use crate::crypto::{Digest, Id};
@@ -16,9 +19,11 @@ use crate::incident::journal::{Entry, Journal};
 use crate::path::{EntryPath, shown};
 use crate::pool::Pool;
 use crate::progress::Progress;
-use crate::refusal::Code;
+use crate::refusal::{Code, Kept};
 use crate::vault::catalog::UseIndex;
 use crate::vault::gate::{self, Access, Vault};
+use crate::vault::witness::Freshness;
+use crate::vault::{Finding, layout};
 
 /// What is traced.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -89,19 +94,42 @@ pub struct Report {
     pub restored: Vec<Done>,
     /// When a pack was last read completely, as manifests say.
     pub read: Option<Time>,
+    /// How the chain stands to what this host has seen.
+    pub freshness: Freshness,
+    /// What stands in the way of a complete answer.
+    pub findings: Vec<Finding>,
     /// What should be said besides.
     pub notes: Vec<String>,
+    /// What was kept about it on this host.
+    pub kept: Kept,
+}
+
+impl Told for Report {
+    fn told(&self) -> Value {
+        json!({"snapshots": self.holders.len()})
+    }
+
+    fn findings(&self) -> &[Finding] {
+        &self.findings
+    }
+
+    fn keep(&mut self, mut kept: Kept) {
+        self.notes.append(&mut kept.notes);
+        self.kept = kept;
+    }
 }
 
 /// How many verifications and restores are told at most.
 const DONE_MAX: usize = 10;
 
-/// Tells where something comes from.
+/// Tells where something comes from. A record or a listing that is damaged does not stop it where a path or a pack is
+/// looked for: the report's findings say what could not be looked through.
 ///
 /// # Errors
-/// DV112 or DV113 where there is no such snapshot, DV210 where no snapshot holds it; what opening the vault refuses.
+/// What selecting a snapshot refuses; DV210 where every snapshot was looked through and none holds it; what opening the
+/// vault refuses.
 pub fn run(access: &Access, target: &Target, progress: &dyn Progress) -> Result<Report> {
-    audit::watch_refusals(access, "trace", || trace(access, target, progress))
+    audit::watch_reader(access, "trace", || trace(access, target, progress))
 }
 
 fn trace(access: &Access, target: &Target, progress: &dyn Progress) -> Result<Report> {
@@ -113,18 +141,24 @@ fn trace(access: &Access, target: &Target, progress: &dyn Progress) -> Result<Re
         verified: Vec::new(),
         restored: Vec::new(),
         read: None,
+        freshness: vault.freshness.clone(),
+        findings: Vec::new(),
         notes: vault.notes.clone(),
+        kept: Kept::default(),
     };
+    // Every snapshot is asked, so that none may be missing.
+    if !matches!(target, Target::Snapshot(_)) {
+        report.findings.clone_from(&vault.chain.findings);
+    }
     match target {
         Target::Snapshot(selector) => {
-            let number = select::resolve(&vault.chain, selector, &vault.store.describe())?;
-            let found = vault.chain.snapshot(number).map(|snapshot| holder(number, snapshot, said_of(snapshot)));
-            report.holders.extend(found);
+            let (number, snapshot) = select::select(&vault, selector)?;
+            report.holders.push(holder(number, snapshot, said_of(snapshot)));
         }
         Target::Pack(name) => trace_pack(&vault, name, &mut report)?,
         Target::Path(path) => trace_path(&vault, path, progress, &mut report)?,
     }
-    if report.holders.is_empty() && report.notes.len() == vault.notes.len() {
+    if report.holders.is_empty() && report.findings.is_empty() && report.notes.len() == vault.notes.len() {
         return refuse(Code::SelectionEmpty, format!("nothing of that name is in {}", vault.store.describe()));
     }
     done_with(access, &vault, target, &mut report);
@@ -153,7 +187,7 @@ fn trace_pack(vault: &Vault, name: &Digest, report: &mut Report) -> Result<()> {
         let packs = match reader.packs(snapshot) {
             Ok(packs) => packs,
             Err(finding) => {
-                report.notes.push(format!("snapshot {number}'s list of packs cannot be read: {}", finding.detail));
+                report.findings.push(finding.snapshot(number));
                 continue;
             }
         };
@@ -170,7 +204,13 @@ fn trace_pack(vault: &Vault, name: &Digest, report: &mut Report) -> Result<()> {
     let there = reader.catalog().packs().iter().any(|pack| pack.name == *name);
     match (there, report.holders.is_empty()) {
         (true, true) => report.notes.push("no snapshot names this pack; the next backup uses what it holds".into()),
-        (false, false) => report.notes.push("this pack is not in the vault, or its footer is not authentic".into()),
+        (false, false) => {
+            let path = layout::pack_path(name);
+            let faulty = reader.catalog().findings.iter().find(|finding| finding.subject == path);
+            let missing = || Finding::new(Code::ChunkMissing, path.as_str(), "the whole pack is missing");
+            let snapshots = report.holders.iter().map(|holder| holder.snapshot).collect();
+            report.findings.push(Finding { snapshots, ..faulty.cloned().unwrap_or_else(missing) });
+        }
         _ => {}
     }
     Ok(())
@@ -189,7 +229,7 @@ fn trace_path(vault: &Vault, path: &EntryPath, progress: &dyn Progress, report: 
             match batch {
                 Ok(batch) => found = batch.entries.into_iter().find(|entry| entry.path == *path),
                 Err(finding) => {
-                    report.notes.push(format!("snapshot {number} cannot be looked through: {}", finding.detail));
+                    report.findings.push(finding.snapshot(number));
                     break;
                 }
             }
@@ -242,13 +282,13 @@ fn done_with(access: &Access, vault: &Vault, target: &Target, report: &mut Repor
     let holds = |number: u64| report.holders.iter().any(|holder| holder.snapshot == number);
     let own = entries.iter().rev().filter(|entry| entry.vault == Some(vault.config.vault));
     let verified = |entry: &&Entry| {
-        let named = entry.data.get("snapshots").and_then(serde_json::Value::as_array);
+        let named = entry.data.get("snapshots").and_then(Value::as_array);
         let whole = entry.data.get("whole") == Some(&true.into());
-        let numbers = named.into_iter().flatten().filter_map(serde_json::Value::as_u64);
+        let numbers = named.into_iter().flatten().filter_map(Value::as_u64);
         entry.act == "verify" && !entry.text("verdict").is_empty() && (whole || numbers.into_iter().any(holds))
     };
     let restored = |entry: &&Entry| {
-        let number = entry.data.get("snapshot").and_then(serde_json::Value::as_u64);
+        let number = entry.data.get("snapshot").and_then(Value::as_u64);
         entry.act == "restore"
             && entry.text("outcome") == "done"
             && number.is_some_and(holds)

@@ -358,9 +358,11 @@ impl Vault {
     /// Refuses to write where this host made the key but has lost its witness, unless the operator names the head.
     ///
     /// # Errors
-    /// DV316.
+    /// DV316; DV410 where what is to be the state directory is none.
     pub fn require_witness(&self, access: &Access) -> Result<()> {
         if witness_lost(access, &self.key, &self.freshness)? {
+            // Where nothing can lie, nothing was lost: whoever is told to name the head would write without a witness.
+            access.host.require_state()?;
             return Err(Refusal::new(
                 Code::WitnessMissing,
                 format!("this host made the key of vault {} but has no witness of it", self.config.vault),

@@ -101,7 +101,10 @@ pub fn write_error(store: &dyn Store, name: &str, error: &io::Error) -> Refusal 
     };
     let refusal = Refusal::new(code, format!("{name} in {} cannot be written", store.describe())).cause(error);
     match error.kind() {
-        io::ErrorKind::ReadOnlyFilesystem => refusal.next("mount the vault's medium writable; it can be read as it is"),
+        io::ErrorKind::ReadOnlyFilesystem => refusal.next(
+            "if you mounted the vault's medium read-only, mount it writable; if the system did so because of errors, do not: \
+             `devvault runbook DV402`; it can be read as it is",
+        ),
         _ => refusal,
     }
 }

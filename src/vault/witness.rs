@@ -81,6 +81,11 @@ impl Freshness {
 }
 
 impl Freshness {
+    /// Returns whether this host saw so many records that one of this number was among them, and some are missing now.
+    pub fn lacks(&self, number: u64) -> bool {
+        matches!(self, Self::Behind { seen, .. } if number <= seen.number)
+    }
+
     /// Returns the finding that a chain behind the witness means for whoever only looks.
     pub fn finding(&self, place: &str) -> Option<Finding> {
         let refusal = self.refusal(place)?;

@@ -144,8 +144,18 @@ fn operations<T>(base: &Base, counts: fn(&str) -> bool, act: impl Fn(&Access) ->
 
 /// Fails every operation of something that writes, in every way; returns how many faults were met.
 fn fail_each_write<T>(base: &Base, act: impl Fn(&Access) -> Result<T>, notes: impl Fn(&T) -> &[String]) -> usize {
+    fail_each(base, writes, act, notes)
+}
+
+/// Fails every operation that counts.
+fn fail_each<T>(
+    base: &Base,
+    counts: fn(&str) -> bool,
+    act: impl Fn(&Access) -> Result<T>,
+    notes: impl Fn(&T) -> &[String],
+) -> usize {
     let (mut met, mut turn) = (0, 0);
-    for (nth, operation) in operations(base, writes, &act).into_iter().enumerate() {
+    for (nth, operation) in operations(base, counts, &act).into_iter().enumerate() {
         for (name, errno) in ERRORS {
             for how in [How::Once, How::FromThenOn, How::DoneAllTheSame] {
                 turn += 1;
@@ -155,7 +165,7 @@ fn fail_each_write<T>(base: &Base, act: impl Fn(&Access) -> Result<T>, notes: im
                     continue;
                 }
                 base.reset();
-                let (result, store, operation) = with_fault(base, nth, (errno, how), writes, &act);
+                let (result, store, operation) = with_fault(base, nth, (errno, how), counts, &act);
                 let Some(operation) = operation else { continue };
                 // What is not there is removed without a fault.
                 if operation.starts_with("remove") && how == How::DoneAllTheSame {
@@ -214,6 +224,23 @@ fn every_error_at_every_write_of_a_backup_refuses_or_is_said_and_harms_nothing()
         |report| &report.notes,
     );
     tally("errors injected into writes of a backup at the store", met, 300);
+}
+
+#[test]
+fn an_error_at_the_directory_of_a_pack_is_no_less_an_error_where_the_directory_is_there_already() {
+    let home = home();
+    for prefix in 0..=255 {
+        fs::create_dir_all(home.vault().join(format!("packs/{prefix:02x}"))).unwrap();
+    }
+    let base = Base::new(home);
+    let source = base.home.source();
+    let met = fail_each(
+        &base,
+        |what| what == "mkdir",
+        |access| backup::run(access, &source, &backup::Options::default(), &Silent),
+        |report| &report.notes,
+    );
+    tally("errors injected into the making of directories that are there", met, 10);
 }
 
 #[test]

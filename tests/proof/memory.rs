@@ -371,8 +371,9 @@ impl Inner {
         match (self.watch)(what, name, &world) {
             Order::Do => act(&mut world),
             Order::Fail(errno) => Err(io::Error::from_raw_os_error(errno)),
+            // An answer that was lost says nothing of what it would have been, a refusal included.
             Order::DoAndFail(errno) => {
-                act(&mut world)?;
+                let _ = act(&mut world);
                 Err(io::Error::from_raw_os_error(errno))
             }
         }

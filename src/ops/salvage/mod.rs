@@ -201,13 +201,11 @@ fn salvage(access: &Access, place: &Place, destination: &Path, progress: &dyn Pr
     })
 }
 
-/// Takes a snapshot whose manifest authenticates; the rest of the chain may be as it is.
+/// Takes a snapshot whose manifest authenticates; where it is named by its number, the rest of the chain may be as it is.
 fn authenticated(access: &Access, selector: &Selector) -> Result<Found> {
     let vault = gate::open(access)?;
-    let number = select::resolve(&vault.chain, selector, &vault.store.describe())?;
-    let snapshot = vault.chain.snapshot(number).cloned().ok_or_else(|| {
-        Refusal::new(Code::NoSuchSnapshot, format!("there is no snapshot {number} in {}", vault.store.describe()))
-    })?;
+    let (number, snapshot) = select::select(&vault, selector)?;
+    let snapshot = snapshot.clone();
     let mut notes = vault.notes.clone();
     if vault.freshness.refusal("the vault").is_some() {
         notes.push(format!("freshness: {}", vault.freshness));

@@ -17,7 +17,7 @@ use self::proof::{ListCheck, Proof};
 pub use self::rolling::Budget;
 pub(crate) use self::rolling::bad_at_most;
 use super::audit::{self, Told};
-use super::select::Selector;
+use super::select::{self, Selector};
 use crate::clock::Time;
 use crate::crypto::{Digest, Id};
 use crate::error::{Error, Result, refuse};
@@ -335,7 +335,9 @@ impl<'a> Verifier<'a> {
         }
         let mut numbers = BTreeSet::new();
         for selector in selectors {
-            match super::select::resolve(&self.chain, selector, &self.found.store.describe()) {
+            let place = self.found.store.describe();
+            let resolved = select::resolve(&self.chain, selector, &place);
+            match resolved.map_err(|error| select::seen(error, &self.freshness, selector, &place)) {
                 Ok(number) => {
                     numbers.insert(number);
                 }
