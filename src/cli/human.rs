@@ -442,9 +442,10 @@ fn verifications(out: &mut String, report: &status::Report) {
             HumanCount(verified.packs)
         ),
     }
+    // Packs that a drill or a backup read are told below: here the vault as a whole counts.
     let proven =
-        report.proven.map_or_else(|| "never, as far as this host knows".to_owned(), |time| since(time, report.now));
-    line!(out, "  everything was last read and valid: {proven}");
+        report.proven.map_or_else(|| "none that this host knows of".to_owned(), |time| since(time, report.now));
+    line!(out, "  last full verification of the whole vault that found it valid: {proven}");
     let share = (100 * u128::from(report.coverage.bytes_recently)).checked_div(u128::from(report.bytes_stored));
     let oldest = report.coverage.oldest.map_or_else(
         || "some of it was never read here since it was written".to_owned(),
@@ -480,7 +481,7 @@ fn source_line(out: &mut String, source: &status::SourceLine, now: Time) {
 }
 
 fn drilled_text(drilled: &status::Drilled, now: Time) -> String {
-    let seconds = |milliseconds: u64| format!("{:.1} s", milliseconds as f64 / 1000.0);
+    let seconds = |milliseconds: u64| super::drill::time(milliseconds as f64 / 1000.0);
     let low = seconds(drilled.recovery_milliseconds);
     let recovery = match drilled.recovery_milliseconds_high {
         _ if drilled.extent == "whole" => low,
@@ -554,7 +555,7 @@ fn receipt_extent(said: &receipt::Receipt) -> String {
         return format!("{packs}, {} read", of(extent.bytes_read, extent.bytes));
     };
     let low = drill.recovery_milliseconds_low;
-    let seconds = |milliseconds: u64| format!("{:.1} s", milliseconds as f64 / 1000.0);
+    let seconds = |milliseconds: u64| super::drill::time(milliseconds as f64 / 1000.0);
     format!(
         "{}: {} of {} files, {} restored and compared; {} damages of a copy refused; recovery time {}",
         drill.scenario,
