@@ -94,7 +94,7 @@ fn a_salvage_of_12_000_levels_takes_little_memory_and_few_descriptors() {
     let salvaged = home.path("salvaged");
     let output = home.limited("ulimit -d 90000 && ulimit -n 200", &["salvage", "1", salvaged.to_str().unwrap()]);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let list = std::io::BufReader::new(std::fs::File::open(salvaged.join("salvage.jsonl")).unwrap());
+    let list = std::io::BufReader::new(fs::File::open(salvaged.join("salvage.jsonl")).unwrap());
     let last = std::io::BufRead::lines(list).map(Result::unwrap).last().unwrap();
     let last: serde_json::Value = serde_json::from_str(&last).unwrap();
     assert_eq!((&last["summary"]["verified"], &last["summary"]["differing"]), (&12_002.into(), &0.into()));
@@ -107,16 +107,16 @@ fn a_salvage_of_12_000_levels_takes_little_memory_and_few_descriptors() {
 fn hard_links_over_many_directories_are_backed_up_with_few_descriptors() {
     let home = Home::with_vault();
     let source = home.source();
-    std::fs::create_dir_all(&source).unwrap();
+    fs::create_dir_all(&source).unwrap();
     for directory in 0..1_500 {
         let directory = source.join(format!("d{directory:04}"));
-        std::fs::create_dir(&directory).unwrap();
+        fs::create_dir(&directory).unwrap();
         // A file to read, so that further names wait for it.
         if directory.ends_with("d0000") {
-            std::fs::write(directory.join("a"), crate::support::noise(8 << 20, 7)).unwrap();
-            std::fs::write(directory.join("first"), "x").unwrap();
+            fs::write(directory.join("a"), crate::support::noise(8 << 20, 7)).unwrap();
+            fs::write(directory.join("first"), "x").unwrap();
         } else {
-            std::fs::hard_link(source.join("d0000/first"), directory.join("further")).unwrap();
+            fs::hard_link(source.join("d0000/first"), directory.join("further")).unwrap();
         }
     }
     let output = home.limited("ulimit -n 400", &["backup", source.to_str().unwrap()]);

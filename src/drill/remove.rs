@@ -179,8 +179,10 @@ impl Jobs<'_> {
     }
 }
 
+type Names = Vec<Vec<u8>>;
+
 /// Tells directories from everything else; what is gone is neither.
-fn apart(dir: &Dir, names: Vec<Vec<u8>>) -> io::Result<(Vec<Vec<u8>>, Vec<Vec<u8>>)> {
+fn apart(dir: &Dir, names: Names) -> io::Result<(Names, Names)> {
     let (mut directories, mut others) = (Vec::new(), Vec::new());
     for name in names {
         match dir.stat_at(&name) {

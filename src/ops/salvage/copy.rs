@@ -80,7 +80,7 @@ impl<'a> Copier<'a> {
         if self.authenticated {
             // What is neither a file nor a directory comes behind all files, so that nothing is ever written through a
             // link. Nothing is kept of the entries meanwhile: paths of a deep tree would take memory by its square.
-            self.each_entry(snapshot, within, &mut gaps.to_pass_over(), Self::take_again)?;
+            self.each_entry(snapshot, within, &mut gaps.into_passed_over(), Self::take_again)?;
         }
         while self.finish_deepest()? {}
         Ok(())
@@ -468,7 +468,7 @@ struct Gaps {
 
 impl Gaps {
     /// Returns the same gaps for another turn over the same listing.
-    fn to_pass_over(self) -> Self {
+    fn into_passed_over(self) -> Self {
         Self { known: true, asked: 0, ..self }
     }
 
@@ -574,7 +574,7 @@ mod tests {
     fn a_gap_of_the_first_turn_is_passed_over_and_no_other_comes_in_the_second() {
         let mut gaps = Gaps::default();
         let first: Vec<bool> = [false, true, false].map(|bad| gaps.passes_over() || (bad && gaps.note())).to_vec();
-        let mut gaps = gaps.to_pass_over();
+        let mut gaps = gaps.into_passed_over();
         let second: Vec<bool> = (0..3).map(|_| gaps.passes_over()).collect();
         assert_eq!((&first, second), (&vec![false, true, false], first.clone()));
         assert!(!gaps.note());
