@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::support::{Home, copy_tree, fingerprint, flip, packs};
+use crate::support::{Home, can_drill, copy_tree, fingerprint, flip, packs};
 
 /// One way to damage a vault of two snapshots and what was never finalized.
 struct Damage {
@@ -321,7 +321,9 @@ fn every_damage_meets_every_command_and_changes_nothing() {
         fs::write(&path, &text).unwrap();
     }
     let expected = fs::read_to_string(&path).unwrap_or_default();
-    for (expected, found) in expected.lines().zip(text.lines()) {
+    // Where no drill can pass, its answers are others.
+    let drills = can_drill();
+    for (expected, found) in expected.lines().zip(text.lines()).filter(|(row, _)| drills || !row.contains("| drill ")) {
         assert_eq!(expected, found);
     }
     assert_eq!(expected.lines().count(), rows.len());

@@ -39,6 +39,39 @@ pub struct Home {
     now: Time,
 }
 
+impl Drop for Home {
+    /// Removes everything below the home, level by level: the standard library goes down a tree by recursion, and a deep
+    /// one that a failed test leaves would overflow the stack and end all other tests too.
+    fn drop(&mut self) {
+        // What stays is left to the directory's own removal.
+        let _ = remove_below(self.root.path());
+    }
+}
+
+/// Removes what a directory holds, however deep it is, following no link.
+fn remove_below(root: &Path) -> std::io::Result<()> {
+    use devvault::fsys::{Dir, ObjectKind};
+    let mut here = Dir::open(root)?;
+    let mut entered = vec![(Vec::new(), here.names()?)];
+    while let Some((_, names)) = entered.last_mut() {
+        if let Some(name) = names.pop() {
+            if here.stat_at(&name)?.kind != ObjectKind::Directory {
+                let _ = here.remove_file(&name);
+                continue;
+            }
+            // Where the owner may not look, nothing deep was made by a test.
+            let Ok(below) = here.open_dir(&name) else { continue };
+            entered.push((name, below.names()?));
+            here = below;
+            continue;
+        }
+        let Some((name, _)) = entered.pop().filter(|_| !entered.is_empty()) else { break };
+        here = here.open_parent()?;
+        let _ = here.remove_dir(&name);
+    }
+    Ok(())
+}
+
 impl Home {
     /// Creates an empty home.
     pub fn new() -> Self {
@@ -74,6 +107,16 @@ impl Home {
         home.write_source(&SMALL_TREE);
         home.backup();
         home
+    }
+
+    /// Runs the program with the home's vault, by a shell that sets limits first.
+    #[cfg(unix)]
+    pub fn limited(&self, limits: &str, arguments: &[&str]) -> Output {
+        let program = self.program();
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("{limits} && exec \"$@\""), "sh"]).arg(program.get_program());
+        command.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.arg("--vault").arg(self.vault()).args(arguments).output().unwrap()
     }
 
     /// Returns a place below the home.

@@ -48,7 +48,7 @@ impl Session {
 }
 
 /// A time, as exactly as it matters.
-fn time(seconds: f64) -> String {
+pub(super) fn time(seconds: f64) -> String {
     match seconds {
         ..0.1 => format!("{:.0} ms", seconds * 1000.0),
         ..120.0 => format!("{seconds:.1} s"),

@@ -442,9 +442,10 @@ fn verifications(out: &mut String, report: &status::Report) {
             HumanCount(verified.packs)
         ),
     }
+    // Packs that a drill or a backup read are told below: here the vault as a whole counts.
     let proven =
-        report.proven.map_or_else(|| "never, as far as this host knows".to_owned(), |time| since(time, report.now));
-    line!(out, "  everything was last read and valid: {proven}");
+        report.proven.map_or_else(|| "none that this host knows of".to_owned(), |time| since(time, report.now));
+    line!(out, "  last full verification of the whole vault that found it valid: {proven}");
     let share = (100 * u128::from(report.coverage.bytes_recently)).checked_div(u128::from(report.bytes_stored));
     let oldest = report.coverage.oldest.map_or_else(
         || "some of it was never read here since it was written".to_owned(),
@@ -542,7 +543,7 @@ fn happened_since(out: &mut String, since: &receipt::Since) {
 
 /// How long a recovery takes: as it was measured, or between which bounds a part of it lets expect.
 fn recovery_time(extrapolated: bool, milliseconds: u64, high: Option<u64>) -> String {
-    let seconds = |milliseconds: u64| format!("{:.1} s", milliseconds as f64 / 1000.0);
+    let seconds = |milliseconds: u64| super::drill::time(milliseconds as f64 / 1000.0);
     let low = seconds(milliseconds);
     match high {
         _ if !extrapolated => low,

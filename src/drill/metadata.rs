@@ -21,6 +21,9 @@ const COARSE_NANOS: i128 = 2_000_000_000;
 const SET_ID: u32 = 0o6000;
 
 /// Returns what an entry's object is to the file system, and which device.
+///
+/// The restore has the same table (`ops::object::expected`) and this one does not share it on purpose: a drill that asked
+/// the restore's own table would miss what that table has wrong.
 pub(super) fn kind(kind: &Kind) -> (ObjectKind, (u32, u32)) {
     match *kind {
         Kind::Directory => (ObjectKind::Directory, (0, 0)),

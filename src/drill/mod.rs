@@ -22,6 +22,8 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use indicatif::HumanCount;
+
 pub use self::compare::Compared;
 use self::draw::Files;
 pub use self::draw::Sample;
@@ -166,16 +168,19 @@ fn drill(access: &Access, options: &Options, observer: &dyn Observer, progress: 
         None => (None, None),
         Some(bytes_max) => {
             let (sample, only) = files.draw(bytes_max)?;
-            if only.is_empty() {
+            let Some(one) = files.shortest(&only) else {
                 let message = format!("no file with content of snapshot {number} fits into {bytes_max} bytes");
                 return refuse(Code::NothingToDrill, message);
-            }
-            (Some(sample), Some(only))
+            };
+            (Some(sample), Some((only, one)))
         }
     };
-    let amounts = match &only {
-        Some(only) => Some(Amounts::count(&reading, snapshot, &files, only, progress)?),
-        None => None,
+    let (only, amounts) = match only {
+        Some((only, one)) => {
+            let amounts = Amounts::count(&reading, snapshot, &files, &only, one, progress)?;
+            (Some(only), Some(amounts))
+        }
+        None => (None, None),
     };
     let source = SourceName::of(snapshot);
     let scratch = {
@@ -248,11 +253,9 @@ impl Amounts {
         snapshot: &Snapshot,
         files: &Files,
         only: &BTreeSet<EntryPath>,
+        one_path: EntryPath,
         progress: &dyn Progress,
     ) -> Result<Self> {
-        let Some(one_path) = files.shortest(only) else {
-            return refuse(Code::NothingToDrill, "no file was drawn");
-        };
         let blocks = blocks(reading, snapshot, only, &one_path, progress)?;
         let of = |paths: &BTreeSet<EntryPath>, blocks: u64| Amount {
             files: paths.len() as u64,
@@ -468,25 +471,12 @@ impl Drill<'_> {
             let declared = restored.declared();
             compare::compare(&drill.scratch.path, RESTORED, entries, &reading.reader, &declared, drill.progress)
         })?;
-        let differences = compared.differences.clone();
-        let vacuous = compared.files == 0;
+        let judged = judge_comparison(&compared, self.report.snapshot);
+        if let (Err(error), Some(step)) = (&judged, self.report.steps.last_mut()) {
+            (step.said, step.passed) = (error.to_string(), false);
+        }
         self.report.compared = Some(compared);
-        if vacuous {
-            return refuse(Code::NothingToDrill, "no content was compared");
-        }
-        if differences.is_empty() {
-            return Ok(());
-        }
-        if let Some(step) = self.report.steps.last_mut() {
-            (step.said, step.passed) = (format!("{} object(s) differ", differences.len()), false);
-        }
-        let message = format!("{} restored object(s) differ from snapshot {}", differences.len(), self.report.snapshot);
-        let mut refusal = Refusal::new(Code::DrillDiffers, message);
-        for (path, what) in differences {
-            refusal.causes.push(format!("{path}: {what}"));
-            refusal.paths.push(path);
-        }
-        Err(refusal.into())
+        judged
     }
 
     /// Reads every byte of the packs that the snapshot relies on, also those that a restore has no need of.
@@ -534,13 +524,13 @@ impl Drill<'_> {
         let report = &mut self.report;
         if let Some(sample) = &report.sample {
             let mut text = format!(
-                "{} of {} files and {} of {} bytes were not restored; with 95 % confidence no more than {} of the files \
-                 that could be drawn are bad, if files go bad without regard to what they are",
-                sample.files_total - sample.files,
-                sample.files_total,
-                sample.bytes_total - sample.bytes,
-                sample.bytes_total,
-                sample.bad_files_at_most
+                "{} of {} files with content and {} of {} bytes were not restored; with 95 % confidence no more than {} \
+                 of the files that could be drawn are bad, if files go bad without regard to what they are",
+                HumanCount(sample.files_total - sample.files),
+                HumanCount(sample.files_total),
+                HumanCount(sample.bytes_total - sample.bytes),
+                HumanCount(sample.bytes_total),
+                HumanCount(sample.bad_files_at_most)
             );
             if sample.files_too_long > 0 {
                 text.push_str(&format!(
@@ -579,6 +569,24 @@ impl Drill<'_> {
     }
 }
 
+/// Refuses a comparison that found a difference, and one that looked at no content.
+fn judge_comparison(compared: &Compared, snapshot: u64) -> Result<()> {
+    let differences = &compared.differences;
+    if !differences.is_empty() {
+        let message = format!("{} restored object(s) differ from snapshot {snapshot}", differences.len());
+        let mut refusal = Refusal::new(Code::DrillDiffers, message);
+        for (path, what) in differences {
+            refusal.causes.push(format!("{path}: {what}"));
+            refusal.paths.push(path.clone());
+        }
+        return Err(refusal.into());
+    }
+    if compared.files == 0 {
+        return refuse(Code::NothingToDrill, "no content was compared");
+    }
+    Ok(())
+}
+
 /// Returns paths and the directories that lead to them.
 fn with_parents(paths: &BTreeSet<EntryPath>) -> BTreeSet<EntryPath> {
     let mut all = paths.clone();
@@ -592,4 +600,21 @@ fn with_parents(paths: &BTreeSet<EntryPath>) -> BTreeSet<EntryPath> {
         }
     }
     all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_comparison_passes_only_if_it_looked_at_content_and_nothing_differs() {
+        let code = |compared: &Compared| judge_comparison(compared, 1).err().map(|error| error.code());
+        let good = Compared { objects: 2, files: 1, bytes: 3, ..Compared::default() };
+        assert_eq!(code(&good), None);
+        assert_eq!(code(&Compared { files: 0, ..good.clone() }), Some(Some(Code::NothingToDrill)));
+        // The only file is gone: that it is missing is what to tell, not that nothing was compared.
+        let path = EntryPath::parse(b"file").expect("valid");
+        let missing = Compared { files: 0, differences: vec![(path, "it is missing".into())], ..good };
+        assert_eq!(code(&missing), Some(Some(Code::DrillDiffers)));
+    }
 }

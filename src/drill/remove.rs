@@ -1,12 +1,25 @@
 //! Removing what a drill restored: through directory handles, never following a link, telling how far it is.
 //!
-//! Modes and flags that were restored and forbid a removal are lifted on the way.
+//! Modes and flags that were restored and forbid a removal are lifted on the way. Several threads remove at once: a file
+//! system may wait for the medium with every file (one that tells it of each freed block does), and waits overlap.
 
+use std::collections::VecDeque;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
-use crate::fsys::{Dir, Object, ObjectKind};
+use crate::fsys::{Dir, Object, ObjectId, ObjectKind};
+use crate::pool::{Pool, Task};
 use crate::progress::{Phase, Progress};
+
+/// How many threads remove; they wait for the medium and not for a processor.
+const THREADS: usize = 8;
+/// How many jobs are under way before the walk waits for the oldest.
+const JOBS_MAX: usize = 2 * THREADS;
+/// How many objects one job removes.
+const JOB_OBJECTS: usize = 64;
+/// How many directories on the way from the root stay open.
+const OPEN_MAX: usize = 64;
 
 /// Whether a removal came to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,7 +31,7 @@ pub(super) enum Removal {
 }
 
 /// Removes a directory with everything in it. `objects` is how many there are about, where that is known; a wish to stop
-/// is heeded between two objects if `may_stop` says so.
+/// is heeded between two directories if `may_stop` says so.
 ///
 /// # Errors
 /// Something cannot be removed; what was not reached is still there.
@@ -32,51 +45,168 @@ pub(super) fn remove(
         return Err(io::ErrorKind::InvalidInput.into());
     };
     progress.phase(Phase::Cleaning, objects, None);
-    let mut here = match Dir::open(parent) {
-        Ok(parent) => parent,
+    let base = match Dir::open(parent) {
+        Ok(parent) => Arc::new(parent),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Removal::Complete),
         Err(error) => return Err(error),
     };
-    // Each directory that was entered: its name, and the names in it that are left. Their number is bounded by the depth.
-    let mut entered: Vec<(Vec<u8>, Vec<Vec<u8>>)> = vec![(Vec::new(), vec![name.as_encoded_bytes().to_vec()])];
-    while let Some((_, names)) = entered.last_mut() {
+    let mut remover = Remover {
+        levels: Vec::new(),
+        jobs: Jobs { pool: Pool::with_threads(THREADS), progress, under_way: VecDeque::new(), ended: 0 },
+    };
+    remover.enter(base, Vec::new(), vec![name.as_encoded_bytes().to_vec()])?;
+    loop {
         if may_stop && progress.interrupted() {
             return Ok(Removal::Stopped);
         }
-        if let Some(name) = names.pop() {
-            if let Some(below) = take_away(&here, &name)? {
-                let names = below.names()?;
-                here = below;
-                entered.push((name, names));
-            } else {
-                progress.advance(1, 0);
-            }
-            continue;
+        if !remover.step()? {
+            return Ok(Removal::Complete);
         }
-        let Some((name, _)) = entered.pop().filter(|_| !entered.is_empty()) else { break };
-        here = here.open_parent()?;
-        here.remove_dir(&name)?;
-        progress.advance(1, 0);
     }
-    Ok(Removal::Complete)
 }
 
-/// Removes an object that is not a directory; a directory is opened and returned.
-fn take_away(here: &Dir, name: &[u8]) -> io::Result<Option<Dir>> {
-    let kind = match here.stat_at(name) {
-        Ok(stat) => stat.kind,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    if kind == ObjectKind::Directory {
-        open_up(here, name);
-        return here.open_dir(name).map(Some);
+/// A directory that was entered.
+struct Level {
+    name: Vec<u8>,
+    id: ObjectId,
+    // Closed where the deepest one lies far below.
+    dir: Option<Arc<Dir>>,
+    /// Directories in it that were not entered yet.
+    below: Vec<Vec<u8>>,
+    /// How many jobs had begun before it was entered: those since then are of it or of what lies below.
+    before: usize,
+}
+
+struct Remover<'a> {
+    levels: Vec<Level>,
+    jobs: Jobs<'a>,
+}
+
+impl Remover<'_> {
+    /// Has the files of a directory removed, and notes which directories are in it.
+    fn enter(&mut self, dir: Arc<Dir>, name: Vec<u8>, names: Vec<Vec<u8>>) -> io::Result<()> {
+        let (below, files) = apart(&dir, names)?;
+        let before = self.jobs.begun();
+        for files in files.chunks(JOB_OBJECTS) {
+            let (dir, files) = (Arc::clone(&dir), files.to_vec());
+            self.jobs.begin(move || take_away(&dir, &files))?;
+        }
+        if let Some(far) = self.levels.len().checked_sub(OPEN_MAX) {
+            self.levels[far].dir = None;
+        }
+        self.levels.push(Level { name, id: dir.stat()?.id, dir: Some(dir), below, before });
+        Ok(())
     }
-    if here.remove_file(name).is_err() {
-        open_up(here, name);
-        here.remove_file(name)?;
+
+    /// Enters one more directory, or leaves the deepest one. Returns whether anything is left to do.
+    fn step(&mut self) -> io::Result<bool> {
+        let Some(here) = self.levels.last_mut() else { return Ok(false) };
+        let Some(name) = here.below.pop() else { return self.leave() };
+        let Some(dir) = here.dir.clone() else { return Err(moved()) };
+        open_up(&dir, &name);
+        let below = Arc::new(dir.open_dir(&name)?);
+        let names = below.names()?;
+        if names.len() >= JOB_OBJECTS || !apart(&below, names.clone())?.0.is_empty() {
+            return self.enter(below, name, names).map(|()| true);
+        }
+        self.jobs.begin(move || {
+            let removed = take_away(&below, &names)?;
+            dir.remove_dir(&name).map(|()| removed + 1)
+        })?;
+        Ok(true)
     }
-    Ok(None)
+
+    /// Removes the deepest directory when all that was in it is gone.
+    fn leave(&mut self) -> io::Result<bool> {
+        let Some(done) = self.levels.pop() else { return Ok(false) };
+        self.jobs.wait_since(done.before)?;
+        let Some(above) = self.levels.last_mut() else { return Ok(false) };
+        if above.dir.is_none() {
+            let parent = done.dir.as_ref().ok_or_else(moved)?.open_parent()?;
+            // Whoever moved a directory away must not lead the removal to where it lies now.
+            if parent.stat()?.id != above.id {
+                return Err(moved());
+            }
+            above.dir = Some(Arc::new(parent));
+        }
+        above.dir.as_ref().ok_or_else(moved)?.remove_dir(&done.name)?;
+        self.jobs.progress.advance(1, 0);
+        Ok(true)
+    }
+}
+
+fn moved() -> io::Error {
+    io::Error::other("a directory was moved while it was removed")
+}
+
+/// Jobs under way, in the order in which they began.
+struct Jobs<'a> {
+    pool: Pool,
+    progress: &'a dyn Progress,
+    under_way: VecDeque<Task<io::Result<u64>>>,
+    // How many began before the first of them.
+    ended: usize,
+}
+
+impl Jobs<'_> {
+    fn begun(&self) -> usize {
+        self.ended + self.under_way.len()
+    }
+
+    fn begin(&mut self, job: impl FnOnce() -> io::Result<u64> + Send + 'static) -> io::Result<()> {
+        self.under_way.push_back(self.pool.spawn(job));
+        if self.under_way.len() <= JOBS_MAX {
+            return Ok(());
+        }
+        self.ended += 1;
+        let oldest = self.under_way.pop_front();
+        self.end(oldest)
+    }
+
+    /// Waits for all that began after so many others.
+    fn wait_since(&mut self, before: usize) -> io::Result<()> {
+        while self.begun() > before.max(self.ended) {
+            let newest = self.under_way.pop_back();
+            self.end(newest)?;
+        }
+        Ok(())
+    }
+
+    fn end(&self, task: Option<Task<io::Result<u64>>>) -> io::Result<()> {
+        let removed = task.map_or(Ok(0), Task::wait)?;
+        self.progress.advance(removed, 0);
+        Ok(())
+    }
+}
+
+type Names = Vec<Vec<u8>>;
+
+/// Tells directories from everything else; what is gone is neither.
+fn apart(dir: &Dir, names: Names) -> io::Result<(Names, Names)> {
+    let (mut directories, mut others) = (Vec::new(), Vec::new());
+    for name in names {
+        match dir.stat_at(&name) {
+            Ok(stat) if stat.kind == ObjectKind::Directory => directories.push(name),
+            Ok(_) => others.push(name),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((directories, others))
+}
+
+/// Removes objects that are no directories. Returns how many.
+fn take_away(dir: &Dir, names: &[Vec<u8>]) -> io::Result<u64> {
+    for name in names {
+        if dir.remove_file(name).is_err() {
+            open_up(dir, name);
+            match dir.remove_file(name) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+    }
+    Ok(names.len() as u64)
 }
 
 /// Lets who restored an object read and remove it; what that cannot be done for shows when it is tried.
@@ -136,14 +266,68 @@ mod tests {
     }
 
     #[test]
-    fn a_removal_stops_between_two_objects_only_where_it_may() {
+    fn a_removal_stops_on_the_way_only_where_it_may() {
         let base = tempfile::tempdir().expect("a directory");
         let root = base.path().join("root");
         tree(&root);
-        assert_eq!(remove(&root, None, true, &Count(0.into(), 5)).expect("stopped"), Removal::Stopped);
-        assert_eq!(walkdir::WalkDir::new(&root).into_iter().count(), 7);
+        assert_eq!(remove(&root, None, true, &Count(0.into(), 0)).expect("stopped"), Removal::Stopped);
+        assert_eq!(walkdir::WalkDir::new(&root).into_iter().count(), 12);
         assert_eq!(remove(&root, None, false, &Count(0.into(), 0)).expect("removed"), Removal::Complete);
         assert!(!root.exists());
+        for directory in 0..300 {
+            fs::create_dir_all(root.join(format!("{directory}/one"))).expect("made");
+        }
+        let count = Count(0.into(), 100);
+        assert_eq!(remove(&root, None, true, &count).expect("stopped"), Removal::Stopped);
+        let (told, left) = (count.0.into_inner(), walkdir::WalkDir::new(&root).into_iter().count() as u64);
+        // What was under way comes to its end, two directories a job; no more begins.
+        assert!(told + left <= 601 && told >= 100 && left >= 601 - 100 - 4 * JOBS_MAX as u64, "{told}, {left}");
+    }
+
+    #[test]
+    fn a_directory_that_was_moved_away_does_not_lead_the_removal_to_where_it_lies_now() {
+        let base = tempfile::tempdir().expect("a directory");
+        let (root, elsewhere) = (base.path().join("root"), base.path().join("elsewhere"));
+        let way: Vec<String> = (0..OPEN_MAX + 4).map(|level| format!("d{level}")).collect();
+        let deep = root.join(way.join("/"));
+        fs::create_dir_all(&deep).expect("made");
+        fs::write(deep.join("file"), "x").expect("written");
+        fs::create_dir(&elsewhere).expect("made");
+        let moves = Moves(root.join("d0/d1/d2"), elsewhere.join("d2"), deep);
+        let removed = remove(&root, None, true, &moves);
+        assert!(removed.is_err(), "{removed:?}");
+        assert!(elsewhere.join("d2").exists(), "nothing outside is removed by the name that it had inside");
+    }
+
+    /// Moves a directory away as soon as the deepest file below it is gone.
+    struct Moves(std::path::PathBuf, std::path::PathBuf, std::path::PathBuf);
+
+    impl Progress for Moves {
+        fn interrupted(&self) -> bool {
+            if self.0.exists() && !self.2.join("file").exists() {
+                let _ = fs::rename(&self.0, &self.1);
+            }
+            false
+        }
+    }
+
+    #[test]
+    fn a_wide_and_a_very_deep_tree_are_removed() {
+        let base = tempfile::tempdir().expect("a directory");
+        let root = base.path().join("root");
+        fs::create_dir_all(root.join("wide")).expect("made");
+        for file in 0..3 * JOB_OBJECTS {
+            fs::write(root.join(format!("wide/{file}")), "x").expect("written");
+        }
+        let mut dir = Dir::open(&root).expect("there");
+        for _ in 0..3_000 {
+            dir.create_file(b"f").expect("made");
+            dir.create_dir(b"d").expect("made");
+            dir = dir.open_dir(b"d").expect("there");
+        }
+        let count = Count(0.into(), u64::MAX);
+        assert_eq!(remove(&root, None, true, &count).expect("removed"), Removal::Complete);
+        assert_eq!((count.0.into_inner(), root.exists()), (2 + 3 * JOB_OBJECTS as u64 + 6_000, false));
     }
 
     // Unix alone: modes that keep their owner out.

@@ -7,6 +7,7 @@ pub mod branch;
 pub mod cat;
 pub mod change;
 pub mod diff;
+mod directories;
 pub mod evidence;
 pub mod find;
 mod holding;

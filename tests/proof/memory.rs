@@ -71,6 +71,7 @@ impl World {
         for entry in walkdir::WalkDir::new(root).min_depth(1).sort_by_file_name() {
             let entry = entry.unwrap();
             let name = entry.path().strip_prefix(root).unwrap().to_str().unwrap();
+            let name = &name.replace(std::path::MAIN_SEPARATOR, "/");
             if entry.file_type().is_dir() {
                 world.add(name, Node::Directory(DirectoryNode::default())).unwrap();
             } else {

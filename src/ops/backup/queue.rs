@@ -22,7 +22,9 @@ const BATCH_PATH_BYTES: usize = 1 << 20;
 /// How many batches wait to be taken before the walk waits for them.
 const SLOTS_MAX: usize = 64;
 /// How many directories one job may keep open.
-const BATCH_DIRECTORIES: usize = 32;
+const BATCH_DIRECTORIES: usize = 16;
+/// How many directories all batches may keep open before the walk waits for the oldest.
+const DIRECTORIES_MAX: usize = 6 * BATCH_DIRECTORIES;
 /// A longer file is read by itself, as a stream.
 const LARGE_BYTES: u64 = 8 << 20;
 
@@ -64,7 +66,8 @@ enum Slot {
 /// Objects in path order, whose files are read ahead on the pool.
 pub(super) struct Queue<'a> {
     pool: &'a Pool,
-    slots: VecDeque<Slot>,
+    // Each with the number of directories that it keeps open.
+    slots: VecDeque<(usize, Slot)>,
     open: Vec<Item>,
     jobs: usize,
     bytes: u64,
@@ -115,7 +118,7 @@ impl<'a> Queue<'a> {
     pub(super) fn push_read(&mut self, found: Found, sizes: [u32; 3], clock: &Arc<dyn Clock>) {
         if found.stat.size > LARGE_BYTES {
             self.flush(sizes, clock);
-            self.slots.push_back(Slot::Ready(Results { items: vec![Item::Large(found)], data: Vec::new() }));
+            self.slots.push_back((1, Slot::Ready(Results { items: vec![Item::Large(found)], data: Vec::new() })));
             return;
         }
         if !self.last_directory.as_ref().is_some_and(|last| Arc::ptr_eq(last, &found.dir)) {
@@ -139,17 +142,17 @@ impl<'a> Queue<'a> {
     /// Closes the open batch and has its files read.
     pub(super) fn flush(&mut self, sizes: [u32; 3], clock: &Arc<dyn Clock>) {
         let items = std::mem::take(&mut self.open);
-        let (jobs, bytes) = (self.jobs, self.bytes);
+        let (jobs, bytes, directories) = (self.jobs, self.bytes, self.directories);
         (self.jobs, self.bytes, self.path_bytes, self.directories, self.last_directory) = (0, 0, 0, 0, None);
         if items.is_empty() {
             return;
         }
         if jobs == 0 {
-            self.slots.push_back(Slot::Ready(Results { items, data: Vec::new() }));
+            self.slots.push_back((directories, Slot::Ready(Results { items, data: Vec::new() })));
             return;
         }
         let clock = Arc::clone(clock);
-        self.slots.push_back(Slot::Reading(self.pool.spawn(move || {
+        let task = self.pool.spawn(move || {
             let mut data = Vec::with_capacity(bytes as usize + 4096);
             let read = |item| match item {
                 Item::Job(job) => {
@@ -160,26 +163,33 @@ impl<'a> Queue<'a> {
             };
             let items = items.into_iter().map(read).collect();
             Results { items, data }
-        })));
+        });
+        self.slots.push_back((directories, Slot::Reading(task)));
     }
 
     /// Returns the oldest results if they are there, or if too much is under way to go on without them.
     pub(super) fn ready(&mut self) -> Option<Results> {
-        let reading = self.slots.iter().filter(|slot| matches!(slot, Slot::Reading(_))).count();
         match self.slots.front() {
-            Some(Slot::Ready(_)) => self.next(),
-            Some(Slot::Reading(task))
-                if task.is_done() || reading > self.pool.threads() + 4 || self.slots.len() > SLOTS_MAX =>
-            {
-                self.next()
-            }
+            Some((_, Slot::Ready(_))) => self.next(),
+            Some((_, Slot::Reading(task))) if task.is_done() || self.is_full() => self.next(),
             _ => None,
         }
     }
 
+    /// Returns whether the walk must wait for what is under way.
+    fn is_full(&self) -> bool {
+        let reading = self.slots.iter().filter(|(_, slot)| matches!(slot, Slot::Reading(_))).count();
+        reading > self.pool.threads() + 4 || self.slots.len() > SLOTS_MAX || self.directories() > DIRECTORIES_MAX
+    }
+
+    /// Returns how many directories are kept open by what was flushed and not taken; one may count more than once.
+    fn directories(&self) -> usize {
+        self.slots.iter().map(|(directories, _)| directories).sum()
+    }
+
     /// Waits for the oldest results.
     pub(super) fn next(&mut self) -> Option<Results> {
-        Some(match self.slots.pop_front()? {
+        Some(match self.slots.pop_front()?.1 {
             Slot::Ready(results) => results,
             Slot::Reading(task) => task.wait(),
         })
@@ -193,10 +203,8 @@ mod tests {
     use crate::format::entry::Kind;
     use crate::fsys::walk::{Decision, Event, walk};
 
-    #[test]
-    fn entries_behind_one_file_to_read_do_not_pile_up() {
-        let root = tempfile::tempdir().expect("a directory");
-        std::fs::write(root.path().join("a"), b"to read").expect("writable");
+    /// Returns the last object that a walk finds below a directory.
+    fn last_found(root: &std::path::Path) -> Found {
         let mut found = None;
         let take = |event| {
             if let Event::Found(object) = event {
@@ -204,10 +212,48 @@ mod tests {
             }
             std::ops::ControlFlow::Continue(())
         };
-        walk(Dir::open(root.path()).expect("readable"), |_, _| Decision::Take, take).expect("readable");
+        walk(Dir::open(root).expect("readable"), |_, _| Decision::Take, take).expect("readable");
+        found.expect("something is found")
+    }
+
+    #[test]
+    fn further_names_in_many_directories_behind_one_slow_file_keep_few_directories_open() {
+        let root = tempfile::tempdir().expect("a directory");
+        std::fs::write(root.path().join("a"), b"to read").expect("writable");
+        let (pool, clock) = (Pool::with_threads(1), Arc::new(SystemClock) as Arc<dyn Clock>);
+        let (release, wait) = std::sync::mpsc::channel::<()>();
+        let slow = pool.spawn(move || wait.recv());
+        let mut queue = Queue::new(&pool);
+        queue.push_read(last_found(root.path()), [64, 256, 1024], &clock);
+        queue.flush([64, 256, 1024], &clock);
+        let mut pushed = 1;
+        while !queue.is_full() {
+            let link = last_found(root.path());
+            queue.push_link(link, EntryPath::root(), [64, 256, 1024], &clock);
+            pushed += 1;
+        }
+        let open = queue.directories();
+        // First: a job that waits for ever would keep a failed test from its end.
+        release.send(()).expect("it waits");
+        slow.wait().expect("it was told");
+        assert!(open <= DIRECTORIES_MAX + BATCH_DIRECTORIES, "{open}");
+        assert!(pushed >= DIRECTORIES_MAX, "what is below the bound does not wait: {pushed}");
+        queue.flush([64, 256, 1024], &clock);
+        let mut taken = 0;
+        while let Some(results) = queue.next() {
+            taken += results.items.len();
+        }
+        assert_eq!(taken, pushed);
+    }
+
+    #[test]
+    fn entries_behind_one_file_to_read_do_not_pile_up() {
+        let root = tempfile::tempdir().expect("a directory");
+        std::fs::write(root.path().join("a"), b"to read").expect("writable");
+        let found = last_found(root.path());
         let (pool, clock) = (Pool::with_threads(1), Arc::new(SystemClock) as Arc<dyn Clock>);
         let mut queue = Queue::new(&pool);
-        queue.push_read(found.expect("one file"), [64, 256, 1024], &clock);
+        queue.push_read(found, [64, 256, 1024], &clock);
         let mut taken = 0;
         for number in 0..100_000u32 {
             let path = EntryPath::parse(format!("b{number:06}").as_bytes()).expect("valid");

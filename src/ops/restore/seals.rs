@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use super::keep::Keep;
-use super::tree::{Directories, failed, put_on, take_off};
+use super::tree::failed;
 use crate::error::Result;
 use crate::format::entry::Entry;
 use crate::fsys::{self, Dir, Object};
+use crate::ops::directories::{Directories, put_on, take_off};
 use crate::path::Trail;
 use crate::refusal::{Code, Refusal};
 use crate::vault::read::Reader;

@@ -1,8 +1,9 @@
 //! Copying into a new directory, reading back what was written, and the list that says how each path stands.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet, btree_map};
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
@@ -15,8 +16,9 @@ use crate::format::listing::PartRef;
 use crate::format::record::Snapshot;
 use crate::fsys::{self, Dir, Object};
 use crate::limits;
+use crate::ops::directories::{Directories, put_on, take_off};
 use crate::ops::object;
-use crate::path::{EntryPath, printable_json};
+use crate::path::{EntryPath, Trail, printable_json};
 use crate::progress::{Phase, Progress};
 use crate::refusal::{Code, Refusal};
 use crate::vault::Finding;
@@ -36,14 +38,13 @@ pub(super) struct Copier<'a> {
     progress: &'a dyn Progress,
     list: BufWriter<File>,
     standing: Standing,
-    // What is neither a file nor a directory comes behind all files, so that nothing is ever written through a link.
-    others: Vec<Entry>,
-    // Their metadata is set last, deepest first: what lies below changes their times, and they may become unreadable.
-    directories: Vec<Entry>,
+    // Directories on the way to the object at hand. Their metadata is set when they are left: what lies below changes
+    // their times, and they may become unreadable.
+    open: Trail<Entry>,
     // First names of objects with several, of those that are copied completely.
     linked: HashSet<EntryPath>,
-    // Directories that hold copies, where the system syncs no whole file system.
-    names: BTreeSet<(&'static str, EntryPath)>,
+    // Open directories below each base that was made.
+    bases: BTreeMap<&'static str, Directories>,
     // How many files may have been read back from memory, and not from the medium.
     from_memory: u64,
 }
@@ -64,10 +65,9 @@ impl<'a> Copier<'a> {
             progress,
             list: BufWriter::new(list),
             standing: Standing::default(),
-            others: Vec::new(),
-            directories: Vec::new(),
+            open: Trail::default(),
             linked: HashSet::new(),
-            names: BTreeSet::new(),
+            bases: BTreeMap::new(),
             from_memory: 0,
         })
     }
@@ -75,30 +75,59 @@ impl<'a> Copier<'a> {
     /// Copies everything at and below a path. What cannot be read is put down and passed over.
     pub(super) fn copy(&mut self, snapshot: &Snapshot, within: &EntryPath) -> Result<()> {
         self.progress.phase(Phase::Restoring, Some(snapshot.counts.files), Some(snapshot.counts.bytes));
+        let mut gaps = Gaps::default();
+        self.each_entry(snapshot, within, &mut gaps, Self::take)?;
+        if self.authenticated {
+            // What is neither a file nor a directory comes behind all files, so that nothing is ever written through a
+            // link. Nothing is kept of the entries meanwhile: paths of a deep tree would take memory by its square.
+            self.each_entry(snapshot, within, &mut gaps.into_passed_over(), Self::take_again)?;
+        }
+        while self.finish_deepest()? {}
+        Ok(())
+    }
+
+    /// Hands on every entry at and below a path whose part of the listing can be read.
+    fn each_entry(
+        &mut self,
+        snapshot: &Snapshot,
+        within: &EntryPath,
+        gaps: &mut Gaps,
+        take: fn(&mut Self, Entry) -> Result<()>,
+    ) -> Result<()> {
         for list in &snapshot.lists {
-            let segments = match self.reader.segment_list(list) {
-                Ok(segments) => segments,
-                Err(finding) => {
-                    self.gap(list, &finding)?;
-                    continue;
-                }
-            };
+            let Some(segments) = self.part(list, gaps, |reader| reader.segment_list(list))? else { continue };
             for segment in &segments {
-                match self.reader.segment(segment) {
-                    Ok(entries) => {
-                        for entry in entries.into_iter().filter(|entry| entry.path.is_within(within)) {
-                            self.take(entry)?;
-                        }
-                    }
-                    Err(finding) => self.gap(segment, &finding)?,
+                let Some(entries) = self.part(segment, gaps, |reader| reader.segment(segment))? else { continue };
+                for entry in entries.into_iter().filter(|entry| entry.path.is_within(within)) {
+                    take(self, entry)?;
                 }
                 if self.progress.interrupted() {
                     return Err(Error::Interrupted(None));
                 }
             }
         }
-        self.write_others()?;
-        self.finish_directories()
+        Ok(())
+    }
+
+    /// Reads a part of the listing; where that cannot be done it is put down, once.
+    fn part<T>(
+        &mut self,
+        part: &PartRef,
+        gaps: &mut Gaps,
+        read: impl FnOnce(&Reader) -> Result<T, Finding>,
+    ) -> Result<Option<T>> {
+        if gaps.passes_over() {
+            return Ok(None);
+        }
+        match read(self.reader) {
+            Ok(read) => Ok(Some(read)),
+            Err(finding) if gaps.note() => self.gap(part, &finding).map(|()| None),
+            Err(finding) => {
+                // It read a moment ago: the medium is not to be trusted.
+                let refusal = Refusal::new(Code::Unstable, "a part of the listing read once and then not again");
+                Err(refusal.cause(told(&finding)).into())
+            }
+        }
     }
 
     /// Ends the list. Returns how the paths stand, and how many files may have been read back from memory.
@@ -113,12 +142,10 @@ impl<'a> Copier<'a> {
         Ok((standing, self.from_memory))
     }
 
-    /// Makes every name durable; what files hold was made so one by one.
-    fn sync(&mut self) -> io::Result<()> {
+    /// Makes every name durable; what files hold was made so one by one, and names too where the system syncs no whole
+    /// file system.
+    fn sync(&self) -> io::Result<()> {
         if !fsys::sync_filesystem(&self.target.root)? {
-            for (base, path) in std::mem::take(&mut self.names).into_iter().rev() {
-                self.directory(base, &path)?.sync()?;
-            }
             self.target.root.sync()?;
         }
         self.target.parent.sync()
@@ -182,12 +209,10 @@ impl<'a> Copier<'a> {
     fn take(&mut self, entry: Entry) -> Result<()> {
         match &entry.kind {
             Kind::Directory => match self.directory(self.good().0, &entry.path) {
-                Ok(_) if self.authenticated => {
-                    self.directories.push(entry);
-                    Ok(())
-                }
-                Ok(_) => self.complete(&entry.path, "directory", &[]),
-                Err(error) => self.not_written(&entry.path, "directory", &error),
+                Ok(_) if !self.authenticated => self.complete(&entry.path, "directory", &[]),
+                Err(error) if !self.authenticated => self.not_written(&entry.path, "directory", &error),
+                // It is told when it is left.
+                Ok(_) | Err(_) => Ok(()),
             },
             Kind::File(file) if self.link(&entry)? => {
                 self.progress.advance(1, file.size);
@@ -197,10 +222,7 @@ impl<'a> Copier<'a> {
                 let file = file.clone();
                 self.file(&entry, &file)
             }
-            _ if self.authenticated => {
-                self.others.push(entry);
-                Ok(())
-            }
+            _ if self.authenticated => Ok(()),
             Kind::Symlink(target) => {
                 self.standing.unauthenticated += 1;
                 let reason = format!("links are not made without proof; it pointed to {}", crate::path::shown(target));
@@ -224,27 +246,15 @@ impl<'a> Copier<'a> {
     }
 
     /// Opens the directory of an entry below a base, made where it is missing; nothing that exists is replaced.
-    fn directory(&mut self, base: &'static str, path: &EntryPath) -> io::Result<Dir> {
-        if !fsys::SYNCS_WHOLE_FILESYSTEMS {
-            let above = std::iter::successors(Some(path.clone()), EntryPath::parent);
-            // Where a directory is known, those above it are.
-            let _ = above.map(|path| self.names.insert((base, path))).take_while(|new| *new).count();
-        }
-        let mut dir = self.below(&self.target.root, base.as_bytes())?;
-        if path.is_root() {
-            return Ok(dir);
-        }
-        for name in path.components() {
-            dir = self.below(&dir, name)?;
-        }
-        Ok(dir)
-    }
-
-    fn below(&self, dir: &Dir, name: &[u8]) -> io::Result<Dir> {
-        match dir.create_dir(name) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-            _ => dir.open_dir(name),
-        }
+    fn directory(&mut self, base: &'static str, path: &EntryPath) -> io::Result<Arc<Dir>> {
+        let directories = match self.bases.entry(base) {
+            btree_map::Entry::Occupied(known) => known.into_mut(),
+            btree_map::Entry::Vacant(new) => {
+                let root = open_or_make(&self.target.root, base.as_bytes())?;
+                new.insert(Directories::new(Arc::new(root)))
+            }
+        };
+        directories.get_by(path, open_or_make)
     }
 
     /// Copies a file: complete among the good ones, or what is left of it among the damaged.
@@ -371,6 +381,7 @@ impl<'a> Copier<'a> {
             differences = keep::apply(Object::File(&file), entry, &|value| self.reader.value(value));
             fsys::sync_file(&file).map_err(Stopped::Target)?;
         }
+        sync_name(&dir).map_err(Stopped::Target)?;
         if let Some(first) = &entry.hardlink {
             differences.push(format!("it should be another name of {first}"));
         }
@@ -385,6 +396,7 @@ impl<'a> Copier<'a> {
         let made = self.directory(VERIFIED, &parent(first)).and_then(|from| {
             let to = self.directory(VERIFIED, &parent(&entry.path))?;
             from.create_link(first.name(), &to, entry.path.name())?;
+            sync_name(&to)?;
             Ok(from.stat_at(first.name())?.id == to.stat_at(entry.path.name())?.id)
         });
         if !made.unwrap_or(false) {
@@ -393,43 +405,98 @@ impl<'a> Copier<'a> {
         self.complete(&entry.path, "file", &[]).map(|()| true)
     }
 
-    /// Makes links, pipes, sockets and devices.
-    fn write_others(&mut self) -> Result<()> {
-        for entry in std::mem::take(&mut self.others) {
-            let kind = entry.kind.name();
-            let parent = entry.path.parent().unwrap_or_default();
-            let name = if entry.path.is_root() { b"content" } else { entry.path.name() };
-            let made = self.directory(VERIFIED, &parent).and_then(|dir| {
-                object::make(&dir, name, &entry.kind)?;
-                let mut differences = keep::apply(Object::Name(&dir, name), &entry, &|value| self.reader.value(value));
-                if let Kind::Symlink(target) = &entry.kind
-                    && dir.read_link(name)? != *target
-                {
-                    differences.push("it points elsewhere".into());
-                }
-                Ok(differences)
-            });
-            match made {
-                Ok(differences) => self.complete(&entry.path, kind, &differences)?,
-                Err(error) => self.not_written(&entry.path, kind, &error)?,
-            }
+    /// Takes what waited until all files were written: what is neither a file nor a directory, and directories that are
+    /// left.
+    fn take_again(&mut self, entry: Entry) -> Result<()> {
+        while self.open.is_left_by(&entry.path) {
+            self.finish_deepest()?;
         }
-        Ok(())
+        match &entry.kind {
+            Kind::File(_) => Ok(()),
+            Kind::Directory => {
+                put_on(&mut self.open, entry);
+                Ok(())
+            }
+            _ => self.other(&entry),
+        }
     }
 
-    fn finish_directories(&mut self) -> Result<()> {
-        for entry in std::mem::take(&mut self.directories).into_iter().rev() {
-            let finished = self.directory(VERIFIED, &entry.path).and_then(|dir| {
-                let differences = keep::apply(Object::Directory(&dir), &entry, &|value| self.reader.value(value));
-                dir.sync().map(|()| differences)
-            });
-            match finished {
-                Ok(differences) => self.complete(&entry.path, "directory", &differences)?,
-                Err(error) => self.not_written(&entry.path, "directory", &error)?,
+    /// Makes a link, pipe, socket or device.
+    fn other(&mut self, entry: &Entry) -> Result<()> {
+        let kind = entry.kind.name();
+        let parent = entry.path.parent().unwrap_or_default();
+        let name = if entry.path.is_root() { b"content" } else { entry.path.name() };
+        let made = self.directory(VERIFIED, &parent).and_then(|dir| {
+            object::make(&dir, name, &entry.kind)?;
+            let mut differences = keep::apply(Object::Name(&dir, name), entry, &|value| self.reader.value(value));
+            if let Kind::Symlink(target) = &entry.kind
+                && dir.read_link(name)? != *target
+            {
+                differences.push("it points elsewhere".into());
             }
+            sync_name(&dir).map(|()| differences)
+        });
+        match made {
+            Ok(differences) => self.complete(&entry.path, kind, &differences),
+            Err(error) => self.not_written(&entry.path, kind, &error),
         }
-        Ok(())
     }
+
+    /// Sets the metadata of the deepest directory. Returns whether there was one.
+    fn finish_deepest(&mut self) -> Result<bool> {
+        let Some(entry) = take_off(&mut self.open) else { return Ok(false) };
+        let finished = self.directory(VERIFIED, &entry.path).and_then(|dir| {
+            let differences = keep::apply(Object::Directory(&dir), &entry, &|value| self.reader.value(value));
+            sync_name(&dir).map(|()| differences)
+        });
+        match finished {
+            Ok(differences) => self.complete(&entry.path, "directory", &differences)?,
+            Err(error) => self.not_written(&entry.path, "directory", &error)?,
+        }
+        Ok(true)
+    }
+}
+
+/// Which parts of the listing could not be read, in the order in which they are asked for.
+#[derive(Default)]
+struct Gaps {
+    found: HashSet<usize>,
+    // Whether they are known, and passed over.
+    known: bool,
+    asked: usize,
+}
+
+impl Gaps {
+    /// Returns the same gaps for another turn over the same listing.
+    fn into_passed_over(self) -> Self {
+        Self { known: true, asked: 0, ..self }
+    }
+
+    /// Counts a part that is asked for. Returns whether it is known not to be readable.
+    fn passes_over(&mut self) -> bool {
+        self.asked += 1;
+        self.known && self.found.contains(&self.asked)
+    }
+
+    /// Notes that the part that was asked for cannot be read, unless all that cannot be should be known.
+    fn note(&mut self) -> bool {
+        !self.known && self.found.insert(self.asked)
+    }
+}
+
+/// Opens a directory, which is made where it is missing.
+fn open_or_make(dir: &Dir, name: &[u8]) -> io::Result<Dir> {
+    match dir.create_dir(name) {
+        Ok(()) => sync_name(dir)?,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(error),
+    }
+    dir.open_dir(name)
+}
+
+/// Makes new names in a directory durable, where that cannot be done for all at once.
+fn sync_name(dir: &Dir) -> io::Result<()> {
+    if fsys::SYNCS_WHOLE_FILESYSTEMS { Ok(()) } else { dir.sync() }
 }
 
 /// Reads back what was written of a file and holds it against what `each` hands on once more, with its places.
@@ -502,6 +569,16 @@ fn told(finding: &Finding) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_gap_of_the_first_turn_is_passed_over_and_no_other_comes_in_the_second() {
+        let mut gaps = Gaps::default();
+        let first: Vec<bool> = [false, true, false].map(|bad| gaps.passes_over() || (bad && gaps.note())).to_vec();
+        let mut gaps = gaps.into_passed_over();
+        let second: Vec<bool> = (0..3).map(|_| gaps.passes_over()).collect();
+        assert_eq!((&first, second), (&vec![false, true, false], first.clone()));
+        assert!(!gaps.note());
+    }
 
     #[test]
     fn what_reads_back_differently_is_noticed() {
