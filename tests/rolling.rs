@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use devvault::clock::{Clock, FixedClock, Time};
+use devvault::format::config::Parameters;
 use devvault::host::Host;
+use devvault::ops::init;
 use devvault::ops::receipt::{self, Receipt};
 use devvault::ops::verify::{self, Budget, Level, Report, Verdict};
 use devvault::progress::{Progress, Silent};
@@ -255,8 +257,9 @@ fn the_program_takes_budgets_and_never_calls_a_sample_valid() {
     assert_eq!((exit, &document["level"]), (0, &"sample".into()), "{document}");
     assert_eq!(document["coverage"]["confidence_percent"], 95);
     let text = String::from_utf8(home.run(&["verify", "--budget", "1s"]).stdout).unwrap();
+    assert!(text.starts_with("NO FAULT FOUND (sample") && !text.contains("VALID"), "{text}");
+    let text = String::from_utf8(home.run(&["verify", "--sample", "10%"]).stdout).unwrap();
     assert!(text.starts_with("NO FAULT FOUND (sample") && text.contains("95 % confidence"), "{text}");
-    assert!(!text.contains("VALID"), "{text}");
     for bad in
         [&["verify", "--sample", "0%"][..], &["verify", "--budget", "x"], &["verify", "--quick", "--sample", "5%"]]
     {
@@ -308,6 +311,31 @@ fn a_receipt_that_was_changed_or_is_another_vaults_is_refused() {
     // Another authentic kind of file is no receipt.
     fs::copy(home.witness(), &path).unwrap();
     assert_refused(Code::ReceiptForged, receipt::check(&home.access(), &path));
+}
+
+#[test]
+fn a_receipt_of_another_vault_of_this_host_is_no_forgery_and_says_which_vault_to_name() {
+    let home = home();
+    let other = Access { vault: home.path("other"), ..home.access() };
+    init::run(&other, Parameters::default()).unwrap();
+    let path = home.path("receipt");
+    let report = home.verify(&[]).unwrap();
+    receipt::write(&home.access(), &Receipt::of_verify(&report, Time::default()), &path).unwrap();
+    let checked = receipt::check(&other, &path).unwrap();
+    assert_eq!((checked.receipt.vault, checked.exit()), (report.vault, 2));
+    assert!(checked.since.unwrap_err().why.contains("name the receipt's own"));
+    flip(&path, 20);
+    assert_refused(Code::ReceiptForged, receipt::check(&other, &path));
+}
+
+#[test]
+fn a_sample_that_read_everything_calls_nothing_valid_in_words_or_in_its_receipt() {
+    let home = home();
+    let output = home.run(&["verify", "--sample", "100%", "--receipt", "receipt"]);
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.starts_with("NO FAULT FOUND") && text.contains("nothing was left out this time"), "{text}");
+    let text = String::from_utf8(home.run(&["receipt", "check", "receipt"]).stdout).unwrap();
+    assert!(text.contains("sample, no fault found") && !text.contains("valid"), "{text}");
 }
 
 #[test]

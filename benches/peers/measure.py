@@ -1,23 +1,30 @@
 """Runs one command and measures it."""
 
+import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 
+class Failed(Exception):
+    """A command ended with another exit status than 0."""
+
+
 def run(command, env=None, cwd=None):
-    """Runs a command; returns wall seconds, CPU seconds of it and its children, and peak memory in MiB."""
-    shell = isinstance(command, str)
-    begun = time.monotonic()
-    child = subprocess.Popen(command, env=env, cwd=cwd, shell=shell, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(child.pid, 0)
-    wall = time.monotonic() - begun
-    child.returncode = os.waitstatus_to_exitcode(status)
-    if child.returncode != 0:
-        sys.exit(f"exit status {child.returncode}: {command if shell else ' '.join(map(str, command))}")
-    return {"wall": wall, "cpu": usage.ru_utime + usage.ru_stime, "memory": usage.ru_maxrss / 1024}
+    """Runs a command; returns wall seconds, CPU seconds of it and its children, and peak memory in MiB. Raises `Failed`."""
+    words = ["sh", "-c", command] if isinstance(command, str) else [str(word) for word in command]
+    reading, writing = os.pipe()
+    launcher = [sys.executable, "-E", "-S", Path(__file__).with_name("launch.py"), str(writing)]
+    with os.fdopen(reading) as result:
+        child = subprocess.Popen([*launcher, *words], env=env, cwd=cwd, stdout=subprocess.DEVNULL, pass_fds=[writing])
+        os.close(writing)
+        taken = json.loads(result.read())
+    child.wait()
+    status = taken.pop("status")
+    if status != 0:
+        raise Failed(f"exit status {status}: {' '.join(words)}")
+    return taken
 
 
 def forget_caches():

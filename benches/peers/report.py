@@ -22,6 +22,9 @@ def markdown(figures):
         own = stored.get("devvault")
         lines += ["", "| stored after three backups | MB | devvault's / this one's |", "|---|---|---|"]
         lines += [f"| {name} | {size / 1e6:.1f} | {own / size:.2f} |" for name, size in stored.items() if own]
+        lines += [f"\n{name} restored another tree: {said}" for name, said in figures["differs"].get(tree, {}).items()]
+        for name, steps in figures["failed"].get(tree, {}).items():
+            lines += [f"\n{name} failed: {step}: `{said}`" for step, said in steps.items()]
     judged = marks.judge(figures)
     lines += ["", "## Marks", "", "| tree | mark | measured | |", "|---|---|---|---|"]
     lines += [f"| {tree} | {mark.replace('|', chr(92) + '|')} | {found} | {'holds' if holds else '**missed**'} |" for tree, mark, found, holds in judged]

@@ -16,7 +16,8 @@ SETTLE_SECONDS = 3
 
 
 def run(scratch, chosen, kinds, runs, cold):
-    """Returns all figures: by tree, step and program a list with one measurement a run."""
+    """Returns all figures: by tree, step and program a list with one measurement a run. A peer that fails a step or restores
+    another tree is told; devvault ends the session with that."""
     figures = {
         "machine": f"{platform.system()} {platform.release()} {platform.machine()}",
         "cold": cold,
@@ -24,12 +25,15 @@ def run(scratch, chosen, kinds, runs, cold):
         "steps": {},
         "stored": {},
         "added": {},
+        "differs": {},
+        "failed": {},
     }
     for tree in chosen:
         for turn in range(runs):
             place = scratch / f"{tree.name}-{turn}"
             place.mkdir()
-            one_turn(place, tree, kinds, cold, figures)
+            # Forth and back: who comes early in a step meets another medium and another cache than who comes late.
+            one_turn(place, tree, kinds if turn % 2 == 0 else kinds[::-1], cold, figures)
             # Not between steps: file systems are slow for a while after a large removal.
             subprocess.run(["rm", "-rf", place], check=True)
     return figures
@@ -57,7 +61,13 @@ def one_turn(place, tree, kinds, cold, figures):
                 measure.forget_caches()
             print(f"{tree.name}: {step}: {subject.name}", file=sys.stderr)
             before = measure.stored(subject.vault) if step.endswith("backup") else 0
-            taken = measure.run(make(target), subject.env, cwd)
+            try:
+                taken = measure.run(make(target), subject.env, cwd)
+            except measure.Failed as failed:
+                if subject.name == "devvault" or step == "prepare":
+                    sys.exit(str(failed))
+                figures["failed"].setdefault(tree.name, {}).setdefault(subject.name, {})[step] = str(failed).replace(str(place), "")
+                continue
             if step == "prepare":
                 continue
             figures["steps"].setdefault(tree.name, {}).setdefault(step, {}).setdefault(subject.name, []).append(taken)
@@ -65,11 +75,20 @@ def one_turn(place, tree, kinds, cold, figures):
                 added = measure.stored(subject.vault) - before
                 figures["added"].setdefault(tree.name, {}).setdefault(step, {}).setdefault(subject.name, []).append(added)
             if step == "restore" and subject.name != "anchor":
-                compare(origin, subject.restored(target))
+                told = differences(origin, subject.restored(target))
+                if told and subject.name == "devvault":
+                    sys.exit(f"devvault restored another tree: {told[0]}")
+                if told:
+                    said = f"{len(told)} differences, the first: {told[0].replace(str(place), '')}"
+                    figures["differs"].setdefault(tree.name, {})[subject.name] = said
     for subject in subjects:
         if subject.vault.exists():
             figures["stored"].setdefault(tree.name, {})[subject.name] = measure.stored(subject.vault)
 
 
-def compare(origin, restored):
-    subprocess.run(["diff", "-r", "--no-dereference", origin, restored], check=True)
+def differences(origin, restored):
+    """Returns what `diff` says of a restored tree; nothing where it is the same."""
+    found = subprocess.run(["diff", "-rq", "--no-dereference", origin, restored], capture_output=True, text=True, errors="replace")
+    if found.returncode > 1:
+        sys.exit(found.stderr)
+    return found.stdout.splitlines()

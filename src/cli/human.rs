@@ -429,6 +429,11 @@ fn since(time: Time, now: Time) -> String {
     format!("{ago}, {}", time.rfc3339())
 }
 
+/// Returns what a verification claims: only one that read everything calls anything valid.
+fn claimed<'a>(verdict: &'a str, level: &str) -> &'a str {
+    if verdict == "valid" && ["quick", "sample"].contains(&level) { "no fault found" } else { verdict }
+}
+
 fn verifications(out: &mut String, report: &status::Report) {
     match &report.verified {
         None => line!(out, "  last verification: none on this host"),
@@ -437,15 +442,16 @@ fn verifications(out: &mut String, report: &status::Report) {
             "  last verification: {}; {}, {}; {} of {} pack(s) read",
             since(verified.time, report.now),
             verified.level,
-            if verified.verdict == "valid" && verified.level != "full" { "no fault found" } else { &verified.verdict },
+            claimed(&verified.verdict, &verified.level),
             HumanCount(verified.packs_read),
             HumanCount(verified.packs)
         ),
     }
     // Packs that a drill or a backup read are told below: here the vault as a whole counts.
     let proven =
-        report.proven.map_or_else(|| "none that this host knows of".to_owned(), |time| since(time, report.now));
-    line!(out, "  last full verification of the whole vault that found it valid: {proven}");
+        report.proven.map_or_else(|| "never, as far as this host knows".to_owned(), |time| since(time, report.now));
+    let days = limits::PROOF_DAYS;
+    line!(out, "  verified as a whole, in one run or by samples of {days} days that left nothing out: {proven}");
     let share = (100 * u128::from(report.coverage.bytes_recently)).checked_div(u128::from(report.bytes_stored));
     let oldest = report.coverage.oldest.map_or_else(
         || "some of it was never read here since it was written".to_owned(),
@@ -504,7 +510,7 @@ pub(super) fn receipt(report: &receipt::Report) -> String {
         said.made.rfc3339(),
         said.platform,
         said.level,
-        said.verdict,
+        claimed(&said.verdict, &said.level),
         said.exit,
         receipt_extent(said)
     );

@@ -200,7 +200,8 @@ pub struct Since {
 pub struct Unknown {
     /// In words.
     pub why: String,
-    /// The process exit status that stands for it: 0 where nobody asked, because no vault is at hand.
+    /// The process exit status that stands for it: 0 where nobody asked, because no vault is at hand; 2 where another vault was
+    /// named.
     pub exit: u8,
     /// What is wrong with the vault that was named.
     pub findings: Vec<Finding>,
@@ -268,7 +269,17 @@ fn look(access: &Access, path: &Path) -> crate::error::Result<Report> {
             return Ok(Report::new(receipt, Err(Unknown::because(&error, access))));
         }
     };
-    let receipt = decode(&bytes, &vault.macs).map_err(|why| not_genuine(path, why))?;
+    let receipt = match decode(&bytes, &vault.macs) {
+        Ok(receipt) => receipt,
+        Err(why) => {
+            // Of another vault whose key is at hand, it is no forgery: the command line is wrong.
+            let other = by_keys(&keys(&access.host, None)?, &bytes, path);
+            let other = other.map_err(|_| not_genuine(path, why))?;
+            let named = vault.config.vault;
+            let why = format!("the vault that was named is {named}; name the receipt's own");
+            return Ok(Report::new(other, Err(Unknown { why, exit: 2, findings: Vec::new() })));
+        }
+    };
     let made = receipt.head.number;
     let head_occurs = vault.chain.holds(&receipt.head);
     let mut findings = vault.chain.findings.clone();
