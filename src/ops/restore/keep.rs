@@ -185,12 +185,16 @@ impl Keep {
         if let Some(meant) = self.time(entry)
             && !self.is_same_time(meant, found.mtime)
         {
-            differences.push(format!("its time is {}, not {}", shown_time(found.mtime), shown_time(meant)));
+            differences.push(format!("its time is {}, not {}", found.mtime.rfc3339_exact(), meant.rfc3339_exact()));
         }
         if let (Some(meant), Some(found)) = (self.created(entry), found.created)
             && !self.is_same_time(meant, found)
         {
-            differences.push(format!("its time of creation is {}, not {}", shown_time(found), shown_time(meant)));
+            differences.push(format!(
+                "its time of creation is {}, not {}",
+                found.rfc3339_exact(),
+                meant.rfc3339_exact()
+            ));
         }
         differences
     }
@@ -235,10 +239,6 @@ impl Keep {
 fn mode_difference(meant: Option<u32>, found: Option<u32>) -> Option<String> {
     let (meant, found) = (meant?, found?);
     (meant != found).then(|| format!("its mode is {found:o}, not {meant:o}"))
-}
-
-fn shown_time(time: Time) -> String {
-    format!("{}.{:09}", time.seconds, time.nanos)
 }
 
 /// Returns the value of an attribute, each of its chunks having matched its hash.
