@@ -20,7 +20,11 @@ pub(super) fn salvaged(report: &salvage::Report) -> String {
         );
     }
     if standing.damaged > 0 {
-        line!(out, "  damaged: {} path(s); what is left of them lies below damaged/", standing.damaged);
+        line!(
+            out,
+            "  damaged: {} path(s); what could be read of them, if anything, lies below damaged/",
+            standing.damaged
+        );
     }
     if standing.missing > 0 {
         line!(out, "  missing: {} path(s)", standing.missing);
