@@ -687,10 +687,10 @@ fn attributes_links_targets_and_owners_that_differ_after_writing_are_refused() {
     std::fs::hard_link(home.source().join("one"), home.source().join("two")).unwrap();
     rustix::fs::mknodat(CWD, home.source().join("pipe"), rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
     home.backup();
-    fn touch(path: &std::path::Path) {
+    fn touch(path: &Path) {
         let time = rustix::fs::Timespec { tv_sec: 1_000_000_000, tv_nsec: 1 };
         let times = rustix::fs::Timestamps { last_access: time, last_modification: time };
-        rustix::fs::utimensat(rustix::fs::CWD, path, &times, rustix::fs::AtFlags::SYMLINK_NOFOLLOW).unwrap();
+        rustix::fs::utimensat(CWD, path, &times, rustix::fs::AtFlags::SYMLINK_NOFOLLOW).unwrap();
     }
     let acts: [(&str, Act); 11] = [
         ("dir: its time is 2001-09-09T01:46:40.000000001Z", |root| touch(&root.join("dir"))),

@@ -319,15 +319,17 @@ mod tests {
         for file in 0..3 * JOB_OBJECTS {
             fs::write(root.join(format!("wide/{file}")), "x").expect("written");
         }
+        // Windows, and Wine above all, find an object by its whole path.
+        let depth = if cfg!(windows) { 200 } else { 3_000 };
         let mut dir = Dir::open(&root).expect("there");
-        for _ in 0..3_000 {
+        for _ in 0..depth {
             dir.create_file(b"f").expect("made");
             dir.create_dir(b"d").expect("made");
             dir = dir.open_dir(b"d").expect("there");
         }
         let count = Count(0.into(), u64::MAX);
         assert_eq!(remove(&root, None, true, &count).expect("removed"), Removal::Complete);
-        assert_eq!((count.0.into_inner(), root.exists()), (2 + 3 * JOB_OBJECTS as u64 + 6_000, false));
+        assert_eq!((count.0.into_inner(), root.exists()), (2 + 3 * JOB_OBJECTS as u64 + 2 * depth, false));
     }
 
     // Unix alone: modes that keep their owner out.
