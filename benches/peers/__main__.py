@@ -16,6 +16,7 @@ import tempfile
 from pathlib import Path
 
 import growth
+import measure
 import programs
 import report
 import session
@@ -54,4 +55,7 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except measure.Failed as failed:
+        sys.exit(str(failed))

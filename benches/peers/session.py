@@ -65,7 +65,7 @@ def one_turn(place, tree, kinds, cold, figures):
                 taken = measure.run(make(target), subject.env, cwd)
             except measure.Failed as failed:
                 if subject.name == "devvault" or step == "prepare":
-                    sys.exit(str(failed))
+                    raise
                 figures["failed"].setdefault(tree.name, {}).setdefault(subject.name, {})[step] = str(failed).replace(str(place), "")
                 continue
             if step == "prepare":

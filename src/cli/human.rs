@@ -431,7 +431,7 @@ fn since(time: Time, now: Time) -> String {
 
 /// Returns what a verification claims: only one that read everything calls anything valid.
 fn claimed<'a>(verdict: &'a str, level: &str) -> &'a str {
-    if verdict == "valid" && ["quick", "sample"].contains(&level) { "no fault found" } else { verdict }
+    if verdict == "valid" && level != "full" { "no fault found" } else { verdict }
 }
 
 fn verifications(out: &mut String, report: &status::Report) {
@@ -670,6 +670,14 @@ pub(super) fn version(version: &find::Version<'_>) -> String {
     format!("{:>10}  {} {}\n", numbers(version.snapshots), columns(&state), named(&version.entry.path, &state))
 }
 
+/// Says what stood in the way of looking through everything.
+pub(super) fn looked_through(out: &mut String, found: &[Finding]) {
+    findings(out, found);
+    if !found.is_empty() {
+        line!(out, "not everything could be looked through: what was found is right, what was not found may be there");
+    }
+}
+
 pub(super) fn find_end(report: &find::Report) -> String {
     let mut out = String::new();
     line!(
@@ -682,10 +690,7 @@ pub(super) fn find_end(report: &find::Report) -> String {
     if let Some(behind @ Freshness::Behind { .. }) = &report.freshness {
         line!(out, "freshness: {}", freshness(behind));
     }
-    findings(&mut out, &report.findings);
-    if !report.findings.is_empty() {
-        line!(out, "not everything could be looked through: what was found is right, what was not found may be there");
-    }
+    looked_through(&mut out, &report.findings);
     kept(&mut out, &report.kept);
     notes(&mut out, &report.notes);
     out

@@ -40,10 +40,7 @@ pub(super) fn traced(report: &trace::Report) -> String {
     if matches!(report.freshness, Freshness::Behind { .. }) {
         line!(out, "freshness: {}", human::freshness(&report.freshness));
     }
-    human::findings(&mut out, &report.findings);
-    if !report.findings.is_empty() {
-        line!(out, "not everything could be looked through: what was found is right, what was not found may be there");
-    }
+    human::looked_through(&mut out, &report.findings);
     human::kept(&mut out, &report.kept);
     human::notes(&mut out, &report.notes);
     out

@@ -173,10 +173,13 @@ pub(super) fn post_mortem(incident: &Incident, all: &[Entry], now: Time) -> Stri
 
 /// Says who decided what about a permit; nothing of an entry that tells of no decision.
 fn permitted(entry: &Entry) -> Option<String> {
+    if entry.act != break_glass::ACT {
+        return None;
+    }
     let (time, permit) = (entry.time.rfc3339(), cell(entry.text("permit")));
     let by = |name: &str| cell(entry.text(name));
-    match (entry.act == break_glass::ACT, entry.text("event")) {
-        (true, "declared") => Some(format!(
+    match entry.text("event") {
+        "declared" => Some(format!(
             "{time} {} approved {permit} against the invariant {}, scope {}: {} (way back: {})",
             by("approver"),
             by("invariant"),
@@ -184,8 +187,8 @@ fn permitted(entry: &Entry) -> Option<String> {
             by("reason"),
             by("rollback")
         )),
-        (true, "cancelled") => Some(format!("{time} {permit} was taken back")),
-        (true, "closed") => {
+        "cancelled" => Some(format!("{time} {permit} was taken back")),
+        "closed" => {
             let uses = entry.data.get("uses").and_then(Value::as_u64);
             let used = match uses {
                 Some(0) => ", never used".to_owned(),

@@ -27,6 +27,7 @@ const WINDOW_ENTRIES: usize = 100_000;
 const WINDOW_ENTRY_BYTES: usize = 64 << 20;
 /// How many chunks, or pieces of chunks between holes, are planned at once.
 const WINDOW_PIECES: usize = 400_000;
+
 /// Where a piece of a chunk goes.
 struct Aim {
     place: Place,

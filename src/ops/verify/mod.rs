@@ -527,16 +527,14 @@ impl<'a> Verifier<'a> {
         }
         if let Level::Rolling(_) = self.level {
             let Covered { packs, packs_now, files, files_whole, bad_packs_at_most, .. } = &coverage;
-            let everything = packs_now >= packs && files_whole >= files;
-            self.not_checked.push(if everything {
+            let (packs_left, files_left) = (packs.saturating_sub(*packs_now), files.saturating_sub(*files_whole));
+            self.not_checked.push(if packs_left == 0 && files_left == 0 {
                 "nothing was left out this time; a sample calls no snapshot valid all the same: `verify` does that".into()
             } else {
                 format!(
-                    "the content of {} of {packs} packs, and so some of the content of {} of {files} files; with 95 % confidence \
-                no more than {bad_packs_at_most} packs of {packs} are bad, if packs go bad without regard to the order of reading; \
-                this does not prove that the snapshots are recoverable",
-                packs.saturating_sub(*packs_now),
-                files.saturating_sub(*files_whole)
+                    "the content of {packs_left} of {packs} packs, and so some of the content of {files_left} of {files} files; \
+                     with 95 % confidence no more than {bad_packs_at_most} packs of {packs} are bad, if packs go bad without \
+                     regard to the order of reading; this does not prove that the snapshots are recoverable"
                 )
             });
         }
