@@ -86,8 +86,8 @@ struct Raw {
 
 impl Serialize for Attribute {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let name = TextOrBase64::of(&self.name);
-        let mut raw = Raw { chunks: None, name: name.text, name_b64: name.base64, value: None };
+        let (name, name_b64) = TextOrBase64::of(&self.name).into_fields();
+        let mut raw = Raw { chunks: None, name, name_b64, value: None };
         match &self.value {
             Value::Inline(bytes) => raw.value = Some(BASE64.encode(bytes)),
             Value::Chunks(chunks) => raw.chunks = Some(chunks.clone()),
@@ -104,7 +104,7 @@ impl<'de> Deserialize<'de> for Attribute {
 
 impl Attribute {
     fn from_raw(raw: Raw) -> Result<Self, Malformed> {
-        let name = TextOrBase64 { text: raw.name, base64: raw.name_b64 }.into_bytes("name")?;
+        let name = TextOrBase64::from_fields(raw.name, raw.name_b64).into_bytes("name")?;
         if name.is_empty() || name.len() > limits::XATTR_NAME_BYTES_MAX || name.contains(&0) {
             return Err(Malformed::new("the name of an attribute is empty, too long or holds NUL"));
         }

@@ -1,5 +1,7 @@
 //! Entries: one file-system object each, as one JSON line of a segment.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use super::Malformed;
@@ -178,14 +180,14 @@ impl Entry {
     }
 }
 
-/// An entry as JSON; keys ascend.
+/// An entry as JSON; keys ascend. It borrows from the entry that is encoded, and owns what was decoded.
 #[derive(Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Raw {
+struct Raw<'a> {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     attributes: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    chunks: Option<Vec<ChunkRef>>,
+    chunks: Option<Cow<'a, [ChunkRef]>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     created: Option<Time>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -197,46 +199,46 @@ struct Raw {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     gid: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    group: Option<String>,
+    group: Option<Cow<'a, str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    hardlink: Option<String>,
+    hardlink: Option<Cow<'a, str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    hardlink_b64: Option<String>,
+    hardlink_b64: Option<Cow<'a, str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    hole_lists: Option<Vec<ListRef>>,
+    hole_lists: Option<Cow<'a, [ListRef]>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    holes: Option<Vec<Hole>>,
+    holes: Option<Cow<'a, [Hole]>>,
     #[serde(default, skip_serializing_if = "Option::is_none", with = "json::unsigned_option")]
     ino: Option<u64>,
     kind: RawKind,
     #[serde(default, skip_serializing_if = "Option::is_none", with = "json::unsigned_option")]
     links: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    lists: Option<Vec<ListRef>>,
+    lists: Option<Cow<'a, [ListRef]>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     mode: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     mtime: Option<Time>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    path: Option<String>,
+    path: Option<Cow<'a, str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    path_b64: Option<String>,
+    path_b64: Option<Cow<'a, str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     racy: Option<bool>,
     #[serde(default, skip_serializing_if = "Option::is_none", with = "json::unsigned_option")]
     size: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    streams: Option<Vec<Attribute>>,
+    streams: Option<Cow<'a, [Attribute]>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    target: Option<String>,
+    target: Option<Cow<'a, str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    target_b64: Option<String>,
+    target_b64: Option<Cow<'a, str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     uid: Option<u32>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    user: Option<String>,
+    user: Option<Cow<'a, str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    xattrs: Option<Vec<Attribute>>,
+    xattrs: Option<Cow<'a, [Attribute]>>,
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
@@ -256,7 +258,6 @@ enum RawKind {
 impl Serialize for Entry {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let path = TextOrBase64::of(self.path.as_bytes());
-        let some = |list: &[Attribute]| (!list.is_empty()).then(|| list.to_vec());
         let mut raw = Raw {
             attributes: self.attributes,
             created: self.created,
@@ -272,7 +273,7 @@ impl Serialize for Entry {
         };
         if let Some(owner) = &self.owner {
             (raw.uid, raw.gid) = (Some(owner.uid), Some(owner.gid));
-            (raw.user, raw.group) = (owner.user.clone(), owner.group.clone());
+            (raw.user, raw.group) = (owner.user.as_deref().map(Cow::from), owner.group.as_deref().map(Cow::from));
         }
         if let Some(first) = &self.hardlink {
             let first = TextOrBase64::of(first.as_bytes());
@@ -283,8 +284,13 @@ impl Serialize for Entry {
     }
 }
 
-impl Raw {
-    fn set_kind(&mut self, kind: &Kind) {
+/// Returns a list, unless it is left out because nothing is in it.
+fn some<T: Clone>(list: &[T]) -> Option<Cow<'_, [T]>> {
+    (!list.is_empty()).then_some(Cow::Borrowed(list))
+}
+
+impl<'a> Raw<'a> {
+    fn set_kind(&mut self, kind: &'a Kind) {
         self.kind = match kind {
             Kind::Directory => RawKind::Directory,
             Kind::File(_) => RawKind::File,
@@ -302,14 +308,12 @@ impl Raw {
                 self.racy = file.racy.then_some(true);
                 self.size = Some(file.size);
                 match &file.holes {
-                    Holes::Direct(holes) if holes.is_empty() => {}
-                    Holes::Direct(holes) => self.holes = Some(holes.clone()),
-                    Holes::Listed(lists) => self.hole_lists = Some(lists.clone()),
+                    Holes::Direct(holes) => self.holes = some(holes),
+                    Holes::Listed(lists) => self.hole_lists = Some(lists.into()),
                 }
                 match &file.chunks {
-                    Chunks::Direct(chunks) if chunks.is_empty() => {}
-                    Chunks::Direct(chunks) => self.chunks = Some(chunks.clone()),
-                    Chunks::Listed(lists) => self.lists = Some(lists.clone()),
+                    Chunks::Direct(chunks) => self.chunks = some(chunks),
+                    Chunks::Listed(lists) => self.lists = Some(lists.into()),
                 }
             }
             Kind::Symlink(target) | Kind::Junction(target) => {
@@ -348,8 +352,8 @@ impl Raw {
     fn take_file(&mut self) -> Result<FileContent, Malformed> {
         let file = FileContent {
             size: self.size.ok_or_else(|| Malformed::new("size is missing"))?,
-            holes: Holes::from_raw(self.holes.take(), self.hole_lists.take())?,
-            chunks: Chunks::from_raw(self.chunks.take(), self.lists.take())?,
+            holes: Holes::from_raw(owned(self.holes.take()), owned(self.hole_lists.take()))?,
+            chunks: Chunks::from_raw(owned(self.chunks.take()), owned(self.lists.take()))?,
             ctime: self.ctime,
             ino: self.ino,
             racy: match self.racy {
@@ -383,14 +387,14 @@ impl Raw {
     }
 
     fn take_owner(&mut self) -> Result<Option<Owner>, Malformed> {
-        let sound = |name: &Option<String>| {
+        let sound = |name: &Option<Cow<'_, str>>| {
             name.as_ref()
                 .is_none_or(|name| !name.is_empty() && name.len() <= limits::OWNER_BYTES_MAX && !name.contains('\0'))
         };
         match (self.uid, self.gid) {
             (None, None) if self.user.is_none() && self.group.is_none() => Ok(None),
             (Some(uid), Some(gid)) if sound(&self.user) && sound(&self.group) => {
-                Ok(Some(Owner { uid, gid, user: self.user.take(), group: self.group.take() }))
+                Ok(Some(Owner { uid, gid, user: owned(self.user.take()), group: owned(self.group.take()) }))
             }
             _ => Err(Malformed::new("an owner has both numbers or none, and names of a sound length")),
         }
@@ -418,8 +422,13 @@ impl<'de> Deserialize<'de> for Entry {
     }
 }
 
+/// Returns what was decoded, which nothing else holds.
+fn owned<T: ToOwned + ?Sized>(value: Option<Cow<'_, T>>) -> Option<T::Owned> {
+    value.map(Cow::into_owned)
+}
+
 impl Entry {
-    fn from_raw(mut raw: Raw) -> Result<Self, Malformed> {
+    fn from_raw(mut raw: Raw<'_>) -> Result<Self, Malformed> {
         let path = TextOrBase64 { text: raw.path.take(), base64: raw.path_b64.take() }.into_path("path")?;
         if raw.mode.is_some_and(|mode| mode > 0o7777) {
             return Err(Malformed::new("mode has bits beyond 0o7777"));
@@ -444,8 +453,8 @@ impl Entry {
             created: raw.created,
             flags: raw.flags,
             attributes: raw.attributes,
-            xattrs: raw.xattrs.unwrap_or_default(),
-            streams: raw.streams.unwrap_or_default(),
+            xattrs: owned(raw.xattrs).unwrap_or_default(),
+            streams: owned(raw.streams).unwrap_or_default(),
             path,
             kind,
         })

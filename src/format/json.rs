@@ -5,9 +5,11 @@
 //! 2^53 - 1 in size are decimal strings. A reader encodes again what it decoded and refuses bytes that differ, which
 //! also refuses duplicate keys, other orders, other number forms and white space.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use data_encoding::BASE64;
+use memchr::memchr_iter;
 use serde::de::{DeserializeOwned, Error as _, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -55,13 +57,17 @@ pub fn decode_lines<T: Serialize + DeserializeOwned>(bytes: &[u8], count_max: us
     if bytes.last() != Some(&b'\n') {
         return Err(Malformed::new("the last line has no end"));
     }
-    let mut values = Vec::new();
-    let mut again = Vec::with_capacity(512);
     // Canonical JSON holds no line feed, so that every one ends a line.
-    for line in bytes[..bytes.len() - 1].split(|&byte| byte == b'\n') {
-        if values.len() == count_max {
-            return Err(Malformed::new(format!("more than {count_max} lines")));
-        }
+    let count = memchr_iter(b'\n', bytes).count();
+    if count > count_max {
+        return Err(Malformed::new(format!("more than {count_max} lines")));
+    }
+    let mut values = Vec::with_capacity(count);
+    let mut again = Vec::with_capacity(512);
+    let mut begin = 0;
+    for end in memchr_iter(b'\n', bytes) {
+        let line = &bytes[begin..end];
+        begin = end + 1;
         let value: T =
             serde_json::from_slice(line).map_err(|error| Malformed(format!("line {}: {error}", values.len() + 1)))?;
         again.clear();
@@ -158,20 +164,30 @@ impl<'de> Deserialize<'de> for Time {
 }
 
 /// Bytes as two JSON fields of which exactly one is there: text where they are UTF-8, else base64 (RFC 4648, padded).
-pub struct TextOrBase64 {
+pub struct TextOrBase64<'a> {
     /// The bytes as text.
-    pub text: Option<String>,
+    pub text: Option<Cow<'a, str>>,
     /// The bytes as base64, where they are no UTF-8.
-    pub base64: Option<String>,
+    pub base64: Option<Cow<'a, str>>,
 }
 
-impl TextOrBase64 {
+impl<'a> TextOrBase64<'a> {
     /// Chooses the field for `bytes`.
-    pub fn of(bytes: &[u8]) -> Self {
+    pub fn of(bytes: &'a [u8]) -> Self {
         match std::str::from_utf8(bytes) {
-            Ok(text) => Self { text: Some(text.to_owned()), base64: None },
-            Err(_) => Self { text: None, base64: Some(BASE64.encode(bytes)) },
+            Ok(text) => Self { text: Some(text.into()), base64: None },
+            Err(_) => Self { text: None, base64: Some(BASE64.encode(bytes).into()) },
         }
+    }
+
+    /// Takes the fields as they were decoded.
+    pub fn from_fields(text: Option<String>, base64: Option<String>) -> Self {
+        Self { text: text.map(Cow::Owned), base64: base64.map(Cow::Owned) }
+    }
+
+    /// Returns the fields as they are encoded.
+    pub fn into_fields(self) -> (Option<String>, Option<String>) {
+        (self.text.map(Cow::into_owned), self.base64.map(Cow::into_owned))
     }
 
     /// Returns the bytes.
@@ -180,7 +196,7 @@ impl TextOrBase64 {
     /// None or both fields, base64 that is not canonical, or base64 of bytes that are UTF-8.
     pub fn into_bytes(self, name: &str) -> Result<Vec<u8>, Malformed> {
         match (self.text, self.base64) {
-            (Some(text), None) => Ok(text.into_bytes()),
+            (Some(text), None) => Ok(text.into_owned().into_bytes()),
             (None, Some(base64)) => {
                 let bytes =
                     BASE64.decode(base64.as_bytes()).map_err(|error| Malformed(format!("{name}_b64: {error}")))?;

@@ -39,24 +39,17 @@ struct Raw {
 
 impl Serialize for PartRef {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let first = TextOrBase64::of(self.first.as_bytes());
-        Raw {
-            entries: self.entries,
-            first: first.text,
-            first_b64: first.base64,
-            id: self.object.id(),
-            length: self.object.length(),
-        }
-        .serialize(serializer)
+        let (first, first_b64) = TextOrBase64::of(self.first.as_bytes()).into_fields();
+        Raw { entries: self.entries, first, first_b64, id: self.object.id(), length: self.object.length() }
+            .serialize(serializer)
     }
 }
 
 impl<'de> Deserialize<'de> for PartRef {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let raw = Raw::deserialize(deserializer)?;
-        let first = TextOrBase64 { text: raw.first, base64: raw.first_b64 }
-            .into_path("first")
-            .map_err(serde::de::Error::custom)?;
+        let first = TextOrBase64::from_fields(raw.first, raw.first_b64);
+        let first = first.into_path("first").map_err(serde::de::Error::custom)?;
         if raw.entries == 0 || raw.length == 0 || raw.length > limits::OBJECT_BYTES_MAX {
             return Err(serde::de::Error::custom("a part of a listing is empty or too long"));
         }

@@ -393,14 +393,14 @@ struct RawExclusion {
 impl Exclusion {
     fn to_raw(&self) -> RawExclusion {
         let from = self.from.as_deref().map(TextOrBase64::of);
-        let (from, from_b64) = from.map_or((None, None), |from| (from.text, from.base64));
+        let (from, from_b64) = from.map_or((None, None), TextOrBase64::into_fields);
         RawExclusion { by: self.by, from, from_b64, line: self.line, objects: self.objects, rule: self.rule.clone() }
     }
 
     fn from_raw(raw: RawExclusion) -> Result<Self, Malformed> {
         let from = match (raw.from, raw.from_b64) {
             (None, None) => None,
-            (text, base64) => Some(TextOrBase64 { text, base64 }.into_bytes("from")?),
+            (text, base64) => Some(TextOrBase64::from_fields(text, base64).into_bytes("from")?),
         };
         if raw.line == Some(0) || (raw.line.is_some() && from.is_none()) {
             return Err(Malformed::new("a line that is 0, or of no file"));
@@ -435,10 +435,10 @@ struct RawSnapshot {
 
 impl Snapshot {
     fn to_raw(&self) -> RawSnapshot {
-        let source = TextOrBase64::of(&self.source);
+        let (source, source_b64) = TextOrBase64::of(&self.source).into_fields();
         let left_out = self.left_out.iter().map(|path| {
-            let path = TextOrBase64::of(path.as_bytes());
-            RawPath { path: path.text, path_b64: path.base64 }
+            let (path, path_b64) = TextOrBase64::of(path.as_bytes()).into_fields();
+            RawPath { path, path_b64 }
         });
         RawSnapshot {
             counts: self.counts,
@@ -451,8 +451,8 @@ impl Snapshot {
             packs: self.packs.clone(),
             program: self.program.clone(),
             quiet: self.quiet,
-            source: source.text,
-            source_b64: source.base64,
+            source,
+            source_b64,
             started: self.started,
             tags: self.tags.clone(),
             unchanged_by: self.unchanged_by.clone(),
@@ -463,7 +463,7 @@ impl Snapshot {
         let left_out: Vec<EntryPath> = raw
             .left_out
             .into_iter()
-            .map(|path| TextOrBase64 { text: path.path, base64: path.path_b64 }.into_path("path"))
+            .map(|path| TextOrBase64::from_fields(path.path, path.path_b64).into_path("path"))
             .collect::<Result<_, _>>()?;
         let snapshot = Self {
             counts: raw.counts,
@@ -476,7 +476,7 @@ impl Snapshot {
             packs: raw.packs,
             program: raw.program,
             quiet: raw.quiet,
-            source: TextOrBase64 { text: raw.source, base64: raw.source_b64 }.into_bytes("source")?,
+            source: TextOrBase64::from_fields(raw.source, raw.source_b64).into_bytes("source")?,
             started: raw.started,
             tags: raw.tags,
             unchanged_by: raw.unchanged_by,

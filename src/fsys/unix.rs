@@ -20,6 +20,8 @@ use std::borrow::Cow;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -70,14 +72,36 @@ impl Dir {
     /// The directory cannot be read to its end.
     pub fn names(&self) -> io::Result<Vec<Vec<u8>>> {
         // A descriptor of its own, because reading moves the offset that duplicates share.
-        let descriptor = fs::openat(&self.0, ".", DIRECTORY, Mode::empty())?;
+        if cfg!(any(target_os = "linux", target_os = "android")) {
+            return Self(fs::openat(&self.0, ".", DIRECTORY, Mode::empty())?).names_once();
+        }
+        self.names_once()
+    }
+
+    /// Returns the names as [`names`](Self::names) does, for whoever opened this directory and has not shared it yet. They
+    /// can be read so once.
+    ///
+    /// # Errors
+    /// The directory cannot be read to its end.
+    pub fn names_once(&self) -> io::Result<Vec<Vec<u8>>> {
         let mut names = Vec::new();
-        for entry in fs::Dir::new(descriptor)? {
-            let entry = entry?;
-            match entry.file_name().to_bytes() {
-                b"." | b".." => {}
-                name => names.push(name.to_vec()),
+        let mut take = |name: &[u8]| {
+            if name != b"." && name != b".." {
+                names.push(name.to_vec());
             }
+        };
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        {
+            let mut buffer = [const { MaybeUninit::uninit() }; 32 << 10];
+            let mut entries = fs::RawDir::new(&self.0, &mut buffer);
+            while let Some(entry) = entries.next() {
+                take(entry?.file_name().to_bytes());
+            }
+        }
+        // Opens one of its own in any case.
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        for entry in fs::Dir::read_from(&self.0)? {
+            take(entry?.file_name().to_bytes());
         }
         Ok(names)
     }

@@ -140,7 +140,7 @@ pub fn walk(
 pub fn walk_guided(root: Dir, mut guide: impl Guide, mut emit: impl FnMut(Event) -> ControlFlow<()>) -> io::Result<()> {
     let stat = root.stat()?;
     let root = Arc::new(root);
-    let mut names = sorted_names(&root)?;
+    let mut names = sorted(root.names()?);
     let broken = entered(&mut guide, &EntryPath::root(), &root, &stat, &mut names);
     let mut stack = Trail::default();
     stack.push(&EntryPath::root(), Frame { id: stat.id, names, dir: Some(Arc::clone(&root)), broken });
@@ -226,7 +226,7 @@ fn look(dir: &Dir, name: &[u8], path: &EntryPath, guide: &mut impl Guide) -> io:
         ObjectKind::Directory => {
             let child = dir.open_dir(name)?;
             let stat = child.stat()?;
-            let names = sorted_names(&child)?;
+            let names = sorted(child.names_once()?);
             Looked::Directory(Arc::new(child), stat, names)
         }
         ObjectKind::Symlink | ObjectKind::Junction => Looked::Object(stat, dir.read_link(name)?),
@@ -268,10 +268,10 @@ pub fn is_gone(dir: &Dir, name: &[u8], error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound && dir.names().is_ok_and(|names| names.iter().all(|other| other != name))
 }
 
-fn sorted_names(dir: &Dir) -> io::Result<Vec<Vec<u8>>> {
-    let mut names = dir.names()?;
+/// Sorts names so that the first to visit is last.
+fn sorted(mut names: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
     names.sort_unstable_by(|a, b| b.cmp(a));
-    Ok(names)
+    names
 }
 
 #[cfg(test)]

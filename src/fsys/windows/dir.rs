@@ -85,12 +85,20 @@ impl Dir {
     /// The directory cannot be read to its end.
     pub fn names(&self) -> io::Result<Vec<Vec<u8>>> {
         // A handle of its own, because the position of a listing belongs to the handle.
-        let directory = self.reopen(LIST)?;
+        Self(self.reopen(LIST)?).names_once()
+    }
+
+    /// Returns the names as [`names`](Self::names) does, for whoever opened this directory and has not shared it yet. They
+    /// can be read so once.
+    ///
+    /// # Errors
+    /// The directory cannot be read to its end.
+    pub fn names_once(&self) -> io::Result<Vec<Vec<u8>>> {
         let mut names = Vec::new();
         // FILE_FULL_DIR_INFO wants an alignment of eight bytes.
         let mut buffer = vec![0_u64; (64 << 10) / 8];
         let mut class = FileFullDirectoryRestartInfo;
-        while list_some(&directory, class, &mut buffer)? {
+        while list_some(&self.0, class, &mut buffer)? {
             collect_names(bytes_of(&buffer), &mut names)?;
             buffer.fill(0);
             class = FileFullDirectoryInfo;

@@ -16,8 +16,25 @@ impl Owners {
     /// Returns to whom an object belongs, where the platform has numbers for that.
     pub(super) fn of(&mut self, stat: &Stat) -> Option<Owner> {
         let (uid, gid) = stat.owner?;
-        let user = self.users.entry(uid).or_insert_with(|| fsys::user_name(uid)).clone();
-        let group = self.groups.entry(gid).or_insert_with(|| fsys::group_name(gid)).clone();
-        Some(Owner { uid, gid, user, group })
+        let (user, group) = self.names(uid, gid);
+        Some(Owner { uid, gid, user: user.map(str::to_owned), group: group.map(str::to_owned) })
+    }
+
+    /// Returns whether an object belongs to whom an entry says.
+    pub(super) fn is(&mut self, owner: Option<&Owner>, stat: &Stat) -> bool {
+        match (owner, stat.owner) {
+            (None, None) => true,
+            (Some(owner), Some((uid, gid))) => {
+                let names = (owner.user.as_deref(), owner.group.as_deref());
+                (owner.uid, owner.gid) == (uid, gid) && names == self.names(uid, gid)
+            }
+            _ => false,
+        }
+    }
+
+    fn names(&mut self, uid: u32, gid: u32) -> (Option<&str>, Option<&str>) {
+        let user = self.users.entry(uid).or_insert_with(|| fsys::user_name(uid));
+        let group = self.groups.entry(gid).or_insert_with(|| fsys::group_name(gid));
+        (user.as_deref(), group.as_deref())
     }
 }

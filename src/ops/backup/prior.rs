@@ -1,7 +1,11 @@
 //! The previous snapshot of the same source, beside the walk.
 
+use std::cmp::Ordering;
 use std::collections::HashSet;
-use std::ops::Range;
+use std::ops::{Deref, Range};
+use std::sync::Arc;
+
+use memchr::memchr;
 
 use crate::crypto::Digest;
 use crate::format::entry::Entry;
@@ -21,12 +25,26 @@ pub(super) struct Prior<'a> {
     broken: Option<Finding>,
 }
 
+/// A line of a segment, its end included; it keeps the segment.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Line {
+    segment: Arc<Vec<u8>>,
+    line: Range<usize>,
+}
+
+impl Deref for Line {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.segment[self.line.clone()]
+    }
+}
+
 /// The lines of some segments, one after the other.
 #[derive(Default)]
 struct Lines {
     segments: std::vec::IntoIter<Vec<u8>>,
-    segment: Vec<u8>,
-    line: Range<usize>,
+    current: Line,
 }
 
 impl Lines {
@@ -36,18 +54,14 @@ impl Lines {
 
     /// Goes on to the next line.
     fn advance(&mut self) {
-        if self.line.end >= self.segment.len() {
-            self.segment = self.segments.next().unwrap_or_default();
-            self.line = 0..0;
+        let Line { segment, line } = &mut self.current;
+        if line.end >= segment.len() {
+            *segment = Arc::new(self.segments.next().unwrap_or_default());
+            *line = 0..0;
         }
-        let rest = &self.segment[self.line.end..];
-        let length = rest.iter().position(|&byte| byte == b'\n').map_or(rest.len(), |end| end + 1);
-        self.line = self.line.end..self.line.end + length;
-    }
-
-    /// Returns the line, its end included.
-    fn line(&self) -> Vec<u8> {
-        self.segment[self.line.clone()].to_vec()
+        let rest = &segment[line.end..];
+        let length = memchr(b'\n', rest).map_or(rest.len(), |end| end + 1);
+        *line = line.end..line.end + length;
     }
 }
 
@@ -62,7 +76,7 @@ impl<'a> Prior<'a> {
     }
 
     /// Returns the previous entry at a path, and its exact line; paths must ascend from call to call.
-    pub(super) fn at(&mut self, path: &EntryPath) -> Option<(Entry, Vec<u8>)> {
+    pub(super) fn at(&mut self, path: &EntryPath) -> Option<(Entry, Line)> {
         if self.reread {
             return None;
         }
@@ -74,9 +88,11 @@ impl<'a> Prior<'a> {
                 }
             }
             match &self.next {
-                Some(entry) if entry.path < *path => self.next = None,
-                Some(entry) if entry.path == *path => return self.next.take().map(|entry| (entry, self.lines.line())),
-                Some(_) => return None,
+                Some(entry) => match entry.path.cmp(path) {
+                    Ordering::Less => self.next = None,
+                    Ordering::Equal => return self.next.take().map(|entry| (entry, self.lines.current.clone())),
+                    Ordering::Greater => return None,
+                },
                 None => match self.entries.as_mut()?.next() {
                     Some(Ok(batch)) => {
                         self.trusted.extend(batch.parts);
@@ -110,7 +126,7 @@ mod tests {
         let mut lines = Lines::of(vec![b"a\nbc\n".to_vec(), b"d\n".to_vec()]);
         for meant in ["a\n", "bc\n", "d\n", "", ""] {
             lines.advance();
-            assert_eq!(lines.line(), meant.as_bytes());
+            assert_eq!(&*lines.current, meant.as_bytes());
         }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::file::{self, Read, ReadJob, ReadResult};
+use super::prior::Line;
 use crate::clock::Clock;
 use crate::format::entry::Entry;
 use crate::fsys::Dir;
@@ -35,7 +36,7 @@ pub(super) enum Since {
     /// The file's content is unchanged.
     Unchanged,
     /// Everything is unchanged: the entry's exact line in the previous listing.
-    Same(Vec<u8>),
+    Same(Line),
 }
 
 /// Something in path order.

@@ -7,11 +7,11 @@ use super::Report;
 use super::file::{self, Read};
 use super::names::Names;
 use super::owners::Owners;
-use super::prior::Prior;
+use super::prior::{Line, Prior};
 use super::queue::{Item, Queue, Results, Since};
 use super::sieve::BadRules;
 use super::sparse;
-use crate::clock::Clock;
+use crate::clock::{Clock, Time};
 use crate::error::{Error, Result, refuse, shown_path};
 use crate::format::attribute::{Attribute, Value};
 use crate::format::entry::{ChunkRef, Chunks, Entry, Holes, Kind, ListRef, encode_chunk_list, encode_hole_list};
@@ -88,6 +88,32 @@ impl Problems {
     }
 }
 
+/// What the file system says of an object in numbers, as an entry records it.
+#[derive(PartialEq)]
+struct Facts {
+    mode: Option<u32>,
+    mtime: Option<Time>,
+    created: Option<Time>,
+    flags: Option<u32>,
+    attributes: Option<u32>,
+    links: Option<u64>,
+}
+
+impl Facts {
+    fn of(kind: &Kind, stat: &Stat) -> Self {
+        let flags = stat.flags.filter(|&flags| flags != 0);
+        Self {
+            // Permission bits of a link mean nothing anywhere that keeps them.
+            mode: stat.mode.filter(|_| kind.target().is_none()),
+            mtime: Some(stat.mtime),
+            created: stat.created,
+            flags: flags.filter(|_| !cfg!(windows)),
+            attributes: flags.filter(|_| cfg!(windows)),
+            links: (stat.links > 1 && *kind != Kind::Directory).then_some(stat.links),
+        }
+    }
+}
+
 /// Takes objects in path order and turns them into entries.
 pub(super) struct Taker<'a> {
     pub(super) draft: &'a mut Draft,
@@ -138,15 +164,31 @@ impl Taker<'_> {
     }
 
     /// Makes the entry of a file whose content is unchanged, and says whether the file system says all the same of it.
-    fn describe_again(&mut self, found: Found, before: Entry, line: Vec<u8>) -> (Entry, Since) {
-        // Named one by one: what an entry will hold one day must be compared too.
-        let Entry { path: _, kind, xattrs, streams, mode, mtime, created, owner, flags, attributes, links, hardlink } =
-            before;
-        let entry = Entry { xattrs, streams, ..self.describe(found.path, kind, &found.stat) };
+    fn describe_again(&mut self, found: Found, before: Entry, line: Line) -> (Entry, Since) {
+        // Named one by one: what an entry will hold one day must be compared too. Content and attributes are unchanged.
+        let Entry {
+            path: _,
+            kind,
+            xattrs: _,
+            streams: _,
+            mode,
+            mtime,
+            created,
+            owner,
+            flags,
+            attributes,
+            links,
+            hardlink,
+        } = &before;
+        let (mode, mtime, created, flags, attributes, links) = (*mode, *mtime, *created, *flags, *attributes, *links);
         let same = hardlink.is_none()
-            && (mode, mtime, created, &owner) == (entry.mode, entry.mtime, entry.created, &entry.owner)
-            && (flags, attributes, links) == (entry.flags, entry.attributes, entry.links);
-        (entry, if same { Since::Same(line) } else { Since::Unchanged })
+            && Facts { mode, mtime, created, flags, attributes, links } == Facts::of(kind, &found.stat)
+            && self.owners.is(owner.as_ref(), &found.stat);
+        if same {
+            return (before, Since::Same(line));
+        }
+        let Entry { kind, xattrs, streams, .. } = before;
+        (Entry { xattrs, streams, ..self.describe(found.path, kind, &found.stat) }, Since::Unchanged)
     }
 
     /// Makes the entry of what is no regular file.
@@ -198,18 +240,9 @@ impl Taker<'_> {
 
     /// Says of an entry what the file system says of the object, but for content and attributes.
     fn describe(&mut self, path: EntryPath, kind: Kind, stat: &Stat) -> Entry {
-        let flags = stat.flags.filter(|&flags| flags != 0);
-        Entry {
-            // Permission bits of a link mean nothing anywhere that keeps them.
-            mode: stat.mode.filter(|_| kind.target().is_none()),
-            mtime: Some(stat.mtime),
-            created: stat.created,
-            owner: self.owners.of(stat),
-            flags: flags.filter(|_| !cfg!(windows)),
-            attributes: flags.filter(|_| cfg!(windows)),
-            links: (stat.links > 1 && kind != Kind::Directory).then_some(stat.links),
-            ..Entry::new(path, kind)
-        }
+        let Facts { mode, mtime, created, flags, attributes, links } = Facts::of(&kind, stat);
+        let owner = self.owners.of(stat);
+        Entry { mode, mtime, created, owner, flags, attributes, links, ..Entry::new(path, kind) }
     }
 
     /// Adds attributes and streams; where a vault cannot keep them, the object stands in the way of the snapshot.
