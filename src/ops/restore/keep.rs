@@ -4,6 +4,7 @@
 //! it would give somebody else's, root's in the worst case; so it is never set there, and the report says so.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::fs::File;
 use std::io;
 
 use super::class::Class;
@@ -12,7 +13,8 @@ use crate::clock::Time;
 use crate::error::Result;
 use crate::format::attribute::Attribute;
 use crate::format::entry::{Entry, Kind, Owner};
-use crate::fsys::{self, Object, Stat, Xattr};
+use crate::format::record::Counts;
+use crate::fsys::{self, Dir, Object, Stat, Xattr};
 use crate::path::EntryPath;
 use crate::vault::read::Reader;
 
@@ -29,6 +31,42 @@ pub(super) struct Keep {
     pub(super) ambient: HashSet<Vec<u8>>,
     /// The step in which the target keeps times, in nanoseconds.
     pub(super) time_step: i128,
+    /// How what is written is made durable.
+    pub(super) durability: Durability,
+}
+
+/// How what is written is made durable.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Durability {
+    /// Each file and directory by itself, once it is complete.
+    #[default]
+    Each,
+    /// Everything on the file system at once, when everything is complete.
+    Whole,
+}
+
+/// Up to so many objects are made durable one by one: all at once waits for whatever else was written on the file system.
+const EACH_MAX: u64 = 64;
+
+impl Durability {
+    /// Chooses for what is to be written.
+    ///
+    /// Links and special files have no handle by which they could be made durable, so that these are left to the system
+    /// where it can.
+    pub(super) fn of(counts: &Counts) -> Self {
+        let plain = counts.symlinks == 0 && counts.specials == 0 && counts.hardlinks == 0;
+        if fsys::SYNCS_WHOLE_FILESYSTEMS && !(plain && counts.entries() <= EACH_MAX) { Self::Whole } else { Self::Each }
+    }
+
+    /// Makes a complete file durable, unless that is done for all at once.
+    pub(super) fn sync_file(self, file: &File) -> io::Result<()> {
+        if self == Self::Each { fsys::sync_file(file) } else { Ok(()) }
+    }
+
+    /// Makes the names in a complete directory durable, unless that is done for all at once.
+    pub(super) fn sync_directory(self, dir: &Dir) -> io::Result<()> {
+        if self == Self::Each { dir.sync() } else { Ok(()) }
+    }
 }
 
 impl Keep {

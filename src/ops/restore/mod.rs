@@ -26,6 +26,7 @@ pub use self::class::Class;
 use self::compare::{Comparer, Outcome};
 pub use self::facts::facts;
 use self::inspect::{Inspector, Plan};
+use self::keep::Durability;
 use self::probe::Probe;
 use self::seals::Sealer;
 use self::target::{Staging, Target};
@@ -199,11 +200,18 @@ fn put_back(
 
     let staging = target.stage()?;
     let restored = part.write(&staging, &plan, progress).and_then(|sealed| {
-        staging.sync(progress)?;
+        staging.sync(plan.keep.durability, progress)?;
         let outcome = part.compare(&target, &staging, options, &plan, progress)?;
-        if !matches!(sealed, Sealed::Nothing) {
-            part.seal(&staging, &plan, sealed, progress)?;
-            staging.sync(progress)?;
+        match sealed {
+            Sealed::Nothing => {}
+            Sealed::TheRoot(root) => {
+                part.seal_root(&staging, &plan, *root)?;
+                staging.sync(Durability::Each, progress)?;
+            }
+            Sealed::Objects => {
+                part.seal(&staging, &plan, progress)?;
+                staging.sync(plan.keep.durability, progress)?;
+            }
         }
         target.publish(&staging, Dir::sync)?;
         Ok(outcome)
@@ -417,14 +425,17 @@ impl Part<'_> {
         Ok(sealed)
     }
 
+    /// Sets what of the root alone waits for the comparison.
+    fn seal_root(&self, staging: &Staging, plan: &Plan, root: Entry) -> Result<()> {
+        let mut sealer = Sealer::new(&plan.keep, &staging.root, self.reader);
+        sealer.take(root)?;
+        sealer.finish()
+    }
+
     /// Sets what waits for the comparison.
-    fn seal(&self, staging: &Staging, plan: &Plan, sealed: Sealed, progress: &dyn Progress) -> Result<()> {
+    fn seal(&self, staging: &Staging, plan: &Plan, progress: &dyn Progress) -> Result<()> {
         let keep = &plan.keep;
         let mut sealer = Sealer::new(keep, &staging.root, self.reader);
-        if let Sealed::TheRoot(root) = sealed {
-            sealer.take(*root)?;
-            return sealer.finish();
-        }
         self.each(|entry| {
             if progress.interrupted() {
                 return Err(Error::Interrupted(None));

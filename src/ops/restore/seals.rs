@@ -6,7 +6,7 @@ use super::keep::Keep;
 use super::tree::failed;
 use crate::error::Result;
 use crate::format::entry::Entry;
-use crate::fsys::{self, Dir, Object};
+use crate::fsys::{Dir, Object};
 use crate::ops::directories::{Directories, put_on, take_off};
 use crate::path::Trail;
 use crate::refusal::{Code, Refusal};
@@ -70,9 +70,7 @@ impl<'a> Sealer<'a> {
         if entry.is_directory() {
             let dir = self.directories.get(&entry.path).map_err(lift)?;
             let differences = keep.seal(Object::Directory(&dir), entry, reader)?;
-            if !fsys::SYNCS_WHOLE_FILESYSTEMS {
-                dir.sync().map_err(lift)?;
-            }
+            keep.durability.sync_directory(&dir).map_err(lift)?;
             return Ok(differences);
         }
         let dir = self.directories.get(&entry.path.parent().unwrap_or_default()).map_err(lift)?;
@@ -82,9 +80,7 @@ impl<'a> Sealer<'a> {
         let file = if cfg!(windows) { dir.reopen_file(entry.path.name()) } else { dir.open_file(entry.path.name()) };
         let file = file.map_err(lift)?;
         let differences = keep.seal(Object::File(&file), entry, reader)?;
-        if !fsys::SYNCS_WHOLE_FILESYSTEMS {
-            fsys::sync_file(&file).map_err(lift)?;
-        }
+        keep.durability.sync_file(&file).map_err(lift)?;
         Ok(differences)
     }
 }

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::keep::Durability;
 use super::probe;
 use crate::crypto::Id;
 use crate::error::{Error, Result, refuse, shown_path};
@@ -138,11 +139,14 @@ pub(super) struct Staging {
 }
 
 impl Staging {
-    pub(super) fn sync(&self, progress: &dyn Progress) -> Result<()> {
+    /// Makes everything in it durable that is not yet; the staging directory itself too, which may be no entry.
+    pub(super) fn sync(&self, durability: Durability, progress: &dyn Progress) -> Result<()> {
         progress.phase(Phase::Syncing, None, None);
-        fsys::sync_filesystem(&self.root)
-            .map(|_| ())
-            .map_err(|error| Error::environment(format!("sync {}", shown_path(&self.path)), error))
+        let synced = match durability {
+            Durability::Each => self.root.sync(),
+            Durability::Whole => fsys::sync_filesystem(&self.root).map(|_| ()),
+        };
+        synced.map_err(|error| Error::environment(format!("sync {}", shown_path(&self.path)), error))
     }
 }
 

@@ -311,7 +311,7 @@ impl<'a> Finisher<'a> {
         let lift = |error| failed(&entry.path, "finish", error);
         let dir = self.directories.get(&entry.path).map_err(lift)?;
         self.keep.set(Object::Directory(&dir), &entry, self.reader)?;
-        if fsys::SYNCS_WHOLE_FILESYSTEMS { Ok(()) } else { dir.sync().map_err(lift) }
+        self.keep.durability.sync_directory(&dir).map_err(lift)
     }
 
     fn create_further_name(&mut self, first: &EntryPath, further: &EntryPath) -> Result<()> {
@@ -351,10 +351,7 @@ fn reopen(dir: &Dir, path: &EntryPath) -> Result<fs::File> {
 /// Sets a complete file's metadata, and makes it durable where that cannot be done for all files at once.
 fn finish_file(reader: &Reader, keep: &Keep, open: &fs::File, entry: &Entry) -> Result<()> {
     keep.set(Object::File(open), entry, reader)?;
-    if fsys::SYNCS_WHOLE_FILESYSTEMS {
-        return Ok(());
-    }
-    fsys::sync_file(open).map_err(|error| failed(&entry.path, "sync", error))
+    keep.durability.sync_file(open).map_err(|error| failed(&entry.path, "sync", error))
 }
 
 /// Writes what one block holds.
