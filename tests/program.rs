@@ -302,6 +302,40 @@ fn usage_errors_exit_with_two_and_help_with_zero() {
 }
 
 #[test]
+fn completions_and_manual_pages_name_every_command() {
+    let home = Home::new();
+    let place = home.path("papers");
+    let write = || home.program().arg("papers").arg(&place).output().unwrap();
+    assert!(write().status.success());
+    let help = String::from_utf8(home.run(&["--help"]).stdout).unwrap();
+    let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    let commands: Vec<&str> = listed
+        // What goes on from the line before stands further in.
+        .filter(|line| line.len() - line.trim_start().len() == 2)
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|name| *name != "help")
+        .collect();
+    assert!(commands.contains(&"backup") && commands.len() > 20, "{help}");
+    let read = |path: &str| fs::read_to_string(place.join(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
+    for name in &commands {
+        let page = read(&format!("man/devvault-{name}.1"));
+        assert!(page.contains(".SH SYNOPSIS") && page.contains(env!("CARGO_PKG_VERSION")), "{name}: {page}");
+    }
+    for file in ["devvault.bash", "devvault.elv", "devvault.fish", "_devvault", "_devvault.ps1"] {
+        let script = read(&format!("completions/{file}"));
+        let missing: Vec<_> = commands.iter().filter(|name| !script.contains(**name)).collect();
+        assert!(missing.is_empty(), "{file} lacks {missing:?}");
+    }
+    // Once more, over what an earlier version wrote; and where nothing can be written, that is said.
+    assert!(write().status.success());
+    fs::remove_dir_all(place.join("man")).unwrap();
+    fs::write(place.join("man"), "in the way").unwrap();
+    let refused = write();
+    assert_eq!(refused.status.code(), Some(1), "{refused:?}");
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("papers"), "{refused:?}");
+}
+
+#[test]
 fn a_reader_that_goes_away_ends_the_program_without_a_panic() {
     let home = Home::with_vault();
     fs::create_dir(home.source()).unwrap();
