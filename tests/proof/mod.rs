@@ -22,6 +22,9 @@ mod powerloss;
 // Linux on x86-64 alone: the registers of a traced process.
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod process;
+// Linux alone: what a process holds, as /proc tells it.
+#[cfg(target_os = "linux")]
+mod soak;
 // Linux on x86-64 alone: the registers of a traced process.
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod swaps;
