@@ -1,6 +1,9 @@
 //! Proof that nothing is lost: power cuts, faults, damage. `tests/PROOF.md` says what each harness does and assumes.
 
 mod crash;
+// Linux on x86-64 alone: the registers of a traced process.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod edits;
 mod errors;
 mod flips;
 // Linux alone: strace.
@@ -10,12 +13,21 @@ mod lint;
 #[cfg(target_os = "linux")]
 mod matrix;
 mod memory;
+// Linux on x86-64 alone: the registers of a traced process.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod neighbours;
 // Linux on x86-64 alone: the ioctl that shuts a file system down.
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod powerloss;
 // Linux on x86-64 alone: the registers of a traced process.
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod process;
+// Linux alone: what a process holds, as /proc tells it.
+#[cfg(target_os = "linux")]
+mod soak;
+// Linux on x86-64 alone: the registers of a traced process.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod swaps;
 // Linux alone: strace.
 #[cfg(target_os = "linux")]
 mod trace;
@@ -24,7 +36,10 @@ mod trace;
 mod tracer;
 
 use std::fs;
+use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+
+use crate::support::noise;
 
 /// Returns how many times as much as in an ordinary run is to be tried: `DEVVAULT_PROOF=10`, or `full` for everything.
 fn times() -> usize {
@@ -38,6 +53,14 @@ fn times() -> usize {
 /// Returns the step in which a long list is walked; in an ordinary run every `sample`-th is tried.
 fn step(sample: usize) -> usize {
     (sample / times()).max(1)
+}
+
+/// Writes a file with a hole, which is read and restored in several pieces.
+fn write_with_hole(path: &Path) {
+    let mut file = fs::File::create(path).unwrap();
+    file.write_all(&noise(150_000, 1)).unwrap();
+    file.seek(SeekFrom::Start(1 << 20)).unwrap();
+    file.write_all(&noise(150_000, 2)).unwrap();
 }
 
 /// Where runs that try more leave their counts, a file each.

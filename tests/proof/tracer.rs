@@ -92,6 +92,10 @@ pub enum Which {
     Writes,
     /// All that have to do with files, and the making of threads.
     All,
+    /// Those that only look, and look at something whose name holds this text.
+    LooksAt(&'static str),
+    /// Those that change something whose name holds this text.
+    ChangesAt(&'static str),
 }
 
 /// What is done to the call that is reached.
@@ -104,6 +108,8 @@ pub enum Deed {
     KillWithin,
     /// Something is called that the test gave, then the process is killed, before the call.
     CallOut,
+    /// The same is called before this and every later counted call, and the process goes on; it decides what it does when.
+    Meanwhile,
     /// Half of what was asked for is read or written.
     Short,
     /// It does nothing and fails with this error.
@@ -271,7 +277,16 @@ impl Tracer<'_> {
             return Leaving::Result;
         }
         let Some(name) = self.counted(number, &registers) else { return Leaving::Result };
+        if let Which::LooksAt(text) | Which::ChangesAt(text) = self.which
+            && !about(thread, name, &registers).contains(text)
+        {
+            return Leaving::Result;
+        }
         self.calls.push(name);
+        if self.deed == Deed::Meanwhile && self.calls.len() > self.nth + 1 {
+            (self.call_out)();
+            return Leaving::Result;
+        }
         if self.calls.len() != self.nth + 1 || self.deed == Deed::Nothing {
             return Leaving::Result;
         }
@@ -286,6 +301,10 @@ impl Tracer<'_> {
             Deed::CallOut => {
                 (self.call_out)();
                 let _ = kill(self.process, Signal::SIGKILL);
+                Leaving::Result
+            }
+            Deed::Meanwhile => {
+                (self.call_out)();
                 Leaving::Result
             }
             Deed::KillAfter => Leaving::Death,
@@ -330,7 +349,12 @@ impl Tracer<'_> {
             "openat" => registers.rdx & OPEN_CREATES != 0,
             _ => false,
         };
-        (self.which == Which::All || changes || creates).then_some(name)
+        let counts = match self.which {
+            Which::All => true,
+            Which::Writes | Which::ChangesAt(_) => changes || creates,
+            Which::LooksAt(_) => !changes && !creates,
+        };
+        counts.then_some(name)
     }
 }
 

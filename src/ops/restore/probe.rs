@@ -12,7 +12,7 @@ use crate::clock::Time;
 use crate::crypto::Id;
 use crate::error::{Error, Result, shown_path};
 use crate::format::entry::Kind;
-use crate::fsys::{Dir, Object, ObjectKind};
+use crate::fsys::{Dir, Object, ObjectId, ObjectKind};
 use crate::ops::object;
 use crate::refusal::{Code, Refusal};
 
@@ -30,6 +30,8 @@ pub(super) struct Probe<'a> {
 struct Scratch<'a> {
     parent: &'a Dir,
     name: Vec<u8>,
+    // Which directory it is, once that is known: another one of this name is somebody else's.
+    id: Option<ObjectId>,
 }
 
 /// How many files are made at most to try what the target keeps.
@@ -48,8 +50,9 @@ impl<'a> Probe<'a> {
         let name = format!(".devvault-probing-{}", &id.to_string()[..12]).into_bytes();
         let make = || {
             target.parent.create_dir(&name)?;
-            let _scratch = Scratch { parent: &target.parent, name };
+            let mut _scratch = Scratch { parent: &target.parent, name, id: None };
             let root = target.parent.open_dir(&_scratch.name)?;
+            _scratch.id = Some(root.stat()?.id);
             strip_inherited(&root)?;
             let file = root.create_file(FILE)?;
             root.create_dir(DIR)?;
@@ -332,9 +335,9 @@ impl Drop for Scratch<'_> {
         // What was open a moment ago may keep a name a moment longer.
         for pause in [0, 5, 50, 500] {
             std::thread::sleep(std::time::Duration::from_millis(pause));
-            clear_below(self.parent, &self.name, 3);
-            if self.parent.stat_at(&self.name).is_err() {
-                return;
+            match self.parent.stat_at(&self.name) {
+                Ok(stat) if self.id.is_none_or(|id| id == stat.id) => clear_below(self.parent, &self.name, 3),
+                _ => return,
             }
         }
     }

@@ -127,7 +127,28 @@ impl Target {
                     shown_path(&self.path)
                 )
             })
-        })
+        })?;
+        self.confirm(staging)
+    }
+
+    /// Refuses where the destination, by its whole path, is not the directory that was written and compared: another process
+    /// replaced it or moved what lies above, and only a handle still leads there.
+    fn confirm(&self, staging: &Staging) -> Result<()> {
+        let is_it = || {
+            let found = Dir::open(&self.parent_path)?.stat_at(&self.name)?;
+            Ok::<_, io::Error>(found.id == staging.root.stat()?.id)
+        };
+        let (path, moved) =
+            (shown_path(&self.path), Refusal::new(Code::DestinationChanged, "what was restored was moved"));
+        let refusal = match is_it() {
+            Ok(true) => return Ok(()),
+            Ok(false) => moved.cause(format!("{path} is not the directory that was written and compared")),
+            Err(error) => moved.cause(format!("{path}: {error}")),
+        };
+        Err(Error::from(refusal).written(|| {
+            let staging = shown_path(&staging.path);
+            format!("all of it was written and compared as {staging}; where another process moved it is not known")
+        }))
     }
 }
 
