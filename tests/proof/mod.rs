@@ -1,6 +1,9 @@
 //! Proof that nothing is lost: power cuts, faults, damage. `tests/PROOF.md` says what each harness does and assumes.
 
 mod crash;
+// Linux on x86-64 alone: the kernel's file systems, loop devices, and its protocol for those in user space.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod disk;
 mod errors;
 mod flips;
 // Linux alone: strace.
@@ -10,12 +13,15 @@ mod lint;
 #[cfg(target_os = "linux")]
 mod matrix;
 mod memory;
-// Linux on x86-64 alone: the ioctl that shuts a file system down.
+// Linux on x86-64 alone: disks in memory, and the registers of a traced process.
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod powerloss;
 // Linux on x86-64 alone: the registers of a traced process.
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod process;
+// Linux on x86-64 alone: what uses it is.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod sound;
 // Linux alone: strace.
 #[cfg(target_os = "linux")]
 mod trace;

@@ -81,6 +81,8 @@ const CALLS: [(u64, &str, bool); 62] = [
     (318, "getrandom", false),
     (332, "statx", false),
 ];
+/// Those that make something durable.
+pub const SYNCS: [&str; 3] = ["fsync", "fdatasync", "syncfs"];
 const CLONE3: u64 = 435;
 const SIGALTSTACK: u64 = 131;
 const OPEN_CREATES: u64 = 0o100;
@@ -102,14 +104,14 @@ pub enum Deed {
     KillAfter,
     /// Half of a write is done, then the process is killed; like [`Deed::KillAfter`] for everything else.
     KillWithin,
-    /// Something is called that the test gave, then the process is killed, before the call.
-    CallOut,
     /// Half of what was asked for is read or written.
     Short,
     /// It does nothing and fails with this error.
     Fail(i32),
     /// It and every later call of the same name do.
     FailFromThenOn(i32),
+    /// It does nothing, and all seems well. Only calls that sync are counted for this.
+    NoSync,
 }
 
 /// What became of the program.
@@ -132,17 +134,17 @@ const TIME_MAX: Duration = Duration::from_secs(60);
 
 /// Runs a command with a deed done to its `nth` counted call; nothing where processes may not be traced here.
 pub fn run(command: &mut Command, scratch: &Path, which: Which, nth: usize, deed: Deed) -> Option<Outcome> {
-    run_with(command, scratch, which, nth, deed, &|| {})
+    run_watched(command, scratch, which, nth, deed, &|_, _| {})
 }
 
-/// As [`run`], with what [`Deed::CallOut`] calls.
-pub fn run_with(
+/// As [`run`], and calls with the name of each counted call, and what it is about, before it is made.
+pub fn run_watched(
     command: &mut Command,
     scratch: &Path,
     which: Which,
     nth: usize,
     deed: Deed,
-    call_out: &dyn Fn(),
+    watch: &dyn Fn(&'static str, &dyn Fn() -> String),
 ) -> Option<Outcome> {
     let (out, err) = (scratch.join("stdout"), scratch.join("stderr"));
     command.stdin(Stdio::null()).stdout(File::create(&out).unwrap()).stderr(File::create(&err).unwrap());
@@ -160,7 +162,7 @@ pub fn run_with(
     };
     let process = Pid::from_raw(i32::try_from(child.id()).unwrap());
     let (ended, hung) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-    let watch = {
+    let ender = {
         let (ended, hung) = (Arc::clone(&ended), Arc::clone(&hung));
         std::thread::spawn(move || {
             let begun = Instant::now();
@@ -173,12 +175,22 @@ pub fn run_with(
             }
         })
     };
-    let mut tracer =
-        Tracer { process, call_out, which, nth, deed, calls: Vec::new(), begun: false, met: None, failing: None };
+    let mut tracer = Tracer {
+        process,
+        watch,
+        which,
+        nth,
+        deed,
+        calls: Vec::new(),
+        syncs: 0,
+        begun: false,
+        met: None,
+        failing: None,
+    };
     let exit = tracer.follow();
     ended.store(true, Ordering::Relaxed);
-    watch.thread().unpark();
-    watch.join().unwrap();
+    ender.thread().unpark();
+    ender.join().unwrap();
     // Its end was waited for already.
     let _ = child.try_wait();
     Some(Outcome {
@@ -193,11 +205,12 @@ pub fn run_with(
 
 struct Tracer<'a> {
     process: Pid,
-    call_out: &'a dyn Fn(),
+    watch: &'a dyn Fn(&'static str, &dyn Fn() -> String),
     which: Which,
     nth: usize,
     deed: Deed,
     calls: Vec<&'static str>,
+    syncs: usize,
     begun: bool,
     met: Option<(&'static str, String)>,
     // The number of the call that fails from now on, whatever it is about.
@@ -272,7 +285,13 @@ impl Tracer<'_> {
         }
         let Some(name) = self.counted(number, &registers) else { return Leaving::Result };
         self.calls.push(name);
-        if self.calls.len() != self.nth + 1 || self.deed == Deed::Nothing {
+        (self.watch)(name, &|| about(thread, name, &registers));
+        self.syncs += usize::from(SYNCS.contains(&name));
+        let reached = match self.deed {
+            Deed::NoSync => SYNCS.contains(&name) && self.syncs == self.nth + 1,
+            _ => self.calls.len() == self.nth + 1,
+        };
+        if !reached || self.deed == Deed::Nothing {
             return Leaving::Result;
         }
         self.met = Some((name, about(thread, name, &registers)));
@@ -280,11 +299,6 @@ impl Tracer<'_> {
         match self.deed {
             Deed::Nothing => Leaving::Result,
             Deed::KillBefore => {
-                let _ = kill(self.process, Signal::SIGKILL);
-                Leaving::Result
-            }
-            Deed::CallOut => {
-                (self.call_out)();
                 let _ = kill(self.process, Signal::SIGKILL);
                 Leaving::Result
             }
@@ -297,6 +311,7 @@ impl Tracer<'_> {
                 if self.deed == Deed::Short { Leaving::Result } else { Leaving::Death }
             }
             Deed::Fail(errno) => skip(thread, registers, errno),
+            Deed::NoSync => skip(thread, registers, 0),
             Deed::FailFromThenOn(errno) => {
                 self.failing = Some((number, errno));
                 skip(thread, registers, errno)
