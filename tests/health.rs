@@ -1,7 +1,7 @@
 //! The vault's health: not there, not empty, locked, read-only, full, interrupted; a host whose own directories fail.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use devvault::ops::verify::Verdict;
@@ -475,7 +475,8 @@ fn verify_and_restore_go_on_without_a_state_directory_and_say_so() {
         fs::write(home.path(place), "a file where a directory should be").unwrap();
         // Nothing was lost that a head named by the operator could stand in for.
         let refusal = assert_refused(Code::StateUnwritable, home.try_backup(&backup::Options::default()));
-        assert!(refusal.message.contains(&*home.path(place).to_string_lossy()), "{refusal}");
+        let named: PathBuf = home.path(place).components().collect();
+        assert!(refusal.message.contains(&*named.to_string_lossy()), "{refusal}");
         let report = home.verify(&[]).unwrap();
         assert_eq!((report.verdict, report.freshness.to_string().as_str()), (Verdict::Valid, "unproven"), "{place}");
         assert!(report.notes.iter().any(|note| note.contains("witness")), "{:?}", report.notes);

@@ -573,6 +573,13 @@ impl Forger {
         Self { macs: Macs::new(key.secret(), key.vault), vault: vault.to_owned() }
     }
 
+    /// Takes the key of a home's vault, or tells what is wrong with it.
+    pub fn try_new(home: &Home) -> std::result::Result<Self, String> {
+        let bytes = fs::read(home.key()).map_err(|error| error.to_string())?;
+        let key = KeyFile::decode(&bytes).map_err(|error| error.to_string())?;
+        Ok(Self { macs: Macs::new(key.secret(), key.vault), vault: home.vault() })
+    }
+
     /// Returns the file of a record and its bytes.
     pub fn bytes(&self, number: u64) -> (RecordKind, Vec<u8>) {
         let read = |kind| {

@@ -17,7 +17,7 @@ use devvault::store::LocalStore;
 use devvault::vault::catalog::{Catalog, UseIndex};
 use devvault::vault::write::reference;
 
-use super::tracer::{self, Deed, Outcome, Which};
+use super::tracer::{self, Outcome, Which};
 use super::{step, tally, write_with_hole};
 use crate::support::{Forger, Home, SMALL_TREE, copy_tree, names, noise, picture};
 
@@ -127,7 +127,7 @@ impl Scene {
         let mut command = home.program();
         command.args(["--vault", "vault", "--json", "backup", "source", "--closing-look"]);
         let (kept, which) = (home.path("kept"), Which::LooksAt("/source"));
-        let outcome = tracer::run_with(&mut command, &kept, which, nth, Deed::Meanwhile, &|| {
+        let outcome = tracer::run_meanwhile(&mut command, &kept, which, nth, &|| {
             if let Some(act) = left.borrow_mut().next() {
                 act(home);
                 states.borrow_mut().push(picture(&home.source()));

@@ -18,7 +18,7 @@ use super::memory::{Fate, Memory, Order, Random, World, writes};
 use super::{step, tally};
 use crate::support::{Forger, Home, SMALL_TREE, copy_tree, noise, small};
 
-/// What a system says; the numbers are those of Linux.
+/// What a system says, by its own numbers.
 #[cfg(target_os = "linux")]
 const ERRORS: [(&str, i32); 12] = [
     ("EIO", 5),
@@ -34,8 +34,36 @@ const ERRORS: [(&str, i32); 12] = [
     ("EEXIST", 17),
     ("ESTALE", 116),
 ];
-#[cfg(not(target_os = "linux"))]
-const ERRORS: [(&str, i32); 3] = [("EIO", 5), ("EACCES", 13), ("EMFILE", 24)];
+#[cfg(windows)]
+const ERRORS: [(&str, i32); 12] = [
+    ("ERROR_IO_DEVICE", 1117),
+    ("ERROR_DISK_FULL", 112),
+    ("ERROR_DISK_QUOTA_EXCEEDED", 1295),
+    ("ERROR_ACCESS_DENIED", 5),
+    ("ERROR_SHARING_VIOLATION", 32),
+    ("ERROR_WRITE_PROTECT", 19),
+    ("ERROR_TOO_MANY_OPEN_FILES", 4),
+    ("ERROR_NOT_ENOUGH_MEMORY", 8),
+    ("ERROR_NOT_READY", 21),
+    ("ERROR_FILE_NOT_FOUND", 2),
+    ("ERROR_FILE_EXISTS", 80),
+    ("ERROR_NETNAME_DELETED", 64),
+];
+#[cfg(not(any(target_os = "linux", windows)))]
+const ERRORS: [(&str, i32); 12] = [
+    ("EIO", 5),
+    ("ENOSPC", 28),
+    ("EDQUOT", 69),
+    ("EACCES", 13),
+    ("EPERM", 1),
+    ("EROFS", 30),
+    ("EMFILE", 24),
+    ("ENOMEM", 12),
+    ("EINTR", 4),
+    ("ENOENT", 2),
+    ("EEXIST", 17),
+    ("ESTALE", 70),
+];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum How {

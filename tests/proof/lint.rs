@@ -128,7 +128,7 @@ fn lint(home: &Home, traces: &[(String, Vec<Call>)], without: Option<(usize, usi
 }
 
 /// A path with what is random in it taken out.
-fn plain(home: &Home, path: &Path) -> String {
+pub fn plain(home: &Home, path: &Path) -> String {
     let text = path.strip_prefix(home.path("")).unwrap_or(path).display().to_string();
     let words = text.split('/').map(|word| {
         let stem: String = word.chars().take_while(|c| !c.is_ascii_hexdigit() || word.starts_with("0000")).collect();

@@ -1,6 +1,9 @@
 //! Proof that nothing is lost: power cuts, faults, damage. `tests/PROOF.md` says what each harness does and assumes.
 
 mod crash;
+// Linux on x86-64 alone: the kernel's file systems, loop devices, and its protocol for those in user space.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod disk;
 // Linux on x86-64 alone: the registers of a traced process.
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod edits;
@@ -16,7 +19,7 @@ mod memory;
 // Linux on x86-64 alone: the registers of a traced process.
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod neighbours;
-// Linux on x86-64 alone: the ioctl that shuts a file system down.
+// Linux on x86-64 alone: disks in memory, and the registers of a traced process.
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod powerloss;
 // Linux on x86-64 alone: the registers of a traced process.
@@ -25,6 +28,9 @@ mod process;
 // Linux alone: what a process holds, as /proc tells it.
 #[cfg(target_os = "linux")]
 mod soak;
+// Linux on x86-64 alone: what uses it is.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod sound;
 // Linux on x86-64 alone: the registers of a traced process.
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod swaps;

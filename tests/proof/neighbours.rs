@@ -15,7 +15,7 @@ use std::time::Duration;
 use devvault::ops::verify::Verdict;
 use serde_json::Value;
 
-use super::tracer::{self, Deed, Which};
+use super::tracer::{self, Which};
 use super::{step, tally};
 use crate::support::{Home, SMALL_TREE, copy_tree, names, noise, picture};
 
@@ -103,7 +103,7 @@ fn a_second_backup_and_readers_between_any_two_calls_of_a_backup_see_what_is_who
         let begun: RefCell<Option<Begun>> = RefCell::new(None);
         let mut command = home.program();
         command.args(["--vault", "vault", "--json", "backup", "source"]);
-        let outcome = tracer::run_with(&mut command, &home.path("kept"), Which::All, nth, Deed::Meanwhile, &|| {
+        let outcome = tracer::run_meanwhile(&mut command, &home.path("kept"), Which::All, nth, &|| {
             if begun.borrow().is_none() && !arguments.is_empty() {
                 begun.replace(Some(begin(&home, arguments)));
             }

@@ -5,17 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use devvault::incident::journal::Journal;
-use devvault::ops::verify;
-use devvault::ops::verify::{Level, Verdict};
-use devvault::progress::Silent;
-use devvault::store::LocalStore;
-use devvault::vault::chain::Chain;
-use devvault::vault::witness;
-
 use super::tracer::{self, Deed, Outcome, Which};
-use super::{step, tally};
-use crate::support::{Forger, Home, SMALL_TREE, copy_tree, names, noise, picture};
+use super::{sound, step, tally};
+use crate::support::{Home, SMALL_TREE, copy_tree, names, noise, picture};
 
 /// A command of the program, and the state of a home in which it is run again and again.
 struct Scene {
@@ -102,41 +94,13 @@ impl Scene {
     /// Asserts that nothing is harmed, whatever happened; returns how many records there are.
     fn check(&self, what: &str) -> usize {
         let home = &self.home;
-        let entries = Journal::of(&home.host()).entries();
-        assert!(entries.is_ok(), "{what}: {entries:?}");
-        let keys = home.path("config/keys");
-        for name in if keys.exists() { names(&keys) } else { Vec::new() } {
-            // What a kill left of one, which nobody takes for a key.
-            if name.starts_with(".new-") {
-                fs::remove_file(keys.join(name)).unwrap();
-            }
-        }
-        if !keys.exists() || names(&keys).is_empty() {
-            assert!(!home.vault().join("vault.json").exists(), "{what}: a vault without a key");
-            return 0;
-        }
-        let forger = Forger::new(home);
-        let seen = witness::read(&home.host(), &forger.macs).unwrap_or_else(|error| panic!("{what}: {error}"));
+        let records = sound::look(home).unwrap_or_else(|error| panic!("{what}: {error}")).records;
         if !home.vault().join("vault.json").exists() {
-            assert!(seen.is_none(), "{what}");
             return 0;
         }
-        let chain = Chain::read(&LocalStore::open(&home.vault()).unwrap(), &forger.macs, None).unwrap();
-        assert!(chain.findings.is_empty(), "{what}: {:?}", chain.findings);
-        let records = chain.links().count();
         // Done again, it may have been done twice.
         let most = self.records.1 + usize::from(what.ends_with("again") && self.records.0 != self.records.1);
         assert!((self.records.0..=most).contains(&records), "{what}: {records} records");
-        let head = seen.and_then(|witness| witness.heads.last().copied());
-        assert!(head.is_none_or(|head| head.number == 0 || chain.holds(&head)), "{what}: {head:?} is gone");
-        if records > 0 {
-            let access = home.access_from(home.other_host("stranger"));
-            let report = verify::run(&access, &[], Level::Full, &Silent).unwrap();
-            assert_eq!(report.verdict, Verdict::Valid, "{what}: {:?}", report.findings);
-            for name in ["stranger-config", "stranger-state"] {
-                let _ = fs::remove_dir_all(home.path(name));
-            }
-        }
         // A destination is absent or complete.
         if home.path("restored").exists() {
             let mut found = picture(&home.path("restored"));

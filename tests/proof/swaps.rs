@@ -12,7 +12,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use super::tracer::{self, Deed, Outcome, Which};
+use super::tracer::{self, Outcome, Which};
 use super::{step, tally, write_with_hole};
 use crate::support::{Home, SMALL_TREE, fingerprint, picture, write_tree};
 
@@ -186,7 +186,7 @@ impl Scene {
         let mut command = self.home.program();
         command.args(["--vault", "vault", "--json", "restore", "1", "place/restored"]);
         let kept = self.home.path("kept");
-        let outcome = tracer::run_with(&mut command, &kept, which, nth, Deed::Meanwhile, &|| {
+        let outcome = tracer::run_meanwhile(&mut command, &kept, which, nth, &|| {
             if !called.replace(true) {
                 done.set(act.1(self));
                 foreign.set(self.foreign());

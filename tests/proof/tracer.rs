@@ -1,6 +1,7 @@
 //! Runs the real program under `ptrace` and interferes with its system calls: kills it at one, cuts a write or read
 //! short, or puts an error in a call's place. One counter counts the calls of all threads.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
@@ -81,6 +82,8 @@ const CALLS: [(u64, &str, bool); 62] = [
     (318, "getrandom", false),
     (332, "statx", false),
 ];
+/// Those that make something durable.
+pub const SYNCS: [&str; 3] = ["fsync", "fdatasync", "syncfs"];
 const CLONE3: u64 = 435;
 const SIGALTSTACK: u64 = 131;
 const OPEN_CREATES: u64 = 0o100;
@@ -106,9 +109,7 @@ pub enum Deed {
     KillAfter,
     /// Half of a write is done, then the process is killed; like [`Deed::KillAfter`] for everything else.
     KillWithin,
-    /// Something is called that the test gave, then the process is killed, before the call.
-    CallOut,
-    /// The same is called before this and every later counted call, and the process goes on; it decides what it does when.
+    /// Nothing, but the call is told.
     Meanwhile,
     /// Half of what was asked for is read or written.
     Short,
@@ -116,6 +117,8 @@ pub enum Deed {
     Fail(i32),
     /// It and every later call of the same name do.
     FailFromThenOn(i32),
+    /// It does nothing, and all seems well. Only calls that sync are counted for this.
+    NoSync,
 }
 
 /// What became of the program.
@@ -138,17 +141,34 @@ const TIME_MAX: Duration = Duration::from_secs(60);
 
 /// Runs a command with a deed done to its `nth` counted call; nothing where processes may not be traced here.
 pub fn run(command: &mut Command, scratch: &Path, which: Which, nth: usize, deed: Deed) -> Option<Outcome> {
-    run_with(command, scratch, which, nth, deed, &|| {})
+    run_watched(command, scratch, which, nth, deed, &|_, _| {})
 }
 
-/// As [`run`], with what [`Deed::CallOut`] calls.
-pub fn run_with(
+/// As [`run`], and calls `act` before the `nth` counted call and every later one, while the program stands still; `act`
+/// decides what it does when.
+pub fn run_meanwhile(
+    command: &mut Command,
+    scratch: &Path,
+    which: Which,
+    nth: usize,
+    act: &dyn Fn(),
+) -> Option<Outcome> {
+    let count = Cell::new(0);
+    run_watched(command, scratch, which, nth, Deed::Meanwhile, &|_, _| {
+        if count.replace(count.get() + 1) >= nth {
+            act();
+        }
+    })
+}
+
+/// As [`run`], and calls with the name of each counted call, and what it is about, before it is made.
+pub fn run_watched(
     command: &mut Command,
     scratch: &Path,
     which: Which,
     nth: usize,
     deed: Deed,
-    call_out: &dyn Fn(),
+    watch: &dyn Fn(&'static str, &dyn Fn() -> String),
 ) -> Option<Outcome> {
     let (out, err) = (scratch.join("stdout"), scratch.join("stderr"));
     command.stdin(Stdio::null()).stdout(File::create(&out).unwrap()).stderr(File::create(&err).unwrap());
@@ -166,7 +186,7 @@ pub fn run_with(
     };
     let process = Pid::from_raw(i32::try_from(child.id()).unwrap());
     let (ended, hung) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-    let watch = {
+    let ender = {
         let (ended, hung) = (Arc::clone(&ended), Arc::clone(&hung));
         std::thread::spawn(move || {
             let begun = Instant::now();
@@ -179,12 +199,22 @@ pub fn run_with(
             }
         })
     };
-    let mut tracer =
-        Tracer { process, call_out, which, nth, deed, calls: Vec::new(), begun: false, met: None, failing: None };
+    let mut tracer = Tracer {
+        process,
+        watch,
+        which,
+        nth,
+        deed,
+        calls: Vec::new(),
+        syncs: 0,
+        begun: false,
+        met: None,
+        failing: None,
+    };
     let exit = tracer.follow();
     ended.store(true, Ordering::Relaxed);
-    watch.thread().unpark();
-    watch.join().unwrap();
+    ender.thread().unpark();
+    ender.join().unwrap();
     // Its end was waited for already.
     let _ = child.try_wait();
     Some(Outcome {
@@ -199,11 +229,12 @@ pub fn run_with(
 
 struct Tracer<'a> {
     process: Pid,
-    call_out: &'a dyn Fn(),
+    watch: &'a dyn Fn(&'static str, &dyn Fn() -> String),
     which: Which,
     nth: usize,
     deed: Deed,
     calls: Vec<&'static str>,
+    syncs: usize,
     begun: bool,
     met: Option<(&'static str, String)>,
     // The number of the call that fails from now on, whatever it is about.
@@ -283,11 +314,13 @@ impl Tracer<'_> {
             return Leaving::Result;
         }
         self.calls.push(name);
-        if self.deed == Deed::Meanwhile && self.calls.len() > self.nth + 1 {
-            (self.call_out)();
-            return Leaving::Result;
-        }
-        if self.calls.len() != self.nth + 1 || self.deed == Deed::Nothing {
+        (self.watch)(name, &|| about(thread, name, &registers));
+        self.syncs += usize::from(SYNCS.contains(&name));
+        let reached = match self.deed {
+            Deed::NoSync => SYNCS.contains(&name) && self.syncs == self.nth + 1,
+            _ => self.calls.len() == self.nth + 1,
+        };
+        if !reached || self.deed == Deed::Nothing {
             return Leaving::Result;
         }
         self.met = Some((name, about(thread, name, &registers)));
@@ -298,15 +331,7 @@ impl Tracer<'_> {
                 let _ = kill(self.process, Signal::SIGKILL);
                 Leaving::Result
             }
-            Deed::CallOut => {
-                (self.call_out)();
-                let _ = kill(self.process, Signal::SIGKILL);
-                Leaving::Result
-            }
-            Deed::Meanwhile => {
-                (self.call_out)();
-                Leaving::Result
-            }
+            Deed::Meanwhile => Leaving::Result,
             Deed::KillAfter => Leaving::Death,
             Deed::KillWithin | Deed::Short => {
                 if transfers {
@@ -316,6 +341,7 @@ impl Tracer<'_> {
                 if self.deed == Deed::Short { Leaving::Result } else { Leaving::Death }
             }
             Deed::Fail(errno) => skip(thread, registers, errno),
+            Deed::NoSync => skip(thread, registers, 0),
             Deed::FailFromThenOn(errno) => {
                 self.failing = Some((number, errno));
                 skip(thread, registers, errno)
