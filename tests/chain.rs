@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use devvault::clock::Time;
 use devvault::crypto::{Digest, Id};
@@ -14,7 +13,7 @@ use devvault::progress::Silent;
 use devvault::refusal::Code;
 use devvault::vault::gate::Access;
 
-use crate::support::{Forger, Home, SMALL_TREE, assert_refused, copy_tree, flip, names, picture, unchanged};
+use crate::support::{Forger, Home, SMALL_TREE, assert_refused, copy_tree, flip, picture, unchanged};
 
 type Picture = BTreeMap<PathBuf, String>;
 
@@ -1053,7 +1052,6 @@ fn a_branch_that_contradicts_itself_is_refused() {
 #[test]
 fn a_huge_number_neither_hangs_nor_breaks() {
     let (home, pictures) = three();
-    let begun = Instant::now();
     fs::create_dir(record(&home, 99_999_999)).unwrap();
     blocked(&home, Code::RecordIncomplete);
     recoverable(&home, 3, &pictures[2], "proven");
@@ -1062,36 +1060,6 @@ fn a_huge_number_neither_hangs_nor_breaks() {
     let report = blocked(&home, Code::RecordMisplaced);
     assert!(report.findings.len() < 10);
     recoverable(&home, 3, &pictures[2], "proven");
-    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
-}
-
-#[test]
-fn many_hostile_records_cost_no_more_than_one() {
-    let (home, pictures) = three();
-    for number in 99_999_900..=99_999_999 {
-        copy_tree(&record(&home, 2), &record(&home, number));
-        flip(&record(&home, number).join("manifest.hmac"), 5);
-    }
-    let begun = Instant::now();
-    let report = home.verify(&[]).unwrap();
-    assert_eq!(report.findings.len(), 100);
-    assert_eq!(home.verify(&["3"]).unwrap().verdict, Verdict::Valid);
-    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
-    assert_eq!(names(&home.vault().join("snapshots")).len(), 103);
-    let _ = pictures;
-}
-
-#[test]
-fn a_gap_of_a_hundred_million_is_one_finding() {
-    let (home, _) = three();
-    let forger = Forger::new(&home);
-    let mut record = forger.record(3);
-    record.number = 99_999_999;
-    forger.put_bytes(99_999_999, RecordKind::Snapshot, &record.encode());
-    let begun = Instant::now();
-    let report = blocked(&home, Code::RecordMissing);
-    assert_eq!(report.findings.len(), 1, "{:?}", report.findings);
-    assert!(begun.elapsed() < Duration::from_secs(5));
 }
 
 #[test]

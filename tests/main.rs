@@ -24,6 +24,7 @@ mod damage;
 #[cfg(target_os = "linux")]
 mod difficult;
 mod drill;
+mod effort;
 mod evidence;
 mod excluding;
 mod faults;

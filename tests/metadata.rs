@@ -10,7 +10,7 @@ use devvault::progress::Silent;
 use devvault::refusal::Code;
 
 use crate::difficult::{self, Powers, assert_equal, generate, picture};
-use crate::support::{Forger, Home, assert_refused, is_root, skip};
+use crate::support::{Forger, Home, assert_refused, emulator, is_root, skip};
 
 fn restore_without(home: &Home, classes: &[Class], destination: &str) -> devvault::error::Result<restore::Report> {
     let options = restore::Options { without: classes.to_vec(), ..restore::Options::default() };
@@ -67,6 +67,9 @@ fn programs_of_others_tell_a_tree_that_differs() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_tree_of_20_000_levels_takes_little_memory_and_few_descriptors() {
+    if let Some(emulator) = emulator() {
+        return skip(&format!("the memory that is bounded is that of `{emulator}`"));
+    }
     let home = Home::with_vault();
     difficult::levels(&home.source(), 20_000);
     let (source, restored) = (home.source(), home.path("restored"));
@@ -88,6 +91,9 @@ fn a_tree_of_20_000_levels_takes_little_memory_and_few_descriptors() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_salvage_of_12_000_levels_takes_little_memory_and_few_descriptors() {
+    if let Some(emulator) = emulator() {
+        return skip(&format!("the memory that is bounded is that of `{emulator}`"));
+    }
     let home = Home::with_vault();
     difficult::levels(&home.source(), 12_000);
     home.backup();

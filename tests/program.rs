@@ -319,8 +319,9 @@ fn completions_and_manual_pages_name_every_command() {
     let read = |path: &str| fs::read_to_string(place.join(path)).unwrap_or_else(|error| panic!("{path}: {error}"));
     for name in &commands {
         let page = read(&format!("man/devvault-{name}.1"));
-        assert!(page.contains(".SH SYNOPSIS") && page.contains(env!("CARGO_PKG_VERSION")), "{name}: {page}");
+        assert!(page.contains(".SH SYNOPSIS"), "{name}: {page}");
     }
+    assert!(read("man/devvault.1").contains(env!("CARGO_PKG_VERSION")));
     for file in ["devvault.bash", "devvault.elv", "devvault.fish", "_devvault", "_devvault.ps1"] {
         let script = read(&format!("completions/{file}"));
         let missing: Vec<_> = commands.iter().filter(|name| !script.contains(**name)).collect();

@@ -345,6 +345,8 @@ pub fn emulator() -> Option<String> {
 /// it says so there too, since the output of a test that passes is not shown.
 pub fn skip(why: &str) {
     use std::io::Write;
+    // Of what another program said, the last line.
+    let why = why.trim_end().lines().last().unwrap_or_default();
     let line = format!("skipped: {}: {why}\n", std::thread::current().name().unwrap_or("a test"));
     print!("{line}");
     if let Some(path) = std::env::var_os("DEVVAULT_SKIPPED") {

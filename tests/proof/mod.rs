@@ -15,7 +15,7 @@ mod lint;
 // Linux alone: strace.
 #[cfg(target_os = "linux")]
 mod matrix;
-mod memory;
+pub mod memory;
 // Linux on x86-64 alone: the registers of a traced process.
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod neighbours;
@@ -47,18 +47,28 @@ use std::path::{Path, PathBuf};
 
 use crate::support::noise;
 
-/// Returns how many times as much as in an ordinary run is to be tried: `DEVVAULT_PROOF=10`, or `full` for everything.
-fn times() -> usize {
-    match std::env::var("DEVVAULT_PROOF") {
-        Ok(value) if value == "full" => usize::MAX,
-        Ok(value) => value.parse().unwrap_or(1),
-        Err(_) => 1,
+/// Returns how many times as much as in an ordinary run is to be tried: `DEVVAULT_PROOF=10`, or `full` for everything; and
+/// how many times less: `tenth`, where a processor is emulated.
+fn more_and_less() -> (usize, usize) {
+    match std::env::var("DEVVAULT_PROOF").as_deref() {
+        Ok("full") => (usize::MAX, 1),
+        Ok("tenth") => (1, 10),
+        // Tables are written anew.
+        Ok("bless") | Err(_) => (1, 1),
+        Ok(value) => (value.parse().unwrap_or_else(|_| panic!("DEVVAULT_PROOF={value} means nothing")), 1),
     }
+}
+
+/// Returns how many of something are tried where an ordinary run tries so many, and everything is so many at most.
+fn scaled(ordinary: usize, most: usize) -> usize {
+    let (more, less) = more_and_less();
+    ordinary.saturating_mul(more).min(most).div_ceil(less)
 }
 
 /// Returns the step in which a long list is walked; in an ordinary run every `sample`-th is tried.
 fn step(sample: usize) -> usize {
-    (sample / times()).max(1)
+    let (more, less) = more_and_less();
+    (sample * less / more).max(1)
 }
 
 /// Writes a file with a hole, which is read and restored in several pieces.
@@ -77,9 +87,10 @@ fn counts_directory() -> PathBuf {
 /// Prints a count, fails where it is below its minimum, and keeps that of a run that tries more for the document.
 #[track_caller]
 fn tally(what: &str, count: usize, least: usize) {
+    let (more, less) = more_and_less();
     println!("proof: {count} {what}");
-    assert!(count >= least, "only {count} {what}");
-    if times() > 1 {
+    assert!(count >= least.div_ceil(less), "only {count} {what}");
+    if more > 1 {
         fs::create_dir_all(counts_directory()).unwrap();
         fs::write(counts_directory().join(what.replace([' ', '/'], "-")), format!("{count} | {what}\n")).unwrap();
     }

@@ -15,7 +15,7 @@ use super::disk::{Fate, Image, Recording, Shelf};
 use super::lint::plain;
 use super::memory::Random;
 use super::tracer::{self, Deed, Outcome, SYNCS, Which};
-use super::{sound, tally, times};
+use super::{more_and_less, scaled, sound, tally};
 use crate::support::{Home, SMALL_TREE, is_root, noise, picture, skip, small};
 
 /// A file system.
@@ -275,7 +275,7 @@ fn with_scene(kind: &'static Kind, act: impl FnOnce(&Scene) + Send) {
 
 fn cut_everywhere(kind: &'static Kind) {
     with_scene(kind, |scene| {
-        let states = 24_usize.saturating_mul(times()).min(1_000);
+        let states = scaled(24, 1_000);
         let mut deeper = 0;
         for (later, runs) in [(false, FOUNDING), (true, LATER)] {
             let start = scene.start(later);
@@ -313,7 +313,7 @@ const MISSED: [&str; 2] = ["backup vault/snapshots/.in*/manifest.json", "restore
 
 #[test]
 fn a_sync_taken_out_alone_is_noticed_on_one_of_the_file_systems() {
-    let full = times() == usize::MAX;
+    let full = more_and_less().0 == usize::MAX;
     // By scenario, run and place among its syncs: what went wrong without it, if anything did.
     let mut syncs: BTreeMap<(bool, &str, usize), (String, Option<String>)> = BTreeMap::new();
     let mut tried = false;

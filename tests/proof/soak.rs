@@ -13,7 +13,7 @@ use devvault::ops::verify::{self, Level, Verdict};
 use devvault::ops::{index, init, status};
 use devvault::progress::Silent;
 
-use super::{tally, times};
+use super::{scaled, tally};
 use crate::support::{Home, emulator, names, noise, packs, picture, skip, small};
 
 /// What no command may need more of: kilobytes of memory, open files.
@@ -21,7 +21,7 @@ const LIMITS: &str = "ulimit -d 200000 && ulimit -n 64";
 
 /// How many rounds are run; in an ordinary run so many.
 fn rounds(sample: usize) -> usize {
-    sample.saturating_mul(times()).min(2000)
+    scaled(sample, 2_000)
 }
 
 /// Draws numbers that are the same in every run, and edits a tree by them.
