@@ -460,7 +460,7 @@ impl Part<'_> {
             .parent
             .open_dir(&staging.name)
             .map_err(|error| Error::environment(format!("open {}", shown_path(&staging.path)), error))?;
-        let same = root.stat().and_then(|stat| Ok(stat.id == staging.root.stat()?.id));
+        let same = root.stat().map(|stat| stat.id == staging.id);
         if !same.map_err(|error| Error::environment("look at the staging directory", error))? {
             return refuse(
                 Code::DestinationChanged,

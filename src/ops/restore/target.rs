@@ -9,7 +9,7 @@ use super::keep::Durability;
 use super::probe;
 use crate::crypto::Id;
 use crate::error::{Error, Result, refuse, shown_path};
-use crate::fsys::{self, Dir, ObjectKind};
+use crate::fsys::{self, Dir, ObjectId, ObjectKind};
 use crate::progress::{Phase, Progress};
 use crate::refusal::{Code, Refusal};
 use crate::vault::gate::Vault;
@@ -98,7 +98,8 @@ impl Target {
             )
             .cause(error)
         })?;
-        Ok(Staging { name, path, root: Arc::new(root) })
+        let id = root.stat().map_err(|error| Error::environment(format!("look at {}", shown_path(&path)), error))?.id;
+        Ok(Staging { name, path, root: Arc::new(root), id })
     }
 
     /// Renames the staging directory over the destination, which must still be absent or empty, and has `sync` make the
@@ -136,7 +137,7 @@ impl Target {
     fn confirm(&self, staging: &Staging) -> Result<()> {
         let is_it = || {
             let found = Dir::open(&self.parent_path)?.stat_at(&self.name)?;
-            Ok::<_, io::Error>(found.id == staging.root.stat()?.id)
+            Ok::<_, io::Error>(found.id == staging.id)
         };
         let (path, moved) =
             (shown_path(&self.path), Refusal::new(Code::DestinationChanged, "what was restored was moved"));
@@ -157,6 +158,8 @@ pub(super) struct Staging {
     pub(super) name: Vec<u8>,
     pub(super) path: PathBuf,
     pub(super) root: Arc<Dir>,
+    /// Which directory it is, whatever name it will have. Asked before it is renamed: Wine tells another volume afterwards.
+    pub(super) id: ObjectId,
 }
 
 impl Staging {
