@@ -111,7 +111,9 @@ impl Remover<'_> {
         }
         self.jobs.begin(move || {
             let removed = take_away(&below, &names)?;
-            dir.remove_dir(&name).map(|()| removed + 1)
+            // Where the system keeps the name of what is open, it would be there until then.
+            drop(below);
+            dir.remove_dir(&name).map_err(|error| named(&name, &error)).map(|()| removed + 1)
         })?;
         Ok(true)
     }
@@ -129,10 +131,17 @@ impl Remover<'_> {
             }
             above.dir = Some(Arc::new(parent));
         }
-        above.dir.as_ref().ok_or_else(moved)?.remove_dir(&done.name)?;
+        drop(done.dir);
+        let removed = above.dir.as_ref().ok_or_else(moved)?.remove_dir(&done.name);
+        removed.map_err(|error| named(&done.name, &error))?;
         self.jobs.progress.advance(1, 0);
         Ok(true)
     }
+}
+
+/// Says of which object something cannot be done.
+fn named(name: &[u8], error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", crate::path::shown(name)))
 }
 
 fn moved() -> io::Error {
@@ -201,7 +210,7 @@ fn take_away(dir: &Dir, names: &[Vec<u8>]) -> io::Result<u64> {
         if dir.remove_file(name).is_err() {
             open_up(dir, name);
             match dir.remove_file(name) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(named(name, &error)),
                 _ => {}
             }
         }
