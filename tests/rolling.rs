@@ -16,7 +16,7 @@ use devvault::progress::{Progress, Silent};
 use devvault::refusal::Code;
 use devvault::vault::gate::Access;
 
-use crate::support::{Home, assert_refused, flip, noise, packs, unchanged};
+use crate::support::{Home, assert_refused, flip, noise, packs, these_tests, unchanged};
 
 const DAY: i64 = 86_400;
 const BEGIN: i64 = 2_000_000_000;
@@ -149,7 +149,7 @@ fn a_round_that_is_killed() {
 
 /// Verifies in a process of its own, and kills it when it has read so many packs.
 fn killed(home: &Home, begin: i64, tick: i64, packs: u64) {
-    let mut process = Command::new(std::env::current_exe().unwrap())
+    let mut process = Command::new(these_tests())
         .args(["--exact", "rolling::a_round_that_is_killed", "--ignored", "--nocapture"])
         .env(ROUND, format!("{begin} {tick} {packs}"))
         .current_dir(home.path(""))

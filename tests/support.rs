@@ -311,6 +311,12 @@ pub fn program() -> &'static Path {
     &PROGRAM
 }
 
+/// Returns how to start these tests themselves once more.
+pub fn these_tests() -> PathBuf {
+    let script = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("start-tests-{}", std::env::consts::ARCH));
+    startable(&std::env::current_exe().unwrap(), &script)
+}
+
 /// Returns a command that the program printed, as it can be pasted where something has to start the program.
 #[cfg(unix)]
 pub fn pasted(command: &str) -> String {

@@ -14,7 +14,7 @@ use devvault::ops::{index, init, status};
 use devvault::progress::Silent;
 
 use super::{scaled, tally};
-use crate::support::{Home, emulator, names, noise, packs, picture, skip, small};
+use crate::support::{Home, emulator, names, noise, packs, picture, skip, small, these_tests};
 
 /// What no command may need more of: kilobytes of memory, open files.
 const LIMITS: &str = "ulimit -d 200000 && ulimit -n 64";
@@ -262,7 +262,7 @@ fn rounds_in_one_process_leave_no_open_file_no_thread_and_no_memory_behind() {
         return;
     }
     let home = Home::new();
-    let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+    let mut command = std::process::Command::new(these_tests());
     command.args(["--exact", "proof::soak::rounds_in_one_process", "--ignored", "--nocapture", "--test-threads=1"]);
     let output = command.env("TMPDIR", home.path("")).output().unwrap();
     let told = String::from_utf8_lossy(&output.stdout);
