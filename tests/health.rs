@@ -224,6 +224,11 @@ fn a_vault_is_never_made_over_anything() {
 
 // Locks
 
+/// Gives a lock up. Closing the file alone does not while a process that another test starts still has it.
+fn unlock(file: fs::File) {
+    fs2::FileExt::unlock(&file).unwrap();
+}
+
 #[test]
 fn a_vault_that_another_process_writes_to_is_locked() {
     let home = Home::with_snapshot();
@@ -242,7 +247,7 @@ fn a_vault_that_another_process_writes_to_is_locked() {
         assert_eq!(home.verify(&[]).unwrap().verdict, Verdict::Valid);
         home.restore("latest", "restored").unwrap();
     });
-    drop(file);
+    unlock(file);
     home.backup();
     assert!(!home.vault().join("lock.holder").exists());
 }
@@ -264,7 +269,7 @@ fn a_removal_under_way_excludes_readers() {
         assert_refused(Code::Locked, home.verify(&[]));
         assert_refused(Code::Locked, home.restore("1", "refused"));
     });
-    drop(file);
+    unlock(file);
     // A reader does not exclude another one.
     let file = fs::File::open(home.vault().join("sweep.lock")).unwrap();
     fs2::FileExt::lock_shared(&file).unwrap();
