@@ -515,11 +515,19 @@ mod run {
         let answers = answers();
         assert!(answers.len() > 300, "{} commands", answers.len());
         let (expected, found) = (fs::read_to_string(file()).unwrap(), rendered(&answers));
-        for (expected, found) in expected.lines().zip(found.lines()) {
+        let emulator = crate::support::emulator();
+        // It starts the program once more, which an emulator that only cargo knows of does not run.
+        let alone = |line: &str| emulator.is_some() && line.contains("--clean-machine");
+        if let Some(emulator) = &emulator {
+            crate::support::skip(&format!(
+                "only for drills with --clean-machine: `{emulator}` runs no program in them"
+            ));
+        }
+        for (expected, found) in expected.lines().zip(found.lines()).filter(|(expected, _)| !alone(expected)) {
             assert_eq!(expected, found);
         }
         assert_eq!(expected.lines().count(), found.lines().count());
-        for answer in answers {
+        for answer in answers.into_iter().filter(|answer| !alone(&answer.line)) {
             // What a section promises at its end holds, whatever anybody wrote into the fixture.
             let kept = !answer.exits_0 || answer.exit == Some(0);
             assert!(kept, "{}: {}: exits {:?}", answer.section, answer.line, answer.exit);
