@@ -577,8 +577,7 @@ impl Forger {
 
     /// Takes the key of a home whose vault lies elsewhere.
     pub fn new_at(home: &Home, vault: &Path) -> Self {
-        let key = KeyFile::decode(&fs::read(home.key()).unwrap()).unwrap();
-        Self { macs: Macs::new(key.secret(), key.vault), vault: vault.to_owned() }
+        Self { vault: vault.to_owned(), ..Self::try_new(home).unwrap() }
     }
 
     /// Takes the key of a home's vault, or tells what is wrong with it.

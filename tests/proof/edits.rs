@@ -18,8 +18,8 @@ use devvault::vault::catalog::{Catalog, UseIndex};
 use devvault::vault::write::reference;
 
 use super::tracer::{self, Outcome, Which};
-use super::{step, tally, write_with_hole};
-use crate::support::{Forger, Home, SMALL_TREE, copy_tree, names, noise, picture};
+use super::{keep, put_back, step, tally, write_with_hole};
+use crate::support::{Forger, Home, SMALL_TREE, names, noise, picture};
 
 const SECRET: &str = "what lies outside of the source is nobody's business\n";
 
@@ -104,23 +104,14 @@ impl Scene {
         home.succeed(&["init", "vault"]);
         write_source(&home);
         home.succeed(&["--vault", "vault", "backup", "source"]);
-        fs::create_dir(home.path("kept")).unwrap();
-        for name in ["vault", "state"] {
-            copy_tree(&home.path(name), &home.path("kept").join(name));
-        }
+        keep(&home, &["vault", "state"]);
         Self(home)
     }
 
     /// Puts everything back, and backs up with an act at the `nth` look at the source. Returns the states it was in too.
     fn run(&self, nth: usize, act: &Act) -> Option<(Outcome, Vec<Picture>)> {
         let home = &self.0;
-        for name in ["vault", "state", "moved", "outside", "restored", "stranger-config", "stranger-state"] {
-            let path = home.path(name);
-            let _ = fs::remove_dir_all(&path).or_else(|_| fs::remove_file(&path));
-        }
-        for name in ["vault", "state"] {
-            copy_tree(&home.path("kept").join(name), &home.path(name));
-        }
+        put_back(home, &["vault", "state", "moved", "outside", "restored", "stranger-config", "stranger-state"]);
         write_source(home);
         let states = RefCell::new(vec![picture(&home.source())]);
         let left = RefCell::new(act.1.iter());

@@ -14,26 +14,28 @@ use devvault::ops::{backup, index, init, verify};
 use devvault::progress::Silent;
 use devvault::vault::chain::Chain;
 use devvault::vault::gate::Access;
+#[cfg(unix)]
+use rustix::io::Errno;
 
 use super::memory::{Fate, Memory, Order, Random, World, writes};
-use super::{step, tally};
-use crate::support::{Forger, Home, SMALL_TREE, copy_tree, noise, small};
+use super::{keep, put_back, step, tally};
+use crate::support::{Forger, Home, SMALL_TREE, noise, small};
 
 /// What a system says, by its own numbers.
-#[cfg(target_os = "linux")]
+#[cfg(unix)]
 const ERRORS: [(&str, i32); 12] = [
-    ("EIO", 5),
-    ("ENOSPC", 28),
-    ("EDQUOT", 122),
-    ("EACCES", 13),
-    ("EPERM", 1),
-    ("EROFS", 30),
-    ("EMFILE", 24),
-    ("ENOMEM", 12),
-    ("EINTR", 4),
-    ("ENOENT", 2),
-    ("EEXIST", 17),
-    ("ESTALE", 116),
+    ("EIO", Errno::IO.raw_os_error()),
+    ("ENOSPC", Errno::NOSPC.raw_os_error()),
+    ("EDQUOT", Errno::DQUOT.raw_os_error()),
+    ("EACCES", Errno::ACCESS.raw_os_error()),
+    ("EPERM", Errno::PERM.raw_os_error()),
+    ("EROFS", Errno::ROFS.raw_os_error()),
+    ("EMFILE", Errno::MFILE.raw_os_error()),
+    ("ENOMEM", Errno::NOMEM.raw_os_error()),
+    ("EINTR", Errno::INTR.raw_os_error()),
+    ("ENOENT", Errno::NOENT.raw_os_error()),
+    ("EEXIST", Errno::EXIST.raw_os_error()),
+    ("ESTALE", Errno::STALE.raw_os_error()),
 ];
 #[cfg(windows)]
 const ERRORS: [(&str, i32); 12] = [
@@ -49,21 +51,6 @@ const ERRORS: [(&str, i32); 12] = [
     ("ERROR_FILE_NOT_FOUND", 2),
     ("ERROR_FILE_EXISTS", 80),
     ("ERROR_NETNAME_DELETED", 64),
-];
-#[cfg(not(any(target_os = "linux", windows)))]
-const ERRORS: [(&str, i32); 12] = [
-    ("EIO", 5),
-    ("ENOSPC", 28),
-    ("EDQUOT", 69),
-    ("EACCES", 13),
-    ("EPERM", 1),
-    ("EROFS", 30),
-    ("EMFILE", 24),
-    ("ENOMEM", 12),
-    ("EINTR", 4),
-    ("ENOENT", 2),
-    ("EEXIST", 17),
-    ("ESTALE", 70),
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,23 +70,14 @@ struct Base {
 impl Base {
     fn new(home: Home) -> Self {
         let world = if home.vault().exists() { World::load(&home.vault()) } else { World::new() };
-        for name in ["config", "state"] {
-            if home.path(name).exists() {
-                copy_tree(&home.path(name), &home.path("kept").join(name));
-            }
-        }
+        keep(&home, &["config", "state"]);
         let heads = if home.vault().exists() { count(&home, &world) } else { 0 };
         Self { home, world, heads }
     }
 
     /// Puts back what the host knew.
     fn reset(&self) {
-        for name in ["config", "state"] {
-            let _ = fs::remove_dir_all(self.home.path(name));
-            if self.home.path("kept").join(name).exists() {
-                copy_tree(&self.home.path("kept").join(name), &self.home.path(name));
-            }
-        }
+        put_back(&self.home, &["config", "state"]);
     }
 }
 

@@ -41,11 +41,12 @@ mod trace;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod tracer;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use crate::support::noise;
+use crate::support::{Home, copy_tree, noise, picture};
 
 /// Returns how many times as much as in an ordinary run is to be tried: `DEVVAULT_PROOF=10`, or `full` for everything; and
 /// how many times less: `tenth`, where a processor is emulated.
@@ -77,6 +78,32 @@ fn write_with_hole(path: &Path) {
     file.write_all(&noise(150_000, 1)).unwrap();
     file.seek(SeekFrom::Start(1 << 20)).unwrap();
     file.write_all(&noise(150_000, 2)).unwrap();
+}
+
+/// Keeps what a home holds under some names, for [`put_back`].
+fn keep(home: &Home, names: &[&str]) {
+    fs::create_dir_all(home.path("kept")).unwrap();
+    for name in names.iter().filter(|name| home.path(name).exists()) {
+        copy_tree(&home.path(name), &home.path("kept").join(name));
+    }
+}
+
+/// Puts back what was kept under some names; what was not kept is removed.
+fn put_back(home: &Home, names: &[&str]) {
+    for name in names {
+        let (path, kept) = (home.path(name), home.path("kept").join(name));
+        let _ = fs::remove_dir_all(&path).or_else(|_| fs::remove_file(&path));
+        if kept.exists() {
+            copy_tree(&kept, &path);
+        }
+    }
+}
+
+/// Returns what lies below a directory.
+fn below(root: &Path) -> BTreeMap<PathBuf, String> {
+    let mut found = picture(root);
+    found.remove(Path::new(""));
+    found
 }
 
 /// Where runs that try more leave their counts, a file each.

@@ -16,8 +16,8 @@ use devvault::ops::verify::Verdict;
 use serde_json::Value;
 
 use super::tracer::{self, Which};
-use super::{step, tally};
-use crate::support::{Home, SMALL_TREE, copy_tree, names, noise, picture};
+use super::{below, keep, put_back, step, tally};
+use crate::support::{Home, SMALL_TREE, names, noise, picture};
 
 const NEIGHBOURS: [&[&str]; 6] = [
     &["backup", "other"],
@@ -39,20 +39,8 @@ fn scene() -> Home {
     fs::write(home.path("other/file"), noise(50_000, 7)).unwrap();
     home.succeed(&["--vault", "vault", "backup", "source"]);
     fs::write(home.source().join("noise"), noise(100_000, 1)).unwrap();
-    fs::create_dir(home.path("kept")).unwrap();
-    for name in ["vault", "state"] {
-        copy_tree(&home.path(name), &home.path("kept").join(name));
-    }
+    keep(&home, &["vault", "state"]);
     home
-}
-
-fn reset(home: &Home) {
-    for name in ["vault", "state", "restored", "restored-between", "stranger-config", "stranger-state"] {
-        let _ = fs::remove_dir_all(home.path(name));
-    }
-    for name in ["vault", "state"] {
-        copy_tree(&home.path("kept").join(name), &home.path(name));
-    }
 }
 
 /// Begins a command in a thread of its own, whose child the tracer does not wait for, and lets it end if it does.
@@ -75,21 +63,17 @@ fn begin(home: &Home, arguments: &[&str]) -> Begun {
 fn judge(home: &Home, arguments: &[&str], output: &Output, before: &Path) -> Result<bool, String> {
     let document: Value = serde_json::from_slice(&output.stdout).map_err(|error| format!("{error}: {output:?}"))?;
     let code = document["code"].as_str().unwrap_or_default();
-    let as_it_was = |name: &str| {
-        let mut found = picture(&home.path(name));
+    let without_noise = |root: &Path| {
+        let mut found = below(root);
         found.remove(Path::new("noise"));
-        found.remove(Path::new(""));
-        let mut truth = picture(before);
-        truth.remove(Path::new("noise"));
-        truth.remove(Path::new(""));
-        found == truth
+        found
     };
     let good = match (arguments[0], output.status.code()) {
         ("backup" | "index", Some(14)) => code == "DV404",
         ("backup" | "index" | "ls", Some(0)) => true,
         ("verify", Some(0)) => document["verdict"] == "valid",
         ("status", Some(0)) => code.is_empty(),
-        ("restore", Some(0)) => as_it_was("restored-between"),
+        ("restore", Some(0)) => without_noise(&home.path("restored-between")) == without_noise(before),
         _ => false,
     };
     if good { Ok(arguments[0] == "backup" && output.status.success()) } else { Err(format!("{document}")) }
@@ -99,7 +83,7 @@ fn judge(home: &Home, arguments: &[&str], output: &Output, before: &Path) -> Res
 fn a_second_backup_and_readers_between_any_two_calls_of_a_backup_see_what_is_whole() {
     let home = scene();
     let run = |nth, arguments: &'static [&'static str]| {
-        reset(&home);
+        put_back(&home, &["vault", "state", "restored", "restored-between", "stranger-config", "stranger-state"]);
         let begun: RefCell<Option<Begun>> = RefCell::new(None);
         let mut command = home.program();
         command.args(["--vault", "vault", "--json", "backup", "source"]);

@@ -15,8 +15,8 @@ use super::disk::{Fate, Image, Recording, Shelf};
 use super::lint::plain;
 use super::memory::Random;
 use super::tracer::{self, Deed, Outcome, SYNCS, Which};
-use super::{more_and_less, scaled, sound, tally};
-use crate::support::{Home, SMALL_TREE, is_root, noise, picture, skip, small};
+use super::{below, more_and_less, scaled, sound, tally};
+use crate::support::{Home, SMALL_TREE, is_root, noise, skip, small};
 
 /// A file system.
 struct Kind {
@@ -98,12 +98,6 @@ fn word_of(arguments: &[&'static str]) -> &'static str {
     arguments.iter().find(|word| ["init", "backup", "restore"].contains(word)).copied().unwrap_or_default()
 }
 
-fn tree(root: &Path) -> BTreeMap<PathBuf, String> {
-    let mut tree = picture(root);
-    tree.remove(Path::new(""));
-    tree
-}
-
 impl Scene {
     fn new(kind: &'static Kind) -> Result<Self, String> {
         let scratch = tempfile::tempdir().unwrap();
@@ -125,12 +119,12 @@ impl Scene {
         let mounted = disk.mount(self.kind.options, &home.path("")).unwrap();
         home.write_source(&SMALL_TREE);
         std::fs::write(home.source().join("noise"), noise(100_000, 1)).unwrap();
-        let mut truths = vec![tree(&home.source())];
+        let mut truths = vec![below(&home.source())];
         if later {
             init::run(&home.access(), small()).unwrap();
             home.succeed(LATER[0]);
             std::fs::write(home.source().join("more"), noise(50_000, 2)).unwrap();
-            truths.push(tree(&home.source()));
+            truths.push(below(&home.source()));
         }
         drop(mounted);
         Start { image: disk.image(), before: usize::from(later), truths }
@@ -197,7 +191,7 @@ impl Scene {
             return Err("no vault, where there was said to be one".into());
         }
         match home.path("restored").exists() {
-            true if tree(&home.path("restored")) != take.truths[1] => return Err("a destination in part".into()),
+            true if below(&home.path("restored")) != take.truths[1] => return Err("a destination in part".into()),
             false if told("restore") => return Err("no destination, where one was told of".into()),
             _ => {}
         }
@@ -211,7 +205,7 @@ impl Scene {
         for (number, truth) in (1..=records).zip(&take.truths) {
             let place = format!("looked-at-{number}");
             home.restore(&number.to_string(), &place).map_err(|error| error.to_string())?;
-            if tree(&home.path(&place)) != *truth {
+            if below(&home.path(&place)) != *truth {
                 return Err(format!("record {number} does not restore to what it was made of"));
             }
         }

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::tracer::{self, Deed, Outcome, Which};
-use super::{sound, step, tally};
-use crate::support::{Home, SMALL_TREE, copy_tree, names, noise, picture};
+use super::{below, keep, put_back, sound, step, tally};
+use crate::support::{Home, SMALL_TREE, names, noise};
 
 /// A command of the program, and the state of a home in which it is run again and again.
 struct Scene {
@@ -38,15 +38,11 @@ impl Scene {
             run(&["--vault", "vault", "backup", "source"]);
             fs::write(home.source().join(format!("more-{number}")), noise(50_000, number as u64 + 2)).unwrap();
         }
-        fs::create_dir_all(home.path("kept")).unwrap();
-        for name in CHANGED.iter().filter(|name| home.path(name).exists()) {
-            copy_tree(&home.path(name), &home.path("kept").join(name));
-        }
+        keep(&home, &CHANGED);
         let truth = if snapshots > 0 {
             // What the newest snapshot holds.
             let last = format!("more-{}", snapshots - 1);
-            let without = picture(&home.source());
-            without.into_iter().filter(|(path, _)| path != Path::new(&last) && path != Path::new("")).collect()
+            below(&home.source()).into_iter().filter(|(path, _)| path != Path::new(&last)).collect()
         } else {
             BTreeMap::new()
         };
@@ -55,13 +51,7 @@ impl Scene {
 
     /// Puts everything back as it was.
     fn reset(&self) {
-        for name in CHANGED {
-            let (path, kept) = (self.home.path(name), self.home.path("kept").join(name));
-            let _ = fs::remove_dir_all(&path).or_else(|_| fs::remove_file(&path));
-            if kept.exists() {
-                copy_tree(&kept, &path);
-            }
-        }
+        put_back(&self.home, &CHANGED);
         for name in names(&self.home.path("")) {
             if name.contains("devvault-restoring") {
                 fs::remove_dir_all(self.home.path(&name)).unwrap();
@@ -103,9 +93,7 @@ impl Scene {
         assert!((self.records.0..=most).contains(&records), "{what}: {records} records");
         // A destination is absent or complete.
         if home.path("restored").exists() {
-            let mut found = picture(&home.path("restored"));
-            found.remove(Path::new(""));
-            assert_eq!(found, self.truth, "{what}: the destination is not complete");
+            assert_eq!(below(&home.path("restored")), self.truth, "{what}: the destination is not complete");
         }
         records
     }

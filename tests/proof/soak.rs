@@ -13,6 +13,7 @@ use devvault::ops::verify::{self, Level, Verdict};
 use devvault::ops::{index, init, status};
 use devvault::progress::Silent;
 
+use super::memory::Random;
 use super::{scaled, tally};
 use crate::support::{Home, emulator, names, noise, packs, picture, skip, small, these_tests};
 
@@ -24,10 +25,10 @@ fn rounds(sample: usize) -> usize {
     scaled(sample, 2_000)
 }
 
-/// Draws numbers that are the same in every run, and edits a tree by them.
+/// Edits a tree by numbers that are the same in every run.
 struct Editor {
     root: PathBuf,
-    state: u64,
+    random: Random,
 }
 
 /// Names of directories and files; few enough for edits to meet.
@@ -37,30 +38,24 @@ const FILES: [&str; 6] = ["one", "two", "three", "\u{e9}", "with space", ".hidde
 impl Editor {
     fn new(root: PathBuf, seed: u64) -> Self {
         DIRECTORIES.iter().for_each(|name| fs::create_dir_all(root.join(name)).unwrap());
-        Self { root, state: seed }
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        self.state = self.state.wrapping_add(1);
-        let hash = blake3::hash(&self.state.to_le_bytes());
-        u64::from_le_bytes(hash.as_bytes()[..8].try_into().unwrap()) as usize % bound
+        Self { root, random: Random(seed) }
     }
 
     fn path(&mut self) -> PathBuf {
-        let (directory, file) = (self.below(DIRECTORIES.len()), self.below(FILES.len()));
+        let (directory, file) = (self.random.below(DIRECTORIES.len()), self.random.below(FILES.len()));
         self.root.join(DIRECTORIES[directory]).join(FILES[file])
     }
 
     /// Makes some edits; returns how many bytes files hold that were written, at most.
     fn edit(&mut self) -> u64 {
-        (0..1 + self.below(5)).map(|_| self.edit_once()).sum()
+        (0..1 + self.random.below(5)).map(|_| self.edit_once()).sum()
     }
 
     fn edit_once(&mut self) -> u64 {
         let (path, other) = (self.path(), self.path());
         let is_file = path.symlink_metadata().is_ok_and(|metadata| metadata.is_file());
-        let (length, seed) = (self.below(20_000), self.below(1 << 40) as u64);
-        match self.below(8) {
+        let (length, seed) = (self.random.below(20_000), self.random.below(1 << 40) as u64);
+        match self.random.below(8) {
             0 if is_file => fs::remove_file(&path).unwrap(),
             1 if is_file => fs::rename(&path, other).unwrap(),
             2 if is_file => {
@@ -157,7 +152,7 @@ fn rounds_of_the_real_program_under_limits_keep_every_snapshot_and_creep_nowhere
     for round in 0..rounds(10) {
         let edited = editor.edit();
         pictures.push(picture(&home.source()));
-        let chosen = 1 + editor.below(pictures.len());
+        let chosen = 1 + editor.random.below(pictures.len());
         let snapshot = chosen.to_string();
         let verify: &[&str] = if round % 7 == 3 { &["verify"] } else { &["verify", "--quick"] };
         for arguments in [&["backup", source], verify, &["restore", &snapshot, to], &["index", "rebuild"], &["status"]]
@@ -232,7 +227,7 @@ fn rounds_in_one_process() {
         let level = if round % 3 == 0 { Level::Full } else { Level::Quick };
         let verdict = verify::run(&home.access(), &[], level, &Silent).unwrap().verdict;
         assert!(verdict == Verdict::Valid || level == Level::Quick && verdict != Verdict::Invalid, "{verdict:?}");
-        let chosen = 1 + editor.below(pictures.len());
+        let chosen = 1 + editor.random.below(pictures.len());
         home.restore(&chosen.to_string(), "restored").unwrap();
         assert!(picture(&home.path("restored")) == pictures[chosen - 1], "round {round}: snapshot {chosen}");
         fs::remove_dir_all(home.path("restored")).unwrap();
