@@ -30,7 +30,7 @@ pub struct Parameters {
 impl Default for Parameters {
     fn default() -> Self {
         Self {
-            block_bytes: 1 << 20,
+            block_bytes: 2 << 20,
             chunk_bytes_avg: 512 << 10,
             chunk_bytes_max: 2 << 20,
             chunk_bytes_min: 128 << 10,

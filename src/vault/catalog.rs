@@ -96,9 +96,24 @@ impl Places {
     }
 
     /// Puts what was pushed in its place. Until then it is not found.
+    ///
+    /// The directory says where each prefix belongs, so that one pass moves every place among the few of its prefix (the
+    /// permutation of McIlroy, Bostic and McIlroy, "Engineering Radix Sort", 1993), and only those are compared.
     fn sort(&mut self) {
-        self.sorted.sort_unstable();
         self.arrange();
+        let bits = self.bits;
+        let mut next = self.starts.clone();
+        for (at, &end) in self.starts.iter().skip(1).enumerate() {
+            while next[at] < end {
+                let from = next[at] as usize;
+                let to = prefix(&self.sorted[from].id, bits);
+                self.sorted.swap(from, next[to] as usize);
+                next[to] += 1;
+            }
+        }
+        for bounds in self.starts.windows(2) {
+            self.sorted[bounds[0] as usize..bounds[1] as usize].sort_unstable();
+        }
     }
 
     fn retain(&mut self, keep: impl FnMut(&Place) -> bool) {
@@ -106,19 +121,19 @@ impl Places {
         self.arrange();
     }
 
+    /// Makes the directory, whatever the order of the places.
     fn arrange(&mut self) {
         self.bits = (self.sorted.len() / Self::PER_PREFIX).checked_ilog2().unwrap_or(0);
-        let prefixes = 1 << self.bits;
         self.starts.clear();
-        self.starts.reserve_exact(prefixes + 1);
-        for (at, place) in self.sorted.iter().enumerate() {
-            let at = u32::try_from(at).expect("chunks are bounded");
-            let prefix = prefix(&place.id, self.bits);
-            while self.starts.len() <= prefix {
-                self.starts.push(at);
-            }
+        self.starts.resize((1 << self.bits) + 1, 0);
+        for place in &self.sorted {
+            self.starts[prefix(&place.id, self.bits) + 1] += 1;
         }
-        self.starts.resize(prefixes + 1, u32::try_from(self.sorted.len()).expect("chunks are bounded"));
+        let mut end = 0u32;
+        for start in &mut self.starts {
+            end = end.checked_add(*start).expect("chunks are bounded");
+            *start = end;
+        }
     }
 
     /// Returns the position of the first place of an id, or where it would be.

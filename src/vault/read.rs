@@ -23,7 +23,7 @@ use crate::store::{Store, StoredFile};
 /// How many packs stay open.
 const OPEN_PACKS_MAX: usize = 64;
 /// How many decoded blocks stay in memory.
-const CACHED_BLOCKS_MAX: usize = 16;
+const CACHED_BLOCKS_MAX: usize = 8;
 
 /// Reads chunks and what is made of them.
 pub struct Reader {

@@ -224,7 +224,7 @@ impl Draft {
             return Ok(());
         }
         self.encoding.push_back(self.pool.spawn(move || builder.encode(kind)));
-        while self.encoding.len() > 2 * self.pool.threads() + 2 {
+        while self.encoding.len() > self.pool.threads() + 2 {
             self.append_next()?;
         }
         Ok(())
