@@ -42,7 +42,7 @@ impl Digest {
         Self(*blake3::hash(bytes).as_bytes())
     }
 
-    pub(crate) fn prefix(&self) -> u64 {
+    fn prefix(&self) -> u64 {
         let [a, b, c, d, e, f, g, h, ..] = self.0;
         u64::from_be_bytes([a, b, c, d, e, f, g, h])
     }

@@ -11,7 +11,7 @@ use super::Dir;
 use super::walk::{Event, Guide, walk_guided};
 
 /// How many events the walk sends at once.
-const BATCH: usize = 64;
+const BATCH: usize = 256;
 /// How many bytes of paths it sends at once: very deep trees have very long ones.
 const BATCH_BYTES: usize = 256 << 10;
 /// How many directories it keeps open for what it sends at once.

@@ -7,6 +7,8 @@ use std::collections::HashMap;
 use std::io;
 
 use super::index::{self, IndexState};
+pub use super::places::Place;
+use super::places::Places;
 use super::{Finding, layout};
 use crate::crypto::{Digest, Macs};
 use crate::format::entry::ChunkRef;
@@ -59,97 +61,6 @@ impl Block {
             chunks: Vec::new(),
         }
     }
-}
-
-/// One place of one chunk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place {
-    /// The chunk's id.
-    pub id: Digest,
-    /// Which block, counted in [`Catalog::block`].
-    pub block: u32,
-    /// Where it begins in the plain block.
-    pub offset: u32,
-    /// Its length.
-    pub length: u32,
-}
-
-/// Places in ascending order, and a directory of them by the first bits of the id.
-///
-/// Ids are digests, spread evenly, so that a look-up touches the directory and a handful of neighbours and not the dozens
-/// of far-apart places of a search over all. Where they are not, it is a search within one directory entry.
-#[derive(Debug, Default, Clone)]
-struct Places {
-    sorted: Vec<Place>,
-    // Where the places of each prefix begin, and at last where they end; empty before the first sorting.
-    starts: Vec<u32>,
-    // How many bits of an id are its prefix.
-    bits: u32,
-}
-
-impl Places {
-    /// About that many places share a prefix.
-    const PER_PREFIX: usize = 4;
-
-    fn push(&mut self, place: Place) {
-        self.sorted.push(place);
-    }
-
-    /// Puts what was pushed in its place. Until then it is not found.
-    ///
-    /// The directory says where each prefix belongs, so that one pass moves every place among the few of its prefix (the
-    /// permutation of McIlroy, Bostic and McIlroy, "Engineering Radix Sort", 1993), and only those are compared.
-    fn sort(&mut self) {
-        self.arrange();
-        let bits = self.bits;
-        let mut next = self.starts.clone();
-        for (at, &end) in self.starts.iter().skip(1).enumerate() {
-            while next[at] < end {
-                let from = next[at] as usize;
-                let to = prefix(&self.sorted[from].id, bits);
-                self.sorted.swap(from, next[to] as usize);
-                next[to] += 1;
-            }
-        }
-        for bounds in self.starts.windows(2) {
-            self.sorted[bounds[0] as usize..bounds[1] as usize].sort_unstable();
-        }
-    }
-
-    fn retain(&mut self, keep: impl FnMut(&Place) -> bool) {
-        self.sorted.retain(keep);
-        self.arrange();
-    }
-
-    /// Makes the directory, whatever the order of the places.
-    fn arrange(&mut self) {
-        self.bits = (self.sorted.len() / Self::PER_PREFIX).checked_ilog2().unwrap_or(0);
-        self.starts.clear();
-        self.starts.resize((1 << self.bits) + 1, 0);
-        for place in &self.sorted {
-            self.starts[prefix(&place.id, self.bits) + 1] += 1;
-        }
-        let mut end = 0u32;
-        for start in &mut self.starts {
-            end = end.checked_add(*start).expect("chunks are bounded");
-            *start = end;
-        }
-    }
-
-    /// Returns the position of the first place of an id, or where it would be.
-    fn find(&self, id: &Digest) -> usize {
-        let prefix = prefix(id, self.bits);
-        let [start, end] = match self.starts.get(prefix..prefix + 2) {
-            Some(bounds) => [bounds[0] as usize, bounds[1] as usize],
-            None => [0, self.sorted.len()],
-        };
-        start + self.sorted[start..end].partition_point(|place| place.id < *id)
-    }
-}
-
-/// Returns the first bits of an id, as a number that ascends with it.
-fn prefix(id: &Digest, bits: u32) -> usize {
-    id.prefix().checked_shr(u64::BITS - bits).unwrap_or(0) as usize
 }
 
 /// Which chunk lies where.
@@ -221,7 +132,7 @@ impl Catalog {
         if use_index == UseIndex::Yes && catalog.index.packs_read > 0 {
             catalog.index.ignored.push(format!("it lacks {} pack(s) that are there", catalog.index.packs_read));
         }
-        catalog.places.sort();
+        catalog.places.chain();
         Ok(catalog)
     }
 
@@ -239,7 +150,7 @@ impl Catalog {
                 Err(finding) => catalog.findings.push(finding),
             }
         }
-        catalog.places.sort();
+        catalog.places.chain();
         Ok(catalog)
     }
 
@@ -313,7 +224,7 @@ impl Catalog {
         for pack in packs {
             self.add(Pack { name: pack.name, length: pack.length, table: None }, &pack.footer);
         }
-        self.places.sort();
+        self.places.chain();
     }
 
     /// Returns every pack with an authentic footer, ascending by name as long as nothing was added.
@@ -349,18 +260,12 @@ impl Catalog {
 
     /// Returns the number of distinct places, at least that of distinct chunks.
     pub fn place_count(&self) -> usize {
-        self.places.sorted.len()
+        self.places.count()
     }
 
     /// Returns every place of a chunk, each with its position among all [`place_count`](Self::place_count) places.
     pub fn placed(&self, chunk: ChunkRef) -> impl Iterator<Item = (usize, &Place)> {
-        let start = self.places.find(&chunk.id());
-        self.places.sorted[start..]
-            .iter()
-            .enumerate()
-            .take_while(move |(_, place)| place.id == chunk.id())
-            .filter(move |(_, place)| place.length == chunk.length())
-            .map(move |(at, place)| (start + at, place))
+        self.places.of(chunk)
     }
 
     /// Forgets a pack that failed a read: none of its places counts any more.
@@ -470,49 +375,4 @@ pub fn rebuild_index(store: &dyn Store, macs: &Macs) -> Result<Rebuilt, NotRebui
     let replaced = index::replace(store, macs, &packs)?;
     let chunks = packs.iter().flat_map(|pack| &pack.footer.blocks).map(|block| block.chunks.len() as u64).sum();
     Ok(Rebuilt { packs: packs.len() as u64, chunks, replaced })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Places whose ids begin as given, with all places of a search over the whole list as the measure.
-    fn agree(ids: impl Iterator<Item = Digest>) {
-        let ids: Vec<Digest> = ids.collect();
-        let mut places = Places::default();
-        for (block, id) in ids.iter().enumerate() {
-            places.push(Place { id: *id, block: block as u32, offset: 0, length: 1 });
-        }
-        places.sort();
-        let mut asked = ids;
-        asked.extend([0, 127, 255].map(|byte| Digest([byte; 32])));
-        for id in asked {
-            assert_eq!(places.find(&id), places.sorted.partition_point(|place| place.id < id));
-        }
-    }
-
-    #[test]
-    fn the_directory_of_places_finds_what_a_search_over_all_finds() {
-        for count in [0u32, 1, 3, 4, 7, 8, 9, 100, 5000] {
-            agree((0..count).map(|number| Digest::of(&number.to_be_bytes())));
-        }
-        // Ids that share their first bits, several places of one id, and both ends of the range.
-        agree((0..200u8).map(|number| Digest(std::array::from_fn(|at| if at < 4 { 7 } else { number }))));
-        agree((0..200u8).map(|number| Digest([if number % 2 == 0 { 0 } else { 255 }; 32])));
-    }
-
-    #[test]
-    fn forgotten_places_are_not_found() {
-        let id = |number: u8| Digest::of(&[number]);
-        let mut places = Places::default();
-        for number in 0..100 {
-            places.push(Place { id: id(number), block: u32::from(number), offset: 0, length: 1 });
-        }
-        places.sort();
-        places.retain(|place| place.block % 3 == 0);
-        for number in 0..100 {
-            let found = places.sorted.get(places.find(&id(number))).is_some_and(|place| place.id == id(number));
-            assert_eq!(found, number % 3 == 0);
-        }
-    }
 }

@@ -84,30 +84,50 @@ fn read_file(store: &dyn Store, macs: &Macs, path: &str, bytes_max: u64) -> Resu
     if length > bytes_max {
         return Err(format!("longer than {bytes_max} bytes"));
     }
-    if length > UNPROVEN_BYTES_MAX && !is_authentic(&*file, macs).map_err(said)? {
-        return Err("it is not authentic".into());
+    if length > UNPROVEN_BYTES_MAX {
+        return read_long(&*file, macs);
     }
-    let mut bytes = vec![0; usize::try_from(length).map_err(|error| error.to_string())?];
-    file.read_at(&mut bytes, 0).map_err(said)?;
+    let bytes = read_whole(&*file).map_err(said)?;
     index::decode(macs, &bytes).map_err(|error| error.to_string())
 }
 
-/// Authenticates a long index file without holding it in memory.
-fn is_authentic(file: &dyn StoredFile, macs: &Macs) -> io::Result<bool> {
+fn read_whole(file: &dyn StoredFile) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; usize::try_from(file.length()).map_err(io::Error::other)?];
+    file.read_at(&mut bytes, 0)?;
+    Ok(bytes)
+}
+
+fn read_long(file: &dyn StoredFile, macs: &Macs) -> Result<Vec<IndexedPack>, String> {
+    let said = |error: io::Error| error.to_string();
+    let proven = authenticated(file, macs).map_err(said)?.ok_or("it is not authentic")?;
+    let bytes = read_whole(file).map_err(said)?;
+    if Digest::of(&bytes) != proven {
+        return Err("it changed while it was read".into());
+    }
+    index::decode_proven(macs, &bytes).map_err(|error| error.to_string())
+}
+
+/// Authenticates a long index file without holding it in memory. Returns the digest of what was authenticated, so that it
+/// can be known again for less than a second authentication.
+fn authenticated(file: &dyn StoredFile, macs: &Macs) -> io::Result<Option<Digest>> {
     let body = file.length() - MAC_BYTES as u64;
     let mut tag = [0; MAC_BYTES];
     file.read_at(&mut tag, body)?;
-    macs.verifies_stream(Domain::Index, 0, &tag, |take| {
+    let mut hasher = blake3::Hasher::new();
+    let is_authentic = macs.verifies_stream(Domain::Index, 0, &tag, |take| -> io::Result<()> {
         let mut buffer = vec![0; 1 << 20];
         let mut at = 0;
         while at < body {
             let piece = &mut buffer[..(body - at).min(1 << 20) as usize];
             file.read_at(piece, at)?;
+            hasher.update(piece);
             take(piece);
             at += piece.len() as u64;
         }
         Ok(())
-    })
+    })?;
+    hasher.update(&tag);
+    Ok(is_authentic.then(|| Digest(*hasher.finalize().as_bytes())))
 }
 
 /// Returns the id that an index file's name stands for.
@@ -175,4 +195,56 @@ fn write_file(store: &dyn Store, macs: &Macs, packs: &[IndexedPack]) -> io::Resu
     store.write_durably(&draft, &index::encode(macs, packs))?;
     store.rename_new(&draft, &path)?;
     store.sync_directory(layout::INDEX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::Secret;
+    use crate::format::pack::Footer;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    /// A file that reads as one thing so many times, and then as another of the same length.
+    struct Changing {
+        reads: AtomicUsize,
+        first: (usize, Vec<u8>),
+        then: Vec<u8>,
+    }
+
+    impl StoredFile for Changing {
+        fn length(&self) -> u64 {
+            self.then.len() as u64
+        }
+
+        fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+            let first = self.reads.fetch_add(1, Ordering::SeqCst) < self.first.0;
+            let bytes = if first { &self.first.1 } else { &self.then };
+            buffer.copy_from_slice(&bytes[offset as usize..][..buffer.len()]);
+            Ok(())
+        }
+
+        fn drop_cached(&self) -> bool {
+            false
+        }
+    }
+
+    #[test]
+    fn a_long_index_that_changes_between_proof_and_reading_is_not_believed() {
+        let macs = Macs::new(&Secret::from_bytes([3; 32]), Id([4; 16]));
+        let footer = Footer::new(Id([4; 16]), Id([5; 16]));
+        let packs = vec![IndexedPack::new(Digest([6; 32]), footer.pack_bytes(), footer)];
+        let authentic = index::encode(&macs, &packs);
+        let mut planted = authentic.clone();
+        // The name of the pack, behind magic, vault and count.
+        planted[16 + 16 + 4] ^= 1;
+        // Two reads prove it: the tag, and all before it.
+        let read = |count, first: &[u8], then: &[u8]| {
+            let (reads, first) = (AtomicUsize::new(0), (count, first.to_vec()));
+            read_long(&Changing { reads, first, then: then.to_vec() }, &macs)
+        };
+        assert_eq!(read(0, &authentic, &authentic), Ok(packs));
+        assert_eq!(read(0, &authentic, &planted), Err("it is not authentic".into()));
+        assert_eq!(read(2, &authentic, &planted), Err("it changed while it was read".into()));
+        assert_eq!(read(2, &planted, &authentic), Err("it is not authentic".into()));
+    }
 }

@@ -15,6 +15,7 @@ pub mod key;
 pub mod layout;
 pub mod listing;
 pub mod named;
+mod places;
 pub mod read;
 pub mod reads;
 pub mod reliance;

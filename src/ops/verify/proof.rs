@@ -25,12 +25,22 @@ pub(super) struct Proof {
 }
 
 /// Why a chunk is not recoverable.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Lack {
     /// No pack holds it.
     Missing,
     /// A pack that holds it is damaged there; counted in the catalog.
     Damaged(u32),
+}
+
+/// How a chunk stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// It was read in this run, and is intact.
+    Read,
+    /// It is there, in a pack that nobody asked for.
+    There,
+    Lacks(Lack),
 }
 
 impl Proof {
@@ -45,11 +55,6 @@ impl Proof {
         self.asked[pack as usize] = true;
     }
 
-    /// Returns whether a chunk was read in this run and is intact.
-    pub(super) fn was_read(&self, chunk: ChunkRef) -> bool {
-        self.catalog.placed(chunk).any(|(at, _)| self.read[at])
-    }
-
     pub(super) fn prove(&mut self, chunk: ChunkRef, pack: u32) {
         let catalog = &self.catalog;
         for (at, place) in catalog.placed(chunk) {
@@ -59,16 +64,29 @@ impl Proof {
         }
     }
 
+    /// Returns why a chunk is not recoverable, if it is not.
     pub(super) fn lack(&self, chunk: ChunkRef) -> Option<Lack> {
-        let mut lack = Lack::Missing;
+        match self.standing(chunk) {
+            Standing::Read | Standing::There => None,
+            Standing::Lacks(lack) => Some(lack),
+        }
+    }
+
+    /// Returns how a chunk stands: by the best of its places.
+    fn standing(&self, chunk: ChunkRef) -> Standing {
+        let mut best = Standing::Lacks(Lack::Missing);
         for (at, place) in self.catalog.placed(chunk) {
             let pack = self.pack(place);
-            if self.read[at] || !self.asked[pack as usize] {
-                return None;
+            if self.read[at] {
+                return Standing::Read;
             }
-            lack = Lack::Damaged(pack);
+            if !self.asked[pack as usize] {
+                best = Standing::There;
+            } else if best != Standing::There {
+                best = Standing::Lacks(Lack::Damaged(pack));
+            }
         }
-        Some(lack)
+        best
     }
 
     fn pack(&self, place: &Place) -> u32 {
@@ -160,8 +178,11 @@ impl ListCheck {
             }
             let (mut lack, mut whole) = (None, true);
             let read = reader.each_needed(entry, |chunk| {
-                lack = lack.take().or_else(|| proof.lack(chunk));
-                whole = whole && proof.was_read(chunk);
+                let standing = proof.standing(chunk);
+                whole &= standing == Standing::Read;
+                if let Standing::Lacks(one) = standing {
+                    lack.get_or_insert(one);
+                }
                 Ok::<_, Finding>(())
             });
             self.files_whole += u64::from(entry.file().is_some() && whole && read.is_ok());
