@@ -31,6 +31,7 @@ def main():
     run.add_argument("trees", nargs="+", type=trees.parse)
     run.add_argument("--runs", type=int, default=3, help="how often everything is done, in turn")
     run.add_argument("--cold", action="store_true", help="drop the page cache before every step (root)")
+    run.add_argument("--disk", type=int, metavar="GIGABYTES", help="a new ext4 of that size for each turn, on a loop device (root)")
     run.add_argument("--only", action="append", default=[], metavar="NAME", help="only devvault and these peers")
     run.add_argument("--json", type=Path)
     run.add_argument("--markdown", type=Path)
@@ -45,7 +46,7 @@ def main():
             print(growth.measure_all(Path(scratch), options.files, options.snapshots))
             return
         subjects = [kind for kind in programs.ALL if kind.find() and (not options.only or kind.name in [*options.only, "devvault"])]
-        figures = session.run(Path(scratch), options.trees, subjects, options.runs, options.cold)
+        figures = session.run(Path(scratch), options.trees, subjects, options.runs, options.cold, options.disk)
     table = report.markdown(figures)
     print(table)
     if options.markdown:

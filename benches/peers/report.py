@@ -8,7 +8,8 @@ import session
 
 def markdown(figures):
     """Returns a table a tree: medians, and the median of the ratios of paired runs against devvault."""
-    lines = ["cold cache" if figures["cold"] else "warm cache", ""]
+    cache = "cold cache" if figures["cold"] else "warm cache"
+    lines = [cache + (", a new file system for each turn" if figures["disk"] else ""), ""]
     lines += [f"- {name}: {version}" for name, version in figures["versions"].items()]
     for tree, steps in figures["steps"].items():
         lines += ["", f"## {tree}", "", "| step | program | wall s | CPU s | peak MiB | devvault's wall / this one's |", "|---|---|---|---|---|---|"]

@@ -1,5 +1,6 @@
 """One session: every step of every program on every tree, in turn."""
 
+import contextlib
 import platform
 import subprocess
 import sys
@@ -7,6 +8,7 @@ import time
 
 import measure
 import trees
+from disk import disk
 
 STEPS = [
     "init", "first backup", "no-op backup", "edit backup", "quick verify", "prepare", "full verify", "restore", "one file", "snapshots", "status",
@@ -15,12 +17,13 @@ STEPS = [
 SETTLE_SECONDS = 3
 
 
-def run(scratch, chosen, kinds, runs, cold):
+def run(scratch, chosen, kinds, runs, cold, gigabytes):
     """Returns all figures: by tree, step and program a list with one measurement a run. A peer that fails a step or restores
-    another tree is told; devvault ends the session with that."""
+    another tree is told; devvault ends the session with that. Each turn has a new file system of so many GB, if it is told."""
     figures = {
         "machine": f"{platform.system()} {platform.release()} {platform.machine()}",
         "cold": cold,
+        "disk": gigabytes,
         "versions": {kind.name: kind.version() for kind in kinds},
         "steps": {},
         "stored": {},
@@ -30,12 +33,14 @@ def run(scratch, chosen, kinds, runs, cold):
     }
     for tree in chosen:
         for turn in range(runs):
-            place = scratch / f"{tree.name}-{turn}"
-            place.mkdir()
-            # Forth and back: who comes early in a step meets another medium and another cache than who comes late.
-            one_turn(place, tree, kinds if turn % 2 == 0 else kinds[::-1], cold, figures)
-            # Not between steps: file systems are slow for a while after a large removal.
-            subprocess.run(["rm", "-rf", place], check=True)
+            with disk(scratch, gigabytes) if gigabytes else contextlib.nullcontext(scratch) as medium:
+                place = medium / f"{tree.name}-{turn}"
+                place.mkdir()
+                # Forth and back: who comes early in a step meets another medium and another cache than who comes late.
+                one_turn(place, tree, kinds if turn % 2 == 0 else kinds[::-1], cold, figures)
+                if not gigabytes:
+                    # Not between steps: file systems are slow for a while after a large removal.
+                    subprocess.run(["rm", "-rf", place], check=True)
     return figures
 
 

@@ -57,6 +57,8 @@ pub fn decode_lines<T: Serialize + DeserializeOwned>(bytes: &[u8], count_max: us
     if bytes.last() != Some(&b'\n') {
         return Err(Malformed::new("the last line has no end"));
     }
+    // Once for all lines: the decoder would ask for each text in them.
+    let text = std::str::from_utf8(bytes).map_err(Malformed::new)?;
     // Canonical JSON holds no line feed, so that every one ends a line.
     let count = memchr_iter(b'\n', bytes).count();
     if count > count_max {
@@ -66,13 +68,13 @@ pub fn decode_lines<T: Serialize + DeserializeOwned>(bytes: &[u8], count_max: us
     let mut again = Vec::with_capacity(512);
     let mut begin = 0;
     for end in memchr_iter(b'\n', bytes) {
-        let line = &bytes[begin..end];
+        let line = &text[begin..end];
         begin = end + 1;
         let value: T =
-            serde_json::from_slice(line).map_err(|error| Malformed(format!("line {}: {error}", values.len() + 1)))?;
+            serde_json::from_str(line).map_err(|error| Malformed(format!("line {}: {error}", values.len() + 1)))?;
         again.clear();
         serde_json::to_writer(&mut again, &value).map_err(Malformed::new)?;
-        if again != line {
+        if again != line.as_bytes() {
             return Err(Malformed(format!("line {} is not in canonical form", values.len() + 1)));
         }
         values.push(value);

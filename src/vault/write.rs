@@ -364,6 +364,8 @@ impl Draft {
     ) -> Result<Published> {
         self.flush()?;
         snapshot.packs = self.packs_field(self.pack_uses(snapshot.ended))?;
+        // Nothing is stored any more: the memory is the catalog's now.
+        self.new = HashSet::new();
         let mut catalog = self.older.vouched_catalog();
         catalog.extend(&self.sealed);
         let reader = Arc::new(Reader::new(Arc::clone(&self.store), Arc::clone(&self.macs), Arc::new(catalog)));

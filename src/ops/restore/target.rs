@@ -163,9 +163,14 @@ pub(super) struct Staging {
 }
 
 impl Staging {
-    /// Makes everything in it durable that is not yet; the staging directory itself too, which may be no entry.
+    /// Makes everything in it durable that is not yet, and says so.
     pub(super) fn sync(&self, durability: Durability, progress: &dyn Progress) -> Result<()> {
         progress.phase(Phase::Syncing, None, None);
+        self.make_durable(durability)
+    }
+
+    /// Makes everything in it durable that is not yet; the staging directory itself too, which may be no entry.
+    pub(super) fn make_durable(&self, durability: Durability) -> Result<()> {
         let synced = match durability {
             Durability::Each => self.root.sync(),
             Durability::Whole => fsys::sync_filesystem(&self.root).map(|_| ()),
