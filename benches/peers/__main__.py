@@ -5,6 +5,9 @@
     python3 benches/peers run linux=/path/to/linux-source many=100000 big=1 --runs 3 --json out.json --markdown out.md
     python3 benches/peers growth
 
+Restores are only comparable on a file system from which nothing was removed just before: as root, add `--disk 14` (GB; a tree
+of 1 GB takes about 2 for each program).
+
 A tree is NAME=DIRECTORY (copied, never changed), many=COUNT small files, or big=GIGABYTES. Every exit status is checked
 and every restored tree is compared. Machines are noisy: read the ratios, not the seconds.
 """

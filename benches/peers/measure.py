@@ -28,8 +28,7 @@ def run(command, env=None, cwd=None):
 
 
 def forget_caches():
-    """Has the system write out and forget what it holds in memory of files."""
-    os.sync()
+    """Has the system forget what it holds in memory of files, as far as it is written out."""
     Path("/proc/sys/vm/drop_caches").write_text("3\n")
 
 

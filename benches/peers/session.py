@@ -1,6 +1,7 @@
 """One session: every step of every program on every tree, in turn."""
 
 import contextlib
+import os
 import platform
 import subprocess
 import sys
@@ -62,6 +63,8 @@ def one_turn(place, tree, kinds, cold, figures):
             if subject.cwd(step):
                 target.mkdir()
                 cwd = target
+            # Whoever syncs would wait for what another one wrote.
+            os.sync()
             if cold:
                 measure.forget_caches()
             print(f"{tree.name}: {step}: {subject.name}", file=sys.stderr)
