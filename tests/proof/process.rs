@@ -303,6 +303,34 @@ fn an_error_of_any_system_call_of_a_restore_harms_nothing_and_claims_nothing() {
 }
 
 #[test]
+fn a_restore_of_many_files_whose_sync_fails_puts_nothing_in_place() {
+    let home = Home::with_snapshot();
+    // So many that they are made durable all at once.
+    for number in 0..100 {
+        fs::write(home.source().join(format!("file-{number}")), number.to_string()).unwrap();
+    }
+    home.backup();
+    let scratch = home.path("traced");
+    fs::create_dir(&scratch).unwrap();
+    let restore = |destination: &str, nth, deed| {
+        let mut command = home.program();
+        command.arg("--vault").arg(home.vault()).args(["restore", "2", destination]);
+        tracer::run(&mut command, &scratch, Which::Writes, nth, deed)
+    };
+    let Some(plain) = restore("plain", 0, Deed::Nothing) else { return };
+    assert_eq!(plain.exit, Some(0), "{plain:?}");
+    let syncs: Vec<usize> = (0..plain.calls.len()).filter(|&nth| plain.calls[nth] == "syncfs").collect();
+    assert!(!syncs.is_empty(), "{:?}", plain.calls);
+    for nth in syncs {
+        let Some(outcome) = restore("restored", nth, Deed::Fail(5)) else { return };
+        assert!(outcome.met.as_ref().is_some_and(|(call, _)| *call == "syncfs"), "{outcome:?}");
+        assert_eq!(outcome.exit, Some(1), "{outcome:?}");
+        assert_eq!(outcome.stdout, "", "{outcome:?}");
+        assert!(!home.path("restored").exists());
+    }
+}
+
+#[test]
 fn a_read_that_fails_once_is_printed_as_unstable_with_the_medium_and_the_section_for_it() {
     let home = Home::with_snapshot();
     let scratch = home.path("traced");
