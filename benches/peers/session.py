@@ -1,15 +1,14 @@
 """One session: every step of every program on every tree, in turn."""
 
-import contextlib
 import os
 import platform
 import subprocess
 import sys
 import time
 
+import disk
 import measure
 import trees
-from disk import disk
 
 STEPS = [
     "init", "first backup", "no-op backup", "edit backup", "quick verify", "prepare", "full verify", "restore", "one file", "snapshots", "status",
@@ -34,14 +33,10 @@ def run(scratch, chosen, kinds, runs, cold, gigabytes):
     }
     for tree in chosen:
         for turn in range(runs):
-            with disk(scratch, gigabytes) if gigabytes else contextlib.nullcontext(scratch) as medium:
-                place = medium / f"{tree.name}-{turn}"
-                place.mkdir()
+            # Removed only when the turn is over: file systems are slow for a while after a large removal.
+            with disk.place(scratch, f"{tree.name}-{turn}", gigabytes) as place:
                 # Forth and back: who comes early in a step meets another medium and another cache than who comes late.
                 one_turn(place, tree, kinds if turn % 2 == 0 else kinds[::-1], cold, figures)
-                if not gigabytes:
-                    # Not between steps: file systems are slow for a while after a large removal.
-                    subprocess.run(["rm", "-rf", place], check=True)
     return figures
 
 

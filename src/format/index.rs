@@ -60,15 +60,15 @@ pub fn decode(macs: &Macs, bytes: &[u8]) -> Result<Vec<IndexedPack>, Malformed> 
     if !macs.verifies(Domain::Index, 0, body, tag) {
         return Err(Malformed::new("it is not authentic"));
     }
-    decode_proven(macs, bytes)
+    decode_proven(macs, body)
 }
 
-/// Decodes an index file whose tag has verified.
+/// Decodes an index file, all before its tag, whose tag has verified.
 ///
 /// # Errors
 /// Another vault, bytes that are not exactly one index.
-pub fn decode_proven(macs: &Macs, bytes: &[u8]) -> Result<Vec<IndexedPack>, Malformed> {
-    let mut input = Input(bytes.get(..bytes.len().saturating_sub(MAC_BYTES)).unwrap_or_default());
+pub fn decode_proven(macs: &Macs, body: &[u8]) -> Result<Vec<IndexedPack>, Malformed> {
+    let mut input = Input(body);
     if &input.array::<16>()? != INDEX_MAGIC || input.array::<16>()? != macs.vault().0 {
         return Err(Malformed::new("it is no index of this vault"));
     }

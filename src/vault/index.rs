@@ -87,30 +87,30 @@ fn read_file(store: &dyn Store, macs: &Macs, path: &str, bytes_max: u64) -> Resu
     if length > UNPROVEN_BYTES_MAX {
         return read_long(&*file, macs);
     }
-    let bytes = read_whole(&*file).map_err(said)?;
+    let bytes = read_first(&*file, length).map_err(said)?;
     index::decode(macs, &bytes).map_err(|error| error.to_string())
 }
 
-fn read_whole(file: &dyn StoredFile) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![0; usize::try_from(file.length()).map_err(io::Error::other)?];
+fn read_first(file: &dyn StoredFile, length: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; usize::try_from(length).map_err(io::Error::other)?];
     file.read_at(&mut bytes, 0)?;
     Ok(bytes)
 }
 
 fn read_long(file: &dyn StoredFile, macs: &Macs) -> Result<Vec<IndexedPack>, String> {
     let said = |error: io::Error| error.to_string();
-    let proven = authenticated(file, macs).map_err(said)?.ok_or("it is not authentic")?;
-    let bytes = read_whole(file).map_err(said)?;
+    let body = file.length() - MAC_BYTES as u64;
+    let proven = authenticated(file, macs, body).map_err(said)?.ok_or("it is not authentic")?;
+    let bytes = read_first(file, body).map_err(said)?;
     if Digest::of(&bytes) != proven {
         return Err("it changed while it was read".into());
     }
     index::decode_proven(macs, &bytes).map_err(|error| error.to_string())
 }
 
-/// Authenticates a long index file without holding it in memory. Returns the digest of what was authenticated, so that it
-/// can be known again for less than a second authentication.
-fn authenticated(file: &dyn StoredFile, macs: &Macs) -> io::Result<Option<Digest>> {
-    let body = file.length() - MAC_BYTES as u64;
+/// Authenticates a long index file, so many bytes and their tag, without holding it in memory. Returns the digest of the
+/// bytes, so that they can be known again for less than a second authentication.
+fn authenticated(file: &dyn StoredFile, macs: &Macs, body: u64) -> io::Result<Option<Digest>> {
     let mut tag = [0; MAC_BYTES];
     file.read_at(&mut tag, body)?;
     let mut hasher = blake3::Hasher::new();
@@ -126,7 +126,6 @@ fn authenticated(file: &dyn StoredFile, macs: &Macs) -> io::Result<Option<Digest
         }
         Ok(())
     })?;
-    hasher.update(&tag);
     Ok(is_authentic.then(|| Digest(*hasher.finalize().as_bytes())))
 }
 

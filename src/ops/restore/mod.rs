@@ -17,10 +17,8 @@ mod target;
 mod tree;
 
 use std::collections::BTreeSet;
-use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread;
 use std::time::Instant;
 
 use self::choice::Choice;
@@ -202,7 +200,13 @@ fn put_back(
 
     let staging = target.stage()?;
     let restored = part.write(&staging, &plan, progress).and_then(|sealed| {
-        let outcome = part.settle(&target, &staging, options, &plan, progress)?;
+        let compare = || part.compare(&target, &staging, options, &plan, progress);
+        let outcome = if options.from_medium {
+            staging.sync(plan.keep.durability, progress)?;
+            compare()?
+        } else {
+            staging.sync_while(plan.keep.durability, progress, compare)?
+        };
         match sealed {
             Sealed::Nothing => {}
             Sealed::TheRoot(root) => {
@@ -314,39 +318,6 @@ struct Looked {
 }
 
 impl Part<'_> {
-    /// Makes what was written durable, and compares it. Both at once where it need not come from the medium: one waits for
-    /// that, the other for the processor. Neither changes anything, and both must have ended well.
-    fn settle(
-        &self,
-        target: &Target,
-        staging: &Staging,
-        options: &Options,
-        plan: &Plan,
-        progress: &dyn Progress,
-    ) -> Result<Outcome> {
-        let compare = || self.compare(target, staging, options, plan, progress);
-        let durability = plan.keep.durability;
-        if options.from_medium || durability == Durability::Each {
-            staging.sync(durability, progress)?;
-            return compare();
-        }
-        thread::scope(|scope| {
-            match thread::Builder::new().spawn_scoped(scope, || staging.make_durable(durability)) {
-                Ok(syncing) => {
-                    let outcome = compare();
-                    progress.phase(Phase::Syncing, None, None);
-                    syncing.join().unwrap_or_else(|panic| resume_unwind(panic))?;
-                    outcome
-                }
-                // The system starts no thread.
-                Err(_) => {
-                    staging.sync(durability, progress)?;
-                    compare()
-                }
-            }
-        })
-    }
-
     /// Hands on every entry that is chosen in path order, each with its path below the destination. A further name of an
     /// object names the first one that is chosen, also below the destination.
     fn each(&self, mut take: impl FnMut(Entry) -> Result<()>) -> Result<Looked> {

@@ -2,8 +2,10 @@
 
 use std::fs;
 use std::io;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 
 use super::keep::Durability;
 use super::probe;
@@ -169,8 +171,30 @@ impl Staging {
         self.make_durable(durability)
     }
 
+    /// Makes everything in it durable while something else only looks at it: one waits for the medium, the other for the
+    /// processor. Returns what that saw, once both have ended well.
+    pub(super) fn sync_while<T>(
+        &self,
+        durability: Durability,
+        progress: &dyn Progress,
+        look: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
+        thread::scope(|scope| {
+            let start = || thread::Builder::new().spawn_scoped(scope, || self.make_durable(durability)).ok();
+            // Little is synced sooner than a thread starts; and the system may start none.
+            let Some(syncing) = (durability == Durability::Whole).then(start).flatten() else {
+                self.sync(durability, progress)?;
+                return look();
+            };
+            let seen = look();
+            progress.phase(Phase::Syncing, None, None);
+            syncing.join().unwrap_or_else(|panic| resume_unwind(panic))?;
+            seen
+        })
+    }
+
     /// Makes everything in it durable that is not yet; the staging directory itself too, which may be no entry.
-    pub(super) fn make_durable(&self, durability: Durability) -> Result<()> {
+    fn make_durable(&self, durability: Durability) -> Result<()> {
         let synced = match durability {
             Durability::Each => self.root.sync(),
             Durability::Whole => fsys::sync_filesystem(&self.root).map(|_| ()),

@@ -33,14 +33,14 @@ pub(super) enum Lack {
     Damaged(u32),
 }
 
-/// How a chunk stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// How a chunk, or one place of it, stands; the better the greater.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Standing {
-    /// It was read in this run, and is intact.
-    Read,
+    Lacks(Lack),
     /// It is there, in a pack that nobody asked for.
     There,
-    Lacks(Lack),
+    /// It was read in this run, and is intact.
+    Read,
 }
 
 impl Proof {
@@ -76,15 +76,12 @@ impl Proof {
     fn standing(&self, chunk: ChunkRef) -> Standing {
         let mut best = Standing::Lacks(Lack::Missing);
         for (at, place) in self.catalog.placed(chunk) {
-            let pack = self.pack(place);
             if self.read[at] {
                 return Standing::Read;
             }
-            if !self.asked[pack as usize] {
-                best = Standing::There;
-            } else if best != Standing::There {
-                best = Standing::Lacks(Lack::Damaged(pack));
-            }
+            let pack = self.pack(place);
+            let asked = self.asked[pack as usize];
+            best = best.max(if asked { Standing::Lacks(Lack::Damaged(pack)) } else { Standing::There });
         }
         best
     }
