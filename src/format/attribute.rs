@@ -175,6 +175,34 @@ mod tests {
     }
 
     #[test]
+    fn names_and_values_are_as_long_as_is_allowed_and_no_longer() {
+        let name = |bytes: usize| Attribute { name: vec![b'n'; bytes], value: Value::Inline(Vec::new()) };
+        let chunks = |lengths: &[u32]| Attribute {
+            name: b"n".to_vec(),
+            value: Value::Chunks(lengths.iter().map(|length| ChunkRef(Digest([1; 32]), *length)).collect()),
+        };
+        for (attribute, good) in [
+            (name(limits::XATTR_NAME_BYTES_MAX), true),
+            (name(limits::XATTR_NAME_BYTES_MAX + 1), false),
+            (chunks(&[limits::CHUNK_BYTES_MAX]), true),
+            (chunks(&[limits::CHUNK_BYTES_MAX + 1]), false),
+            (chunks(&[8; limits::XATTR_CHUNKS_MAX]), true),
+            (chunks(&[8; limits::XATTR_CHUNKS_MAX + 1]), false),
+            (chunks(&[limits::CHUNK_BYTES_MAX; 8]), true),
+            (chunks(&[&[limits::CHUNK_BYTES_MAX; 8][..], &[1]].concat()), false),
+        ] {
+            assert_eq!(json::decode::<Attribute>(&json::encode(&attribute)).ok(), good.then_some(attribute));
+        }
+        let many = |count: usize| -> Vec<Attribute> {
+            (0..count)
+                .map(|at| Attribute { name: format!("{at:04}").into(), value: Value::Inline(Vec::new()) })
+                .collect()
+        };
+        assert!(check(&many(limits::XATTRS_MAX)).is_ok() && check(&many(limits::XATTRS_MAX + 1)).is_err());
+        assert!(check(&[]).is_err() && check(&[name(1), name(1)]).is_err());
+    }
+
+    #[test]
     fn a_value_in_chunks_is_recognised_by_their_hashes() {
         let bytes = vec![7; 5000];
         let part = |bytes: &[u8]| ChunkRef(Digest::of(bytes), bytes.len() as u32);

@@ -117,7 +117,6 @@ impl FileContent {
     /// They do not, or a hole ends beyond the file.
     pub(super) fn check(&self) -> Result<(), Malformed> {
         let in_holes = match &self.holes {
-            Holes::Direct(holes) if holes.is_empty() => Some(0),
             Holes::Direct(holes) => Some(holes::check(holes, self.size)?),
             listed @ Holes::Listed(_) => listed.bytes(),
         };
@@ -247,6 +246,28 @@ mod tests {
         assert!(Chunks::from_raw(Some(vec![ChunkRef(Digest([1; 32]), 0)]), None).is_err());
         assert!(decode_chunk_list(&encode_chunk_list(&[ChunkRef(Digest([1; 32]), 0)])).is_err());
         assert!(decode_chunk_list(&encode_chunk_list(&[ChunkRef(Digest([1; 32]), 7)])).is_ok());
+    }
+
+    #[test]
+    fn as_many_lists_and_as_long_as_are_allowed_and_no_more() {
+        let bytes_max = limits::OBJECT_BYTES_MAX;
+        for (count, bytes, content, good) in [
+            (1, 1, 1, true),
+            (limits::ENTRY_LISTS_MAX, bytes_max, u64::MAX, true),
+            (0, 1, 1, false),
+            (limits::ENTRY_LISTS_MAX + 1, 1, 1, false),
+            (1, 0, 1, false),
+            (1, bytes_max + 1, 1, false),
+            (1, 1, 0, false),
+        ] {
+            let lists = vec![ListRef(Digest([1; 32]), bytes, content); count];
+            assert_eq!(check_lists(&lists).is_ok(), good, "{count} of {bytes} bytes for {content}");
+        }
+        for (length, good) in
+            [(1, true), (limits::CHUNK_BYTES_MAX, true), (0, false), (limits::CHUNK_BYTES_MAX + 1, false)]
+        {
+            assert_eq!(check_chunks(&[ChunkRef(Digest([1; 32]), length)]).is_ok(), good, "{length}");
+        }
     }
 
     #[test]

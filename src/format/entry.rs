@@ -574,6 +574,82 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn each_field_of_another_kind_is_refused_alone() {
+        let (id, link) = ("ab".repeat(32), r#""target":"x""#);
+        let of_files = [
+            &format!(r#""chunks":[["{id}",3]]"#),
+            r#""ctime":[1,2]"#,
+            &format!(r#""hole_lists":[["{id}",3,3]]"#),
+            r#""holes":[[0,3]]"#,
+            r#""ino":1"#,
+            &format!(r#""lists":[["{id}",3,3]]"#),
+            r#""racy":true"#,
+            r#""size":0"#,
+        ];
+        let with = |kind: &str, fields: &[&str]| {
+            let kind = format!(r#""kind":"{kind}""#);
+            let mut fields = [&[&kind, r#""path":"a""#], fields].concat();
+            fields.sort_unstable();
+            json::decode::<Entry>(format!("{{{}}}", fields.join(",")).as_bytes())
+        };
+        for kind in ["directory", "fifo", "socket"] {
+            assert!(with(kind, &[]).is_ok(), "{kind}");
+            for field in of_files.iter().copied().chain([link, r#""target_b64":"/w==""#, r#""device":[1,2]"#]) {
+                assert!(with(kind, &[field]).is_err(), "{kind} with {field}");
+            }
+        }
+        for field in of_files {
+            assert!(with("symlink", &[field, link]).is_err(), "a link with {field}");
+        }
+        assert!(with("symlink", &[link]).is_ok() && with("junction", &[link]).is_ok());
+        // An owner has both numbers; names come beside them.
+        let (uid, gid, user, group) = (r#""uid":1"#, r#""gid":2"#, r#""user":"u""#, r#""group":"g""#);
+        for good in [&[uid, gid][..], &[uid, gid, user], &[uid, gid, group], &[uid, gid, user, group]] {
+            assert!(with("fifo", good).is_ok(), "{good:?}");
+        }
+        for bad in [&[uid][..], &[gid], &[user], &[group], &[user, group], &[uid, user, group], &[gid, user, group]] {
+            assert!(with("fifo", bad).is_err(), "{bad:?}");
+        }
+        let name = |bytes: usize| format!(r#""user":"{}""#, "u".repeat(bytes));
+        let most = limits::OWNER_BYTES_MAX;
+        for (bytes, good) in [(0, false), (1, true), (most, true), (most + 1, false)] {
+            assert_eq!(with("fifo", &[uid, gid, &name(bytes)]).is_ok(), good, "a name of {bytes} bytes");
+        }
+    }
+
+    #[test]
+    fn memory_counts_everything_of_which_there_may_be_much() {
+        let path = |name: &str| EntryPath::parse(name.as_bytes()).expect("valid");
+        let file =
+            |holes, chunks| Kind::File(FileContent { size: 0, holes, chunks, ctime: None, ino: None, racy: false });
+        let (chunk, list) = (ChunkRef(Digest([1; 32]), 1), ListRef(Digest([1; 32]), 1, 1));
+        let base = Entry::new(path("a"), file(Holes::none(), Chunks::Direct(Vec::new())));
+        let more = |change: &dyn Fn(&mut Entry)| {
+            let mut entry = base.clone();
+            change(&mut entry);
+            entry.memory() - base.memory()
+        };
+        assert_eq!(base.memory(), size_of::<Entry>() + 1);
+        assert_eq!(more(&|entry| entry.path = path("abcd")), 3);
+        assert_eq!(more(&|entry| entry.hardlink = Some(path("abcd"))), 4);
+        assert_eq!(more(&|entry| entry.kind = Kind::Symlink(vec![b'x'; 70])), 70);
+        let chunks = || Chunks::Direct(vec![chunk; 3]);
+        assert_eq!(more(&|entry| entry.kind = file(Holes::none(), chunks())), 3 * size_of::<ChunkRef>());
+        let lists = || Chunks::Listed(vec![list; 3]);
+        assert_eq!(more(&|entry| entry.kind = file(Holes::none(), lists())), 3 * size_of::<ListRef>());
+        let holes = Holes::Direct(vec![Hole(0, 1); 5]);
+        let both = 3 * size_of::<ChunkRef>() + 5 * size_of::<Hole>();
+        assert_eq!(more(&|entry| entry.kind = file(holes.clone(), chunks())), both);
+        let holes = Holes::Listed(vec![list; 5]);
+        assert_eq!(more(&|entry| entry.kind = file(holes.clone(), lists())), 8 * size_of::<ListRef>());
+        let one = |value| vec![Attribute { name: b"name".into(), value }];
+        let inline = size_of::<Attribute>() + 4 + 9;
+        assert_eq!(more(&|entry| entry.xattrs = one(attribute::Value::Inline(vec![0; 9]))), inline);
+        let chunked = size_of::<Attribute>() + 4 + 3 * size_of::<ChunkRef>();
+        assert_eq!(more(&|entry| entry.streams = one(attribute::Value::Chunks(vec![chunk; 3]))), chunked);
+    }
+
+    #[test]
     fn contradictory_entries_are_refused() {
         let id = "ab".repeat(32);
         let good = format!(r#"{{"chunks":[["{id}",3]],"kind":"file","mode":420,"path":"a","size":3}}"#);

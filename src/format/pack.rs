@@ -439,6 +439,51 @@ mod tests {
         assert_eq!(Footer::decode(&foreign.encode(&macs()), &macs()), Err(BadFooter::Forged));
     }
 
+    /// A footer of blocks of so many bytes, stored compressed in one chunk each unless more are named.
+    fn footer_of(blocks: &[(u32, u32, usize)]) -> Footer {
+        let mut footer = Footer::new(Id([4; 16]), Id([5; 16]));
+        for &(stored, plain, chunks) in blocks {
+            let rest = plain - (chunks as u32 - 1);
+            let lengths = std::iter::repeat_n(1, chunks - 1).chain([rest.min(limits::CHUNK_BYTES_MAX)]);
+            let mut lengths: Vec<u32> = lengths.collect();
+            lengths.extend(rest.checked_sub(limits::CHUNK_BYTES_MAX).filter(|more| *more > 0));
+            footer.blocks.push(BlockInfo {
+                offset: footer.body_bytes,
+                stored,
+                plain,
+                encoding: Encoding::Zstd,
+                kind: BlockKind::Data,
+                digest: Digest([9; 32]),
+                chunks: lengths.into_iter().map(|length| ChunkRef(Digest([1; 32]), length)).collect(),
+            });
+            footer.body_bytes += u64::from(stored);
+        }
+        footer
+    }
+
+    #[test]
+    fn packs_blocks_and_chunks_are_as_large_as_is_allowed_and_no_larger() {
+        let decodes = |footer: &Footer| Footer::decode_table(&footer.encode_table()).as_ref() == Ok(footer);
+        let (plain, stored) = (limits::BLOCK_PLAIN_BYTES_MAX, limits::BLOCK_STORED_BYTES_MAX);
+        assert!(decodes(&footer_of(&[(stored, plain, 1)])) && !decodes(&footer_of(&[(stored, plain + 1, 1)])));
+        assert!(!decodes(&footer_of(&[(stored + 1, plain, 1)])));
+        let chunks = limits::BLOCK_CHUNKS_MAX as usize;
+        assert!(decodes(&footer_of(&[(1, plain / 2, chunks)])) && !decodes(&footer_of(&[(1, plain / 2, chunks + 1)])));
+        let mut long = footer_of(&[(1, limits::CHUNK_BYTES_MAX, 1)]);
+        assert!(decodes(&long));
+        (long.blocks[0].plain, long.blocks[0].chunks[0].1) = (limits::CHUNK_BYTES_MAX + 1, limits::CHUNK_BYTES_MAX + 1);
+        assert!(!decodes(&long));
+        // Full packs: the last block takes what the footer leaves.
+        let mut blocks = vec![(stored, plain, 1); (limits::PACK_BYTES_MAX / u64::from(stored)) as usize];
+        let over = footer_of(&blocks).pack_bytes() - limits::PACK_BYTES_MAX;
+        let last = blocks.len() - 1;
+        blocks[last].0 -= over as u32;
+        assert_eq!(footer_of(&blocks).pack_bytes(), limits::PACK_BYTES_MAX);
+        assert!(decodes(&footer_of(&blocks)));
+        blocks[last].0 += 1;
+        assert!(!decodes(&footer_of(&blocks)));
+    }
+
     fn block(plain: &[u8]) -> (BlockInfo, Vec<u8>) {
         let (encoding, stored) = Encoder::new(3).expect("zstd").encode(plain.to_vec()).expect("memory");
         let info = BlockInfo {

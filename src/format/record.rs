@@ -728,6 +728,46 @@ mod tests {
     }
 
     #[test]
+    fn as_many_packs_are_named_as_is_allowed_and_no_more() {
+        let use_of = |at: usize| {
+            let mut id = [0; 32];
+            id[..8].copy_from_slice(&(at as u64).to_be_bytes());
+            PackUse(Digest(id), 1, Time::default())
+        };
+        let direct = |count: usize| Packs::Direct((0..count).map(use_of).collect());
+        let listed = |count: usize, bytes: u32| Packs::Listed(vec![ChunkRef(Digest([5; 32]), bytes); count]);
+        let (most, bytes_max) = (limits::MANIFEST_PACKS_MAX, limits::OBJECT_BYTES_MAX);
+        for (packs, good) in [
+            (direct(0), true),
+            (direct(most), true),
+            (direct(most + 1), false),
+            (listed(1, bytes_max), true),
+            (listed(most, 1), true),
+            (listed(most + 1, 1), false),
+            (listed(1, 0), false),
+            (listed(1, bytes_max + 1), false),
+        ] {
+            let record = record(Body::Snapshot(Box::new(Snapshot { packs, ..snapshot() })));
+            assert_eq!(Record::decode(&record.encode(), RecordKind::Snapshot).ok(), good.then_some(record));
+        }
+    }
+
+    #[test]
+    fn counts_of_parts_add_up() {
+        let part = |times: u64| Counts {
+            bytes: times,
+            directories: 2 * times,
+            files: 3 * times,
+            hardlinks: 5 * times,
+            specials: 7 * times,
+            symlinks: 11 * times,
+        };
+        let mut sum = part(1);
+        sum.plus(&part(4));
+        assert_eq!(sum, part(5));
+    }
+
+    #[test]
     fn a_contradictory_tombstone_is_refused() {
         for change in [
             |t: &mut Tombstone| t.gone.clear(),

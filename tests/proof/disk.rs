@@ -1,16 +1,18 @@
-//! A disk that lies in memory and remembers in which order it was written and flushed.
+//! Disks that lie in memory and remember in which order they were written and flushed.
 //!
-//! It is a file of a small file system in user space, which a thread of the tests serves, speaking the kernel's protocol
-//! on `/dev/fuse` itself; a loop device makes a disk of it. Whatever was written and flushed can be replayed in part, as a
-//! disk with a volatile cache may leave it after a loss of power. Everything is mounted in a namespace of the thread's own,
+//! Each is a file of a small file system in user space, which a thread of the tests serves, speaking the kernel's protocol
+//! on `/dev/fuse` itself; a loop device makes a disk of it. Whatever was written and flushed can be replayed in part, as
+//! disks with volatile caches may leave it after a loss of power. Everything is mounted in a namespace of the thread's own,
 //! so that nothing stays mounted however the tests end.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
@@ -77,6 +79,9 @@ enum Event {
     Flush,
 }
 
+/// What disks were told to do, each by its number, in the order in which they were.
+type Log = Vec<(u64, Event)>;
+
 /// What becomes of the writes that no flush followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
@@ -86,10 +91,10 @@ pub enum Fate {
     Mixed,
 }
 
-/// What a disk held when it began to be recorded, and what it was told since.
+/// What disks held when they began to be recorded, and what they were told since.
 pub struct Recording {
-    base: Image,
-    log: Vec<Event>,
+    bases: Vec<(u64, Image)>,
+    log: Log,
 }
 
 impl Recording {
@@ -98,12 +103,24 @@ impl Recording {
         self.log.len()
     }
 
-    /// Returns what may be on the disk if the power goes after so many events. A write is torn between pieces of `atom`
-    /// bytes, which the disk writes whole.
-    pub fn cut(&self, events: usize, fate: Fate, atom: usize, random: &mut Random) -> Image {
-        let events = &self.log[..events];
+    /// Returns what may be on each disk if the power goes after so many events. A write is torn between pieces of `atom`
+    /// bytes, which a disk writes whole.
+    pub fn cut(&self, events: usize, fates: &[Fate], atom: usize, random: &mut Random) -> Vec<Image> {
+        self.bases.iter().zip(fates).map(|(base, fate)| self.cut_one(base, events, *fate, atom, random)).collect()
+    }
+
+    fn cut_one(
+        &self,
+        (number, base): &(u64, Image),
+        events: usize,
+        fate: Fate,
+        atom: usize,
+        random: &mut Random,
+    ) -> Image {
+        let events = self.log[..events].iter().filter(|(disk, _)| disk == number).map(|(_, event)| event);
+        let events: Vec<&Event> = events.collect();
         let flushed = events.iter().rposition(|event| matches!(event, Event::Flush)).unwrap_or(0);
-        let mut image = self.base.clone();
+        let mut image = base.clone();
         for (at, event) in events.iter().enumerate() {
             let Event::Write(offset, bytes) = event else { continue };
             let fate = if at < flushed { Fate::Kept } else { fate };
@@ -123,19 +140,28 @@ impl Recording {
     }
 }
 
-/// A disk while it is served.
+/// The disks that are served, by number, and what they were told where that is recorded.
+#[derive(Default)]
 struct Served {
-    image: Image,
-    log: Option<Vec<Event>>,
+    images: BTreeMap<u64, Image>,
+    log: Option<Log>,
 }
 
-type Disks = Mutex<BTreeMap<u64, Served>>;
+impl Served {
+    fn note(&mut self, disk: u64, event: impl FnOnce() -> Event) {
+        if let Some(log) = &mut self.log {
+            log.push((disk, event()));
+        }
+    }
+}
+
+type Disks = Mutex<Served>;
 
 /// The file system whose files are disks, and the thread that serves it.
 pub struct Shelf {
     place: PathBuf,
     disks: Arc<Disks>,
-    next: std::cell::Cell<u64>,
+    next: Cell<u64>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -168,74 +194,70 @@ impl Shelf {
     }
 
     /// Puts a disk there.
-    pub fn put(&self, image: Image) -> Disk<'_> {
+    pub fn put(&self, image: Image) -> Disk {
         let number = self.next.replace(self.next.get() + 1);
-        self.disks.lock().unwrap().insert(number, Served { image, log: None });
-        Disk { shelf: self, number }
-    }
-}
-
-/// A disk on the shelf, until it is dropped.
-pub struct Disk<'a> {
-    shelf: &'a Shelf,
-    number: u64,
-}
-
-impl Drop for Disk<'_> {
-    fn drop(&mut self) {
-        self.shelf.disks.lock().unwrap().remove(&self.number);
-    }
-}
-
-impl<'a> Disk<'a> {
-    fn with<T>(&self, act: impl FnOnce(&mut Served) -> T) -> T {
-        act(self.shelf.disks.lock().unwrap().get_mut(&self.number).unwrap())
-    }
-
-    /// Returns the disk as a file.
-    fn path(&self) -> PathBuf {
-        self.shelf.place.join(self.number.to_string())
-    }
-
-    /// Runs a script on it, as `$1`.
-    pub fn shell(&self, script: &str) -> Result<(), String> {
-        shell(script, &[&self.path()])
-    }
-
-    /// Returns what it holds now.
-    pub fn image(&self) -> Image {
-        self.with(|served| served.image.clone())
+        self.disks.lock().unwrap().images.insert(number, image);
+        Disk(Rc::new(Place { disks: Arc::clone(&self.disks), path: self.place.join(number.to_string()), number }))
     }
 
     /// Begins to record.
     pub fn record(&self) {
-        self.with(|served| served.log = Some(Vec::new()));
+        self.disks.lock().unwrap().log = Some(Vec::new());
     }
 
     /// Returns how many events were recorded by now.
     pub fn events(&self) -> usize {
-        self.with(|served| served.log.as_ref().map_or(0, Vec::len))
+        self.disks.lock().unwrap().log.as_ref().map_or(0, Vec::len)
     }
 
-    /// Ends the recording, which began when it held `base`.
-    pub fn recorded(&self, base: Image) -> Recording {
-        Recording { base, log: self.with(|served| served.log.take()).unwrap_or_default() }
+    /// Ends the recording of some disks, each with what it held when that began.
+    pub fn recorded(&self, disks: &[Disk], bases: &[Image]) -> Recording {
+        let bases = disks.iter().zip(bases).map(|(disk, base)| (disk.0.number, base.clone())).collect();
+        Recording { bases, log: self.disks.lock().unwrap().log.take().unwrap_or_default() }
+    }
+}
+
+/// A disk on the shelf, until its last copy is dropped.
+#[derive(Clone)]
+pub struct Disk(Rc<Place>);
+
+struct Place {
+    disks: Arc<Disks>,
+    path: PathBuf,
+    number: u64,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.disks.lock().unwrap().images.remove(&self.number);
+    }
+}
+
+impl Disk {
+    /// Runs a script on it, as `$1`.
+    pub fn shell(&self, script: &str) -> Result<(), String> {
+        shell(script, &[&self.0.path])
+    }
+
+    /// Returns what it holds now.
+    pub fn image(&self) -> Image {
+        self.0.disks.lock().unwrap().images[&self.0.number].clone()
     }
 
     /// Mounts it.
-    pub fn mount(&self, options: &str, place: &Path) -> Result<Mounted<'_, 'a>, String> {
-        shell(&format!("mount -o loop,{options} \"$1\" \"$2\""), &[&self.path(), place])?;
-        Ok(Mounted { _disk: self, place: place.to_owned() })
+    pub fn mount(&self, options: &str, place: &Path) -> Result<Mounted, String> {
+        shell(&format!("mount -o loop,{options} \"$1\" \"$2\""), &[&self.0.path, place])?;
+        Ok(Mounted { _disk: self.clone(), place: place.to_owned() })
     }
 }
 
 /// A mounted disk, unmounted when it is dropped.
-pub struct Mounted<'a, 'b> {
-    _disk: &'a Disk<'b>,
+pub struct Mounted {
+    _disk: Disk,
     place: PathBuf,
 }
 
-impl Drop for Mounted<'_, '_> {
+impl Drop for Mounted {
     fn drop(&mut self) {
         if umount2(&self.place, MntFlags::empty()).is_err() {
             let _ = umount2(&self.place, MntFlags::MNT_DETACH);
@@ -325,33 +347,28 @@ fn answer(disks: &Disks, kind: u32, node: u64, body: &[u8]) -> Result<Vec<u8>, i
         request::LOOKUP => {
             let name = std::str::from_utf8(body).unwrap_or_default().trim_end_matches('\0');
             let number = name.parse().map_err(|_| ENOENT)?;
-            let disk = disks.get(&number).ok_or(ENOENT)?;
-            Ok([&number.to_ne_bytes()[..], &[0; 8], &forever, &forever, &[0; 8], &attributes(number, disk.image.bytes)]
+            let disk = disks.images.get(&number).ok_or(ENOENT)?;
+            Ok([&number.to_ne_bytes()[..], &[0; 8], &forever, &forever, &[0; 8], &attributes(number, disk.bytes)]
                 .concat())
         }
         request::GETATTR | request::SETATTR => {
-            let bytes = disks.get(&node).map_or(0, |disk| disk.image.bytes);
+            let bytes = disks.images.get(&node).map_or(0, |disk| disk.bytes);
             Ok([&forever[..], &[0; 8], &attributes(node, bytes)].concat())
         }
         // Past the kernel's cache, so that every read and write comes here.
         request::OPEN => Ok([&[0; 8][..], &words(&[1, 0])].concat()),
         request::READ => {
-            let disk = disks.get(&node).ok_or(EIO)?;
-            Ok(disk.image.read(long(body, 8), word(body, 16) as usize))
+            let disk = disks.images.get(&node).ok_or(EIO)?;
+            Ok(disk.read(long(body, 8), word(body, 16) as usize))
         }
         request::WRITE => {
             let (offset, bytes) = (long(body, 8), &body[40..]);
-            let disk = disks.get_mut(&node).ok_or(EIO)?;
-            disk.image.write(offset, bytes);
-            if let Some(log) = &mut disk.log {
-                log.push(Event::Write(offset, bytes.to_vec()));
-            }
+            disks.images.get_mut(&node).ok_or(EIO)?.write(offset, bytes);
+            disks.note(node, || Event::Write(offset, bytes.to_vec()));
             Ok(words(&[bytes.len() as u32, 0]))
         }
         request::FSYNC => {
-            if let Some(log) = disks.get_mut(&node).and_then(|disk| disk.log.as_mut()) {
-                log.push(Event::Flush);
-            }
+            disks.note(node, || Event::Flush);
             Ok(Vec::new())
         }
         request::RELEASE | request::FLUSH => Ok(Vec::new()),
@@ -372,19 +389,23 @@ fn attributes(node: u64, bytes: u64) -> Vec<u8> {
 #[test]
 fn a_cut_keeps_what_was_flushed_and_tears_only_what_was_not() {
     let bytes = |value: u8| vec![value; 1024];
+    // The other disk is flushed last, which makes nothing durable on this one.
     let log = vec![
-        Event::Write(0, bytes(1)),
-        Event::Flush,
-        Event::Write(512, bytes(2)),
-        Event::Write(8192, bytes(3)),
-        Event::Flush,
+        (2, Event::Write(0, bytes(1))),
+        (2, Event::Flush),
+        (2, Event::Write(512, bytes(2))),
+        (3, Event::Write(0, bytes(4))),
+        (2, Event::Write(8192, bytes(3))),
+        (3, Event::Flush),
+        (2, Event::Flush),
     ];
-    let recording = Recording { base: Image::new(1 << 20), log };
+    let recording = Recording { bases: vec![(2, Image::new(1 << 20)), (3, Image::new(1 << 20))], log };
     let mut random = Random(1);
     let mut seen = std::collections::BTreeSet::new();
     for round in 0..6000 {
         let fate = [Fate::Kept, Fate::Lost, Fate::Mixed][round % 3];
-        let image = recording.cut(4, fate, 512, &mut random);
+        let [image, other] = &recording.cut(6, &[fate, Fate::Lost], 512, &mut random)[..] else { unreachable!() };
+        assert_eq!(other.read(0, 1), [4]);
         assert_eq!(image.read(0, 512), [1; 512]);
         let pieces: Vec<u8> = [512, 1024, 8192, 8704].map(|at| image.read(at, 1)[0]).to_vec();
         match fate {
@@ -394,5 +415,5 @@ fn a_cut_keeps_what_was_flushed_and_tears_only_what_was_not() {
         }
     }
     assert_eq!(seen.len(), 16, "all of them come up: {seen:?}");
-    assert_eq!(recording.cut(5, Fate::Lost, 512, &mut random).read(8192, 1), [3]);
+    assert_eq!(recording.cut(7, &[Fate::Lost; 2], 512, &mut random)[0].read(8192, 1), [3]);
 }

@@ -1,17 +1,20 @@
 //! Loss of power on real file systems: what the real program's disk was told is recorded, cut anywhere, and looked at.
 //!
-//! The whole home lies on the disk, so that a cut leaves vault, host, source and destination as of one moment. Of what no
-//! flush followed each write is kept, lost or torn; the file system's own log is replayed by mounting what is left. So
-//! that this is known to see, the program's syncs are taken out, all at once and one at a time, and that has to be noticed.
+//! Either the whole home lies on one disk, or the vault and what the host keeps lie on disks of their own, so that a sync
+//! of one brings nothing of the others along. Of what no flush followed each write is kept, lost or torn; the file system's
+//! own log is replayed by mounting what is left. So that this is known to see, the program's syncs are taken out, all at
+//! once and one at a time, and that has to be noticed.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use devvault::incident::journal::Journal;
 use devvault::ops::init;
 
-use super::disk::{Fate, Image, Recording, Shelf};
+use super::disk::{Disk, Fate, Image, Mounted, Recording, Shelf};
 use super::lint::plain;
 use super::memory::Random;
 use super::tracer::{self, Deed, Outcome, SYNCS, Which};
@@ -47,13 +50,45 @@ const BTRFS: Kind = Kind {
     atom: 4096,
 };
 
-/// A home on a disk, on a file system of some kind.
+/// Where a home meets its disks: all of it on one; or vault, source and destination, what the host remembers, and its keys
+/// and settings, each on one of its own.
+type Places = &'static [&'static str];
+const TOGETHER: Places = &[""];
+const APART: Places = &["", "state", "config"];
+
+/// A home on disks, on file systems of some kind.
 struct Scene {
     shelf: Shelf,
     home: Home,
     scratch: tempfile::TempDir,
     kind: &'static Kind,
-    empty: Image,
+    places: Places,
+    empty: Vec<Image>,
+}
+
+/// A home's disks while they are mounted.
+struct Standing {
+    disks: Vec<Disk>,
+    mounted: Vec<Mounted>,
+}
+
+impl Drop for Standing {
+    fn drop(&mut self) {
+        self.unmount();
+    }
+}
+
+impl Standing {
+    /// Unmounts them, and returns what they hold then.
+    fn images(mut self) -> Vec<Image> {
+        self.unmount();
+        self.disks.iter().map(Disk::image).collect()
+    }
+
+    fn unmount(&mut self) {
+        // Those within others first.
+        while self.mounted.pop().is_some() {}
+    }
 }
 
 /// A run of the program while the disk was recorded: when it began, when it had told its result, and how many entries the
@@ -80,7 +115,7 @@ struct Take {
 
 /// A home as it is when a recording begins.
 struct Start {
-    image: Image,
+    images: Vec<Image>,
     before: usize,
     truths: Vec<BTreeMap<PathBuf, String>>,
 }
@@ -99,48 +134,63 @@ fn word_of(arguments: &[&'static str]) -> &'static str {
 }
 
 impl Scene {
-    fn new(kind: &'static Kind) -> Result<Self, String> {
+    fn new(kind: &'static Kind, places: Places) -> Result<Self, String> {
         let scratch = tempfile::tempdir().unwrap();
         let shelf = Shelf::new(scratch.path().join("shelf"))?;
-        let disk = shelf.put(Image::new(kind.bytes));
-        disk.shell(kind.make)?;
-        let empty = disk.image();
-        drop(disk);
         let home = Home::quick();
-        drop(shelf.put(empty.clone()).mount(kind.options, &home.path(""))?);
-        Ok(Self { shelf, home, scratch, kind, empty })
+        let mut empty = Vec::new();
+        for place in places {
+            // Each made anew: two that are alike would be taken for one by btrfs and xfs.
+            let disk = shelf.put(Image::new(kind.bytes));
+            disk.shell(kind.make)?;
+            let mounted = disk.mount(kind.options, &home.path(""))?;
+            match place.is_empty() {
+                true => places.iter().for_each(|place| fs::create_dir_all(home.path(place)).unwrap()),
+                false => fs::set_permissions(home.path(""), fs::Permissions::from_mode(0o700)).unwrap(),
+            }
+            drop(mounted);
+            empty.push(disk.image());
+        }
+        Ok(Self { shelf, home, scratch, kind, places, empty })
+    }
+
+    /// Mounts the home's disks with what they are to hold.
+    fn stand(&self, images: Vec<Image>) -> Result<Standing, String> {
+        let disks = images.into_iter().map(|image| self.shelf.put(image)).collect();
+        let mut standing = Standing { disks, mounted: Vec::new() };
+        for (disk, place) in standing.disks.iter().zip(self.places) {
+            standing.mounted.push(disk.mount(self.kind.options, &self.home.path(place))?);
+        }
+        Ok(standing)
     }
 
     /// Returns the home as it is for [`FOUNDING`], or for [`LATER`]: with a vault of small packs, one snapshot, and a
     /// source that has changed since.
     fn start(&self, later: bool) -> Start {
         let home = &self.home;
-        let disk = self.shelf.put(self.empty.clone());
-        let mounted = disk.mount(self.kind.options, &home.path("")).unwrap();
+        let standing = self.stand(self.empty.clone()).unwrap();
         home.write_source(&SMALL_TREE);
-        std::fs::write(home.source().join("noise"), noise(100_000, 1)).unwrap();
+        fs::write(home.source().join("noise"), noise(100_000, 1)).unwrap();
         let mut truths = vec![below(&home.source())];
         if later {
             init::run(&home.access(), small()).unwrap();
             home.succeed(LATER[0]);
-            std::fs::write(home.source().join("more"), noise(50_000, 2)).unwrap();
+            fs::write(home.source().join("more"), noise(50_000, 2)).unwrap();
             truths.push(below(&home.source()));
         }
-        drop(mounted);
-        Start { image: disk.image(), before: usize::from(later), truths }
+        Start { images: standing.images(), before: usize::from(later), truths }
     }
 
     /// Records some runs of the program; nothing where no process can be traced.
     fn record(&self, start: &Start, runs: &[&'static [&'static str]], deeds: Deeds) -> Option<Take> {
-        let disk = self.shelf.put(start.image.clone());
-        disk.record();
-        let mounted = disk.mount(self.kind.options, &self.home.path("")).unwrap();
+        self.shelf.record();
+        let standing = self.stand(start.images.clone()).unwrap();
         let mut done = Vec::new();
         let (mut last, mut syncs) = (None, Vec::new());
         for (number, arguments) in runs.iter().copied().enumerate() {
             let mut command = self.home.program();
             command.arg("--json").args(arguments);
-            let (begun, told) = (disk.events(), Cell::new(None));
+            let (begun, told) = (self.shelf.events(), Cell::new(None));
             let (nth, deed) = if number == deeds.0 { (deeds.1, deeds.2) } else { (0, Deed::Nothing) };
             let found = RefCell::new(Vec::new());
             let watch = |name: &str, about: &dyn Fn() -> String| {
@@ -149,7 +199,7 @@ impl Scene {
                     found.borrow_mut().push(format!("{} {place}", word_of(arguments)));
                 }
                 if name == "write" && told.get().is_none() && about().ends_with("/stdout") {
-                    told.set(Some(disk.events()));
+                    told.set(Some(self.shelf.events()));
                 }
             };
             let outcome = tracer::run_watched(&mut command, self.scratch.path(), Which::Writes, nth, deed, &watch)?;
@@ -158,17 +208,19 @@ impl Scene {
             done.push(Run { arguments, begun, told: told.get().expect("it told its result"), journaled });
             (last, syncs) = (Some(outcome), found.into_inner());
         }
-        let recording = disk.recorded(start.image.clone());
-        drop(mounted);
+        let recording = self.shelf.recorded(&standing.disks, &start.images);
+        drop(standing);
         let truths = start.truths.clone();
         Some(Take { recording, runs: done, before: start.before, truths, outcome: last?, syncs })
     }
 
     /// Cuts the power after so many events, and returns what is wrong then, if anything is.
     fn look(&self, take: &Take, cut: usize, fate: Fate, random: &mut Random, deeper: bool) -> Result<(), String> {
-        let disk = self.shelf.put(take.recording.cut(cut, fate, self.kind.atom, random));
-        let mounted = disk.mount(self.kind.options, &self.home.path(""));
-        let _mounted = mounted.unwrap_or_else(|error| panic!("{} after {cut} {fate:?}: {error}", self.kind.name));
+        // Of several disks each may have gone another way.
+        let others = self.places.iter().skip(1).map(|_| [Fate::Mixed, Fate::Lost, Fate::Kept][random.below(3)]);
+        let fates: Vec<Fate> = [fate].into_iter().chain(others.collect::<Vec<_>>()).collect();
+        let standing = self.stand(take.recording.cut(cut, &fates, self.kind.atom, random));
+        let _standing = standing.unwrap_or_else(|error| panic!("{} after {cut} {fates:?}: {error}", self.kind.name));
         let home = &self.home;
         let backups = |when: &dyn Fn(&Run) -> bool| {
             take.before + take.runs.iter().filter(|run| run.arguments.contains(&"backup") && when(run)).count()
@@ -250,25 +302,26 @@ impl Scene {
 }
 
 /// Runs with a scene of its own, in a thread of its own, whose mounts nobody else sees; says so where there is none.
-fn with_scene(kind: &'static Kind, act: impl FnOnce(&Scene) + Send) {
+fn with_scene(kind: &'static Kind, places: Places, act: impl FnOnce(&Scene) + Send) {
     if !is_root() {
         skip("only root can mount");
         return;
     }
     let name = std::thread::current().name().unwrap_or("a test").to_owned();
     std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().name(name).spawn_scoped(scope, move || match Scene::new(kind) {
-            Ok(scene) => act(&scene),
-            Err(reason) => skip(&format!("{}: {reason}", kind.name)),
-        });
+        let thread =
+            std::thread::Builder::new().name(name).spawn_scoped(scope, move || match Scene::new(kind, places) {
+                Ok(scene) => act(&scene),
+                Err(reason) => skip(&format!("{}: {reason}", kind.name)),
+            });
         if let Err(panic) = thread.unwrap().join() {
             std::panic::resume_unwind(panic);
         }
     });
 }
 
-fn cut_everywhere(kind: &'static Kind) {
-    with_scene(kind, |scene| {
+fn cut_everywhere(kind: &'static Kind, places: Places) {
+    with_scene(kind, places, |scene| {
         let states = scaled(24, 1_000);
         let mut deeper = 0;
         for (later, runs) in [(false, FOUNDING), (true, LATER)] {
@@ -282,24 +335,40 @@ fn cut_everywhere(kind: &'static Kind) {
             let noticed = scene.notice(&blind, 4);
             assert!(noticed.is_some(), "{}: nobody missed the syncs of {:?}", kind.name, runs[last]);
         }
-        tally(&format!("states of {} after a loss of power", kind.name), states / 2 * 2, 24);
-        tally(&format!("of these states of {} restored and backed up", kind.name), deeper, 2);
+        let disks = if places.len() > 1 { "three disks of " } else { "" };
+        tally(&format!("states of {disks}{} after a loss of power", kind.name), states / 2 * 2, 24);
+        tally(&format!("of these states of {disks}{} restored and backed up", kind.name), deeper, 2);
     });
 }
 
 #[test]
 fn a_loss_of_power_at_any_write_loses_nothing_on_ext4() {
-    cut_everywhere(&EXT4);
+    cut_everywhere(&EXT4, TOGETHER);
 }
 
 #[test]
 fn a_loss_of_power_at_any_write_loses_nothing_on_xfs() {
-    cut_everywhere(&XFS);
+    cut_everywhere(&XFS, TOGETHER);
 }
 
 #[test]
 fn a_loss_of_power_at_any_write_loses_nothing_on_btrfs() {
-    cut_everywhere(&BTRFS);
+    cut_everywhere(&BTRFS, TOGETHER);
+}
+
+#[test]
+fn a_loss_of_power_loses_nothing_of_vault_and_host_on_disks_of_their_own_on_ext4() {
+    cut_everywhere(&EXT4, APART);
+}
+
+#[test]
+fn a_loss_of_power_loses_nothing_of_vault_and_host_on_disks_of_their_own_on_xfs() {
+    cut_everywhere(&XFS, APART);
+}
+
+#[test]
+fn a_loss_of_power_loses_nothing_of_vault_and_host_on_disks_of_their_own_on_btrfs() {
+    cut_everywhere(&BTRFS, APART);
 }
 
 /// Syncs that are missed on any of the file systems, which an ordinary run takes out.
@@ -311,8 +380,9 @@ fn a_sync_taken_out_alone_is_noticed_on_one_of_the_file_systems() {
     // By scenario, run and place among its syncs: what went wrong without it, if anything did.
     let mut syncs: BTreeMap<(bool, &str, usize), (String, Option<String>)> = BTreeMap::new();
     let mut tried = false;
-    for kind in [&BTRFS, &XFS, &EXT4] {
-        with_scene(kind, |scene| {
+    let all_places = if full { &[TOGETHER, APART][..] } else { &[TOGETHER] };
+    for (places, kind) in all_places.iter().flat_map(|places| [&BTRFS, &XFS, &EXT4].map(|kind| (*places, kind))) {
+        with_scene(kind, places, |scene| {
             for (later, runs) in [(false, &FOUNDING[..1]), (false, &FOUNDING), (true, &LATER[..1]), (true, &LATER)] {
                 let start = scene.start(later);
                 let Some(take) = scene.record(&start, runs, NO_DEED) else { return };
@@ -329,7 +399,10 @@ fn a_sync_taken_out_alone_is_noticed_on_one_of_the_file_systems() {
                     let met = without.outcome.met.as_ref().map_or("", |(_, about)| about);
                     let met = plain(&scene.home, Path::new(met));
                     *place = format!("{} {met}", word_of(runs[last]));
-                    *noticed = scene.notice(&without, 8).map(|why| format!("{}: {why}", kind.name));
+                    let apart = if places.len() > 1 { "three disks of " } else { "" };
+                    *noticed = scene
+                        .notice(&without, if places.len() > 1 { 24 } else { 8 })
+                        .map(|why| format!("{apart}{}: {why}", kind.name));
                 }
             }
         });
