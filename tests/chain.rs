@@ -852,6 +852,29 @@ fn a_vault_json_that_is_missing_or_changed_is_refused() {
 }
 
 #[test]
+fn a_key_that_is_named_and_not_there_is_told_before_a_vault_json_that_names_none() {
+    let home = Home::with_snapshot();
+    fs::write(home.vault().join("vault.json"), "").unwrap();
+    let access = Access { key_file: Some(home.path("no.key")), ..home.access() };
+    assert_refused(Code::KeyMissing, restore_from(&home, &access, "latest", "refused"));
+    assert_refused(Code::ConfigForged, restore_from(&home, &home.access(), "latest", "refused"));
+}
+
+#[test]
+fn a_chain_with_a_finding_is_remembered_by_no_host() {
+    let home = Home::with_snapshot();
+    home.backup();
+    flip(&record(&home, 1).join("manifest.json"), 30);
+    let host = home.other_host("stranger");
+    let witness = host.witness_path(Forger::new(&home).macs.vault());
+    let access = home.access_from(host);
+    let _ = snapshots::run(&access);
+    let _ = home.verify_from(&access, &[]);
+    restore_from(&home, &access, "2", "restored").unwrap();
+    assert!(!witness.exists(), "what does not hold together would be what this host has seen");
+}
+
+#[test]
 fn no_byte_of_vault_json_can_change_unnoticed() {
     let (home, _) = three();
     let path = home.vault().join("vault.json");
@@ -941,6 +964,37 @@ fn a_tombstone_with_another_digest_than_the_record_had_breaks_the_chain() {
         }
         blocked(&home, Code::ChainBroken);
     }
+}
+
+#[test]
+fn a_digest_that_only_an_older_tombstone_names_counts_all_the_same() {
+    for (named, code) in [(true, None), (false, Some(Code::ChainBroken))] {
+        let (home, _) = three();
+        let forger = Forger::new(&home);
+        let digest = if named { forger.head(2).digest } else { Digest([5; 32]) };
+        forger.put(4, tombstone(&[(2, Some(digest), Fate::Removed)]));
+        forger.put(5, tombstone(&[(2, None, Fate::Lost)]));
+        match code {
+            Some(code) => drop(blocked(&home, code)),
+            None => assert_eq!(home.verify(&[]).unwrap().findings, []),
+        }
+    }
+}
+
+#[test]
+fn a_gap_is_named_with_both_its_ends() {
+    let (home, _) = three();
+    home.backup();
+    let missing = |home: &Home| {
+        let report = home.verify(&[]).unwrap();
+        let found = report.findings.into_iter().find(|finding| finding.code == Code::RecordMissing);
+        found.map(|finding| finding.detail).unwrap_or_default()
+    };
+    remove(&home, 2);
+    let rest = "the directory is not there, and no tombstone accounts for it";
+    assert_eq!(missing(&home), format!("00000002: {rest}"));
+    remove(&home, 3);
+    assert_eq!(missing(&home), format!("00000002 to 00000003: {rest}"));
 }
 
 #[test]

@@ -1,26 +1,21 @@
 //! Media that lie, fail, or change under the program's hands.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use devvault::clock::Time;
-use devvault::crypto::Id;
-use devvault::format::pack::BlockKind;
+use devvault::format::pack::{BlockKind, FOOTER_MAGIC};
 use devvault::incident::evidence;
 use devvault::ops::verify::{Level, Verdict};
 use devvault::ops::{backup, restore, verify};
-use devvault::pool::Pool;
 use devvault::progress::{Phase, Progress, Silent};
 use devvault::refusal::Code;
 use devvault::store::{Listed, LocalStore, Lock, NewFile, Store, StoredFile};
-use devvault::vault::catalog::{Catalog, UseIndex};
-use devvault::vault::gate::{self, Access};
-use devvault::vault::reliance::{Look, Reliance};
-use devvault::vault::write::{Draft, Origin, reference};
+use devvault::vault::gate::Access;
+use devvault::vault::write::reference;
 
+use crate::draft::begin_draft;
 use crate::support::{
     Home, SMALL_TREE, assert_refused, fingerprint, flip, noise, packs, picture, restore_options, small,
 };
@@ -93,6 +88,7 @@ impl Store for Faulty {
         self.inner.local_path()
     }
     fn list(&self, directory: &str) -> io::Result<Vec<Listed>> {
+        (self.ask)("list", directory)?;
         self.inner.list(directory)
     }
     fn open(&self, name: &str) -> io::Result<Box<dyn StoredFile>> {
@@ -100,6 +96,7 @@ impl Store for Faulty {
         Ok(Box::new(FaultyFile { inner, name: name.into(), ask: self.ask.clone(), spoil: self.spoil.clone() }))
     }
     fn length(&self, name: &str) -> io::Result<u64> {
+        (self.ask)("length", name)?;
         self.inner.length(name)
     }
     fn create(&self, name: &str) -> io::Result<Box<dyn NewFile>> {
@@ -318,19 +315,7 @@ fn after_a_failed_write_a_draft_writes_nothing_any_more() {
         },
         no_spoil,
     );
-    let (vault, lock) = gate::open_for_writing(&access).unwrap();
-    let catalog = Arc::new(Catalog::load(&*vault.store, &vault.macs, UseIndex::No).unwrap());
-    let (store, macs, pool) = (Arc::clone(&vault.store), Arc::clone(&vault.macs), Pool::with_threads(1));
-    let older = Reliance::new(store, macs, catalog, Look::Footer, pool.clone(), Time::default(), BTreeMap::new());
-    let origin = Origin {
-        boot: String::new(),
-        host: Id([0; 16]),
-        host_name: String::new(),
-        pid: 0,
-        source: String::new(),
-        started: Time::default(),
-    };
-    let mut draft = Draft::begin(&vault, &lock, older, pool, &origin).unwrap();
+    let (_vault, _lock, mut draft) = begin_draft(&access);
     let outcomes: Vec<bool> = (0..200)
         .map(|seed| {
             let bytes = noise(3_000, seed);
@@ -404,7 +389,7 @@ fn every_failing_write_side_operation_refuses_and_harms_nothing() {
         let access = faulty(
             &home,
             move |what, name| {
-                if what == "read" || name == "lock.holder" {
+                if ["list", "length", "read"].contains(&what) || name == "lock.holder" {
                     return Ok(());
                 }
                 let mut count = count.lock().unwrap();
@@ -602,6 +587,146 @@ fn an_unreadable_pack_is_a_finding_that_names_what_it_affects() {
     assert_eq!((report.verdict, report.exit()), (Verdict::Invalid, 11));
     assert!(report.findings.iter().any(|finding| finding.code == Code::VaultUnreadable), "{:?}", report.findings);
     assert_eq!(report.snapshots, [(1, Verdict::Invalid)]);
+}
+
+#[test]
+fn a_record_that_cannot_be_listed_is_unreadable_and_not_missing() {
+    let home = Home::with_snapshot();
+    let fails = |what: &str, name: &str| {
+        if what == "list" && name == "snapshots/00000001" { Err(failing()) } else { Ok(()) }
+    };
+    let report = verify::run(&faulty(&home, fails, no_spoil), &[], Level::Full, &Silent).unwrap();
+    let codes: Vec<Code> = report.findings.iter().map(|finding| finding.code).collect();
+    assert!(codes.contains(&Code::VaultUnreadable) && !codes.contains(&Code::RecordMissing), "{codes:?}");
+    assert_unharmed(&home);
+}
+
+#[test]
+fn a_record_that_another_process_finishes_meanwhile_is_no_finding() {
+    let home = Home::with_snapshot();
+    home.backup();
+    home.backup();
+    // As a listing gives it that was begun before the second and ended after the third.
+    let first = AtomicBool::new(true);
+    let access = faulty(
+        &home,
+        move |what, name| {
+            let gone = what == "list" && name == "snapshots/00000002" && first.swap(false, Ordering::SeqCst);
+            if gone { Err(io::ErrorKind::NotFound.into()) } else { Ok(()) }
+        },
+        no_spoil,
+    );
+    let report = verify::run(&access, &[], Level::Full, &Silent).unwrap();
+    assert_eq!((report.verdict, &report.findings[..]), (Verdict::Valid, [].as_slice()));
+}
+
+#[test]
+fn a_record_that_another_process_removes_meanwhile_is_no_unstable_medium() {
+    let home = Home::with_snapshot();
+    home.backup();
+    let record = home.vault().join("snapshots/00000002");
+    flip(&record.join("manifest.hmac"), 3);
+    let lists = Mutex::new(0);
+    let access = faulty(
+        &home,
+        move |what, name| {
+            if what == "list" && name == "snapshots" {
+                let mut lists = lists.lock().unwrap();
+                *lists += 1;
+                if *lists == 2 {
+                    std::fs::remove_dir_all(&record).unwrap();
+                }
+            }
+            Ok(())
+        },
+        no_spoil,
+    );
+    let report = verify::run(&access, &["1".parse().unwrap()], Level::Full, &Silent).unwrap();
+    assert!(report.findings.iter().all(|finding| finding.code != Code::Unstable), "{:?}", report.findings);
+}
+
+#[test]
+fn an_unstable_record_is_told_beside_one_that_is_damaged_for_good() {
+    let home = Home::with_snapshot();
+    home.backup();
+    home.backup();
+    flip(&home.vault().join("snapshots/00000001/manifest.hmac"), 3);
+    let first = AtomicBool::new(true);
+    let access = faulty(&home, no_ask, move |what, name, bytes| {
+        if what == "read" && name == "snapshots/00000003/manifest.json" && first.swap(false, Ordering::SeqCst) {
+            bytes[20] ^= 1;
+        }
+    });
+    let report = verify::run(&access, &[], Level::Full, &Silent).unwrap();
+    let of = |number: u64| {
+        let found = report.findings.iter().filter(move |finding| finding.snapshots == [number]);
+        found.map(|finding| finding.code).collect::<Vec<_>>()
+    };
+    assert!(of(1).contains(&Code::RecordForged) && !of(1).contains(&Code::Unstable), "{:?}", report.findings);
+    assert!(of(3).contains(&Code::Unstable) && !of(3).contains(&Code::RecordForged), "{:?}", report.findings);
+}
+
+#[test]
+fn a_pack_whose_footer_reads_differently_after_it_was_proved_is_not_published() {
+    let home = Home::with_snapshot();
+    home.write_source(&[("new", "something new")]);
+    let proved = AtomicBool::new(false);
+    let access = faulty(&home, no_ask, move |what, name, bytes| {
+        // The footer is read once to be proved, and once more with the rest of the pack.
+        if what == "read"
+            && name.ends_with(".part")
+            && bytes.ends_with(FOOTER_MAGIC)
+            && proved.swap(true, Ordering::SeqCst)
+        {
+            bytes[0] ^= 1;
+        }
+    });
+    assert_refused(Code::ReadBackDiffers, try_backup(&home, &access));
+    assert_unharmed(&home);
+}
+
+#[test]
+fn a_medium_that_returns_a_test_file_changed_is_not_written_to() {
+    let home = Home::with_snapshot();
+    home.write_source(&[("new", "something new")]);
+    let access = faulty(&home, no_ask, |what, name, bytes| {
+        if what == "write" && name.starts_with(".probe-") {
+            bytes[0] ^= 1;
+        }
+    });
+    crate::support::unchanged(&home.vault(), || assert_refused(Code::ProbeFailed, try_backup(&home, &access)));
+}
+
+#[test]
+fn a_directory_of_packs_that_cannot_be_listed_is_unreadable_and_not_empty() {
+    let home = Home::with_snapshot();
+    let of_pack = packs(&home.vault())[0].parent().unwrap().file_name().unwrap().to_str().unwrap().to_owned();
+    for directory in ["packs".to_owned(), format!("packs/{of_pack}")] {
+        let fails = move |what: &str, name: &str| {
+            if what == "list" && name == directory { Err(failing()) } else { Ok(()) }
+        };
+        let access = faulty(&home, fails, no_spoil);
+        assert_refused(Code::VaultUnreadable, verify::run(&access, &[], Level::Full, &Silent));
+        assert_refused(Code::VaultUnreadable, try_backup(&home, &access));
+        assert_unharmed(&home);
+    }
+}
+
+#[test]
+fn a_pack_whose_length_cannot_be_asked_is_unreadable_and_one_that_left_is_missing() {
+    let home = Home::with_snapshot();
+    for (error, code) in [(io::ErrorKind::Other, Code::VaultUnreadable), (io::ErrorKind::NotFound, Code::ChunkMissing)]
+    {
+        let fails = move |what: &str, name: &str| {
+            if what == "length" && name.ends_with(".pack") { Err(error.into()) } else { Ok(()) }
+        };
+        let access = faulty(&home, fails, no_spoil);
+        let report = verify::run(&access, &[], Level::Full, &Silent).unwrap();
+        let of_packs = report.findings.iter().filter(|finding| finding.subject.ends_with(".pack"));
+        let codes: std::collections::BTreeSet<Code> = of_packs.map(|finding| finding.code).collect();
+        assert_eq!(codes.into_iter().collect::<Vec<_>>(), [code], "{:?}", report.findings);
+        assert_eq!(report.snapshots, [(1, Verdict::Invalid)]);
+    }
 }
 
 /// Something done to a staging directory.

@@ -3,8 +3,9 @@
 use std::fs;
 
 use devvault::format::entry::{ChunkRef, encode_chunk_list};
+use devvault::format::json::encode_lines;
 use devvault::format::pack::Encoding;
-use devvault::format::record::Counts;
+use devvault::format::record::{Body, Counts, PackUse, Packs};
 use devvault::ops::verify::Verdict;
 use devvault::refusal::Code;
 use devvault::vault::write::reference;
@@ -178,10 +179,10 @@ fn two_snapshots_that_share_a_list_are_each_held_against_their_own_manifest() {
     forger.publish(2, &[("", 2, text.clone().into_bytes())], counts(1, 1, 0));
     assert_eq!(home.verify(&[]).unwrap().verdict, Verdict::Valid);
     // The same list, counted as three entries.
-    let devvault::format::record::Body::Snapshot(mut snapshot) = forger.record(2).body else { panic!("a snapshot") };
+    let Body::Snapshot(mut snapshot) = forger.record(2).body else { panic!("a snapshot") };
     snapshot.lists[0].entries = 3;
     snapshot.counts = counts(1, 2, 0);
-    forger.put(3, devvault::format::record::Body::Snapshot(snapshot));
+    forger.put(3, Body::Snapshot(snapshot));
     let report = home.verify(&[]).unwrap();
     assert_eq!(report.snapshots[2], (3, Verdict::Invalid), "{:?}", report.findings);
     assert_refused(Code::ListingUnsafe, home.restore("3", "restored"));
@@ -200,4 +201,31 @@ fn names_that_the_target_cannot_hold_are_refused_before_the_first_byte() {
     let refusal = assert_refused(Code::TargetCannotRepresent, home.restore("2", "restored"));
     assert_eq!(refusal.paths.len(), 1);
     assert_eq!(names(), before);
+}
+
+#[test]
+fn packs_that_are_listed_ascend_from_one_list_to_the_next() {
+    let home = Home::with_snapshot();
+    let forger = Forger::new(&home);
+    let Body::Snapshot(snapshot) = forger.record(1).body else { panic!("no snapshot") };
+    let Packs::Direct(uses) = &snapshot.packs else { panic!("few packs") };
+    let [first, ..] = uses[..] else { panic!("no pack") };
+    let mut after = first;
+    after.0.0[31] ^= 1;
+    let (low, high) = if after.0 < first.0 { (after, first) } else { (first, after) };
+    let ascending = |uses: &[PackUse]| uses.is_sorted_by(|one, other| one.0 < other.0);
+    for lists in [[low, high], [high, low], [low, low]] {
+        let home = Home::with_snapshot();
+        let forger = Forger::new(&home);
+        let Body::Snapshot(mut snapshot) = forger.record(1).body else { panic!("no snapshot") };
+        let encoded = lists.map(|pack| encode_lines(&[pack]));
+        forger.pack(&[&encoded[0], &encoded[1]]);
+        snapshot.packs = Packs::Listed(encoded.iter().map(|list| reference(list)).collect());
+        forger.put(2, Body::Snapshot(snapshot));
+        let report = home.verify(&["2"]).unwrap();
+        // Nothing is restored by it: one of these packs is not even there.
+        assert_eq!(report.verdict, Verdict::Valid, "{:?}", report.findings);
+        let said = report.notes.iter().any(|note| note.contains("list of packs cannot be used"));
+        assert_eq!(said, !ascending(&lists), "{:?}", report.notes);
+    }
 }

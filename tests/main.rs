@@ -23,6 +23,7 @@ mod damage;
 // Linux alone: names of any bytes, pipes, devices, owners.
 #[cfg(target_os = "linux")]
 mod difficult;
+mod draft;
 mod drill;
 mod effort;
 mod evidence;

@@ -7,14 +7,17 @@ use std::sync::Arc;
 use devvault::clock::{FixedClock, Time};
 use devvault::crypto::Digest;
 use devvault::format::index::{self, IndexedPack};
-use devvault::format::pack::{BlockKind, Footer};
+use devvault::format::pack::{BlockInfo, BlockKind, Footer};
 use devvault::format::record::{Body, Packs};
 use devvault::ops::backup;
 use devvault::ops::verify::Verdict;
 use devvault::refusal::Code;
 
 use devvault::progress::Silent;
+use devvault::store::LocalStore;
+use devvault::vault::catalog::{Catalog, UseIndex};
 use devvault::vault::gate::Access;
+use devvault::vault::read::Reader;
 
 use crate::support::{Forger, Home, SMALL_TREE, copy_tree, flip, names, noise, packs, picture};
 
@@ -313,4 +316,29 @@ fn a_pack_under_a_name_that_its_bytes_do_not_give_is_a_finding_and_relied_on_by_
     let report = home.try_backup(&backup::Options { reread: true, ..backup::Options::default() }).unwrap();
     assert!(report.findings.iter().any(|finding| finding.detail.contains("another name")), "{:?}", report.findings);
     assert_newest_is_valid(&home, 4);
+}
+
+#[test]
+fn a_block_that_reads_well_takes_nothing_from_what_was_found_of_another() {
+    let home = home();
+    let macs = Forger::new(&home).macs;
+    let path = packs(&home.vault()).into_iter().max_by_key(|path| fs::metadata(path).unwrap().len()).unwrap();
+    let footer = Footer::decode(&fs::read(&path).unwrap(), &macs).unwrap();
+    let [damaged, sound, ..] = &footer.blocks[..] else { panic!("one block alone") };
+    flip(&path, damaged.offset as usize + 3);
+    let store: Arc<dyn devvault::store::Store> = Arc::new(LocalStore::open(&home.vault()).unwrap());
+    let catalog = Catalog::load(&*store, &macs, UseIndex::No).unwrap();
+    let at = |block: &BlockInfo| catalog.places(block.chunks[0]).next().unwrap().block;
+    let (damaged, at_damaged, at_sound) = (damaged.offset as usize, at(damaged), at(sound));
+    let reader = Reader::new(store, Arc::new(macs), Arc::new(catalog));
+    let found = || reader.failed_packs().into_values().map(|finding| finding.code).collect::<Vec<_>>();
+    assert!(!reader.has_failed());
+    assert!(reader.load_block(at_sound).is_ok() && found().is_empty());
+    assert_eq!(reader.load_block(at_damaged).unwrap_err().code, Code::ChunkDamaged);
+    assert!(reader.load_block(at_sound).is_ok() && reader.has_failed());
+    assert_eq!(found(), [Code::ChunkDamaged], "it is damaged, not unstable");
+    // What reads differently the second time is.
+    flip(&path, damaged + 3);
+    assert!(reader.load_block(at_damaged).is_ok());
+    assert_eq!(found(), [Code::Unstable]);
 }

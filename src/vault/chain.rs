@@ -438,6 +438,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_authentic_under_another_number_is_said_to_be_until_the_bytes_for_that_are_used_up() {
+        let (vault, kind) = (Id([0xab; 16]), RecordKind::Snapshot);
+        let macs = Macs::new(&crate::crypto::Secret::from_bytes([3; 32]), vault);
+        let bytes = vec![b'x'; 936];
+        let tag = macs.tag(kind.domain(), 70, &bytes);
+        let mut left = 150_000;
+        let mut told = || diagnose(&macs, kind, &bytes, Some(tag), 10, &mut left);
+        // Up to 64 beyond the highest number, a thousand bytes each.
+        assert_eq!(told(), (Code::RecordMisplaced, "it is authentic as record 70".into()));
+        assert_eq!(told().0, Code::RecordMisplaced);
+        assert_eq!(told().0, Code::RecordForged);
+        assert_eq!(left, 0);
+        assert_eq!(diagnose(&macs, kind, &bytes, None, 10, &mut left).0, Code::RecordForged);
+        let foreign = format!("{{\"a\":1,\"vault\":\"{}\"}}", Id([1; 16]));
+        assert_eq!(diagnose(&macs, kind, foreign.as_bytes(), Some(tag), 10, &mut left).0, Code::RecordForeign);
+    }
+
+    #[test]
     fn a_mac_file_has_one_form() {
         let tag = [7; MAC_BYTES];
         let bytes = encode_mac_file(tag);

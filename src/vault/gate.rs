@@ -442,3 +442,32 @@ impl Drop for WriteLock {
         let _ = self.store.remove_file(layout::LOCK_HOLDER);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Time;
+    use crate::crypto::{Id, Secret};
+    use crate::format::config::Parameters;
+    use crate::format::keyfile::KeyFile;
+    use crate::vault::chain::encode_mac_file;
+
+    #[test]
+    fn a_config_that_authenticates_must_also_name_this_vault_and_this_key() {
+        let (vault, secret) = (Id([1; 16]), || Secret::from_bytes([3; 32]));
+        let macs = Macs::new(&secret(), vault);
+        let key = KeyFile::new(secret(), vault, Id([2; 16]), Time::default());
+        let key = FoundKey { key, path: PathBuf::from("a.key"), note: None };
+        let config =
+            |vault, secret: Secret| Config::new(vault, secret.key_id(), Time::default(), Parameters::default());
+        let check = |config: &Config| {
+            let bytes = config.encode();
+            let tag = encode_mac_file(macs.tag(Domain::Config, 0, &bytes));
+            check_config(&bytes, &tag, &macs, &key).map(|(config, _)| config).map_err(|finding| finding.code)
+        };
+        let good = config(vault, secret());
+        assert_eq!(check(&good).as_ref(), Ok(&good));
+        assert_eq!(check(&config(Id([9; 16]), secret())), Err(Code::ConfigForged));
+        assert_eq!(check(&config(vault, Secret::from_bytes([4; 32]))), Err(Code::ConfigForged));
+    }
+}

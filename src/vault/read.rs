@@ -386,7 +386,7 @@ impl Reader {
 /// Returns which parts may hold entries at or below a path: parts ascend, each reaching to the next one's first.
 pub fn relevant(parts: &[PartRef], within: &EntryPath) -> Range<usize> {
     let start = parts.partition_point(|part| part.first <= *within).saturating_sub(1);
-    let beyond = parts[start..].iter().skip(1).position(|part| part.first > *within && !part.first.is_within(within));
+    let beyond = parts[start..].iter().skip(1).position(|part| !part.first.is_within(within));
     start..beyond.map_or(parts.len(), |count| start + 1 + count)
 }
 
@@ -568,6 +568,69 @@ impl<K: Copy + Eq + std::hash::Hash, V: Clone> Recent<K, V> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::format::entry::Kind;
+
+    fn path(text: &str) -> EntryPath {
+        EntryPath::parse(text.as_bytes()).expect("valid")
+    }
+
+    #[test]
+    fn exactly_those_parts_are_read_that_may_hold_something_at_or_below_a_path() {
+        let firsts = ["", "a", "a/b", "a/b/c", "a/c", "b", "b/x", "c"];
+        let parts: Vec<PartRef> = firsts
+            .iter()
+            .map(|first| PartRef { entries: 1, first: path(first), object: ChunkRef(Digest([1; 32]), 1) })
+            .collect();
+        for (within, expected) in [
+            ("", 0..8),
+            ("A", 0..1),
+            ("a", 1..5),
+            ("a/a", 1..2),
+            ("a/b", 2..4),
+            ("a/b/c", 3..4),
+            ("a/b/d", 3..4),
+            ("a/c", 4..5),
+            ("a/d", 4..5),
+            ("b", 5..7),
+            ("b/x", 6..7),
+            ("bb", 6..7),
+            ("c", 7..8),
+            ("d", 7..8),
+        ] {
+            assert_eq!(relevant(&parts, &path(within)), expected, "{within:?}");
+        }
+    }
+
+    #[test]
+    fn a_part_continues_the_one_before_it_and_the_first_begins_with_the_source() {
+        let entry = |text: &str| Entry::new(path(text), Kind::Directory);
+        assert!(check_seam(None, &entry("")).is_ok() && check_seam(None, &entry("a")).is_err());
+        for (last, is_directory, first, good) in [
+            ("", true, "a", true),
+            ("a", true, "a/b", true),
+            ("a", false, "a/b", false),
+            ("a", false, "b", true),
+            ("a/b", false, "b", true),
+            ("a", false, "a", false),
+            ("b", false, "a", false),
+            ("a", true, "b/c", false),
+        ] {
+            let seam = check_seam(Some((&path(last), is_directory)), &entry(first));
+            assert_eq!(seam.map_err(|finding| finding.code), if good { Ok(()) } else { Err(Code::ListingUnsafe) });
+        }
+    }
+
+    #[test]
+    fn the_value_that_was_used_longest_ago_gives_way() {
+        let mut recent = Recent::new(2);
+        recent.put("a", 1);
+        recent.put("b", 2);
+        assert_eq!(recent.get(&"a"), Some(1));
+        recent.put("c", 3);
+        assert_eq!((recent.get(&"a"), recent.get(&"b"), recent.get(&"c")), (Some(1), None, Some(3)));
+        recent.put("d", 4);
+        assert_eq!((recent.get(&"a"), recent.get(&"c"), recent.get(&"d")), (None, Some(3), Some(4)));
+    }
 
     #[test]
     fn segments_are_read_in_groups_of_bounded_length_whatever_their_list_says() {
