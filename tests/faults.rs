@@ -17,7 +17,7 @@ use devvault::vault::write::reference;
 
 use crate::draft::begin_draft;
 use crate::support::{
-    Home, SMALL_TREE, assert_refused, fingerprint, flip, noise, packs, picture, restore_options, small,
+    Home, SMALL_TREE, assert_refused, fingerprint, flip, names, noise, packs, picture, restore_options, small,
 };
 
 /// What a fault is asked before an operation: its name and what it works on. An error stands in for the operation.
@@ -587,6 +587,45 @@ fn an_unreadable_pack_is_a_finding_that_names_what_it_affects() {
     assert_eq!((report.verdict, report.exit()), (Verdict::Invalid, 11));
     assert!(report.findings.iter().any(|finding| finding.code == Code::VaultUnreadable), "{:?}", report.findings);
     assert_eq!(report.snapshots, [(1, Verdict::Invalid)]);
+}
+
+#[test]
+fn a_draft_whose_record_cannot_be_written_stays_as_evidence_with_its_packs() {
+    let home = Home::with_snapshot();
+    home.write_source(&[("new", "something new")]);
+    let before = packs(&home.vault()).len();
+    let access = faulty(
+        &home,
+        |what, name| if what == "write" && name.ends_with("manifest.json") { Err(failing()) } else { Ok(()) },
+        no_spoil,
+    );
+    assert_refused(Code::ProbeFailed, try_backup(&home, &access));
+    let drafts = names(&home.vault().join("snapshots"));
+    assert!(drafts.iter().any(|name| name.starts_with(".incomplete-")), "{drafts:?}");
+    assert!(packs(&home.vault()).len() > before);
+    assert_unharmed(&home);
+}
+
+#[test]
+fn a_draft_that_is_gone_where_it_was_to_be_given_up_is_not_said_to_be_unpublished() {
+    let home = Home::with_snapshot();
+    home.write_source(&[("new", "something new")]);
+    let snapshots = home.vault().join("snapshots");
+    let access = faulty(
+        &home,
+        move |what, name| {
+            if what != "write" || !name.ends_with("manifest.json") {
+                return Ok(());
+            }
+            std::fs::remove_dir_all(snapshots.join(name.split('/').nth(1).unwrap())).unwrap();
+            Err(io::ErrorKind::StorageFull.into())
+        },
+        no_spoil,
+    );
+    let refusal = assert_refused(Code::NoSpace, try_backup(&home, &access));
+    let text = refusal.written.unwrap().text;
+    assert!(text.contains("is gone, perhaps published") && !text.contains("no snapshot was made"), "{text}");
+    assert_unharmed(&home);
 }
 
 #[test]

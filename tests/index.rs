@@ -49,6 +49,7 @@ fn right_answers(home: &Home) -> [Vec<String>; 3] {
         assert_eq!((verified.verdict, &verified.findings[..]), (Verdict::Valid, [].as_slice()));
         let restored = home.restore("2", "restored").unwrap();
         assert_eq!(picture(&home.path("restored")), picture(&home.source()));
+        assert_eq!(home.run(&["cat", "2:large"]).stdout, fs::read(home.source().join("large")).unwrap());
         (about(&verified.notes), about(&restored.notes))
     });
     fs::write(home.source().join("new"), noise(30_000, 3)).unwrap();
