@@ -13,7 +13,7 @@ use devvault::progress::Silent;
 use devvault::refusal::Code;
 use devvault::vault::gate::Access;
 
-use crate::support::{Forger, Home, SMALL_TREE, assert_refused, copy_tree, flip, picture, unchanged};
+use crate::support::{Forger, Home, SMALL_TREE, assert_refused, copy_tree, flip, packs, picture, unchanged};
 
 type Picture = BTreeMap<PathBuf, String>;
 
@@ -553,6 +553,33 @@ fn looking_at_a_vault_does_not_replace_a_lost_witness() {
     let access = Access { expect_head: Some(Forger::new(&home).head(3)), ..home.access() };
     home.verify_from(&access, &[]).unwrap();
     home.backup();
+}
+
+#[test]
+fn looking_remembers_the_head_of_a_chain_that_is_sound_whatever_else_is_not() {
+    type Damage = fn(&Home);
+    let cases: [(&str, Damage, bool); 4] = [
+        ("nothing", |_| {}, true),
+        ("content", |home| flip(&packs(&home.vault())[0], 60), true),
+        ("a missing record", |home| remove(home, 2), false),
+        (
+            "a changed configuration",
+            |home| {
+                let path = home.vault().join("vault.json");
+                let text = fs::read_to_string(&path).unwrap();
+                fs::write(&path, text.replace("\"block_bytes\":4096", "\"block_bytes\":8192")).unwrap();
+            },
+            false,
+        ),
+    ];
+    for (what, damage, remembered) in cases {
+        let (home, _) = three();
+        damage(&home);
+        let access = home.access_from(home.other_host("other"));
+        let report = home.verify_from(&access, &[]).unwrap();
+        assert_eq!(report.verdict == Verdict::Valid, what == "nothing", "{what}: {:?}", report.findings);
+        assert_eq!(access.host.witness_path(report.vault).exists(), remembered, "{what}");
+    }
 }
 
 // What a record is

@@ -1,23 +1,27 @@
 //! Media that lie, fail, or change under the program's hands.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use devvault::format::pack::{BlockKind, FOOTER_MAGIC};
+use devvault::format::record::{Body, Packs};
 use devvault::incident::evidence;
 use devvault::ops::verify::{Level, Verdict};
 use devvault::ops::{backup, restore, verify};
 use devvault::progress::{Phase, Progress, Silent};
 use devvault::refusal::Code;
 use devvault::store::{Listed, LocalStore, Lock, NewFile, Store, StoredFile};
+use devvault::vault::Finding;
 use devvault::vault::gate::Access;
+use devvault::vault::layout;
 use devvault::vault::write::reference;
 
 use crate::draft::begin_draft;
 use crate::support::{
-    Home, SMALL_TREE, assert_refused, fingerprint, flip, names, noise, packs, picture, restore_options, small,
+    Forger, Home, SMALL_TREE, assert_refused, fingerprint, flip, names, noise, packs, picture, restore_options, small,
 };
 
 /// What a fault is asked before an operation: its name and what it works on. An error stands in for the operation.
@@ -514,7 +518,10 @@ fn a_read_that_fails_once_is_unstable_and_never_valid() {
             });
             let report = verify::run(&access, &[], Level::Full, &Silent).unwrap();
             assert_eq!(report.verdict, Verdict::Unstable, "{suffix} {nth}: {:?}", report.findings);
-            assert!(report.findings.iter().all(|finding| finding.code == Code::Unstable));
+            let is_first = |finding: &Finding| {
+                finding.code == Code::Unstable && finding.detail.starts_with("the first read failed")
+            };
+            assert!(report.findings.iter().all(is_first), "{:?}", report.findings);
             let medium = format!("; the vault lies on {}", evidence::medium_in_words(&home.vault()));
             assert!(medium.contains("device ") && medium.contains(", file system "), "{medium}");
             assert!(report.findings.iter().all(|finding| finding.detail.ends_with(&medium)), "{:?}", report.findings);
@@ -524,6 +531,67 @@ fn a_read_that_fails_once_is_unstable_and_never_valid() {
     }
     assert_eq!(fingerprint(&home.vault()), before);
     assert_unharmed(&home);
+}
+
+/// Returns where the packs lie that a snapshot relies on, as the vault names them.
+fn relied_on(home: &Home, number: u64) -> BTreeSet<String> {
+    let Body::Snapshot(snapshot) = Forger::new(home).record(number).body else { panic!("a snapshot") };
+    let Packs::Direct(packs) = snapshot.packs else { panic!("few packs") };
+    packs.iter().map(|pack| layout::pack_path(&pack.0)).collect()
+}
+
+#[test]
+fn a_pack_that_fails_once_concerns_only_what_relies_on_it_and_is_told_beside_one_that_stays_damaged() {
+    let home = Home::with_snapshot();
+    home.write_source(&[("new", "something new")]);
+    home.backup();
+    let (first, second) = (relied_on(&home, 1), relied_on(&home, 2));
+    let flaky = second.difference(&first).next().unwrap().clone();
+    let verify_once = |flaky: String| {
+        let failed = AtomicBool::new(false);
+        let access = faulty(&home, no_ask, move |what, name, bytes| {
+            if what == "read" && name == flaky && !failed.swap(true, Ordering::SeqCst) {
+                *bytes.last_mut().unwrap() ^= 1;
+            }
+        });
+        verify::run(&access, &[], Level::Full, &Silent).unwrap()
+    };
+    let told = |report: &verify::Report| -> Vec<(Code, String)> {
+        report.findings.iter().map(|finding| (finding.code, finding.subject.clone())).collect()
+    };
+    let report = verify_once(flaky.clone());
+    assert_eq!(told(&report), [(Code::Unstable, flaky.clone())]);
+    assert_eq!(report.snapshots, [(1, Verdict::Valid), (2, Verdict::Unstable)]);
+    // The footer of a pack that the first snapshot relies on does not authenticate, however often it is read.
+    let damaged = first.iter().next().unwrap().clone();
+    let path = home.vault().join(&damaged);
+    flip(&path, std::fs::metadata(&path).unwrap().len() as usize - 70);
+    let told = told(&verify_once(flaky.clone()));
+    assert!(told.contains(&(Code::Unstable, flaky)) && told.contains(&(Code::PackForged, damaged.clone())), "{told:?}");
+    assert!(!told.contains(&(Code::Unstable, damaged)), "{told:?}");
+}
+
+#[test]
+fn a_pack_that_is_taken_away_between_two_looks_is_missing_and_not_unstable() {
+    let home = Home::with_snapshot();
+    let all = packs(&home.vault());
+    assert_eq!(all.len(), 1);
+    let (path, away) = (all[0].clone(), home.path("away"));
+    let access = faulty(
+        &home,
+        move |what, name| {
+            if what == "read" && name.ends_with(".pack") {
+                let _ = std::fs::rename(&path, &away);
+                return Err(failing());
+            }
+            Ok(())
+        },
+        no_spoil,
+    );
+    let report = verify::run(&access, &[], Level::Full, &Silent).unwrap();
+    let missing = report.findings.iter().any(|finding| finding.detail == "the pack is not there");
+    assert!(missing && report.verdict == Verdict::Invalid, "{:?}", report.findings);
+    assert!(report.findings.iter().all(|finding| finding.code != Code::Unstable), "{:?}", report.findings);
 }
 
 #[test]
@@ -762,7 +830,7 @@ fn a_pack_whose_length_cannot_be_asked_is_unreadable_and_one_that_left_is_missin
         let access = faulty(&home, fails, no_spoil);
         let report = verify::run(&access, &[], Level::Full, &Silent).unwrap();
         let of_packs = report.findings.iter().filter(|finding| finding.subject.ends_with(".pack"));
-        let codes: std::collections::BTreeSet<Code> = of_packs.map(|finding| finding.code).collect();
+        let codes: BTreeSet<Code> = of_packs.map(|finding| finding.code).collect();
         assert_eq!(codes.into_iter().collect::<Vec<_>>(), [code], "{:?}", report.findings);
         assert_eq!(report.snapshots, [(1, Verdict::Invalid)]);
     }

@@ -110,6 +110,10 @@ fn content_that_no_pack_holds_is_refused() {
     let text = [entry_line("", ""), file("a", reference(b"never stored"))].concat();
     Forger::new(&home).publish(2, &[("", 2, text.into_bytes())], counts(1, 1, 12));
     assert_refused_alone(&home, Code::ChunkMissing);
+    // Every pack that the snapshot names is there.
+    let report = home.verify(&["2"]).unwrap();
+    let told: Vec<_> = report.findings.iter().map(|finding| (finding.code, &finding.subject[..])).collect();
+    assert_eq!(told, [(Code::ChunkMissing, "content")]);
 }
 
 #[test]

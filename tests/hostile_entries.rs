@@ -118,9 +118,12 @@ fn listings_that_lead_elsewhere_are_refused() {
         ("an owner with NUL", vec![line(with(file(), serde_json::json!({"uid": 0, "gid": 0, "user": "a\0"})), "a")]),
     ];
     for (what, lines) in cases {
-        let (_home, result) = restore(&lines);
+        let (home, result) = restore(&lines);
         println!("{what}");
         assert_refused(Code::ListingUnsafe, result);
+        let report = home.verify(&["2"]).unwrap();
+        assert_eq!(report.snapshots, [(2, Verdict::Invalid)]);
+        assert!(report.findings.iter().any(|finding| finding.code == Code::ListingUnsafe), "{:?}", report.findings);
     }
 }
 

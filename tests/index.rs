@@ -293,6 +293,45 @@ fn an_index_does_not_stand_in_for_a_pack_of_another_length() {
     assert_eq!(picture(&home.path("restored")), picture(&home.source()));
 }
 
+#[test]
+fn an_index_is_to_be_rebuilt_only_where_nothing_else_is_wrong() {
+    fn cut(home: &Home) {
+        fs::write(&files(home)[0], "").unwrap();
+    }
+    type Damage = fn(&Home);
+    let rebuild = "; `devvault index rebuild` makes it anew";
+    let leave = "; leave it as it is";
+    let cases: [(&str, Damage, &str); 4] = [
+        ("nothing else", cut, rebuild),
+        // The index may be the only record of it.
+        ("a lost pack", |home| fs::remove_file(packs(&home.vault()).remove(0)).unwrap(), leave),
+        (
+            "a damaged footer",
+            |home| {
+                cut(home);
+                let pack = packs(&home.vault()).remove(0);
+                flip(&pack, fs::metadata(&pack).unwrap().len() as usize - 1);
+            },
+            leave,
+        ),
+        (
+            "a forged record",
+            |home| {
+                cut(home);
+                flip(&home.vault().join("snapshots/00000001/manifest.json"), 30);
+            },
+            leave,
+        ),
+    ];
+    for (what, damage, next) in cases {
+        let home = home();
+        damage(&home);
+        let mut notes = home.verify(&[]).unwrap().notes;
+        notes.retain(|note| note.contains("the index was not needed and is not sound"));
+        assert!(!notes.is_empty() && notes.iter().all(|note| note.ends_with(next)), "{what}: {notes:?}");
+    }
+}
+
 // Rebuilding
 
 #[test]

@@ -1,14 +1,22 @@
 //! Damage: whatever happens to a vault's bytes, `valid` means recoverable.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use devvault::crypto::Digest;
+use devvault::format::record::{Body, Packs};
 use devvault::ops::backup;
-use devvault::ops::verify::{Level, Report, Verdict};
+use devvault::ops::verify::{self, Level, Report, Verdict};
+use devvault::path::EntryPath;
 use devvault::progress::Silent;
 use devvault::refusal::Code;
 
-use crate::support::{Home, SMALL_TREE, assert_refused, copy_tree, fingerprint, flip, noise, packs, picture, refused};
+use devvault::vault::layout;
+
+use crate::support::{
+    Forger, Home, SMALL_TREE, assert_refused, copy_tree, fingerprint, flip, noise, packs, picture, refused,
+};
 
 /// A vault with two snapshots, the second of which shares most with the first.
 fn two_snapshots() -> Home {
@@ -321,7 +329,7 @@ fn what_an_earlier_run_left_is_used_only_after_it_was_read_completely() {
         assert!(said, "{:?}", report.notes);
         let added = packs(&vault).len() - left.len();
         assert_eq!(added > 0, damaged, "{added} packs were added");
-        let verified = devvault::ops::verify::run(&access, &["1".parse().unwrap()], Level::Full, &Silent).unwrap();
+        let verified = verify::run(&access, &["1".parse().unwrap()], Level::Full, &Silent).unwrap();
         assert_eq!(verdict_of(&verified, 1), Some(Verdict::Valid), "{:?}", verified.findings);
     }
 }
@@ -349,7 +357,7 @@ fn a_vault_without_snapshots_has_nothing_to_verify() {
 #[test]
 fn a_quick_verification_finds_missing_packs_and_claims_no_more_than_it_did() {
     let home = two_snapshots();
-    let quick = || devvault::ops::verify::run(&home.access(), &[], Level::Quick, &Silent).unwrap();
+    let quick = || verify::run(&home.access(), &[], Level::Quick, &Silent).unwrap();
     let report = quick();
     assert_eq!((report.verdict, report.read.packs), (Verdict::Valid, 0));
     assert!(report.not_checked.iter().any(|what| what.contains("does not prove")), "{:?}", report.not_checked);
@@ -362,4 +370,86 @@ fn a_quick_verification_finds_missing_packs_and_claims_no_more_than_it_did() {
         fs::write(&pack, &bytes).unwrap();
     }
     assert_eq!(quick().verdict, Verdict::Valid);
+}
+
+/// The packs that a snapshot names.
+fn named(home: &Home, number: u64) -> BTreeSet<Digest> {
+    let Body::Snapshot(snapshot) = Forger::new(home).record(number).body else { panic!("a snapshot") };
+    let Packs::Direct(packs) = snapshot.packs else { panic!("few packs") };
+    packs.iter().map(|pack| pack.0).collect()
+}
+
+/// Damages the footer of a pack, so that it vouches for nothing any more; a second time, makes it whole again.
+fn flip_footer(path: &Path) {
+    flip(path, fs::metadata(path).unwrap().len() as usize - 70);
+}
+
+#[test]
+fn what_does_not_concern_a_named_snapshot_is_counted_in_a_note() {
+    let home = two_snapshots();
+    let notes = |number: &str| -> Vec<String> {
+        let notes = home.verify(&[number]).unwrap().notes;
+        notes.into_iter().filter(|note| note.contains("concern")).collect()
+    };
+    assert_eq!((notes("1"), notes("2")), (vec![], vec![]));
+    let only_second = *named(&home, 2).difference(&named(&home, 1)).next().unwrap();
+    let pack = home.vault().join(layout::pack_path(&only_second));
+    flip_footer(&pack);
+    let one = "1 finding(s) about packs do not concern the named snapshots; plain `verify` names them";
+    assert_eq!((notes("1"), notes("2")), (vec![one.to_owned()], vec![]));
+    assert_eq!(home.verify(&["1"]).unwrap().verdict, Verdict::Valid);
+    assert_eq!(home.verify(&["2"]).unwrap().verdict, Verdict::Invalid);
+    flip_footer(&pack);
+    flip(&home.vault().join("snapshots/00000002/manifest.json"), 30);
+    let one = "the chain has 1 finding(s) that do not concern the named snapshots; plain `verify` names them";
+    assert_eq!((notes("1"), notes("2")), (vec![one.to_owned()], vec![]));
+}
+
+#[test]
+fn a_pack_is_called_unneeded_only_where_everything_was_read_and_no_snapshot_may_lack_it() {
+    let unneeded = |report: &Report| -> Vec<String> {
+        let said = report.findings.iter().filter(|finding| finding.detail.contains("needs anything of it"));
+        said.map(|finding| finding.subject.clone()).collect()
+    };
+    // A pack of another vault: no snapshot names it, but only a full reading says that none lacks anything.
+    let home = two_snapshots();
+    let other = Home::with_snapshot();
+    let planted = packs(&other.vault())[0].strip_prefix(other.vault()).unwrap().to_owned();
+    fs::create_dir_all(home.vault().join(&planted).parent().unwrap()).unwrap();
+    fs::copy(other.vault().join(&planted), home.vault().join(&planted)).unwrap();
+    let subject = planted.to_str().unwrap().replace('\\', "/");
+    assert_eq!(unneeded(&home.verify(&[]).unwrap()), std::slice::from_ref(&subject));
+    let quick = verify::run(&home.access(), &[], Level::Quick, &Silent).unwrap();
+    assert!(codes(&quick).contains(&Code::PackForged) && unneeded(&quick).is_empty(), "{:?}", quick.findings);
+    // Packs that vouch for nothing: what the snapshots lack lies in one of them, and nothing tells in which.
+    let own: Vec<PathBuf> = named(&home, 2).iter().map(|pack| home.vault().join(layout::pack_path(pack))).collect();
+    assert!(own.len() > 1);
+    own.iter().for_each(|pack| flip_footer(pack));
+    let report = home.verify(&[]).unwrap();
+    assert_eq!(codes(&report).iter().filter(|code| **code == Code::PackForged).count(), own.len() + 1);
+    assert_eq!(unneeded(&report), [subject], "{:?}", report.findings);
+}
+
+#[test]
+fn a_pack_that_vouches_for_nothing_is_blamed_for_what_it_holds_and_not_called_absent() {
+    let home = Home::with_snapshot();
+    let all = packs(&home.vault());
+    assert_eq!(all.len(), 1);
+    flip_footer(&all[0]);
+    let report = home.verify(&[]).unwrap();
+    let forged = report.findings.iter().find(|finding| finding.code == Code::PackForged).unwrap();
+    assert!(forged.snapshots == [1] && !forged.paths.is_empty(), "{forged:?}");
+    assert!(!codes(&report).contains(&Code::ChunkMissing), "{:?}", report.findings);
+}
+
+#[test]
+fn what_a_snapshot_left_out_is_told_with_its_number() {
+    let home = Home::with_snapshot();
+    let forger = Forger::new(&home);
+    let Body::Snapshot(mut snapshot) = forger.record(1).body else { panic!("a snapshot") };
+    snapshot.left_out = vec![EntryPath::parse(b"src/busy.log").unwrap()];
+    forger.put(2, Body::Snapshot(snapshot.clone()));
+    let report = home.verify(&[]).unwrap();
+    assert_eq!(report.left_out, BTreeMap::from([(2, snapshot.left_out)]));
+    assert_eq!(home.verify(&["1"]).unwrap().left_out, BTreeMap::new());
 }

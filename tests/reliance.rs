@@ -10,7 +10,7 @@ use devvault::format::index::{self, IndexedPack};
 use devvault::format::pack::{BlockInfo, BlockKind, Footer};
 use devvault::format::record::{Body, Packs};
 use devvault::ops::backup;
-use devvault::ops::verify::Verdict;
+use devvault::ops::verify::{self, Verdict};
 use devvault::refusal::Code;
 
 use devvault::progress::Silent;
@@ -18,6 +18,7 @@ use devvault::store::LocalStore;
 use devvault::vault::catalog::{Catalog, UseIndex};
 use devvault::vault::gate::Access;
 use devvault::vault::read::Reader;
+use devvault::vault::reads::Reads;
 
 use crate::support::{Forger, Home, SMALL_TREE, copy_tree, flip, names, noise, packs, picture};
 
@@ -93,6 +94,20 @@ fn a_backup_that_rereads_reads_what_it_relies_on_too() {
     let report = home.try_backup(&backup::Options { reread: true, ..backup::Options::default() }).unwrap();
     assert_eq!(report.findings.iter().map(|finding| finding.code).collect::<Vec<_>>(), [Code::ChunkDamaged]);
     assert_newest_is_valid(&home, 2);
+}
+
+#[test]
+fn a_pack_that_failed_while_the_listings_were_read_is_relied_on_no_more() {
+    let home = home();
+    let (pack, at) = block(&home, BlockKind::Listing);
+    flip(&pack, at);
+    let name: Digest = pack.file_stem().unwrap().to_str().unwrap().parse().unwrap();
+    let store = LocalStore::open(&home.vault()).unwrap();
+    let doubt = || Reads::load(&home.host(), &Forger::new(&home).macs, &store).doubt(&name);
+    assert!(doubt().is_none());
+    let report = verify::run(&home.access(), &[], verify::Level::Quick, &Silent).unwrap();
+    assert_eq!((report.verdict, report.coverage.packs_now), (Verdict::Invalid, 0));
+    assert!(doubt().is_some());
 }
 
 #[test]
@@ -197,6 +212,8 @@ fn what_a_named_snapshots_own_pack_lacks_another_pack_may_have() {
     let report = home.verify(&["2"]).unwrap();
     assert_eq!(report.verdict, Verdict::Invalid, "a pack that the manifest names is damaged");
     assert_eq!(report.snapshots, [(2, Verdict::Valid)], "all of it is recoverable: {:?}", report.findings);
+    let unneeded = report.findings.iter().any(|finding| finding.detail.contains("no snapshot"));
+    assert!(!unneeded, "nothing is known of other snapshots: {:?}", report.findings);
     home.restore("2", "restored").unwrap();
     assert_eq!(picture(&home.path("restored")), picture(&home.source()));
 }

@@ -1,14 +1,17 @@
 //! Verification that goes on from day to day, and receipts of it.
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use devvault::clock::{Clock, FixedClock, Time};
 use devvault::format::config::Parameters;
+use devvault::format::pack::{BlockKind, Footer};
 use devvault::host::Host;
+use devvault::limits::PROOF_DAYS;
 use devvault::ops::init;
 use devvault::ops::receipt::{self, Receipt};
 use devvault::ops::verify::{self, Budget, Level, Report, Verdict};
@@ -16,7 +19,7 @@ use devvault::progress::{Progress, Silent};
 use devvault::refusal::Code;
 use devvault::vault::gate::Access;
 
-use crate::support::{Home, assert_refused, flip, noise, packs, these_tests, unchanged};
+use crate::support::{Forger, Home, assert_refused, flip, noise, packs, these_tests, unchanged};
 
 const DAY: i64 = 86_400;
 const BEGIN: i64 = 2_000_000_000;
@@ -248,6 +251,102 @@ fn a_full_reading_counts_and_a_failed_pack_does_not() {
     flip(&packs(&home.vault())[0], 60);
     let report = verify::run(&on_day(&home, 1), &[], Level::Full, &Silent).unwrap();
     assert_eq!((report.coverage.packs_now + 1, report.coverage.oldest), (report.coverage.packs, None));
+}
+
+#[test]
+fn what_was_read_counts_as_recent_for_thirty_days_to_the_second() {
+    let home = home();
+    verify::run(&on_day(&home, 0), &[], Level::Full, &Silent).unwrap();
+    let quick_after = |seconds| {
+        let clock = Arc::new(FixedClock(Time { seconds: BEGIN + seconds, nanos: 0 }));
+        verify::run(&Access { clock, ..home.access() }, &[], Level::Quick, &Silent).unwrap().coverage
+    };
+    let window = PROOF_DAYS as i64 * DAY;
+    let (within, beyond) = (quick_after(window), quick_after(window + 1));
+    assert_eq!((within.bytes_recently, within.oldest.unwrap().seconds), (within.bytes, BEGIN));
+    assert_eq!((beyond.bytes_recently, beyond.oldest.unwrap().seconds), (0, BEGIN));
+    packs(&home.vault()).iter().for_each(|pack| fs::remove_file(pack).unwrap());
+    let nothing = quick_after(window);
+    assert_eq!((nothing.packs, nothing.bytes, nothing.oldest), (0, 0, None));
+}
+
+#[test]
+fn a_quick_verification_reads_no_file_whole_but_an_empty_one() {
+    let home = Home::with_snapshot();
+    let covered = verify::run(&home.access(), &[], Level::Quick, &Silent).unwrap().coverage;
+    assert_eq!((covered.files, covered.files_whole), (5, 1));
+    assert_eq!(home.verify(&[]).unwrap().coverage.files_whole, 5);
+}
+
+/// Returns a pack that holds nothing but contents of files.
+fn contents(home: &Home) -> PathBuf {
+    let macs = Forger::new(home).macs;
+    let only_data = |path: &PathBuf| {
+        let footer = Footer::decode(&fs::read(path).unwrap(), &macs).unwrap();
+        footer.blocks.iter().all(|block| block.kind == BlockKind::Data)
+    };
+    packs(&home.vault()).into_iter().find(only_data).expect("most packs hold nothing else")
+}
+
+#[test]
+fn a_sample_of_all_packs_that_are_there_says_which_files_it_could_not_read() {
+    let home = home();
+    fs::remove_file(contents(&home)).unwrap();
+    let report = sample(&on_day(&home, 0), 1_000_000);
+    let covered = &report.coverage;
+    assert!(covered.packs_now == covered.packs && covered.files_whole < covered.files, "{covered:?}");
+    let said = format!("{} of {} files", covered.files - covered.files_whole, covered.files);
+    assert!(report.not_checked.iter().any(|line| line.contains(&said)), "{:?}", report.not_checked);
+}
+
+#[test]
+fn only_a_reading_of_every_pack_that_a_snapshot_names_makes_up_for_a_lost_memory() {
+    let home = home();
+    let unsure = |day| {
+        let report = sample(&on_day(&home, day), 1);
+        report.notes.iter().any(|note| note.contains("counts for nothing"))
+    };
+    fs::write(home.reads(), "damaged").unwrap();
+    sample(&on_day(&home, 0), 500_000);
+    assert!(unsure(1), "the other packs may have failed");
+    let (pack, away) = (contents(&home), home.path("away"));
+    fs::rename(&pack, &away).unwrap();
+    verify::run(&on_day(&home, 2), &[], Level::Full, &Silent).unwrap();
+    assert!(unsure(3), "one is away");
+    fs::rename(&away, &pack).unwrap();
+    verify::run(&on_day(&home, 4), &[], Level::Full, &Silent).unwrap();
+    assert!(!unsure(5));
+}
+
+/// Looks before each pack is read.
+struct Looking<F: Fn() -> u64 + Send + Sync>(F, Mutex<Vec<u64>>);
+
+impl<F: Fn() -> u64 + Send + Sync> Progress for Looking<F> {
+    fn interrupted(&self) -> bool {
+        self.1.lock().unwrap().push((self.0)());
+        false
+    }
+}
+
+#[test]
+fn what_failed_is_written_down_at_once_and_what_was_intact_once_a_second() {
+    let level = Level::Rolling(Budget::Time(Duration::from_secs(3600)));
+    let home = home();
+    let all = packs(&home.vault());
+    let count: Vec<u64> = (0..all.len() as u64).collect();
+    for (day, tick, expected) in [(0, 0, vec![0; all.len()]), (1, 1000, count.clone())] {
+        let begin = BEGIN + day * DAY;
+        let looking = Looking(|| remembered(&home, begin), Mutex::default());
+        let clock = Arc::new(Ticking(AtomicI64::new(begin * 1000), tick));
+        verify::run(&Access { clock, ..home.access() }, &[], level, &looking).unwrap();
+        assert_eq!(looking.1.lock().unwrap()[..all.len()], expected, "{tick} ms a pack");
+        assert_eq!(remembered(&home, begin), all.len() as u64);
+    }
+    all.iter().for_each(|pack| flip(pack, 60));
+    let failed = || fs::read_to_string(home.reads()).unwrap().matches("\"failed\":{").count() as u64;
+    let looking = Looking(failed, Mutex::default());
+    verify::run(&on_day(&home, 2), &[], Level::Full, &looking).unwrap();
+    assert_eq!(looking.1.lock().unwrap()[..all.len()], count);
 }
 
 #[test]

@@ -877,4 +877,95 @@ mod tests {
         assert_eq!((last.text("event"), last.text("permit")), ("used", permit.declaration()));
         assert_eq!(list(&host).expect("sound").0[0].uses, 1);
     }
+
+    #[test]
+    fn a_time_box_ends_after_its_permit_begins_and_at_most_eight_hours_later() {
+        let until = |end: i64| Request { time_box: TimeBox::Until(at(end).rfc3339()), ..salvage(3) };
+        for (end, fits) in [(119, false), (120, false), (121, true), (120 + 480 * 60, true), (121 + 480 * 60, false)] {
+            assert_eq!(check(at(0), &until(end)).is_ok(), fits, "{end}");
+        }
+        let whole = Request { time_box: TimeBox::Minutes(MINUTES_MAX), ..salvage(3) };
+        assert_eq!(check(at(0), &whole).expect("acceptable").until, at(120 + 480 * 60));
+    }
+
+    #[test]
+    fn texts_and_the_name_of_an_incident_are_taken_up_to_their_bounds() {
+        let reason = |bytes: usize| Request { reason: "x".repeat(bytes), ..salvage(3) };
+        let incident = |name: &str| Request { incident: Some(name.into()), ..salvage(3) };
+        for (request, fits) in [
+            (reason(0), false),
+            (reason(1), true),
+            (reason(limits::JOURNAL_TEXT_BYTES_MAX), true),
+            (reason(limits::JOURNAL_TEXT_BYTES_MAX + 1), false),
+            (incident(""), false),
+            (incident("INC-1"), true),
+            (incident("INC 1"), false),
+            (incident(&"x".repeat(64)), true),
+            (incident(&"x".repeat(65)), false),
+        ] {
+            assert_eq!(check(at(0), &request).is_ok(), fits, "{request:?}");
+        }
+    }
+
+    #[test]
+    fn the_pause_is_not_shortened_by_part_of_a_second() {
+        let (_root, host) = host();
+        let part = |seconds, nanos| Time { nanos, ..at(seconds) };
+        let try_it = |host: &Host, now| {
+            grant(host, now, Act::Salvage, VAULT, Target::Number(3)).err().and_then(|error| error.code())
+        };
+        let declared = declare(&host, part(0, 500), &salvage(3)).expect("acceptable");
+        assert_eq!(declared.effective, at(121));
+        assert_eq!(try_it(&host, part(120, 999_999_999)), Some(Code::PermitNotYet));
+        assert_eq!(try_it(&host, at(121)), None);
+    }
+
+    #[test]
+    fn what_was_taken_back_has_to_be_closed_only_where_it_was_used() {
+        let (_root, host) = host();
+        let unused = declare(&host, at(0), &salvage(3)).expect("acceptable");
+        let used = declare(&host, at(0), &salvage(4)).expect("acceptable");
+        assert!(unused.is_unreconciled(at(1), None), "it waits");
+        assert_eq!(use_it(&host, 130, 4), None);
+        let unused = cancel(&host, at(140), &unused.id).expect("open");
+        let used = cancel(&host, at(140), &used.id).expect("open");
+        assert_eq!((unused.uses, unused.is_unreconciled(at(141), None)), (0, false));
+        assert_eq!((used.uses, used.is_unreconciled(at(141), None)), (1, true));
+    }
+
+    #[test]
+    fn a_refused_verification_closes_only_the_salvage_from_the_same_place() {
+        let (_root, host) = host();
+        let mut permits = Vec::new();
+        for (number, place, begin) in [(3, "/one", 0), (4, "/two", 200)] {
+            let id = declare(&host, at(begin), &salvage(number)).expect("acceptable").id;
+            assert_eq!(use_it(&host, begin + 130, number), None);
+            let mut event = Event::new("salvage", json!({"permit": id}));
+            event.place = Some(place.into());
+            Journal::of(&host).append(at(begin + 130), event).expect("writable");
+            permits.push(id);
+        }
+        // It did not open, so that nobody knows which vault it is.
+        let mut event = Event::new("verify", json!({"outcome": "refused", "code": "DV307"}));
+        event.place = Some("/two".into());
+        Journal::of(&host).append(at(340), event).expect("writable");
+        let refused = close(&host, at(350), &permits[0], "salvaged", "ann").expect_err("not verified since");
+        assert_eq!(refused.code(), Some(Code::IncidentUnfit));
+        close(&host, at(350), &permits[1], "salvaged", "ann").expect("as far as it can be");
+    }
+
+    #[test]
+    fn only_a_journal_that_cannot_be_written_is_told_how_to_be() {
+        let (root, host) = host();
+        let next = |refused: Error| match refused {
+            Error::Refused(refusal) => (refusal.code, refusal.next.starts_with("break-glass needs its journal")),
+            other => panic!("{other}"),
+        };
+        let missing = grant(&host, at(0), Act::Salvage, VAULT, Target::Number(3)).expect_err("nothing was declared");
+        assert_eq!(next(missing), (Code::PermitMissing, false));
+        std::fs::remove_dir_all(root.path().join("state")).expect("there");
+        std::fs::write(root.path().join("state"), "").expect("writable");
+        let unwritable = declare(&host, at(0), &salvage(3)).expect_err("no journal");
+        assert_eq!(next(unwritable), (Code::StateUnwritable, true));
+    }
 }

@@ -201,6 +201,7 @@ mod tests {
     use super::*;
     use crate::crypto::Secret;
     use crate::format::pack::Footer;
+    use crate::store::LocalStore;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     /// A file that reads as one thing so many times, and then as another of the same length.
@@ -245,5 +246,88 @@ mod tests {
         assert_eq!(read(0, &authentic, &planted), Err("it is not authentic".into()));
         assert_eq!(read(2, &authentic, &planted), Err("it changed while it was read".into()));
         assert_eq!(read(2, &planted, &authentic), Err("it is not authentic".into()));
+    }
+
+    fn macs() -> Macs {
+        Macs::new(&Secret::from_bytes([3; 32]), Id([4; 16]))
+    }
+
+    /// A pack of its own for each number.
+    fn pack(number: u8) -> IndexedPack {
+        let footer = Footer::new(Id([4; 16]), Id([number; 16]));
+        IndexedPack::new(Digest([number; 32]), footer.pack_bytes(), footer)
+    }
+
+    /// A store, and the directory of its index.
+    fn store() -> (tempfile::TempDir, LocalStore, std::path::PathBuf) {
+        let root = tempfile::tempdir().expect("a directory");
+        let store = LocalStore::open(root.path()).expect("there");
+        let directory = root.path().join(layout::INDEX);
+        (root, store, directory)
+    }
+
+    #[test]
+    fn so_many_index_files_are_read_and_no_more() {
+        let (_root, store, directory) = store();
+        std::fs::create_dir(&directory).expect("new");
+        for (number, whole) in [(64u8, true), (65, false)] {
+            for number in 1..=number {
+                let bytes = index::encode(&macs(), &[pack(number)]);
+                std::fs::write(directory.join(format!("{}.idx", Id([number; 16]))), bytes).expect("writable");
+            }
+            let mut state = IndexState::default();
+            assert_eq!(read(&store, &macs(), 0, &mut state).len(), 64);
+            assert_eq!(state.ignored.is_empty(), whole, "{:?}", state.ignored);
+        }
+    }
+
+    #[test]
+    fn an_index_file_longer_than_all_footers_can_be_is_not_read() {
+        let (_root, store, directory) = store();
+        std::fs::create_dir(&directory).expect("new");
+        let file = std::fs::File::create(directory.join("x")).expect("new");
+        for (length, why) in [(EMPTY_BYTES_MAX + 9, "it is not authentic"), (EMPTY_BYTES_MAX + 10, "longer than")] {
+            file.set_len(length).expect("room");
+            let refused = read_file(&store, &macs(), "index/x", 9).expect_err("zeros");
+            assert!(refused.starts_with(why), "{length}: {refused}");
+        }
+    }
+
+    #[test]
+    fn index_files_stand_side_by_side_up_to_their_number_and_are_one_then() {
+        let (_root, store, directory) = store();
+        for number in 1..=10 {
+            add(&store, &macs(), &[pack(number)]).expect("writable");
+            let files = std::fs::read_dir(&directory).expect("there").count();
+            assert_eq!(files, [1, 2, 3, 4, 5, 6, 7, 8, 1, 2][usize::from(number) - 1]);
+            let mut state = IndexState::default();
+            assert_eq!(read(&store, &macs(), 0, &mut state).len(), usize::from(number));
+            assert!(state.ignored.is_empty(), "{:?}", state.ignored);
+        }
+    }
+
+    #[test]
+    fn the_indexs_own_files_are_those_of_its_names_and_nothing_else() {
+        let (_root, store, directory) = store();
+        assert_eq!(own_files(&store).expect("made"), [""; 0]);
+        let (index, draft) = (format!("{}.idx", Id([1; 16])), format!("{DRAFT_PREFIX}{}", Id([2; 16])));
+        for name in [&index[..], &draft[..], "notes.txt", "1.idx"] {
+            std::fs::write(directory.join(name), "x").expect("writable");
+        }
+        for name in [format!("{}.idx", Id([3; 16])), format!("{DRAFT_PREFIX}{}", Id([4; 16]))] {
+            std::fs::create_dir(directory.join(name)).expect("new");
+        }
+        let mut own = own_files(&store).expect("there");
+        own.sort();
+        assert_eq!(own, [draft, index]);
+    }
+
+    #[test]
+    fn what_stands_in_the_place_of_the_index_is_told_and_left_alone() {
+        let (_root, store, directory) = store();
+        std::fs::write(&directory, "x").expect("new");
+        let refused = add(&store, &macs(), &[pack(1)]).expect_err("a file");
+        assert_eq!(refused.kind(), io::ErrorKind::NotADirectory);
+        assert_eq!(std::fs::read(&directory).expect("there"), b"x");
     }
 }

@@ -215,3 +215,143 @@ fn is_there(stored: &Stored) -> bool {
     let config = Path::new(&stored.place).join(layout::CONFIG);
     replace::read(&config, limits::CONFIG_BYTES_MAX).is_ok_and(|bytes| claimed_vault(&bytes) == Some(stored.vault))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::Secret;
+    use crate::store::LocalStore;
+
+    const VAULT: Id = Id([2; 16]);
+    const PACK: Digest = Digest([7; 32]);
+
+    fn macs() -> Macs {
+        Macs::new(&Secret::from_bytes([1; 32]), VAULT)
+    }
+
+    fn at(seconds: i64) -> Time {
+        Time { seconds, nanos: 0 }
+    }
+
+    fn damaged() -> Finding {
+        Finding::new(Code::PackDamaged, layout::pack_path(&PACK), "its end is no footer")
+    }
+
+    /// A host, and places where vaults may lie.
+    struct Places {
+        root: tempfile::TempDir,
+        host: Host,
+    }
+
+    impl Places {
+        fn new() -> Self {
+            let root = tempfile::tempdir().expect("a directory");
+            let at = |name| root.path().join(name);
+            Self { host: Host::new(at("config"), at("state"), at("data")), root }
+        }
+
+        /// Puts what claims to be a vault at a place.
+        fn put(&self, place: &str, vault: Id) -> LocalStore {
+            let path = self.root.path().join(place);
+            fs::create_dir_all(&path).expect("new");
+            fs::write(path.join(layout::CONFIG), format!("{{\"a\":1,\"vault\":\"{vault}\"}}")).expect("writable");
+            LocalStore::open(&path).expect("there")
+        }
+
+        fn load(&self, store: &LocalStore) -> Reads {
+            Reads::load(&self.host, &macs(), store)
+        }
+
+        /// Notes something and returns what is remembered then.
+        fn note(&self, store: &LocalStore, note: impl FnOnce(&mut Reads)) -> Reads {
+            let mut reads = self.load(store);
+            note(&mut reads);
+            reads.save(&self.host, &macs()).expect("writable");
+            self.load(store)
+        }
+    }
+
+    #[test]
+    fn a_failure_elsewhere_counts_once_its_place_is_gone_until_all_was_read_here_later() {
+        let places = Places::new();
+        let (here, there) = (places.put("here", VAULT), places.put("there", VAULT));
+        let failed = places.note(&there, |reads| reads.note_failed(PACK, &damaged(), at(10)));
+        assert!(failed.doubt(&PACK).is_some());
+        assert!(places.load(&here).doubt(&PACK).is_none(), "the copy that failed is another one");
+        // Nothing, or another vault, lies there now.
+        fs::rename(places.root.path().join("there"), places.root.path().join("aside")).expect("free");
+        assert!(places.load(&here).doubt(&PACK).is_some());
+        places.put("there", Id([9; 16]));
+        let doubt = places.load(&here).doubt(&PACK).expect("it may be mounted here");
+        assert_eq!(doubt.code, Code::PackDamaged);
+        assert!(doubt.detail.contains("its end is no footer"), "{}", doubt.detail);
+
+        let same = places.note(&here, |reads| reads.note_intact(PACK, at(10)));
+        assert!(same.doubt(&PACK).is_some(), "what came first is not known");
+        let later = places.note(&here, |reads| reads.note_intact(PACK, Time { seconds: 10, nanos: 1 }));
+        assert!(later.doubt(&PACK).is_none());
+    }
+
+    #[test]
+    fn only_files_of_their_own_name_are_a_memory() {
+        let places = Places::new();
+        let (here, there) = (places.put("here", VAULT), places.put("there", VAULT));
+        let file = places.note(&there, |reads| reads.note_failed(PACK, &damaged(), at(10))).file;
+        fs::rename(places.root.path().join("there"), places.root.path().join("aside")).expect("free");
+        fs::rename(&file, file.with_extension("bak")).expect("free");
+        assert!(places.load(&here).doubt(&PACK).is_none());
+        fs::rename(file.with_extension("bak"), &file).expect("free");
+        assert!(places.load(&here).doubt(&PACK).is_some());
+    }
+
+    #[test]
+    fn what_replaced_a_memory_that_cannot_be_trusted_stays_unsure_until_every_pack_was_read() {
+        let places = Places::new();
+        let here = places.put("here", VAULT);
+        let file = places.load(&here).file;
+        places.load(&here).save(&places.host, &macs()).expect("nothing to do");
+        assert!(!file.exists(), "nothing was noted");
+
+        let sure = places.note(&here, |reads| reads.note_intact(PACK, at(1)));
+        assert!(sure.unsure().is_none() && sure.last(&PACK) == Some(at(1)));
+        fs::write(&file, "damaged").expect("writable");
+        let lost = places.load(&here);
+        assert!(lost.unsure().is_some() && lost.last(&PACK).is_none());
+        lost.save(&places.host, &macs()).expect("nothing to do");
+        assert_eq!(fs::read(&file).expect("there"), b"damaged", "nothing was noted");
+        let some = places.note(&here, |reads| reads.note_intact(PACK, at(2)));
+        assert!(some.unsure().is_some(), "another one may have failed");
+        let all = places.note(&here, Reads::note_all_read);
+        assert!(all.unsure().is_none() && all.last(&PACK) == Some(at(2)));
+    }
+
+    #[test]
+    fn the_memory_of_another_vault_is_not_believed_whoever_sealed_it() {
+        let places = Places::new();
+        let here = places.put("here", VAULT);
+        let file = places.note(&here, |reads| reads.note_intact(PACK, at(1))).file;
+        let mut stored = trusted(&file, &macs()).expect("sound").expect("there");
+        stored.vault = Id([9; 16]);
+        sealed::write(&file, &macs(), Domain::Reads, &stored).expect("writable");
+        let reads = places.load(&here);
+        assert!(reads.unsure().is_some() && reads.last(&PACK).is_none());
+    }
+
+    #[test]
+    fn packs_that_failed_while_something_was_read_are_kept_in_mind_and_told() {
+        let places = Places::new();
+        let here = places.put("here", VAULT);
+        let keep = |finding: Finding| {
+            let failed = BTreeMap::from([(PACK, finding)]);
+            let said = keep_in_mind(&places.host, &macs(), &here, &failed, at(1));
+            let [one] = &said[..] else { panic!("one pack, one note: {said:?}") };
+            one.clone()
+        };
+        let said = keep(damaged());
+        let text = format!("{}: {}; its end is no footer; run", layout::pack_path(&PACK), Code::PackDamaged.title());
+        assert!(said.starts_with(&text), "no medium is named where the bytes are wrong: {said}");
+        assert!(places.load(&here).doubt(&PACK).is_some());
+        let said = keep(Finding { code: Code::Unstable, ..damaged() });
+        assert!(said.contains("; the vault lies on ") && said.ends_with("DV405"), "{said}");
+    }
+}

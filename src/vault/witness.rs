@@ -187,6 +187,7 @@ fn set_aside(path: &Path) -> Result<()> {
 mod tests {
     use super::*;
     use crate::crypto::{Digest, Secret};
+    use crate::store::LocalStore;
 
     fn macs() -> Macs {
         Macs::new(&Secret::from_bytes([1; 32]), Id([2; 16]))
@@ -224,5 +225,57 @@ mod tests {
         let behind = freshness(Some(&witness()), &chain);
         assert!(matches!(behind, Freshness::Behind { fork: false, .. }), "{behind:?}");
         assert!(behind.refusal("x").is_some());
+    }
+
+    /// A host, and the chain of a vault that holds no record yet.
+    fn empty(config: u8) -> (tempfile::TempDir, Host, Chain) {
+        let root = tempfile::tempdir().expect("a directory");
+        let host = Host::new(root.path().join("config"), root.path().join("state"), root.path().join("data"));
+        std::fs::create_dir_all(root.path().join("vault/snapshots")).expect("new");
+        let store = LocalStore::open(&root.path().join("vault")).expect("there");
+        let chain = Chain::read(&store, &macs(), Some(Digest([config; 32]))).expect("a listing");
+        (root, host, chain)
+    }
+
+    #[test]
+    fn a_witness_is_of_its_vault_and_names_heads_that_ascend() {
+        let head = |number| Head { digest: Digest([3; 32]), number };
+        let heads = |heads: &[Head]| Witness { heads: heads.to_vec(), ..witness() };
+        for good in [heads(&[head(0)]), heads(&[head(6), head(7), head(9)])] {
+            assert_eq!(check(good.clone(), &macs()), Ok(good));
+        }
+        let foreign = Witness { vault: Id([9; 16]), ..witness() };
+        for bad in [foreign, heads(&[]), heads(&[head(7), head(7)]), heads(&[head(7), head(6)])] {
+            assert!(check(bad.clone(), &macs()).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_vault_that_was_empty_and_has_another_configuration_now_is_a_fork() {
+        let (_root, _, chain) = empty(5);
+        let seen = |config| Head { digest: Digest([config; 32]), number: 0 };
+        let of = |heads| freshness(Some(&Witness { heads, ..witness() }), &chain);
+        assert_eq!(of(vec![seen(5)]), Freshness::Proven);
+        assert_eq!(of(vec![seen(6)]), Freshness::Behind { records: 1, seen: seen(6), fork: true });
+    }
+
+    #[test]
+    fn a_witness_that_cannot_be_trusted_is_replaced_only_by_a_head_that_somebody_vouches_for_and_kept() {
+        let (_root, host, chain) = empty(5);
+        let now = Time { seconds: 9, nanos: 0 };
+        advance(&host, &macs(), &chain, false, now).expect("there was none");
+        let path = host.witness_path(macs().vault());
+        std::fs::write(&path, "damaged").expect("writable");
+        let refused = advance(&host, &macs(), &chain, false, now).expect_err("damaged");
+        assert_eq!(refused.code(), Some(Code::WitnessUnreadable));
+        assert_eq!(std::fs::read(&path).expect("there"), b"damaged");
+
+        advance(&host, &macs(), &chain, true, now).expect("somebody vouches");
+        let known = read(&host, &macs()).expect("sound").expect("there");
+        assert_eq!((known.heads, known.seen), (vec![chain.head()], now));
+        let files = std::fs::read_dir(path.parent().expect("a directory")).expect("there");
+        let mut files = files.map(|entry| entry.expect("readable").path());
+        let kept = files.find(|path| path.to_string_lossy().contains(".untrusted-")).expect("evidence");
+        assert_eq!(std::fs::read(kept).expect("there"), b"damaged");
     }
 }

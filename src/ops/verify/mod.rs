@@ -243,7 +243,7 @@ fn look(access: &Access, selectors: &[Selector], level: Level, progress: &dyn Pr
     verifier.remember(access);
     checked.map_err(|error| verifier.told_so_far(error))?;
     let covered = verifier.covered(access, &catalog);
-    Ok(verifier.report(access, blame.expect("made before the snapshots were checked"), covered))
+    Ok(verifier.report(access, blame.expect("made before the snapshots were checked"), covered, &reader))
 }
 
 /// What is known before packs are read.
@@ -495,7 +495,18 @@ impl<'a> Verifier<'a> {
             .collect()
     }
 
-    fn report(mut self, access: &Access, blame: Blame, coverage: Covered) -> Report {
+    /// Returns the packs that may hold what a snapshot lacks: all that one names which is not valid. Nothing where one does
+    /// not tell.
+    fn may_be_needed(&self, snapshots: &BTreeMap<u64, Verdict>, reader: &Reader) -> Option<BTreeSet<Digest>> {
+        let lacking = snapshots.iter().filter(|(_, verdict)| **verdict != Verdict::Valid);
+        let mut named = BTreeSet::new();
+        for snapshot in lacking.filter_map(|(number, _)| self.chain.snapshot(*number)) {
+            named.extend(reader.packs(snapshot).ok()?.into_iter().map(|pack| pack.0));
+        }
+        Some(named)
+    }
+
+    fn report(mut self, access: &Access, blame: Blame, coverage: Covered, reader: &Reader) -> Report {
         let mut findings = std::mem::take(&mut self.findings);
         findings.extend(blame.finish());
         if let Err(config) = &self.found.config {
@@ -559,9 +570,12 @@ impl<'a> Verifier<'a> {
             let name = crate::path::shown(name.as_bytes());
             self.notes.push(format!("{}/{name} does not belong to the vault and was ignored", layout::SNAPSHOTS));
         }
-        if self.whole && self.level == Level::Full {
+        if self.whole
+            && self.level == Level::Full
+            && let Some(needed) = self.may_be_needed(&snapshots, reader)
+        {
             for finding in findings.iter_mut().filter(|finding| finding.snapshots.is_empty()) {
-                if layout::pack_named(&finding.subject).is_some() {
+                if layout::pack_named(&finding.subject).is_some_and(|pack| !needed.contains(&pack)) {
                     finding.detail.push_str("; no snapshot that authenticates needs anything of it");
                 }
             }

@@ -94,7 +94,7 @@ impl Verifier<'_> {
             (Level::Full, None) => self.read_packs(&mut reading, &all),
             (Level::Full, Some(needed)) => {
                 let mut findings = self.read_packs(&mut reading, &needed.named)?;
-                if !findings.is_empty() || !self.failed.is_empty() {
+                if !findings.is_empty() {
                     // Another pack may have what a damaged one lacks.
                     findings.extend(self.read_packs(&mut reading, &needed.others)?);
                 }
@@ -323,4 +323,23 @@ struct Reading<'a> {
     progress: &'a dyn Progress,
     meter: Option<Meter>,
     saved: Time,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_reads_differ_by_their_bytes_or_by_what_was_wrong_where_not_all_came() {
+        let damaged = |detail: &str| [Finding::new(Code::ChunkDamaged, "packs/aa/x.pack", detail)];
+        let (one, other) = (damaged("the block at offset 48"), damaged("the block at offset 96"));
+        let (bytes, changed) = (Some(Digest([1; 32])), Some(Digest([2; 32])));
+        let found = |first, second| differing(first, second).map(|finding| (finding.code, finding.subject));
+        let unstable = Some((Code::Unstable, "packs/aa/x.pack".to_owned()));
+        assert_eq!(found((bytes, &one), (bytes, &one)), None);
+        assert_eq!(found((bytes, &one), (changed, &one)), unstable, "the same block, damaged in another way");
+        assert_eq!(found((None, &one), (None, &one)), None);
+        assert_eq!(found((None, &one), (None, &other)), unstable);
+        assert_eq!(found((bytes, &one), (None, &other)), unstable);
+    }
 }

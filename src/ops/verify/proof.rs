@@ -104,8 +104,8 @@ pub(super) struct ListCheck {
 }
 
 impl ListCheck {
-    pub(super) fn new(reader: &Reader, proof: &Proof, list: &PartRef) -> Self {
-        let mut check = Self {
+    fn empty() -> Self {
+        Self {
             counts: Counts::default(),
             files_whole: 0,
             first: None,
@@ -113,7 +113,11 @@ impl ListCheck {
             lacks: Vec::new(),
             names: Vec::new(),
             findings: Vec::new(),
-        };
+        }
+    }
+
+    pub(super) fn new(reader: &Reader, proof: &Proof, list: &PartRef) -> Self {
+        let mut check = Self::empty();
         check.require(proof, list.object, &list.first);
         match check.steadily(proof, list.object, || reader.segment_list(list)) {
             Ok(segments) => {
@@ -193,5 +197,83 @@ impl ListCheck {
         if self.first.is_none() {
             self.first = entries.into_iter().next();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::Id;
+    use crate::format::index::IndexedPack;
+    use crate::format::pack::{BlockInfo, BlockKind, Encoding, Footer};
+    use crate::refusal::Code;
+
+    fn chunk(number: u8) -> ChunkRef {
+        ChunkRef(Digest([number; 32]), 10)
+    }
+
+    fn pack(number: u8, chunks: &[u8]) -> IndexedPack {
+        let mut footer = Footer::new(Id([0; 16]), Id([number; 16]));
+        let bytes = 10 * chunks.len() as u32;
+        footer.blocks.push(BlockInfo {
+            offset: footer.body_bytes,
+            stored: bytes,
+            plain: bytes,
+            encoding: Encoding::Raw,
+            kind: BlockKind::Data,
+            digest: Digest([0; 32]),
+            chunks: chunks.iter().map(|number| chunk(*number)).collect(),
+        });
+        footer.body_bytes += u64::from(bytes);
+        IndexedPack::new(Digest([number; 32]), footer.pack_bytes(), footer)
+    }
+
+    /// Two packs, which both have chunk 2.
+    fn catalog() -> Arc<Catalog> {
+        let mut catalog = Catalog::default();
+        catalog.extend(&[pack(0, &[1, 2]), pack(1, &[2, 3])]);
+        Arc::new(catalog)
+    }
+
+    #[test]
+    fn what_is_there_counts_until_its_pack_is_asked_and_then_only_what_was_read_of_it() {
+        let mut proof = Proof::new(Level::Quick, &catalog());
+        let lacks = |proof: &Proof| [1, 2, 3, 4].map(|number| proof.lack(chunk(number)));
+        let (none, missing, damaged) = (None, Some(Lack::Missing), |pack| Some(Lack::Damaged(pack)));
+        assert_eq!(lacks(&proof), [none, none, none, missing]);
+        proof.ask(0);
+        assert_eq!(lacks(&proof), [damaged(0), none, none, missing], "another pack has the second");
+        proof.ask(1);
+        assert_eq!(lacks(&proof), [damaged(0), damaged(1), damaged(1), missing]);
+        proof.prove(chunk(2), 0);
+        assert_eq!(lacks(&proof), [damaged(0), none, damaged(1), missing]);
+        proof.prove(chunk(3), 0);
+        assert_eq!(lacks(&proof), [damaged(0), none, damaged(1), missing], "it lies in the other pack");
+        proof.prove(chunk(3), 1);
+        proof.prove(chunk(1), 0);
+        assert_eq!(lacks(&proof), [none, none, none, missing]);
+
+        let proof = Proof::new(Level::Full, &catalog());
+        assert_eq!(lacks(&proof), [damaged(0), damaged(1), damaged(1), missing], "every pack is asked");
+    }
+
+    #[test]
+    fn an_object_is_read_a_second_time_only_where_its_pack_was_read_intact() {
+        let mut proof = Proof::new(Level::Full, &catalog());
+        proof.prove(chunk(1), 0);
+        let failing_once = |check: &mut ListCheck, number| {
+            let reads = std::cell::Cell::new(0);
+            let read = || {
+                reads.set(reads.get() + 1);
+                if reads.get() == 1 { Err(Finding::new(Code::ListingDamaged, "a list", "it is cut")) } else { Ok(()) }
+            };
+            let outcome = check.steadily(&proof, chunk(number), read).map_err(|finding| finding.code);
+            (outcome, reads.get())
+        };
+        let mut check = ListCheck::empty();
+        assert_eq!(failing_once(&mut check, 3), (Err(Code::ListingDamaged), 1), "its pack did not prove it");
+        assert_eq!(check.findings, []);
+        assert_eq!(failing_once(&mut check, 1), (Ok(()), 2));
+        assert_eq!(check.findings.iter().map(|finding| finding.code).collect::<Vec<_>>(), [Code::Unstable]);
     }
 }

@@ -138,11 +138,13 @@ mod tests {
     fn budgets_are_parsed_strictly() {
         assert_eq!(Budget::parse_share("5%"), Ok(Budget::Share(50_000)));
         assert_eq!(Budget::parse_share("0.5%"), Ok(Budget::Share(5_000)));
-        assert_eq!(Budget::parse_time("10m"), Ok(Budget::Time(Duration::from_secs(600))));
+        for (text, seconds) in [("90s", 90), ("10m", 600), ("2h", 7_200), ("168h", 604_800)] {
+            assert_eq!(Budget::parse_time(text), Ok(Budget::Time(Duration::from_secs(seconds))));
+        }
         for bad in ["", "5", "0%", "101%", "-1%", "NaN%", "inf%", "x%"] {
             assert!(Budget::parse_share(bad).is_err(), "{bad}");
         }
-        for bad in ["", "10", "0s", "-1m", "1.5h", "1000h", "10x", "µ", "18446744073709551615h"] {
+        for bad in ["", "10", "0s", "-1m", "1.5h", "169h", "1000h", "10x", "µ", "18446744073709551615h"] {
             assert!(Budget::parse_time(bad).is_err(), "{bad}");
         }
     }
