@@ -753,6 +753,17 @@ mod tests {
     }
 
     #[test]
+    fn as_many_rules_are_named_as_is_allowed_and_no_more() {
+        let rule = snapshot().excluded[0].clone();
+        for (count, good) in
+            [(0, true), (limits::MANIFEST_EXCLUSIONS_MAX, true), (limits::MANIFEST_EXCLUSIONS_MAX + 1, false)]
+        {
+            let snapshot = Snapshot { excluded: vec![rule.clone(); count], ..snapshot() };
+            assert_eq!(snapshot.check().is_ok(), good, "{count}");
+        }
+    }
+
+    #[test]
     fn counts_of_parts_add_up() {
         let part = |times: u64| Counts {
             bytes: times,
@@ -787,6 +798,11 @@ mod tests {
     fn a_branch_continues_its_own_predecessor() {
         let (from, to) = (Head { digest: Digest([8; 32]), number: 7 }, Head { digest: Digest([3; 32]), number: 4 });
         let good = Branch { branch: Id([9; 16]), from, host: host(), reason: "r".into(), time: Time::default(), to };
+        for number in [0, limits::RECORD_NUMBER_MAX] {
+            let branch = Branch { from: Head { number, ..from }, ..good.clone() };
+            let bytes = record(Body::Branch(branch)).encode();
+            assert!(Record::decode(&bytes, RecordKind::Branch).is_ok(), "{number}");
+        }
         for change in [
             |b: &mut Branch| b.to.number = 3,
             |b: &mut Branch| b.to.digest = Digest([4; 32]),
