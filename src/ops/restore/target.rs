@@ -232,7 +232,6 @@ pub(super) mod tests {
     use std::sync::Mutex;
 
     use super::*;
-    use crate::progress::Silent;
 
     /// A destination that is not there yet, in a directory of its own.
     pub(in crate::ops::restore) fn place() -> (tempfile::TempDir, Target) {
@@ -364,9 +363,10 @@ pub(super) mod tests {
         let (_root, target) = place();
         let staging = target.stage().expect("writable");
         let staging = Staging { root: Arc::new(Dir::open(Path::new("/proc")).expect("readable")), ..staging };
-        assert!(staging.sync(Durability::Each, &Silent).is_err());
+        let noting = Noting::default();
+        assert!(staging.sync(Durability::Each, &noting).is_err());
         let look = || -> Result<()> { panic!("looked at what is not durable") };
-        assert!(staging.sync_while(Durability::Each, &Silent, look).is_err());
+        assert!(staging.sync_while(Durability::Each, &noting, look).is_err());
     }
 
     #[test]
