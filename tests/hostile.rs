@@ -10,7 +10,7 @@ use devvault::ops::verify::Verdict;
 use devvault::refusal::Code;
 use devvault::vault::write::reference;
 
-use crate::support::{Forger, Home, assert_refused, entry_line, fingerprint};
+use crate::support::{Forger, Home, assert_refused, entry_line, fingerprint, names};
 
 const FILE: &str = "{\"chunks\":CHUNKS,\"kind\":\"file\",\"path\":PATH,\"size\":SIZE}";
 
@@ -155,6 +155,12 @@ fn a_chunk_under_a_false_name_is_damage() {
     let text = [entry_line("", ""), file("a", reference(said))].concat();
     forger.publish(2, &[("", 2, text.into_bytes())], counts(1, 1, 12));
     assert_refused_alone(&home, Code::ChunkDamaged);
+    // It is found before it is written, not when what was written is read back.
+    assert_refused(Code::ChunkDamaged, home.restore("2", "again"));
+    let mut staging = names(&home.path(""));
+    staging.retain(|name| name.contains("restoring"));
+    assert_eq!(staging.len(), 2, "{staging:?}");
+    assert!(staging.iter().all(|name| names(&home.path(name)).is_empty()), "{staging:?}");
 }
 
 #[test]

@@ -2,17 +2,19 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use devvault::crypto::{Digest, Id, Macs};
 use devvault::format::entry::ChunkRef;
 use devvault::format::index::{self, IndexedPack};
 use devvault::format::pack::Footer;
 use devvault::ops::verify::Verdict;
-use devvault::ops::{backup, index as rebuild};
+use devvault::ops::{backup, index as rebuild, restore};
+use devvault::progress::Progress;
 use devvault::refusal::Code;
 
 use crate::support::{
-    Forger, Home, SMALL_TREE, assert_refused, copy_tree, flip, names, noise, packs, picture, unchanged,
+    Forger, Home, SMALL_TREE, assert_refused, copy_tree, flip, names, noise, packs, picture, restore_options, unchanged,
 };
 
 fn directory(home: &Home) -> PathBuf {
@@ -330,6 +332,21 @@ fn an_index_is_to_be_rebuilt_only_where_nothing_else_is_wrong() {
         notes.retain(|note| note.contains("the index was not needed and is not sound"));
         assert!(!notes.is_empty() && notes.iter().all(|note| note.ends_with(next)), "{what}: {notes:?}");
     }
+}
+
+#[test]
+fn an_interruption_is_not_taken_for_a_wrong_index() {
+    struct Once(AtomicBool);
+    impl Progress for Once {
+        fn interrupted(&self) -> bool {
+            self.0.swap(false, Ordering::SeqCst)
+        }
+    }
+    let home = home();
+    let (place, to, options) = ("2".parse().unwrap(), home.path("restored"), restore_options());
+    let restored = restore::run(&home.access(), &place, &to, &options, &Once(AtomicBool::new(true)));
+    assert_eq!(restored.unwrap_err().exit(), 130);
+    assert!(!home.path("restored").exists());
 }
 
 // Rebuilding

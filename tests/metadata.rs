@@ -354,6 +354,35 @@ fn holes_stay_holes_unless_they_are_given_up() {
     assert_eq!(fs::read(home.path("restored/sparse")).unwrap(), fs::read(home.source().join("sparse")).unwrap());
 }
 
+#[test]
+fn one_piece_behind_a_hole_and_chunks_that_go_on_behind_one_come_back() {
+    use std::os::unix::fs::FileExt;
+    let home = Home::with_vault();
+    fs::create_dir(home.source()).unwrap();
+    let write = |name: &str, size: u64, pieces: &[(u64, usize)]| {
+        let file = fs::File::create(home.source().join(name)).unwrap();
+        file.set_len(size).unwrap();
+        for &(offset, length) in pieces {
+            file.write_all_at(&crate::support::noise(length, offset), offset).unwrap();
+        }
+        file.sync_all().unwrap();
+    };
+    // So few bytes that they are one chunk; so many that chunks end in the midst of what lies between two holes.
+    write("one", (1 << 20) + 100, &[(1 << 20, 100)]);
+    write("many", 3 << 20, &[(0, 20_480), (1 << 20, 20_480), (2 << 20, 20_480)]);
+    if fs::metadata(home.source().join("one")).unwrap().blocks() > 1 << 10 {
+        skip("no holes on this file system");
+        return;
+    }
+    let report = home.backup();
+    assert!(report.bytes_stored < 100_000, "{}", report.bytes_stored);
+    home.restore("1", "restored").unwrap();
+    for name in ["one", "many"] {
+        let read = |place: &str| fs::read(home.path(place).join(name)).unwrap();
+        assert!(read("restored") == read("source"), "{name}");
+    }
+}
+
 /// A file of 4,096 bytes of data, 4,096 of hole, and so on.
 fn write_comb(path: &std::path::Path, teeth: u64) {
     let file = fs::File::create(path).unwrap();

@@ -171,6 +171,16 @@ mod tests {
     }
 
     #[test]
+    fn everything_is_chosen_where_nothing_is_said() {
+        let any = ["*".to_owned()];
+        let all = || Choice::new(&[], &[]).expect("valid");
+        assert!(all().is_everything());
+        assert!(!Choice::new(&any, &[]).expect("valid").is_everything());
+        assert!(!Choice::new(&[], &any).expect("valid").is_everything());
+        assert!(!all().only(Some(BTreeSet::new())).is_everything());
+    }
+
+    #[test]
     fn what_matches_nothing_chooses_nothing_but_the_place() {
         assert_eq!(chosen(&TREE, &["*.c"], &[]), (vec![".".to_owned()], 0));
         assert_eq!(chosen(&TREE, &["*.rs"], &["*"]), (vec![".".to_owned()], 0));

@@ -363,3 +363,160 @@ fn compare_content(
 
 /// A stretch of zeros this long, where a hole should be, is a hole that the target did not keep.
 const FILLED_BYTES: u64 = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeSet, HashSet};
+    use std::fs;
+    use std::path::Path;
+
+    use super::super::tree::tests::reader;
+    use super::*;
+    use crate::crypto::Digest;
+    use crate::format::attribute::{Attribute, Value};
+    use crate::format::entry::{ChunkRef, Chunks, FileContent, Holes};
+    use crate::format::holes::Hole;
+    use crate::fsys::Stat;
+    use crate::fsys::walk::Everything;
+    use crate::progress::Silent;
+
+    fn path(text: &str) -> EntryPath {
+        EntryPath::parse(text.as_bytes()).expect("valid")
+    }
+
+    /// Compares without modes, and without what the system gives to every object here.
+    fn comparer<'a>(reader: &'a Arc<Reader>, pool: &'a Pool, here: &Path) -> Comparer<'a> {
+        let dir = Dir::open(here).expect("readable");
+        let xattrs = Object::Directory(&dir).xattrs().expect("readable");
+        let ambient: HashSet<Vec<u8>> = xattrs.into_iter().map(|(name, _)| name).collect();
+        let keep = Keep { without: BTreeSet::from([Class::Mode]), ambient, ..Keep::default() };
+        Comparer::new(reader, Arc::new(keep), pool, false, &Silent)
+    }
+
+    /// Holds a place with directories of these names against a listing of directories; returns what differs.
+    fn differences(there: &[&str], listed: &[&str]) -> Vec<String> {
+        let (root, reader) = reader();
+        for name in there {
+            fs::create_dir(root.path().join(name)).expect("writable");
+        }
+        let pool = Pool::with_threads(1);
+        let mut comparer = comparer(&reader, &pool, root.path());
+        let mut walk = WalkAhead::start(Dir::open(root.path()).expect("readable"), Everything);
+        let mut take = |name: &&str| comparer.take(Entry::new(path(name), Kind::Directory), &mut walk);
+        let taken = listed.iter().try_for_each(&mut take);
+        match taken.and_then(|()| comparer.finish(&mut walk)) {
+            Ok(_) => Vec::new(),
+            Err(Error::Refused(refusal)) => refusal.causes.clone(),
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn what_is_there_is_what_is_listed_and_nothing_else() {
+        assert_eq!(differences(&["a", "b"], &["", "a", "b"]), [""; 0]);
+        assert_eq!(differences(&["a", "b"], &["", "b"]), ["a: it is there and should not be"]);
+        assert_eq!(differences(&["a", "b"], &["", "a"]), ["b: it is there and should not be"]);
+        assert_eq!(differences(&["b"], &["", "a"]), ["b: something before it is missing"]);
+        assert_eq!(differences(&["a"], &["", "a", "b"]), ["b: it is missing"]);
+        // What is no directory is restored into one that stands for nothing, and all of it can have been given up.
+        assert_eq!(differences(&["a"], &["a"]), [""; 0]);
+        assert_eq!(differences(&[], &[]), [""; 0]);
+        assert_eq!(differences(&["a"], &[]), ["a: it is there and should not be"]);
+    }
+
+    #[test]
+    fn what_differs_of_one_object_is_told_together_and_of_a_bounded_number_of_objects() {
+        let (root, reader) = reader();
+        let pool = Pool::with_threads(1);
+        let mut comparer = comparer(&reader, &pool, root.path());
+        comparer.differs(path("a"), "one");
+        comparer.differs(path("a"), "other");
+        assert_eq!(comparer.differences[&path("a")], "one; other");
+        for number in 0..DIFFERENCES_MAX + 9 {
+            comparer.differs(path(&number.to_string()), "it differs");
+        }
+        assert_eq!(comparer.differences.len(), DIFFERENCES_MAX);
+    }
+
+    #[test]
+    fn one_job_has_a_bounded_number_of_files_bytes_directories_and_entries() {
+        let (root, reader) = reader();
+        let pool = Pool::with_threads(1);
+        let mut comparer = comparer(&reader, &pool, root.path());
+        let open = || Arc::new(Dir::open(root.path()).expect("readable"));
+        let file = |size: u64, value: usize| {
+            let xattrs = vec![Attribute { name: b"user.note".to_vec(), value: Value::Inline(vec![0; value]) }];
+            let content = FileContent { size, ..FileContent::default() };
+            Entry { xattrs, ..Entry::new(path("f"), Kind::File(content)) }
+        };
+        // Returns how many files wait for a job.
+        let mut take = |entry: Entry, dir: &Arc<Dir>| {
+            let size = entry.file().map_or(0, |file| file.size);
+            let stat = Stat { kind: ObjectKind::File, size, links: 1, ..Stat::default() };
+            let found = Found { path: entry.path.clone(), stat, dir: Arc::clone(dir), target: Vec::new() };
+            comparer.check_content(entry, found).expect("nothing is read yet");
+            comparer.open.len()
+        };
+        let one = open();
+        for before in 1..COMPARE_FILES {
+            assert_eq!(take(file(0, 0), &one), before);
+        }
+        assert_eq!(take(file(0, 0), &one), 0);
+        assert_eq!(take(file(COMPARE_BYTES - 1, 0), &one), 1);
+        assert_eq!(take(file(1, 0), &one), 0);
+        for before in 1..COMPARE_DIRECTORIES {
+            assert_eq!(take(file(0, 0), &open()), before);
+        }
+        assert_eq!(take(file(0, 0), &open()), 0);
+        let bare = file(0, 0).memory();
+        assert_eq!(take(file(0, COMPARE_ENTRY_BYTES - 1 - 2 * bare), &one), 1);
+        assert_eq!(take(file(0, 0), &one), 2);
+        assert_eq!(take(file(0, 0), &one), 0);
+        assert_eq!(take(file(0, COMPARE_ENTRY_BYTES - bare), &one), 0);
+    }
+
+    #[test]
+    fn files_that_came_from_memory_and_holes_that_were_filled_are_counted() {
+        let (root, reader) = reader();
+        let file = |name: &str, bytes: &[u8], holes: Vec<Hole>| {
+            fs::write(root.path().join(name), bytes).expect("writable");
+            let chunk = ChunkRef(Digest::of(bytes), bytes.len() as u32);
+            let chunks = if holes.is_empty() && !bytes.is_empty() { vec![chunk] } else { Vec::new() };
+            let holes = if holes.is_empty() { Holes::none() } else { Holes::Direct(holes) };
+            let (size, chunks) = (bytes.len() as u64, Chunks::Direct(chunks));
+            Entry::new(path(name), Kind::File(FileContent { size, holes, chunks, ..FileContent::default() }))
+        };
+        let filled = |name, length: u64| file(name, &vec![0; length as usize], vec![Hole(0, length)]);
+        let entries = [
+            file("a-empty", b"", Vec::new()),
+            file("b-full", b"x", Vec::new()),
+            filled("c-filled", FILLED_BYTES),
+            filled("d-filled-less", FILLED_BYTES - 1),
+        ];
+        let pool = Pool::with_threads(1);
+        let mut comparer = comparer(&reader, &pool, root.path());
+        let mut walk = WalkAhead::start(Dir::open(root.path()).expect("readable"), Everything);
+        comparer.take(Entry::new(EntryPath::root(), Kind::Directory), &mut walk).expect("there");
+        for entry in entries {
+            comparer.take(entry, &mut walk).expect("there");
+        }
+        let outcome = comparer.finish(&mut walk).expect("the same");
+        assert_eq!(outcome.from_memory, 3, "an empty file is nowhere");
+        let written = fs::File::open(root.path().join("c-filled")).expect("readable");
+        // Some file systems make holes of zeros.
+        if fsys::holes(&written, FILLED_BYTES).expect("readable").is_empty() {
+            assert_eq!(outcome.filled, 1);
+        }
+    }
+
+    #[test]
+    fn who_does_not_want_to_know_any_more_stops_what_is_under_way() {
+        let (root, reader) = reader();
+        let pool = Pool::with_threads(1);
+        let comparer = comparer(&reader, &pool, root.path());
+        let stop = Arc::clone(&comparer.stop);
+        assert!(!stop.load(Ordering::Relaxed));
+        drop(comparer);
+        assert!(stop.load(Ordering::Relaxed));
+    }
+}

@@ -203,11 +203,7 @@ impl Keep {
         }
         let found = object.stat().map_err(lift)?;
         differences.extend(mode_difference(self.mode(entry), found.mode));
-        if let (Some(meant), Some(found)) = (self.flags(entry), found.flags)
-            && meant != found
-        {
-            differences.push(format!("its flags are {found:x}, not {meant:x}"));
-        }
+        differences.extend(flags_difference(self.flags(entry), found.flags));
         Ok(differences)
     }
 
@@ -279,10 +275,225 @@ fn mode_difference(meant: Option<u32>, found: Option<u32>) -> Option<String> {
     (meant != found).then(|| format!("its mode is {found:o}, not {meant:o}"))
 }
 
+fn flags_difference(meant: Option<u32>, found: Option<u32>) -> Option<String> {
+    let (meant, found) = (meant?, found?);
+    (meant != found).then(|| format!("its flags are {found:x}, not {meant:x}"))
+}
+
 /// Returns the value of an attribute, each of its chunks having matched its hash.
 pub(super) fn value(reader: &Reader, entry: &Entry, attribute: &Attribute) -> Result<Vec<u8>> {
     reader.value(&attribute.value).map_err(|mut finding| {
         finding.paths.push(entry.path.clone());
         finding.into()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::attribute::Value;
+    use crate::format::entry::FileContent;
+
+    fn at(seconds: i64, nanos: u32) -> Time {
+        Time { seconds, nanos }
+    }
+
+    fn entry(path: &str, kind: Kind, mode: u32) -> Entry {
+        let path = EntryPath::parse(path.as_bytes()).expect("valid");
+        Entry { mode: Some(mode), ..Entry::new(path, kind) }
+    }
+
+    fn file(mode: u32) -> Entry {
+        entry("f", Kind::File(FileContent::default()), mode)
+    }
+
+    fn attribute(name: &[u8], value: &[u8]) -> Attribute {
+        Attribute { name: name.to_vec(), value: Value::Inline(value.to_vec()) }
+    }
+
+    #[test]
+    fn few_plain_objects_alone_are_made_durable_one_by_one() {
+        let whole = if fsys::SYNCS_WHOLE_FILESYSTEMS { Durability::Whole } else { Durability::Each };
+        let few = Counts { directories: 1, files: EACH_MAX - 1, ..Counts::default() };
+        assert_eq!(Durability::of(&few), Durability::Each);
+        for other in [
+            Counts { files: EACH_MAX, ..few },
+            Counts { symlinks: 1, ..Counts::default() },
+            Counts { specials: 1, ..Counts::default() },
+            Counts { files: 2, hardlinks: 1, ..Counts::default() },
+        ] {
+            assert_eq!(Durability::of(&other), whole, "{other:?}");
+        }
+    }
+
+    // Linux alone: objects on no medium, of which the system says that they cannot be made durable.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_cannot_be_made_durable_by_itself_is_an_error_unless_all_is_at_once() {
+        let file = File::open("/proc/self/stat").expect("readable");
+        let dir = Dir::open(std::path::Path::new("/proc")).expect("readable");
+        assert!(Durability::Each.sync_file(&file).is_err());
+        assert!(Durability::Each.sync_directory(&dir).is_err());
+        assert!(Durability::Whole.sync_file(&file).is_ok(), "left to the end");
+        assert!(Durability::Whole.sync_directory(&dir).is_ok(), "left to the end");
+    }
+
+    #[test]
+    fn what_is_given_up_is_not_restored_and_all_else_is() {
+        let whole = Entry {
+            created: Some(at(5, 0)),
+            flags: Some(1),
+            attributes: Some(1),
+            ..entry("link", Kind::Symlink(b"target".to_vec()), 0o777)
+        };
+        let keep = Keep::default();
+        assert!(Class::ALL.iter().all(|class| keep.keeps(*class)));
+        assert!(keep.restores(&whole));
+        assert_eq!((keep.created(&whole), keep.flags(&whole)), (whole.created, Some(1)));
+        for given_up in Class::ALL {
+            let keep = Keep { without: BTreeSet::from([*given_up]), ..Keep::default() };
+            assert!(Class::ALL.iter().all(|class| keep.keeps(*class) == (class != given_up)), "{given_up}");
+            assert_eq!(keep.restores(&whole), *given_up != Class::Symlink);
+            assert_eq!(keep.created(&whole).is_some(), *given_up != Class::Created);
+            assert_eq!(keep.flags(&whole).is_some(), *given_up != Class::Flags);
+        }
+    }
+
+    #[test]
+    fn what_keeps_the_owner_from_reading_waits_until_all_was_compared() {
+        let keep = Keep::default();
+        for (meant, compared, sealed) in [
+            (file(0o640), Some(0o640), false),
+            (file(0o040), Some(0o440), true),
+            (entry("d", Kind::Directory, 0o511), Some(0o511), false),
+            (entry("d", Kind::Directory, 0o111), Some(0o511), true),
+            // Nobody else gets into the staging directory.
+            (entry("", Kind::Directory, 0o755), Some(0o700), true),
+            (entry("", Kind::Directory, 0o700), Some(0o700), false),
+            (entry("p", Kind::Fifo, 0), Some(0), false),
+            (entry("l", Kind::Symlink(b"x".to_vec()), 0o777), None, false),
+            (Entry { flags: Some(1), attributes: Some(1), ..file(0o640) }, Some(0o640), true),
+        ] {
+            assert_eq!(keep.mode_while_compared(&meant), compared, "{meant:?}");
+            assert_eq!(keep.is_sealed(&meant), sealed, "{meant:?}");
+        }
+        let (list, note) = (attribute(b"system.posix_acl_access", b"list"), attribute(b"user.note", b"note"));
+        assert!(keep.waits(&file(0o040), &list));
+        assert!(!keep.waits(&file(0o640), &list) && !keep.waits(&file(0o040), &note));
+    }
+
+    #[test]
+    fn all_that_the_file_system_says_is_held_against_the_entry() {
+        let owner = Owner { uid: 1, gid: 2, user: None, group: None };
+        let meant =
+            Entry { mtime: Some(at(10, 500)), created: Some(at(5, 0)), owner: Some(owner.clone()), ..file(0o640) };
+        let found = Stat {
+            mode: Some(0o640),
+            mtime: at(10, 500),
+            created: Some(at(5, 0)),
+            owner: Some((1, 2)),
+            ..Stat::default()
+        };
+        let keep = Keep { owners: HashMap::from([(owner, Some((1, 2)))]), ..Keep::default() };
+        assert_eq!(keep.compare(&meant, &found), [""; 0]);
+        for (other, told) in [
+            (Stat { mode: Some(0o600), ..found }, "its mode is 600, not 640"),
+            (Stat { mtime: at(10, 501), ..found }, "its time is 1970-01-01T00:00:10.000000501Z, not "),
+            (Stat { created: Some(at(5, 1)), ..found }, "its time of creation is 1970-01-01T00:00:05.000000001Z, not "),
+            (Stat { owner: Some((1, 3)), ..found }, "it belongs to 1:3, not 1:2"),
+        ] {
+            let differences = keep.compare(&meant, &other);
+            assert!(differences.len() == 1 && differences[0].starts_with(told), "{differences:?}");
+        }
+    }
+
+    #[test]
+    fn a_time_is_the_same_within_less_than_a_step_of_the_target() {
+        let keep = Keep { time_step: 100, ..Keep::default() };
+        assert!(keep.is_same_time(at(10, 500), at(10, 401)) && keep.is_same_time(at(10, 500), at(10, 599)));
+        assert!(!keep.is_same_time(at(10, 500), at(10, 400)) && !keep.is_same_time(at(10, 500), at(10, 600)));
+        let exact = Keep::default();
+        assert!(exact.is_same_time(at(10, 500), at(10, 500)) && !exact.is_same_time(at(10, 500), at(10, 501)));
+    }
+
+    #[test]
+    fn other_modes_and_flags_differ_where_both_are_known() {
+        assert_eq!(mode_difference(Some(0o640), Some(0o600)).as_deref(), Some("its mode is 600, not 640"));
+        assert_eq!(flags_difference(Some(0x20), Some(0x22)).as_deref(), Some("its flags are 22, not 20"));
+        for difference in [mode_difference, flags_difference] {
+            assert_eq!(difference(Some(0x20), Some(0x20)), None);
+            assert_eq!((difference(None, Some(1)), difference(Some(1), None)), (None, None));
+        }
+    }
+
+    /// An access list as Linux has it, of tags with the rights that each gives; 1 is given the user of that number.
+    #[cfg(target_os = "linux")]
+    fn access_list(number_of_nobody: u32, lines: [(u16, u16); 5]) -> Vec<u8> {
+        let mut bytes = 2u32.to_le_bytes().to_vec();
+        for (tag, rights) in lines {
+            let number = if tag == 2 { 1 } else { number_of_nobody };
+            bytes.extend([&tag.to_le_bytes()[..], &rights.to_le_bytes(), &number.to_le_bytes()].concat());
+        }
+        bytes
+    }
+
+    // Linux alone: access lists.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn an_access_list_that_takes_the_right_to_read_is_set_last_and_read_back() {
+        const NAME: &[u8] = b"system.posix_acl_access";
+        let (root, reader) = crate::ops::restore::tree::tests::reader();
+        let dir = Dir::open(root.path()).expect("readable");
+        // The owner nothing, a user reading, the group nothing, at most reading, others nothing: as a mode 040.
+        let lines = [(1, 0), (2, 4), (4, 0), (16, 4), (32, 0)];
+        let list = access_list(u32::MAX, lines);
+        let made = |name: &[u8]| dir.create_file(name).expect("writable");
+        if Object::File(&made(b"tried")).set_xattr(NAME, &list).is_err() {
+            println!("skipped: no access lists here");
+            return;
+        }
+        let keep = Keep {
+            ambient: Object::File(&made(b"bare"))
+                .xattrs()
+                .expect("readable")
+                .into_iter()
+                .map(|(name, _)| name)
+                .collect(),
+            ..Keep::default()
+        };
+        let meant = Entry { xattrs: vec![attribute(NAME, &list)], ..file(0o040) };
+        let open = made(b"f");
+        let object = Object::File(&open);
+        let has_list = || object.xattrs().expect("readable").iter().any(|(name, _)| name == NAME);
+        let mode = || object.stat().expect("readable").mode;
+        keep.set(object, &meant, &reader).expect("settable");
+        assert_eq!((has_list(), mode()), (false, Some(0o440)), "it can be read until it was compared");
+        assert_eq!(keep.compare_xattrs(&meant, object).expect("readable"), [""; 0]);
+        assert_eq!(keep.seal(object, &meant, &reader).expect("settable"), [""; 0]);
+        assert_eq!((has_list(), mode()), (true, Some(0o040)));
+        // The system keeps another number where it needs none: the same list in other bytes.
+        let other = Entry { xattrs: vec![attribute(NAME, &access_list(7, lines))], ..file(0o040) };
+        let differences = keep.seal(object, &other, &reader).expect("settable");
+        assert_eq!(differences, ["its attribute system.posix_acl_access differs"]);
+    }
+
+    // Linux alone: access lists.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn an_access_list_goes_before_the_mode() {
+        const NAME: &[u8] = b"system.posix_acl_access";
+        let (root, reader) = crate::ops::restore::tree::tests::reader();
+        let open = Dir::open(root.path()).expect("readable").create_file(b"f").expect("writable");
+        let object = Object::File(&open);
+        // At most reading and writing, where the mode says reading alone.
+        let list = access_list(u32::MAX, [(1, 4), (2, 6), (4, 4), (16, 6), (32, 0)]);
+        let meant = Entry { xattrs: vec![attribute(NAME, &list)], ..file(0o440) };
+        if Keep::default().set(object, &meant, &reader).is_err() {
+            println!("skipped: no access lists here");
+            return;
+        }
+        let found = object.xattrs().expect("readable");
+        assert!(found.iter().any(|(name, value)| name == NAME && *value == list), "{found:?}");
+        assert_eq!(object.stat().expect("readable").mode, Some(0o460));
+    }
 }

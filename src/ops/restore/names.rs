@@ -172,3 +172,144 @@ fn takes_awkward_names(dir: &Dir) -> io::Result<bool> {
     }
     Ok(made && found == meant)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::{Path, PathBuf};
+
+    use super::super::target::tests::place;
+    use super::*;
+
+    fn path(text: &str) -> EntryPath {
+        EntryPath::parse(text.as_bytes()).expect("valid")
+    }
+
+    /// Tries every name, as on a target that does not take awkward ones.
+    fn careful<'a>(probe: &'a Probe<'a>) -> NameProbe<'a> {
+        NameProbe { probe, plain: false, levels: Trail::default(), made: 0 }
+    }
+
+    /// Where names are tried beside a destination: in one directory each for those of one directory.
+    fn tried(beside: &Path) -> PathBuf {
+        let mut paths = fs::read_dir(beside).expect("readable").map(|entry| entry.expect("readable").path());
+        paths.find(|path| path.to_string_lossy().contains("devvault-probing")).expect("made").join("names")
+    }
+
+    fn told(unfit: &[(EntryPath, String)]) -> Vec<String> {
+        unfit.iter().map(|(path, why)| format!("{path}: {why}")).collect()
+    }
+
+    #[test]
+    fn a_name_that_is_taken_for_another_is_told_with_that_one_and_so_is_the_other() {
+        let (root, target) = place();
+        let probe = Probe::new(&target).expect("writable");
+        let (mut names, mut unfit) = (careful(&probe), Vec::new());
+        names.take(&path("one"), &mut unfit).expect("writable");
+        names.take(&path("other"), &mut unfit).expect("writable");
+        let here = tried(root.path()).join("1");
+        // As where several names are one: each leads to what was made under the first.
+        for twin in ["two", "three"] {
+            fs::hard_link(here.join("one"), here.join(twin)).expect("writable");
+            names.take(&path(twin), &mut unfit).expect("writable");
+        }
+        names.finish(&mut unfit).expect("writable");
+        let meant = [
+            "two: the target takes it for the same name as one",
+            "one: the target takes it for the same name as two",
+            "three: the target takes it for the same name as one",
+        ];
+        assert_eq!(told(&unfit), meant);
+    }
+
+    #[test]
+    fn a_name_that_is_there_twice_is_told_once() {
+        let (root, target) = place();
+        let probe = Probe::new(&target).expect("writable");
+        let (mut names, mut unfit) = (careful(&probe), Vec::new());
+        names.take(&path("a"), &mut unfit).expect("writable");
+        names.take(&path("a"), &mut unfit).expect("writable");
+        assert_eq!(told(&unfit), ["a: the target takes it for the same name as a"]);
+        unfit.clear();
+        fs::write(tried(root.path()).join("1/b"), "").expect("writable");
+        names.take(&path("b"), &mut unfit).expect("writable");
+        assert_eq!(told(&unfit), ["b: the target takes it for the same name as another name beside it"]);
+    }
+
+    #[test]
+    fn a_name_that_is_not_taken_is_told_with_the_reason_of_the_system() {
+        let (_root, target) = place();
+        let probe = Probe::new(&target).expect("writable");
+        let (mut names, mut unfit) = (careful(&probe), Vec::new());
+        names.take(&path(&"n".repeat(256)), &mut unfit).expect("writable");
+        assert_eq!(unfit.len(), 1);
+        assert!(unfit[0].1.starts_with("the target does not take this name: "), "{}", unfit[0].1);
+    }
+
+    #[test]
+    fn the_same_name_in_several_directories_is_no_other_name() {
+        let (root, target) = place();
+        let probe = Probe::new(&target).expect("writable");
+        let (mut names, mut unfit) = (careful(&probe), Vec::new());
+        for text in ["a", "a/a", "a/a/a", "a/b", "b", "c", "c/a", "d"] {
+            names.take(&path(text), &mut unfit).expect("writable");
+        }
+        names.finish(&mut unfit).expect("writable");
+        assert_eq!(told(&unfit), [""; 0]);
+        assert_eq!(fs::read_dir(tried(root.path())).expect("there").count(), 0, "something was left");
+    }
+
+    #[test]
+    fn a_name_that_is_found_as_another_is_told_when_its_directory_is_left() {
+        let (root, target) = place();
+        let probe = Probe::new(&target).expect("writable");
+        let (mut names, mut unfit) = (careful(&probe), Vec::new());
+        for text in ["a", "a/x", "a/y"] {
+            names.take(&path(text), &mut unfit).expect("writable");
+        }
+        let here = tried(root.path());
+        // As where a name is made and another is found.
+        fs::rename(here.join("2/x"), here.join("2/X-changed")).expect("there");
+        fs::rename(here.join("1/a"), here.join("1/A-changed")).expect("there");
+        names.take(&path("b"), &mut unfit).expect("writable");
+        assert_eq!(told(&unfit), ["a/x: the target changes this name"]);
+        names.finish(&mut unfit).expect("writable");
+        assert_eq!(told(&unfit), ["a/x: the target changes this name", "a: the target changes this name"]);
+        assert_eq!(fs::read_dir(&here).expect("there").count(), 0, "something was left");
+    }
+
+    #[test]
+    fn where_awkward_names_are_kept_long_ones_alone_are_tried() {
+        let (root, target) = place();
+        let probe = Probe::new(&target).expect("writable");
+        let (mut names, mut unfit) = (NameProbe { plain: true, ..careful(&probe) }, Vec::new());
+        let long = |length: usize| path(&"n".repeat(length));
+        names.take(&long(ORDINARY_BYTES + 1), &mut unfit).expect("writable");
+        assert_eq!(told(&unfit), [""; 0]);
+        names.take(&long(256), &mut unfit).expect("writable");
+        assert_eq!(unfit.len(), 1);
+        // Without a place to try names only what is tried fails.
+        fs::remove_dir(tried(root.path())).expect("empty");
+        assert!(names.take(&long(ORDINARY_BYTES), &mut unfit).is_ok());
+        assert!(names.take(&long(ORDINARY_BYTES + 1), &mut unfit).is_err());
+    }
+
+    #[test]
+    fn awkward_names_are_taken_where_all_are_made_and_no_other_is_found() {
+        let root = tempfile::tempdir().expect("a directory");
+        let dir = Dir::open(root.path()).expect("readable");
+        let taken_beside = |there: &[u8]| {
+            if !there.is_empty() {
+                dir.create_file(there).expect("writable");
+            }
+            let taken = takes_awkward_names(&dir).expect("readable");
+            assert!(dir.names().expect("readable").is_empty(), "something was left");
+            taken
+        };
+        if cfg!(target_os = "linux") {
+            assert!(taken_beside(b""));
+        }
+        assert!(!taken_beside(b"one more"), "another name is found");
+        assert!(!taken_beside(&[b'l'; ORDINARY_BYTES]), "the last one is found, but was not made");
+    }
+}

@@ -228,10 +228,13 @@ fn unfit_on_windows(name: &[u8]) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
+    use std::sync::Mutex;
+
     use super::*;
 
-    fn place() -> (tempfile::TempDir, Target) {
+    /// A destination that is not there yet, in a directory of its own.
+    pub(in crate::ops::restore) fn place() -> (tempfile::TempDir, Target) {
         let root = tempfile::tempdir().expect("a directory");
         let parent_path = fs::canonicalize(root.path()).expect("there");
         let target = Target {
@@ -268,6 +271,112 @@ mod tests {
         let error = target.publish(&staging, Dir::sync).expect_err("nothing to rename");
         assert_eq!(error.code(), None, "{error}");
         assert!(error.to_string().contains(&shown_path(&staging.path)), "{error}");
+    }
+
+    #[test]
+    fn a_restore_is_not_done_where_something_else_has_its_place() {
+        for put in [false, true] {
+            let (root, target) = place();
+            let staging = target.stage().expect("writable");
+            let sync = |_: &Dir| {
+                fs::rename(root.path().join("to"), root.path().join("away"))?;
+                if put { fs::create_dir(root.path().join("to")) } else { Ok(()) }
+            };
+            let error = target.publish(&staging, sync).expect_err("moved");
+            assert_eq!(error.code(), Some(Code::DestinationChanged), "{error}");
+            let written = error.what_was_written().expect("said");
+            assert!(written.changed && written.text.contains("is not known"), "{}", written.text);
+        }
+    }
+
+    #[test]
+    fn a_staging_directory_has_the_name_of_its_destination_unless_that_is_long() {
+        let (_root, target) = place();
+        let stem = |length| {
+            let named = Target {
+                name: vec![b'n'; length],
+                path: target.path.clone(),
+                parent: Dir::open(&target.parent_path).expect("readable"),
+                parent_path: target.parent_path.clone(),
+                existed: false,
+            };
+            let name = String::from_utf8(named.stage().expect("writable").name).expect("text");
+            name.split_once(".devvault-restoring-").expect("said").0.to_owned()
+        };
+        assert_eq!(stem(180), format!(".{}", "n".repeat(180)));
+        assert_eq!(stem(181), ".destination");
+    }
+
+    // Unix alone: elsewhere a name that cannot be may count as one that is not there.
+    #[cfg(unix)]
+    #[test]
+    fn a_destination_that_cannot_be_looked_at_does_not_count_as_absent() {
+        let (_root, target) = place();
+        assert!(!Target::look(&target.parent, b"absent", "shown").expect("readable"));
+        let error = Target::look(&target.parent, &[b'n'; 256], "shown").expect_err("too long");
+        assert_eq!(error.code(), None, "{error}");
+    }
+
+    // Unix alone: one root of everything, in which `..` leads back to it.
+    #[cfg(unix)]
+    #[test]
+    fn the_root_of_a_volume_is_no_destination() {
+        let root = Dir::open(Path::new("/")).expect("readable");
+        let error = Target::look(&root, b"..", "shown").expect_err("the root");
+        assert_eq!(error.code(), Some(Code::DestinationIsMount), "{error}");
+    }
+
+    /// Notes phases as they begin.
+    #[derive(Default)]
+    struct Noting(Mutex<Vec<&'static str>>);
+
+    impl Progress for Noting {
+        fn phase(&self, phase: Phase, _: Option<u64>, _: Option<u64>) {
+            self.0.lock().expect("whole").push(phase.name());
+        }
+    }
+
+    #[test]
+    fn only_a_whole_file_system_is_made_durable_while_something_else_looks() {
+        let (_root, target) = place();
+        let staging = target.stage().expect("writable");
+        // In memory, where the system has a place for that: syncs cost nothing there.
+        let memory = Dir::open(Path::new("/dev/shm"));
+        let staging = Staging { root: memory.map_or(staging.root, Arc::new), ..staging };
+        let order = |durability| {
+            let noting = Noting::default();
+            let look = || {
+                noting.0.lock().expect("whole").push("looked");
+                Ok(7)
+            };
+            assert_eq!(staging.sync_while(durability, &noting, look).expect("durable"), 7);
+            noting.0.into_inner().expect("whole")
+        };
+        assert_eq!(order(Durability::Each), ["syncing", "looked"]);
+        assert_eq!(order(Durability::Whole), ["looked", "syncing"]);
+    }
+
+    // Linux alone: a directory on no medium, of which the system says that it cannot be made durable.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_is_not_made_durable_is_an_error_and_is_not_looked_at() {
+        let (_root, target) = place();
+        let staging = target.stage().expect("writable");
+        let staging = Staging { root: Arc::new(Dir::open(Path::new("/proc")).expect("readable")), ..staging };
+        let noting = Noting::default();
+        assert!(staging.sync(Durability::Each, &noting).is_err());
+        let look = || -> Result<()> { panic!("looked at what is not durable") };
+        assert!(staging.sync_while(Durability::Each, &noting, look).is_err());
+    }
+
+    #[test]
+    fn names_that_no_file_system_of_this_machine_holds_are_told() {
+        let unfit = if cfg!(windows) { b"a:b".to_vec() } else { vec![b'n'; 256] };
+        assert!(unfit_name(&unfit).is_some());
+        assert_eq!(unfit_name(&[b'n'; 255]), None);
+        assert_eq!(unfit_on_windows("\u{e9}".repeat(255).as_bytes()), None, "255 units in 510 bytes");
+        assert!(unfit_on_windows("\u{e9}".repeat(256).as_bytes()).is_some());
+        assert!(unfit_on_windows("\u{1f600}".repeat(128).as_bytes()).is_some(), "256 units");
     }
 
     #[test]

@@ -463,3 +463,121 @@ pub(super) fn failed(path: &EntryPath, what: &str, error: io::Error) -> Error {
         _ => Error::environment(format!("{what} {path}"), error),
     }
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::super::target::tests::place;
+    use super::*;
+    use crate::format::entry::FileContent;
+    use crate::progress::Silent;
+    use crate::store::LocalStore;
+
+    /// A directory, and a reader that finds no pack in it.
+    pub(in crate::ops::restore) fn reader() -> (tempfile::TempDir, Arc<Reader>) {
+        let root = tempfile::tempdir().expect("a directory");
+        let store = Arc::new(LocalStore::open(root.path()).expect("readable"));
+        (root, Arc::new(Reader::unproven(store, Arc::default())))
+    }
+
+    fn path(text: &str) -> EntryPath {
+        EntryPath::parse(text.as_bytes()).expect("valid")
+    }
+
+    #[test]
+    fn a_file_is_written_in_one_go_or_created_whole_or_goes_on_in_the_next_window() {
+        let planned = |pieces, begun, complete, sparse| {
+            let entry = Arc::new(Entry::new(path("f"), Kind::File(FileContent::default())));
+            Planned { entry, size: 9, sparse, pieces, begun, complete }
+        };
+        // Its only piece, all of it, of which nothing is written yet, and which leaves no hole.
+        assert!(planned(1, false, true, false).in_one_go());
+        for other in [
+            planned(0, false, true, false),
+            planned(2, false, true, false),
+            planned(1, true, true, false),
+            planned(1, false, false, false),
+            planned(1, false, true, true),
+        ] {
+            assert!(!other.in_one_go());
+        }
+        // Nothing to write, now or before or later.
+        assert!(planned(0, false, true, false).is_created_whole());
+        assert!(planned(0, false, true, true).is_created_whole());
+        for other in [planned(1, false, true, false), planned(0, true, true, false), planned(0, false, false, false)] {
+            assert!(!other.is_created_whole());
+        }
+        for begun in [false, true] {
+            assert!(planned(3, begun, true, true).rest().is_none());
+            let rest = planned(3, begun, false, true).rest().expect("it is not complete");
+            assert_eq!((rest.pieces, rest.begun, rest.complete, rest.size, rest.sparse), (0, true, false, 9, true));
+        }
+    }
+
+    #[test]
+    fn a_file_that_has_another_name_meanwhile_is_not_written_to() {
+        let root = tempfile::tempdir().expect("a directory");
+        let dir = Dir::open(root.path()).expect("readable");
+        dir.create_file(b"own").expect("writable");
+        assert!(reopen(&dir, &path("below/own")).is_ok());
+        fs::hard_link(root.path().join("own"), root.path().join("other")).expect("writable");
+        let error = reopen(&dir, &path("below/own")).expect_err("it has two names");
+        assert_eq!(error.code(), Some(Code::DestinationChanged), "{error}");
+        assert_eq!(reopen(&dir, &path("gone")).expect_err("absent").code(), Some(Code::DestinationChanged));
+        dir.create_dir(b"directory").expect("writable");
+        assert_eq!(reopen(&dir, &path("directory")).expect_err("no file").code(), Some(Code::DestinationChanged));
+    }
+
+    // Unix alone: links that any account may make, and pipes.
+    #[cfg(unix)]
+    #[test]
+    fn what_took_the_place_of_a_file_is_not_written_to() {
+        let root = tempfile::tempdir().expect("a directory");
+        let dir = Dir::open(root.path()).expect("readable");
+        dir.create_file(b"file").expect("writable");
+        dir.create_symlink(b"file", b"link").expect("writable");
+        dir.create_special(b"pipe", ObjectKind::Fifo, (0, 0)).expect("writable");
+        for name in ["link", "pipe"] {
+            let error = reopen(&dir, &path(name)).expect_err("no file");
+            assert_eq!(error.code(), Some(Code::DestinationChanged), "{name}: {error}");
+        }
+    }
+
+    // Linux alone: a file that nobody may write to, because it runs.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_file_that_cannot_be_opened_does_not_count_as_replaced() {
+        let program = fs::canonicalize("/proc/self/exe").expect("this program");
+        let (dir, name) = (program.parent().expect("not the root"), program.file_name().expect("a file"));
+        let (dir, name) = (Dir::open(dir).expect("readable"), name.as_encoded_bytes());
+        if dir.reopen_file(name).is_ok() {
+            println!("skipped: what runs can be written to here");
+            return;
+        }
+        let error = reopen(&dir, &EntryPath::root().join(name).expect("valid")).expect_err("it runs");
+        assert_eq!(error.code(), None, "{error}");
+    }
+
+    #[test]
+    fn the_second_pass_makes_nothing_of_a_file() {
+        let (_root, target) = place();
+        let (_vault, reader) = reader();
+        let (staging, keep) = (target.stage().expect("writable"), Keep::default());
+        let mut finisher = Finisher::new(&staging, &reader, &keep, &Silent);
+        let mut file = Entry::new(path("file"), Kind::File(FileContent::default()));
+        file.mode = Some(0o600);
+        // It is not there: whoever looked for it would fail.
+        finisher.take(file).expect("nothing to do");
+        finisher.finish().expect("nothing to do");
+        assert!(staging.root.names().expect("readable").is_empty());
+    }
+
+    #[test]
+    fn what_the_target_refuses_has_the_code_of_its_reason() {
+        let code = |kind: io::ErrorKind| failed(&path("a/b"), "write", kind.into()).code();
+        assert_eq!(code(io::ErrorKind::StorageFull), Some(Code::DestinationSpace));
+        assert_eq!(code(io::ErrorKind::QuotaExceeded), Some(Code::DestinationSpace));
+        assert_eq!(code(io::ErrorKind::AlreadyExists), Some(Code::TargetCannotRepresent));
+        assert_eq!(code(io::ErrorKind::InvalidFilename), Some(Code::TargetCannotRepresent));
+        assert_eq!(code(io::ErrorKind::PermissionDenied), None);
+    }
+}
