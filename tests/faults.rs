@@ -131,7 +131,9 @@ impl Store for Faulty {
         self.inner.lock(name, exclusive)
     }
     fn available_bytes(&self) -> io::Result<u64> {
-        self.inner.available_bytes()
+        let mut bytes = self.inner.available_bytes()?.to_ne_bytes();
+        (self.spoil)("available", "", &mut bytes);
+        Ok(u64::from_ne_bytes(bytes))
     }
 }
 
@@ -694,6 +696,41 @@ fn a_draft_that_is_gone_where_it_was_to_be_given_up_is_not_said_to_be_unpublishe
     let text = refusal.written.unwrap().text;
     assert!(text.contains("is gone, perhaps published") && !text.contains("no snapshot was made"), "{text}");
     assert_unharmed(&home);
+}
+
+#[test]
+fn a_backup_ends_before_the_medium_is_full_and_needs_no_more_than_it_says() {
+    let reserve = devvault::limits::SPACE_RESERVE_BYTES;
+    let pack = small().pack_bytes;
+    for (at_first, later, good) in
+        [(reserve, reserve + pack, true), (reserve - 1, reserve + pack, false), (reserve, reserve + pack - 1, false)]
+    {
+        let home = Home::with_snapshot();
+        home.write_source(&[("new", "something new")]);
+        let begun = Arc::new(AtomicBool::new(false));
+        let begins = Arc::clone(&begun);
+        let access = faulty(
+            &home,
+            move |what, name| {
+                begins.fetch_or(what == "create" && name.ends_with("origin.json"), Ordering::SeqCst);
+                Ok(())
+            },
+            move |what, _, bytes| {
+                if what == "available" {
+                    let free = if begun.load(Ordering::SeqCst) { later } else { at_first };
+                    bytes.copy_from_slice(&free.to_ne_bytes());
+                }
+            },
+        );
+        match try_backup(&home, &access) {
+            Ok(report) => assert!(good && report.snapshot == 2),
+            refused => {
+                assert!(!good, "{refused:?}");
+                assert_refused(Code::NoSpace, refused);
+                assert_unharmed(&home);
+            }
+        }
+    }
 }
 
 #[test]

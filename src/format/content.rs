@@ -106,11 +106,6 @@ impl FileContent {
         holes.iter().chain(chunks).copied()
     }
 
-    /// Forgets what the file holds, and keeps what is known of it.
-    pub fn clear(&mut self) {
-        (self.holes, self.chunks) = (Holes::none(), Chunks::Direct(Vec::new()));
-    }
-
     /// Checks that chunks and holes add up.
     ///
     /// # Errors

@@ -77,3 +77,21 @@ pub fn encode<T: Serialize>(value: &T, macs: &Macs, domain: Domain) -> Vec<u8> {
     bytes.extend_from_slice(&encode_mac_file(tag));
     bytes
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::crypto::{Id, Secret};
+
+    #[test]
+    fn what_is_there_and_cannot_be_read_is_not_taken_for_absent() {
+        let macs = Macs::new(&Secret::from_bytes([3; 32]), Id([4; 16]));
+        let place = tempfile::tempdir().expect("a directory");
+        let read = |name: &str| read::<String>(&place.path().join(name), &macs, Domain::Reads);
+        std::fs::write(place.path().join("a file"), encode(&"words", &macs, Domain::Reads)).expect("writable");
+        assert_eq!(read("a file"), Ok(Some("words".to_owned())));
+        assert_eq!((read("nothing"), read("a file/below")), (Ok(None), Ok(None)));
+        std::fs::create_dir(place.path().join("a directory")).expect("writable");
+        assert!(read("a directory").is_err());
+    }
+}

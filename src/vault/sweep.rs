@@ -29,10 +29,15 @@ pub(super) fn discard_own_draft(store: &dyn Store, name: &str) -> io::Result<()>
 /// # Errors
 /// The medium refuses; what is left stays an incomplete snapshot.
 pub fn discard_incomplete(store: &dyn Store, name: &str, _clearance: &Clearance, _lock: &WriteLock) -> io::Result<()> {
-    if !name.starts_with(layout::INCOMPLETE_PREFIX) || name.contains('/') {
+    if !is_incomplete(name) {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not the name of an incomplete snapshot"));
     }
     discard_own_draft(store, name)
+}
+
+/// Returns whether this is the name of an incomplete snapshot, and of nothing within one.
+fn is_incomplete(name: &str) -> bool {
+    name.starts_with(layout::INCOMPLETE_PREFIX) && !name.contains('/')
 }
 
 /// Removes packs that this process itself wrote for a draft that it gave up: no manifest can name them.
@@ -73,4 +78,17 @@ pub(super) fn discard_index(store: &dyn Store, names: &[String]) -> io::Result<(
         }
     }
     store.sync_directory(layout::INDEX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_whole_incomplete_snapshot_is_discarded_by_name() {
+        assert!(is_incomplete(&format!("{}0123", layout::INCOMPLETE_PREFIX)));
+        for bad in ["00000001", "", "..", "x/.incomplete-0123", ".incomplete-0123/..", ".incomplete-0123/../00000001"] {
+            assert!(!is_incomplete(bad), "{bad}");
+        }
+    }
 }
