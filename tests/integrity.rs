@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 
 use devvault::crypto::Digest;
 use devvault::format::record::{Body, Packs};
-use devvault::ops::backup;
 use devvault::ops::verify::{self, Level, Report, Verdict};
+use devvault::ops::{backup, incomplete};
 use devvault::path::EntryPath;
 use devvault::progress::Silent;
 use devvault::refusal::Code;
@@ -452,4 +452,21 @@ fn what_a_snapshot_left_out_is_told_with_its_number() {
     let report = home.verify(&[]).unwrap();
     assert_eq!(report.left_out, BTreeMap::from([(2, snapshot.left_out)]));
     assert_eq!(home.verify(&["1"]).unwrap().left_out, BTreeMap::new());
+}
+
+#[test]
+fn what_does_not_belong_among_the_packs_is_listed_as_foreign_and_ignored() {
+    let home = two_snapshots();
+    let packs = home.vault().join("packs");
+    fs::write(packs.join("zz"), "a file with the name of a directory").unwrap();
+    fs::create_dir(packs.join("abc")).unwrap();
+    fs::write(packs.join("abc/inside"), "").unwrap();
+    let report = home.verify(&[]).unwrap();
+    assert_eq!((report.verdict, &report.findings[..]), (Verdict::Valid, [].as_slice()));
+    let orphans = incomplete::list(&home.access()).unwrap().orphans;
+    let foreign: Vec<&str> = orphans.foreign.iter().map(|stray| &*stray.name).collect();
+    assert_eq!(foreign, ["packs/abc", "packs/zz"]);
+    home.backup();
+    home.restore("latest", "restored").unwrap();
+    assert_eq!(picture(&home.path("restored")), picture(&home.source()));
 }

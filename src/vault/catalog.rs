@@ -194,6 +194,7 @@ impl Catalog {
             }
         }
         names.sort_unstable();
+        self.foreign.sort_unstable();
         Ok(names)
     }
 
