@@ -20,8 +20,9 @@ use crate::pool::{Pool, Task};
 use crate::refusal::Code;
 use crate::store::{Store, StoredFile};
 
-/// How many packs stay open.
-const OPEN_PACKS_MAX: usize = 64;
+/// How many packs stay open: a second reader, directories and locks are open beside them, and some systems give a process
+/// no more than 64 files.
+const OPEN_PACKS_MAX: usize = 16;
 /// How many decoded blocks stay in memory.
 const CACHED_BLOCKS_MAX: usize = 8;
 

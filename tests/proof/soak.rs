@@ -206,6 +206,26 @@ impl Held {
     }
 }
 
+#[test]
+fn a_vault_of_more_packs_than_a_process_may_open_verifies_restores_and_grows() {
+    let home = Home::with_vault();
+    fs::create_dir_all(home.source()).unwrap();
+    for number in 0..40 {
+        fs::write(home.source().join(format!("{number:02}")), noise(40_000, number)).unwrap();
+    }
+    home.backup();
+    assert!(packs(&home.vault()).len() > 80);
+    let (source, restored) = (home.source(), home.path("restored"));
+    let (source, to) = (source.to_str().unwrap(), restored.to_str().unwrap());
+    let commands =
+        [&["verify"][..], &["verify", "1"], &["restore", "1", to], &["diff", "1", to], &["backup", "--reread", source]];
+    for arguments in commands {
+        let output = home.limited("ulimit -n 64", arguments);
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+    }
+    assert_eq!(picture(&restored), picture(&home.source()));
+}
+
 /// Kilobytes by which memory may grow in all rounds after the first ones.
 const RESIDENT_GROWTH_MAX: u64 = 24_000;
 
