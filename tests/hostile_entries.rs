@@ -378,6 +378,15 @@ fn memory_does_not_grow_with_what_a_file_lists() {
 }
 
 /// What another process plants where something is about to be made, or in place of what was made, is never written to.
+/// Ends what runs beside a test, also where the test fails: whoever waits for it would wait for ever.
+struct Stopping<'a>(&'a AtomicBool);
+
+impl Drop for Stopping<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn nothing_is_written_through_what_another_process_plants() {
     let home = Home::with_vault();
@@ -420,6 +429,7 @@ fn nothing_is_written_through_what_another_process_plants() {
                 }
             });
         }
+        let _stopped = Stopping(&stop);
         let mut refused = 0;
         for attempt in 0..40 {
             let to = format!("restored-{attempt}");
@@ -439,7 +449,6 @@ fn nothing_is_written_through_what_another_process_plants() {
                 break;
             }
         }
-        stop.store(true, Ordering::Relaxed);
         assert!(refused > 0 && planted.load(Ordering::Relaxed) > 0, "nothing was planted: the test proves nothing");
     });
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::keep::Keep;
-use super::tree::failed;
+use super::tree::{failed, require_alone};
 use crate::error::Result;
 use crate::format::entry::Entry;
 use crate::fsys::{Dir, Object};
@@ -79,6 +79,9 @@ impl<'a> Sealer<'a> {
         }
         let file = if cfg!(windows) { dir.reopen_file(entry.path.name()) } else { dir.open_file(entry.path.name()) };
         let file = file.map_err(lift)?;
+        if entry.links.is_none() {
+            require_alone(&dir, &entry.path, &file)?;
+        }
         let differences = keep.seal(Object::File(&file), entry, reader)?;
         keep.durability.sync_file(&file).map_err(lift)?;
         Ok(differences)

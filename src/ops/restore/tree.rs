@@ -10,7 +10,7 @@ use super::target::Staging;
 use crate::crypto::Digest;
 use crate::error::{Error, Result};
 use crate::format::entry::{ChunkRef, Entry, Kind};
-use crate::fsys::{self, Dir, Object, ObjectKind};
+use crate::fsys::{self, Dir, Object, ObjectKind, Stat};
 use crate::ops::directories::{Directories, put_on, take_off};
 use crate::ops::object;
 use crate::path::{EntryPath, Trail};
@@ -335,17 +335,40 @@ impl<'a> Finisher<'a> {
 
 /// Opens a file again that this process created. What somebody put in its place is not written to: not a link, and not a
 /// file that has another name, which may lie anywhere.
+///
+/// The name is looked at once the file is open: where it stands for that file, and the file has no other name, the file lies
+/// here and nowhere else. The open file alone does not tell: its name here may be gone since, and what is left is one
+/// name elsewhere.
 fn reopen(dir: &Dir, path: &EntryPath) -> Result<fs::File> {
-    let replaced = || Refusal::new(Code::DestinationChanged, format!("{path} was replaced during the restore"));
+    let replaced = || replaced(path);
     let open = dir.reopen_file(path.name()).map_err(|error| match dir.stat_at(path.name()) {
         Ok(stat) if stat.kind == ObjectKind::File => failed(path, "open", error),
         _ => Error::from(replaced().cause(error)),
     })?;
-    let stat = fsys::stat_file(&open).map_err(|error| failed(path, "look at", error))?;
-    if stat.kind != ObjectKind::File || stat.links > 1 {
-        return Err(replaced().cause("another process put something else in its place").into());
-    }
+    require_alone(dir, path, &open)?;
     Ok(open)
+}
+
+fn replaced(path: &EntryPath) -> Refusal {
+    Refusal::new(Code::DestinationChanged, format!("{path} was replaced during the restore"))
+}
+
+/// Refuses an open file that is not what its name stands for, or has another name, which may lie anywhere.
+///
+/// # Errors
+/// DV209.
+pub(super) fn require_alone(dir: &Dir, path: &EntryPath, open: &fs::File) -> Result<()> {
+    let opened = fsys::stat_file(open).map_err(|error| failed(path, "look at", error))?;
+    let named = dir.stat_at(path.name()).map_err(|error| replaced(path).cause(error))?;
+    if is_alone_under_its_name(&opened, &named) {
+        return Ok(());
+    }
+    Err(replaced(path).cause("another process put something else in its place").into())
+}
+
+/// Returns whether an open file is what its name stands for, and has no other name.
+fn is_alone_under_its_name(opened: &Stat, named: &Stat) -> bool {
+    named.kind == ObjectKind::File && named.id == opened.id && named.links <= 1
 }
 
 /// Sets a complete file's metadata, and makes it durable where that cannot be done for all files at once.
@@ -525,6 +548,24 @@ pub(super) mod tests {
         assert_eq!(reopen(&dir, &path("gone")).expect_err("absent").code(), Some(Code::DestinationChanged));
         dir.create_dir(b"directory").expect("writable");
         assert_eq!(reopen(&dir, &path("directory")).expect_err("no file").code(), Some(Code::DestinationChanged));
+    }
+
+    #[test]
+    fn a_file_whose_name_is_gone_or_another_files_once_it_is_open_is_not_written_to() {
+        let root = tempfile::tempdir().expect("a directory");
+        let dir = Dir::open(root.path()).expect("readable");
+        let opened = fsys::stat_file(&dir.create_file(b"own").expect("writable")).expect("there");
+        let named = || dir.stat_at(b"own").expect("there");
+        assert!(is_alone_under_its_name(&opened, &named()));
+        // It was opened under its only name here, which somebody took away since: the one that is left lies elsewhere.
+        fs::rename(root.path().join("own"), root.path().join("elsewhere")).expect("writable");
+        dir.create_file(b"own").expect("writable");
+        assert!(opened.links == 1 && !is_alone_under_its_name(&opened, &named()));
+        fs::remove_file(root.path().join("own")).expect("writable");
+        fs::hard_link(root.path().join("elsewhere"), root.path().join("own")).expect("writable");
+        assert!(!is_alone_under_its_name(&opened, &named()), "it has a second name again");
+        fs::remove_file(root.path().join("elsewhere")).expect("writable");
+        assert!(is_alone_under_its_name(&opened, &named()));
     }
 
     // Unix alone: links that any account may make, and pipes.
