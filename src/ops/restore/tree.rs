@@ -338,7 +338,7 @@ impl<'a> Finisher<'a> {
 ///
 /// The name is looked at once the file is open: where it stands for that file, and the file has no other name, the file lies
 /// here and nowhere else. The open file alone does not tell: its name here may be gone since, and what is left is one
-/// name elsewhere.
+/// name elsewhere. A system that finds a name for a moment after it has lowered the number of names leaves a gap.
 fn reopen(dir: &Dir, path: &EntryPath) -> Result<fs::File> {
     let replaced = || replaced(path);
     let open = dir.reopen_file(path.name()).map_err(|error| match dir.stat_at(path.name()) {
