@@ -15,9 +15,7 @@ use devvault::refusal::Code;
 
 use devvault::progress::Silent;
 use devvault::store::LocalStore;
-use devvault::vault::catalog::{Catalog, UseIndex};
 use devvault::vault::gate::Access;
-use devvault::vault::read::Reader;
 use devvault::vault::reads::Reads;
 
 use crate::support::{Forger, Home, SMALL_TREE, copy_tree, flip, names, noise, packs, picture};
@@ -338,16 +336,14 @@ fn a_pack_under_a_name_that_its_bytes_do_not_give_is_a_finding_and_relied_on_by_
 #[test]
 fn a_block_that_reads_well_takes_nothing_from_what_was_found_of_another() {
     let home = home();
-    let macs = Forger::new(&home).macs;
+    let forger = Forger::new(&home);
     let path = packs(&home.vault()).into_iter().max_by_key(|path| fs::metadata(path).unwrap().len()).unwrap();
-    let footer = Footer::decode(&fs::read(&path).unwrap(), &macs).unwrap();
+    let footer = Footer::decode(&fs::read(&path).unwrap(), &forger.macs).unwrap();
     let [damaged, sound, ..] = &footer.blocks[..] else { panic!("one block alone") };
     flip(&path, damaged.offset as usize + 3);
-    let store: Arc<dyn devvault::store::Store> = Arc::new(LocalStore::open(&home.vault()).unwrap());
-    let catalog = Catalog::load(&*store, &macs, UseIndex::No).unwrap();
-    let at = |block: &BlockInfo| catalog.places(block.chunks[0]).next().unwrap().block;
+    let reader = forger.reader();
+    let at = |block: &BlockInfo| reader.catalog().places(block.chunks[0]).next().unwrap().block;
     let (damaged, at_damaged, at_sound) = (damaged.offset as usize, at(damaged), at(sound));
-    let reader = Reader::new(store, Arc::new(macs), Arc::new(catalog));
     let found = || reader.failed_packs().into_values().map(|finding| finding.code).collect::<Vec<_>>();
     assert!(!reader.has_failed());
     assert!(reader.load_block(at_sound).is_ok() && found().is_empty());

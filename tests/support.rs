@@ -709,14 +709,19 @@ impl Forger {
 }
 
 impl Forger {
+    /// Returns a reader that goes by the packs' own footers.
+    pub fn reader(&self) -> Arc<Reader> {
+        let store: Arc<dyn devvault::store::Store> = Arc::new(LocalStore::open(&self.vault).unwrap());
+        let catalog = Catalog::load(&*store, &self.macs, UseIndex::No).unwrap();
+        Arc::new(Reader::new(store, Arc::new(self.macs.clone()), Arc::new(catalog)))
+    }
+
     /// Publishes the newest snapshot again, its entries altered; returns its number and the entries.
     pub fn relist(&self, mut alter: impl FnMut(&mut Entry)) -> (u64, Vec<Entry>) {
         let newest = (1..).take_while(|&number| self.vault.join(layout::record_directory(number)).exists()).last();
         let number = newest.unwrap();
         let Body::Snapshot(snapshot) = self.record(number).body else { panic!("no snapshot") };
-        let store: Arc<dyn devvault::store::Store> = Arc::new(LocalStore::open(&self.vault).unwrap());
-        let catalog = Catalog::load(&*store, &self.macs, UseIndex::No).unwrap();
-        let reader = Arc::new(Reader::new(store, Arc::new(self.macs.clone()), Arc::new(catalog)));
+        let reader = self.reader();
         let pool = Pool::new();
         let mut entries: Vec<Entry> =
             reader.entries(&pool, &snapshot.lists).flat_map(|batch| batch.unwrap().entries).collect();

@@ -340,10 +340,9 @@ impl<'a> Finisher<'a> {
 /// here and nowhere else. The open file alone does not tell: its name here may be gone since, and what is left is one
 /// name elsewhere. A system that finds a name for a moment after it has lowered the number of names leaves a gap.
 fn reopen(dir: &Dir, path: &EntryPath) -> Result<fs::File> {
-    let replaced = || replaced(path);
     let open = dir.reopen_file(path.name()).map_err(|error| match dir.stat_at(path.name()) {
         Ok(stat) if stat.kind == ObjectKind::File => failed(path, "open", error),
-        _ => Error::from(replaced().cause(error)),
+        _ => Error::from(replaced(path).cause(error)),
     })?;
     require_alone(dir, path, &open)?;
     Ok(open)
