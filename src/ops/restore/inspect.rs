@@ -84,7 +84,8 @@ impl Plan {
 impl<'a> Inspector<'a> {
     pub(super) fn new(probe: &'a Probe<'a>, reader: &'a Reader, options: &Options) -> Self {
         let without: BTreeSet<Class> = options.without.iter().copied().collect();
-        let keep = Keep { without, ambient: probe.ambient(), ..Keep::default() };
+        let ids_decide = probe.cannot_link().is_none();
+        let keep = Keep { without, ambient: probe.ambient(), ids_decide, ..Keep::default() };
         let holes = probe.keeps_holes();
         Self {
             probe,
@@ -433,4 +434,22 @@ fn refusal(losses: Vec<Loss>) -> Refusal {
         }
     }
     refusal
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::target::tests::place;
+    use super::super::tree::tests::reader;
+    use super::*;
+
+    #[test]
+    fn files_are_known_by_their_ids_where_a_second_name_can_be_made() {
+        let (root, target) = place();
+        std::fs::write(root.path().join("one"), "").expect("writable");
+        let given = std::fs::hard_link(root.path().join("one"), root.path().join("two")).is_ok();
+        let (_vault, reader) = reader();
+        let probe = Probe::new(&target).expect("writable");
+        let inspector = Inspector::new(&probe, &reader, &Options::default());
+        assert_eq!(inspector.keep.ids_decide, given);
+    }
 }

@@ -31,6 +31,9 @@ pub(super) struct Keep {
     pub(super) ambient: HashSet<Vec<u8>>,
     /// The step in which the target keeps times, in nanoseconds.
     pub(super) time_step: i128,
+    /// Whether the target gives an object a second name. Where it does, an object keeps its id. Where it does not, as on
+    /// FAT, ids may change while nothing has the object open, and no file can have a name elsewhere.
+    pub(super) ids_decide: bool,
     /// How what is written is made durable.
     pub(super) durability: Durability,
 }

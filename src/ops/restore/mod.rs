@@ -11,6 +11,7 @@ mod facts;
 mod inspect;
 mod keep;
 mod names;
+mod own;
 mod probe;
 mod seals;
 mod target;
@@ -39,9 +40,9 @@ use crate::error::{Error, Result, refuse, shown_path};
 use crate::format::entry::{ChunkRef, Entry};
 use crate::format::links::Links;
 use crate::format::record::{Counts, Snapshot};
-use crate::fsys::Dir;
 use crate::fsys::ahead::WalkAhead;
 use crate::fsys::walk::Everything;
+use crate::fsys::{Dir, ObjectId};
 use crate::incident::journal::bounded;
 use crate::path::EntryPath;
 use crate::pool::Pool;
@@ -213,8 +214,8 @@ fn put_back(
                 part.seal_root(&staging, &plan, *root)?;
                 staging.sync(Durability::Each, progress)?;
             }
-            Sealed::Objects => {
-                part.seal(&staging, &plan, progress)?;
+            Sealed::Objects(made) => {
+                part.seal(&staging, &plan, made, progress)?;
                 staging.sync(plan.keep.durability, progress)?;
             }
         }
@@ -306,7 +307,8 @@ struct Part<'a> {
 enum Sealed {
     Nothing,
     TheRoot(Box<Entry>),
-    Objects,
+    /// With the ids of the files among them, in the order of the listing.
+    Objects(Vec<ObjectId>),
 }
 
 /// What a part holds, chosen or not.
@@ -419,11 +421,14 @@ impl Part<'_> {
             }
             if keep.is_sealed(&entry) {
                 let is_root = entry.path.is_root();
-                sealed = if is_root { Sealed::TheRoot(Box::new(entry.clone())) } else { Sealed::Objects };
+                sealed = if is_root { Sealed::TheRoot(Box::new(entry.clone())) } else { Sealed::Objects(Vec::new()) };
             }
             writer.take(entry)
         })?;
-        writer.finish()?;
+        let made = writer.finish()?;
+        if let Sealed::Objects(files) = &mut sealed {
+            *files = made;
+        }
         let mut finisher = Finisher::new(staging, self.reader, keep, progress);
         self.each(|entry| if keep.restores(&entry) { finisher.take(entry) } else { Ok(()) })?;
         finisher.finish()?;
@@ -432,15 +437,16 @@ impl Part<'_> {
 
     /// Sets what of the root alone waits for the comparison.
     fn seal_root(&self, staging: &Staging, plan: &Plan, root: Entry) -> Result<()> {
-        let mut sealer = Sealer::new(&plan.keep, &staging.root, self.reader);
+        // A single file is no root: its directory is the destination.
+        let mut sealer = Sealer::new(&plan.keep, &staging.root, Vec::new(), self.reader);
         sealer.take(root)?;
         sealer.finish()
     }
 
     /// Sets what waits for the comparison.
-    fn seal(&self, staging: &Staging, plan: &Plan, progress: &dyn Progress) -> Result<()> {
+    fn seal(&self, staging: &Staging, plan: &Plan, made: Vec<ObjectId>, progress: &dyn Progress) -> Result<()> {
         let keep = &plan.keep;
-        let mut sealer = Sealer::new(keep, &staging.root, self.reader);
+        let mut sealer = Sealer::new(keep, &staging.root, made, self.reader);
         self.each(|entry| {
             if progress.interrupted() {
                 return Err(Error::Interrupted(None));

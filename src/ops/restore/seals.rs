@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use super::keep::Keep;
-use super::tree::{failed, require_alone};
+use super::own;
+use super::tree::failed;
 use crate::error::Result;
 use crate::format::entry::Entry;
-use crate::fsys::{Dir, Object};
+use crate::fsys::{Dir, Object, ObjectId};
 use crate::ops::directories::{Directories, put_on, take_off};
 use crate::path::Trail;
 use crate::refusal::{Code, Refusal};
@@ -17,13 +18,17 @@ pub(super) struct Sealer<'a> {
     keep: &'a Keep,
     reader: &'a Reader,
     directories: Directories,
+    // The files that are to be sealed, in the order of the listing.
+    made: std::vec::IntoIter<ObjectId>,
     // Directories on the way to the entry before that are to be sealed.
     open: Trail<Entry>,
 }
 
 impl<'a> Sealer<'a> {
-    pub(super) fn new(keep: &'a Keep, root: &Arc<Dir>, reader: &'a Reader) -> Self {
-        Self { keep, reader, directories: Directories::new(Arc::clone(root)), open: Trail::default() }
+    /// Begins, with the ids of the files that are to be sealed.
+    pub(super) fn new(keep: &'a Keep, root: &Arc<Dir>, made: Vec<ObjectId>, reader: &'a Reader) -> Self {
+        let directories = Directories::new(Arc::clone(root));
+        Self { keep, reader, directories, made: made.into_iter(), open: Trail::default() }
     }
 
     /// Takes entries in path order; of an object with several names the first alone.
@@ -77,11 +82,7 @@ impl<'a> Sealer<'a> {
         if entry.file().is_none() {
             return keep.seal(Object::Name(&dir, entry.path.name()), entry, reader);
         }
-        let file = if cfg!(windows) { dir.reopen_file(entry.path.name()) } else { dir.open_file(entry.path.name()) };
-        let file = file.map_err(lift)?;
-        if entry.links.is_none() {
-            require_alone(&dir, &entry.path, &file)?;
-        }
+        let file = own::open_to_seal(&dir, entry, self.made.next().unwrap_or_default(), keep)?;
         let differences = keep.seal(Object::File(&file), entry, reader)?;
         keep.durability.sync_file(&file).map_err(lift)?;
         Ok(differences)

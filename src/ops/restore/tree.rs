@@ -6,11 +6,12 @@ use std::io;
 use std::sync::Arc;
 
 use super::keep::Keep;
+use super::own::{self, ToSeal};
 use super::target::Staging;
 use crate::crypto::Digest;
 use crate::error::{Error, Result};
 use crate::format::entry::{ChunkRef, Entry, Kind};
-use crate::fsys::{self, Dir, Object, ObjectKind, Stat};
+use crate::fsys::{self, Object, ObjectId};
 use crate::ops::directories::{Directories, put_on, take_off};
 use crate::ops::object;
 use crate::path::{EntryPath, Trail};
@@ -54,27 +55,29 @@ struct Planned {
     sparse: bool,
     /// How many pieces this window holds of it.
     pieces: u32,
-    /// An earlier window held the first of it.
-    begun: bool,
     /// This window holds the last of it.
     complete: bool,
+    /// Which file it is, once it was made and is to be opened again: before, if an earlier window held the first of it.
+    made: Option<ObjectId>,
+    /// Its number among the files that are sealed in the end.
+    to_seal: Option<usize>,
 }
 
 impl Planned {
     /// Returns whether the file is created, written and finished with its only piece.
     fn in_one_go(&self) -> bool {
-        self.pieces == 1 && self.complete && !self.begun && !self.sparse
+        self.pieces == 1 && self.complete && self.made.is_none() && !self.sparse
     }
 
     /// Returns what the next window holds of it, if anything.
     fn rest(&self) -> Option<Self> {
-        let rest = Self { entry: Arc::clone(&self.entry), pieces: 0, begun: true, ..*self };
+        let rest = Self { entry: Arc::clone(&self.entry), pieces: 0, ..*self };
         (!self.complete).then_some(rest)
     }
 
     /// Returns whether nothing is written to the file: it is empty, or all of it is holes.
     fn is_created_whole(&self) -> bool {
-        self.pieces == 0 && self.complete && !self.begun
+        self.pieces == 0 && self.complete && self.made.is_none()
     }
 }
 
@@ -90,6 +93,9 @@ pub(super) struct TreeWriter<'a> {
     files: Vec<Planned>,
     file_bytes: usize,
     aims: Vec<Aim>,
+    // How many of the files so far are to be sealed, and which those are that are complete.
+    sealable: usize,
+    to_seal: Arc<ToSeal>,
 }
 
 impl<'a> TreeWriter<'a> {
@@ -110,6 +116,8 @@ impl<'a> TreeWriter<'a> {
             files: Vec::new(),
             file_bytes: 0,
             aims: Vec::new(),
+            sealable: 0,
+            to_seal: Arc::default(),
         }
     }
 
@@ -136,8 +144,11 @@ impl<'a> TreeWriter<'a> {
         (file.ctime, file.ino) = (content.ctime, content.ino);
         let (size, sparse) = (content.size, !content.holes.is_none());
         self.file_bytes += entry.memory();
+        let to_seal = self.keep.is_sealed(&entry).then_some(self.sealable);
+        self.sealable += usize::from(to_seal.is_some());
         let entry = Arc::new(entry);
-        self.files.push(Planned { entry: Arc::clone(&entry), size, sparse, pieces: 0, begun: false, complete: false });
+        let planned = Arc::clone(&entry);
+        self.files.push(Planned { entry: planned, size, sparse, pieces: 0, complete: false, made: None, to_seal });
         let reader = Arc::clone(&self.reader);
         let mut places = reader.places_of(&content);
         for chunk in reader.chunks_of(&content) {
@@ -182,12 +193,13 @@ impl<'a> TreeWriter<'a> {
     /// Writes the planned files, each block decoded once: files of one piece in one go, others piece by piece. A file
     /// that is not complete stays planned.
     fn write_window(&mut self) -> Result<()> {
-        let files = Arc::new(std::mem::take(&mut self.files));
+        let mut files = std::mem::take(&mut self.files);
         self.file_bytes = 0;
         let mut aims = std::mem::take(&mut self.aims);
-        for file in files.iter().filter(|file| !file.in_one_go() && !file.begun) {
-            self.create_empty(file)?;
+        for file in files.iter_mut().filter(|file| !file.in_one_go() && file.made.is_none()) {
+            file.made = self.create_empty(file)?;
         }
+        let files = Arc::new(files);
         aims.sort_unstable_by_key(Aim::order);
         let mut under_way: VecDeque<Task<Result<u64>>> = VecDeque::new();
         let mut rest = &aims[..];
@@ -199,12 +211,12 @@ impl<'a> TreeWriter<'a> {
             let (job, after) = rest.split_at(count);
             rest = after;
             let job: Vec<Aim> = job.iter().map(|aim| Aim { ..*aim }).collect();
-            let (reader, keep) = (Arc::clone(&self.reader), Arc::clone(&self.keep));
+            let finisher = self.finisher();
             let (files, root) = (Arc::clone(&files), Arc::clone(&self.staging.root));
             let done = job.iter().filter(|aim| files[aim.file as usize].in_one_go()).count();
             under_way.push_back(self.pool.spawn(move || {
                 let directories = Directories::new(root);
-                BlockWriter { reader: &reader, keep: &keep, directories, open: None }.write(&files, &job)
+                BlockWriter { finisher: &finisher, directories, open: None }.write(&files, &job)
             }));
             self.progress.advance(done as u64, 0);
             if under_way.len() > self.pool.threads() + 4 {
@@ -229,8 +241,8 @@ impl<'a> TreeWriter<'a> {
         Ok(())
     }
 
-    /// Creates a file that is empty or comes in pieces.
-    fn create_empty(&mut self, file: &Planned) -> Result<()> {
+    /// Creates a file that is empty or comes in pieces, and returns which one it is, if it is opened again.
+    fn create_empty(&mut self, file: &Planned) -> Result<Option<ObjectId>> {
         let path = &file.entry.path;
         let lift = |error| failed(path, "create", error);
         let dir = self.directories.get(&path.parent().unwrap_or_default()).map_err(lift)?;
@@ -242,22 +254,33 @@ impl<'a> TreeWriter<'a> {
             open.set_len(file.size).map_err(lift)?;
         }
         if file.is_created_whole() {
-            finish_file(&self.reader, &self.keep, &open, &file.entry)?;
+            self.finisher().finish(&open, file)?;
             self.progress.advance(1, 0);
+            return Ok(None);
         }
-        Ok(())
+        Ok(Some(fsys::stat_file(&open).map_err(lift)?.id))
     }
 
     fn finish_pieces(&mut self, file: &Planned) -> Result<()> {
         let path = &file.entry.path;
         let dir = self.directories.get(&path.parent().unwrap_or_default());
-        let open = reopen(&*dir.map_err(|error| failed(path, "finish", error))?, path)?;
-        finish_file(&self.reader, &self.keep, &open, &file.entry)
+        let dir = dir.map_err(|error| failed(path, "finish", error))?;
+        let open = own::reopen(&dir, path, file.made.unwrap_or_default(), &self.keep)?;
+        self.finisher().finish(&open, file)
     }
 
-    /// Writes what is left of the files.
-    pub(super) fn finish(mut self) -> Result<()> {
-        self.write_window()
+    fn finisher(&self) -> FileFinisher {
+        FileFinisher {
+            reader: Arc::clone(&self.reader),
+            keep: Arc::clone(&self.keep),
+            to_seal: Arc::clone(&self.to_seal),
+        }
+    }
+
+    /// Writes what is left of the files, and returns the ids of those that are to be sealed, in the order of the listing.
+    pub(super) fn finish(mut self) -> Result<Vec<ObjectId>> {
+        self.write_window()?;
+        Ok(self.to_seal.take())
     }
 }
 
@@ -333,53 +356,28 @@ impl<'a> Finisher<'a> {
     }
 }
 
-/// Opens a file again that this process created. What somebody put in its place is not written to: not a link, and not a
-/// file that has another name, which may lie anywhere.
-///
-/// The name is looked at once the file is open: where it stands for that file, and the file has no other name, the file lies
-/// here and nowhere else. The open file alone does not tell: its name here may be gone since, and what is left is one
-/// name elsewhere. A system that finds a name for a moment after it has lowered the number of names leaves a gap.
-fn reopen(dir: &Dir, path: &EntryPath) -> Result<fs::File> {
-    let open = dir.reopen_file(path.name()).map_err(|error| match dir.stat_at(path.name()) {
-        Ok(stat) if stat.kind == ObjectKind::File => failed(path, "open", error),
-        _ => Error::from(replaced(path).cause(error)),
-    })?;
-    require_alone(dir, path, &open)?;
-    Ok(open)
+/// What files are completed with.
+struct FileFinisher {
+    reader: Arc<Reader>,
+    keep: Arc<Keep>,
+    to_seal: Arc<ToSeal>,
 }
 
-fn replaced(path: &EntryPath) -> Refusal {
-    Refusal::new(Code::DestinationChanged, format!("{path} was replaced during the restore"))
-}
-
-/// Refuses an open file that is not what its name stands for, or has another name, which may lie anywhere.
-///
-/// # Errors
-/// DV209.
-pub(super) fn require_alone(dir: &Dir, path: &EntryPath, open: &fs::File) -> Result<()> {
-    let opened = fsys::stat_file(open).map_err(|error| failed(path, "look at", error))?;
-    let named = dir.stat_at(path.name()).map_err(|error| replaced(path).cause(error))?;
-    if is_alone_under_its_name(&opened, &named) {
-        return Ok(());
+impl FileFinisher {
+    /// Sets a complete file's metadata, and makes it durable where that cannot be done for all files at once.
+    fn finish(&self, open: &fs::File, file: &Planned) -> Result<()> {
+        let entry = &file.entry;
+        self.keep.set(Object::File(open), entry, &self.reader)?;
+        if let Some(number) = file.to_seal {
+            self.to_seal.note(number, &entry.path, open)?;
+        }
+        self.keep.durability.sync_file(open).map_err(|error| failed(&entry.path, "sync", error))
     }
-    Err(replaced(path).cause("another process put something else in its place").into())
-}
-
-/// Returns whether an open file is what its name stands for, and has no other name.
-fn is_alone_under_its_name(opened: &Stat, named: &Stat) -> bool {
-    named.kind == ObjectKind::File && named.id == opened.id && named.links <= 1
-}
-
-/// Sets a complete file's metadata, and makes it durable where that cannot be done for all files at once.
-fn finish_file(reader: &Reader, keep: &Keep, open: &fs::File, entry: &Entry) -> Result<()> {
-    keep.set(Object::File(open), entry, reader)?;
-    keep.durability.sync_file(open).map_err(|error| failed(&entry.path, "sync", error))
 }
 
 /// Writes what one block holds.
 struct BlockWriter<'a> {
-    reader: &'a Reader,
-    keep: &'a Keep,
+    finisher: &'a FileFinisher,
     directories: Directories,
     // Pieces of one file often follow each other.
     open: Option<Open>,
@@ -389,7 +387,8 @@ impl BlockWriter<'_> {
     /// Writes every chunk of one block to where it belongs; the chunk's hash has matched before.
     fn write(&mut self, files: &[Planned], aims: &[Aim]) -> Result<u64> {
         let Some(first) = aims.first() else { return Ok(0) };
-        let block = self.reader.load_block(first.place.block);
+        let reader = &*self.finisher.reader;
+        let block = reader.load_block(first.place.block);
         let mut total = 0;
         let mut verified: Option<(u32, Digest)> = None;
         for aim in aims {
@@ -400,18 +399,18 @@ impl BlockWriter<'_> {
                 Ok(block) if verified == Some((aim.place.offset, aim.place.id)) => {
                     &block[aim.place.offset as usize..aim.place.offset as usize + aim.place.length as usize]
                 }
-                Ok(block) => match self.reader.slice(block, &aim.place) {
+                Ok(block) => match reader.slice(block, &aim.place) {
                     Ok(bytes) => {
                         verified = Some((aim.place.offset, aim.place.id));
                         bytes
                     }
                     Err(_) => {
-                        elsewhere = recover(self.reader, aim, file)?;
+                        elsewhere = recover(reader, aim, file)?;
                         &elsewhere
                     }
                 },
                 Err(_) => {
-                    elsewhere = recover(self.reader, aim, file)?;
+                    elsewhere = recover(reader, aim, file)?;
                     &elsewhere
                 }
             };
@@ -435,9 +434,10 @@ impl BlockWriter<'_> {
         if file.in_one_go() {
             let mut open = dir.create_file(path.name()).map_err(lift)?;
             io::Write::write_all(&mut open, bytes).map_err(lift)?;
-            return finish_file(self.reader, self.keep, &open, &file.entry);
+            return self.finisher.finish(&open, file);
         }
-        let open = self.open.insert(Open { file: aim.file, handle: reopen(&dir, path)?, at: 0 });
+        let handle = own::reopen(&dir, path, file.made.unwrap_or_default(), &self.finisher.keep)?;
+        let open = self.open.insert(Open { file: aim.file, handle, at: 0 });
         open.write(aim.offset, bytes).map_err(lift)
     }
 }
@@ -507,9 +507,10 @@ pub(super) mod tests {
 
     #[test]
     fn a_file_is_written_in_one_go_or_created_whole_or_goes_on_in_the_next_window() {
-        let planned = |pieces, begun, complete, sparse| {
+        let id = ObjectId { device: 1, number: 7 };
+        let planned = |pieces, begun: bool, complete, sparse| {
             let entry = Arc::new(Entry::new(path("f"), Kind::File(FileContent::default())));
-            Planned { entry, size: 9, sparse, pieces, begun, complete }
+            Planned { entry, size: 9, sparse, pieces, complete, made: begun.then_some(id), to_seal: Some(3) }
         };
         // Its only piece, all of it, of which nothing is written yet, and which leaves no hole.
         assert!(planned(1, false, true, false).in_one_go());
@@ -531,70 +532,9 @@ pub(super) mod tests {
         for begun in [false, true] {
             assert!(planned(3, begun, true, true).rest().is_none());
             let rest = planned(3, begun, false, true).rest().expect("it is not complete");
-            assert_eq!((rest.pieces, rest.begun, rest.complete, rest.size, rest.sparse), (0, true, false, 9, true));
+            assert_eq!((rest.pieces, rest.complete, rest.size, rest.sparse), (0, false, 9, true));
+            assert_eq!((rest.made, rest.to_seal), (begun.then_some(id), Some(3)));
         }
-    }
-
-    #[test]
-    fn a_file_that_has_another_name_meanwhile_is_not_written_to() {
-        let root = tempfile::tempdir().expect("a directory");
-        let dir = Dir::open(root.path()).expect("readable");
-        dir.create_file(b"own").expect("writable");
-        assert!(reopen(&dir, &path("below/own")).is_ok());
-        fs::hard_link(root.path().join("own"), root.path().join("other")).expect("writable");
-        let error = reopen(&dir, &path("below/own")).expect_err("it has two names");
-        assert_eq!(error.code(), Some(Code::DestinationChanged), "{error}");
-        assert_eq!(reopen(&dir, &path("gone")).expect_err("absent").code(), Some(Code::DestinationChanged));
-        dir.create_dir(b"directory").expect("writable");
-        assert_eq!(reopen(&dir, &path("directory")).expect_err("no file").code(), Some(Code::DestinationChanged));
-    }
-
-    #[test]
-    fn a_file_whose_name_is_gone_or_another_files_once_it_is_open_is_not_written_to() {
-        let root = tempfile::tempdir().expect("a directory");
-        let dir = Dir::open(root.path()).expect("readable");
-        let opened = fsys::stat_file(&dir.create_file(b"own").expect("writable")).expect("there");
-        let named = || dir.stat_at(b"own").expect("there");
-        assert!(is_alone_under_its_name(&opened, &named()));
-        // It was opened under its only name here, which somebody took away since: the one that is left lies elsewhere.
-        fs::rename(root.path().join("own"), root.path().join("elsewhere")).expect("writable");
-        dir.create_file(b"own").expect("writable");
-        assert!(opened.links == 1 && !is_alone_under_its_name(&opened, &named()));
-        fs::remove_file(root.path().join("own")).expect("writable");
-        fs::hard_link(root.path().join("elsewhere"), root.path().join("own")).expect("writable");
-        assert!(!is_alone_under_its_name(&opened, &named()), "it has a second name again");
-        fs::remove_file(root.path().join("elsewhere")).expect("writable");
-        assert!(is_alone_under_its_name(&opened, &named()));
-    }
-
-    // Unix alone: links that any account may make, and pipes.
-    #[cfg(unix)]
-    #[test]
-    fn what_took_the_place_of_a_file_is_not_written_to() {
-        let root = tempfile::tempdir().expect("a directory");
-        let dir = Dir::open(root.path()).expect("readable");
-        dir.create_file(b"file").expect("writable");
-        dir.create_symlink(b"file", b"link").expect("writable");
-        dir.create_special(b"pipe", ObjectKind::Fifo, (0, 0)).expect("writable");
-        for name in ["link", "pipe"] {
-            let error = reopen(&dir, &path(name)).expect_err("no file");
-            assert_eq!(error.code(), Some(Code::DestinationChanged), "{name}: {error}");
-        }
-    }
-
-    // Linux alone: a file that nobody may write to, because it runs.
-    #[cfg(target_os = "linux")]
-    #[test]
-    fn a_file_that_cannot_be_opened_does_not_count_as_replaced() {
-        let program = fs::canonicalize("/proc/self/exe").expect("this program");
-        let (dir, name) = (program.parent().expect("not the root"), program.file_name().expect("a file"));
-        let (dir, name) = (Dir::open(dir).expect("readable"), name.as_encoded_bytes());
-        if dir.reopen_file(name).is_ok() {
-            println!("skipped: what runs can be written to here");
-            return;
-        }
-        let error = reopen(&dir, &EntryPath::root().join(name).expect("valid")).expect_err("it runs");
-        assert_eq!(error.code(), None, "{error}");
     }
 
     #[test]
