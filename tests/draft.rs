@@ -9,7 +9,7 @@ use devvault::crypto::Id;
 use devvault::format::json::encode_lines;
 use devvault::format::listing::PartRef;
 use devvault::format::pack::BlockKind;
-use devvault::format::record::{Body, Counts, Snapshot};
+use devvault::format::record::{Counts, Snapshot};
 use devvault::path::EntryPath;
 use devvault::pool::Pool;
 use devvault::refusal::Code;
@@ -38,10 +38,9 @@ pub fn begin_draft(access: &Access) -> (Vault, WriteLock, Draft) {
     (vault, lock, draft)
 }
 
-/// Returns what the first snapshot says of itself, but for what a draft is to make anew.
+/// Returns what the first snapshot says of itself.
 fn snapshot(home: &Home) -> Snapshot {
-    let Body::Snapshot(snapshot) = Forger::new(home).record(1).body else { panic!("no snapshot") };
-    *snapshot
+    *Forger::new(home).snapshot(1)
 }
 
 fn part(entries: u64, bytes: &[u8]) -> PartRef {

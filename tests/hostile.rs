@@ -189,7 +189,7 @@ fn two_snapshots_that_share_a_list_are_each_held_against_their_own_manifest() {
     forger.publish(2, &[("", 2, text.clone().into_bytes())], counts(1, 1, 0));
     assert_eq!(home.verify(&[]).unwrap().verdict, Verdict::Valid);
     // The same list, counted as three entries.
-    let Body::Snapshot(mut snapshot) = forger.record(2).body else { panic!("a snapshot") };
+    let mut snapshot = forger.snapshot(2);
     snapshot.lists[0].entries = 3;
     snapshot.counts = counts(1, 2, 0);
     forger.put(3, Body::Snapshot(snapshot));
@@ -217,7 +217,7 @@ fn names_that_the_target_cannot_hold_are_refused_before_the_first_byte() {
 fn packs_that_are_listed_ascend_from_one_list_to_the_next() {
     let home = Home::with_snapshot();
     let forger = Forger::new(&home);
-    let Body::Snapshot(snapshot) = forger.record(1).body else { panic!("no snapshot") };
+    let snapshot = forger.snapshot(1);
     let Packs::Direct(uses) = &snapshot.packs else { panic!("few packs") };
     let [first, ..] = uses[..] else { panic!("no pack") };
     let mut after = first;
@@ -227,7 +227,7 @@ fn packs_that_are_listed_ascend_from_one_list_to_the_next() {
     for lists in [[low, high], [high, low], [low, low]] {
         let home = Home::with_snapshot();
         let forger = Forger::new(&home);
-        let Body::Snapshot(mut snapshot) = forger.record(1).body else { panic!("no snapshot") };
+        let mut snapshot = forger.snapshot(1);
         let encoded = lists.map(|pack| encode_lines(&[pack]));
         forger.pack(&[&encoded[0], &encoded[1]]);
         snapshot.packs = Packs::Listed(encoded.iter().map(|list| reference(list)).collect());

@@ -374,7 +374,7 @@ fn a_quick_verification_finds_missing_packs_and_claims_no_more_than_it_did() {
 
 /// The packs that a snapshot names.
 fn named(home: &Home, number: u64) -> BTreeSet<Digest> {
-    let Body::Snapshot(snapshot) = Forger::new(home).record(number).body else { panic!("a snapshot") };
+    let snapshot = Forger::new(home).snapshot(number);
     let Packs::Direct(packs) = snapshot.packs else { panic!("few packs") };
     packs.iter().map(|pack| pack.0).collect()
 }
@@ -446,7 +446,7 @@ fn a_pack_that_vouches_for_nothing_is_blamed_for_what_it_holds_and_not_called_ab
 fn what_a_snapshot_left_out_is_told_with_its_number() {
     let home = Home::with_snapshot();
     let forger = Forger::new(&home);
-    let Body::Snapshot(mut snapshot) = forger.record(1).body else { panic!("a snapshot") };
+    let mut snapshot = forger.snapshot(1);
     snapshot.left_out = vec![EntryPath::parse(b"src/busy.log").unwrap()];
     forger.put(2, Body::Snapshot(snapshot.clone()));
     let report = home.verify(&[]).unwrap();

@@ -76,7 +76,7 @@ fn a_new_snapshot_names_the_newest_entry_of_the_journal() {
     let before = Journal::of(&home.host()).head().unwrap();
     home.backup();
     let forger = crate::support::Forger::new(&home);
-    let devvault::format::record::Body::Snapshot(snapshot) = forger.record(2).body else { panic!("no snapshot") };
+    let snapshot = forger.snapshot(2);
     assert_eq!(snapshot.journal, before);
     assert!(before.is_some());
     let checked = journal::verify(&home.host(), Some(&home.access())).unwrap();

@@ -44,6 +44,7 @@ mod index;
 mod integrity;
 mod journal;
 mod keys;
+mod meanwhile;
 // Linux alone: owners, attributes, access lists, capabilities.
 #[cfg(target_os = "linux")]
 mod metadata;
@@ -60,5 +61,7 @@ mod salvage;
 mod selection;
 mod source;
 mod status;
+mod tombstones;
 mod trace;
 mod transcript;
+mod witness;

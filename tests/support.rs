@@ -15,8 +15,7 @@ use devvault::format::json::encode_lines;
 use devvault::format::keyfile::KeyFile;
 use devvault::format::listing::PartRef;
 use devvault::format::pack::{BlockInfo, BlockKind, Encoding, Footer, header};
-use devvault::format::record::Counts;
-use devvault::format::record::{Body, Head, Record, RecordKind};
+use devvault::format::record::{Body, Counts, Head, Record, RecordKind, Snapshot};
 use devvault::host::Host;
 use devvault::incident::break_glass::{Request, TimeBox};
 use devvault::ops::{backup, init, restore, verify};
@@ -602,6 +601,12 @@ impl Forger {
         Record::decode(&bytes, kind).unwrap()
     }
 
+    /// Returns a snapshot of the vault.
+    pub fn snapshot(&self, number: u64) -> Box<Snapshot> {
+        let Body::Snapshot(snapshot) = self.record(number).body else { panic!("record {number} is no snapshot") };
+        snapshot
+    }
+
     /// Returns what names a record.
     pub fn head(&self, number: u64) -> Head {
         Head { digest: Digest::of(&self.bytes(number).1), number }
@@ -691,7 +696,7 @@ impl Forger {
             first: EntryPath::parse(first.as_bytes()).unwrap(),
             object: reference(bytes),
         };
-        let Body::Snapshot(mut snapshot) = self.record(number - 1).body else { panic!("no snapshot before") };
+        let mut snapshot = self.snapshot(number - 1);
         snapshot.lists.clear();
         for segments in lists {
             let parts: Vec<PartRef> =
@@ -720,7 +725,7 @@ impl Forger {
     pub fn relist(&self, mut alter: impl FnMut(&mut Entry)) -> (u64, Vec<Entry>) {
         let newest = (1..).take_while(|&number| self.vault.join(layout::record_directory(number)).exists()).last();
         let number = newest.unwrap();
-        let Body::Snapshot(snapshot) = self.record(number).body else { panic!("no snapshot") };
+        let snapshot = self.snapshot(number);
         let reader = self.reader();
         let pool = Pool::new();
         let mut entries: Vec<Entry> =
