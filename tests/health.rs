@@ -383,6 +383,22 @@ fn a_vault_on_read_only_media_verifies_and_restores_and_refuses_writes() {
 // Linux alone: mounts in a namespace.
 #[cfg(target_os = "linux")]
 #[test]
+fn a_restore_into_the_vault_by_another_mount_of_it_is_refused() {
+    let home = Home::with_snapshot();
+    let before = fingerprint(&home.vault());
+    let script = "mkdir \"$H/elsewhere\"; mount --bind \"$V\" \"$H/elsewhere\"
+        set +e
+        devvault --json restore latest \"$H/elsewhere/restored\" >\"$H/restore.json\"; [ $? = 12 ] || exit 101";
+    let Some(output) = in_namespace(&home, script) else { return };
+    assert!(output.status.success(), "{output:?}");
+    let refused = document(&home, "restore.json");
+    assert_eq!((&refused["code"], &refused["changed"]), (&"DV202".into(), &false.into()));
+    assert_eq!(fingerprint(&home.vault()), before);
+}
+
+// Linux alone: mounts in a namespace.
+#[cfg(target_os = "linux")]
+#[test]
 fn a_medium_with_too_little_room_is_refused_before_anything_is_written() {
     let home = Home::with_snapshot();
     let script =

@@ -34,6 +34,8 @@ const COMPARE_ENTRY_BYTES: usize = 4 << 20;
 struct Check {
     entry: Entry,
     dir: Arc<Dir>,
+    // Which file the metadata was of.
+    id: ObjectId,
 }
 
 /// Holds what is found below the staging directory against the listing.
@@ -226,7 +228,7 @@ impl<'a> Comparer<'a> {
         self.entry_bytes += entry.memory();
         let same = self.open.last().is_some_and(|last| Arc::ptr_eq(&last.dir, &found.dir));
         self.directories += usize::from(!same);
-        self.open.push(Check { entry, dir: found.dir });
+        self.open.push(Check { entry, dir: found.dir, id: found.stat.id });
         if self.bytes >= COMPARE_BYTES
             || self.open.len() >= COMPARE_FILES
             || self.entry_bytes >= COMPARE_ENTRY_BYTES
@@ -344,6 +346,9 @@ fn compare_content(
 ) -> Result<Content, Result<String, Error>> {
     let differs = |error: io::Error| Ok(error.to_string());
     let file = check.dir.open_file(check.entry.path.name()).map_err(differs)?;
+    if keep.ids_decide && fsys::stat_file(&file).map_err(differs)?.id != check.id {
+        return Err(Ok("it was replaced while it was compared".into()));
+    }
     let dropped = from_medium && fsys::drop_cached(&file);
     let differences = keep.compare_xattrs(&check.entry, Object::File(&file)).map_err(differs)?;
     let Kind::File(content) = &check.entry.kind else { return Err(Ok("it is no file".into())) };
@@ -507,6 +512,27 @@ mod tests {
         if fsys::holes(&written, FILLED_BYTES).expect("readable").is_empty() {
             assert_eq!(outcome.filled, 1);
         }
+    }
+
+    #[test]
+    fn content_is_read_of_the_file_whose_metadata_was_compared() {
+        let (root, reader) = reader();
+        fs::write(root.path().join("f"), "").expect("writable");
+        let dir = Arc::new(Dir::open(root.path()).expect("readable"));
+        let id = dir.stat_at(b"f").expect("there").id;
+        let hold = |id: ObjectId, ids_decide: bool| {
+            let keep = Keep { without: BTreeSet::from([Class::Mode, Class::Xattr]), ids_decide, ..Keep::default() };
+            let entry = Entry::new(path("f"), Kind::File(FileContent::default()));
+            let check = Check { entry, dir: Arc::clone(&dir), id };
+            let stop = AtomicBool::new(false);
+            let outcome = compare_content(&keep, &check, false, &mut Holder::new(&reader, &stop));
+            outcome.map(|content| content.differences).map_err(|unlike| unlike.expect("no error"))
+        };
+        let other = ObjectId { number: id.number ^ 1, ..id };
+        assert_eq!(hold(id, true), Ok(Vec::new()));
+        assert_eq!(hold(other, true), Err("it was replaced while it was compared".to_owned()));
+        // Where ids do not stay, another id tells nothing.
+        assert_eq!(hold(other, false), Ok(Vec::new()));
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub(super) struct Plan {
     pub(super) counts: Counts,
     pub(super) not_restored: Vec<Shortfall>,
     pub(super) coarser: Vec<Shortfall>,
+    /// The number of the user to whom the target gives what this process makes.
+    pub(super) maker: Option<u32>,
 }
 
 /// Something that the target cannot hold: of which class, if it can be given up.
@@ -391,7 +393,7 @@ impl<'a> Inspector<'a> {
         not_restored.retain(|shortfall| shortfall.count > 0);
         coarser.retain(|shortfall| shortfall.count > 0);
         let keep = Keep { durability: Durability::of(&self.counts), ..self.keep };
-        Plan { keep: Arc::new(keep), counts: self.counts, not_restored, coarser }
+        Plan { keep: Arc::new(keep), counts: self.counts, not_restored, coarser, maker: self.probe.maker() }
     }
 }
 

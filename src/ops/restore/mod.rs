@@ -199,7 +199,7 @@ fn put_back(
     let partial = !selection.path.is_root() || looked.all != looked.chosen;
     let left_out = snapshot.left_out.iter().filter(|path| path.is_within(&selection.path)).cloned().collect();
 
-    let staging = target.stage()?;
+    let staging = target.stage(plan.maker)?;
     let restored = part.write(&staging, &plan, progress).and_then(|sealed| {
         let compare = || part.compare(&target, &staging, options, &plan, progress);
         let outcome = if options.from_medium {

@@ -16,6 +16,7 @@ use super::tree::failed;
 use crate::error::{Error, Result};
 use crate::format::entry::Entry;
 use crate::fsys::{self, Dir, ObjectId, ObjectKind, Stat};
+use crate::ops::object;
 use crate::path::EntryPath;
 use crate::refusal::{Code, Refusal};
 
@@ -45,6 +46,16 @@ pub(super) fn open_to_seal(dir: &Dir, entry: &Entry, made: ObjectId, keep: &Keep
     }
     require_own(dir, path, &file, made, keep)?;
     Ok(file)
+}
+
+/// Refuses a name under which something else lies than a link, pipe, socket or device that this process made there. What is
+/// done by the name afterwards may still meet what was put there in between.
+///
+/// # Errors
+/// DV209.
+pub(super) fn require_kind(dir: &Dir, entry: &Entry) -> Result<()> {
+    let found = dir.stat_at(entry.path.name()).map_err(|error| replaced(&entry.path).cause(error))?;
+    if (found.kind, found.device) == object::expected(&entry.kind) { Ok(()) } else { Err(another(&entry.path)) }
 }
 
 /// Refuses an open file that is not the one that was made, or has another name.
@@ -228,6 +239,19 @@ mod tests {
         dir.create_special(b"pipe", ObjectKind::Fifo, (0, 0)).expect("writable");
         for name in ["link", "pipe"] {
             let error = reopen(&dir, &path(name), id, &keep).expect_err("no file");
+            assert_eq!(error.code(), Some(Code::DestinationChanged), "{name}: {error}");
+        }
+    }
+
+    // Unix alone: pipes.
+    #[cfg(unix)]
+    #[test]
+    fn what_is_no_pipe_gets_nothing_of_a_pipe() {
+        let (_root, dir, _) = made();
+        dir.create_special(b"pipe", ObjectKind::Fifo, (0, 0)).expect("writable");
+        assert!(require_kind(&dir, &Entry::new(path("pipe"), Kind::Fifo)).is_ok());
+        for name in ["own", "gone"] {
+            let error = require_kind(&dir, &Entry::new(path(name), Kind::Fifo)).expect_err("no pipe");
             assert_eq!(error.code(), Some(Code::DestinationChanged), "{name}: {error}");
         }
     }

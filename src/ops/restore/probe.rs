@@ -51,10 +51,14 @@ impl<'a> Probe<'a> {
         let make = || {
             target.parent.create_dir(&name)?;
             let mut _scratch = Scratch { parent: &target.parent, name, id: None };
-            let root = target.parent.open_dir(&_scratch.name)?;
-            _scratch.id = Some(root.stat()?.id);
-            strip_inherited(&root)?;
+            let root = open_new(&target.parent, &_scratch.name)?;
             let file = root.create_file(FILE)?;
+            let (stat, maker) = (root.stat()?, Object::File(&file).stat()?.owner);
+            if stat.owner.zip(maker).is_some_and(|(directory, file)| directory.0 != file.0) {
+                return Err(another());
+            }
+            _scratch.id = Some(stat.id);
+            strip_inherited(&root)?;
             root.create_dir(DIR)?;
             root.create_dir(NAMES)?;
             let dir = root.open_dir(DIR)?;
@@ -85,6 +89,11 @@ impl<'a> Probe<'a> {
             }
             _ => Error::environment("try names on the target", error),
         }
+    }
+
+    /// Returns the number of the user to whom the target gives what this process makes, where it has users.
+    pub(super) fn maker(&self) -> Option<u32> {
+        self.root.stat().ok()?.owner.map(|(uid, _)| uid)
     }
 
     pub(super) fn names(&self) -> io::Result<Dir> {
@@ -319,6 +328,17 @@ fn changed() -> io::Error {
     io::Error::other("the target does not keep it")
 }
 
+/// Opens a directory that was made a moment ago, and is empty: another one of its name may have been put in its place.
+pub(super) fn open_new(parent: &Dir, name: &[u8]) -> io::Result<Dir> {
+    let dir = parent.open_dir(name)?;
+    if dir.names()?.is_empty() { Ok(dir) } else { Err(another()) }
+}
+
+/// What is not the directory that was made.
+pub(super) fn another() -> io::Error {
+    io::Error::other("another directory was put in place of the one that was made")
+}
+
 /// Removes access lists that a directory has from the one above it, so that nothing below inherits them.
 pub(super) fn strip_inherited(dir: &Dir) -> io::Result<()> {
     let object = Object::Directory(dir);
@@ -335,26 +355,31 @@ impl Drop for Scratch<'_> {
         // What was open a moment ago may keep a name a moment longer.
         for pause in [0, 5, 50, 500] {
             std::thread::sleep(std::time::Duration::from_millis(pause));
-            match self.parent.stat_at(&self.name) {
-                Ok(stat) if self.id.is_none_or(|id| id == stat.id) => clear_below(self.parent, &self.name, 3),
-                _ => return,
+            let Ok(dir) = self.parent.open_dir(&self.name) else { return };
+            // What is open is looked at, and cleared: its name may be another's by then.
+            if self.id.is_some() && dir.stat().ok().map(|stat| stat.id) == self.id {
+                clear(&dir, 2);
             }
+            drop(dir);
+            // Nothing but an empty directory is removed.
+            let _ = self.parent.remove_dir(&self.name);
         }
     }
 }
 
-/// Removes a directory and what lies in it, some levels of it. What cannot be removed has a name that tells what it is.
-fn clear_below(above: &Dir, name: &[u8], depth: u32) {
-    if depth > 0
-        && let Ok(dir) = above.open_dir(name)
-    {
-        for inner in dir.names().unwrap_or_default() {
-            if dir.remove_file(&inner).is_err() {
-                clear_below(&dir, &inner, depth - 1);
-            }
+/// Removes what lies in a directory, some levels of it. What cannot be removed has a name that tells what it is.
+fn clear(dir: &Dir, depth: u32) {
+    for name in dir.names().unwrap_or_default() {
+        if dir.remove_file(&name).is_ok() {
+            continue;
         }
+        if depth > 0
+            && let Ok(inner) = dir.open_dir(&name)
+        {
+            clear(&inner, depth - 1);
+        }
+        let _ = dir.remove_dir(&name);
     }
-    let _ = above.remove_dir(name);
 }
 
 /// Answers that were given before, so that each question is asked once.
@@ -372,5 +397,52 @@ impl<K: std::hash::Hash + Eq> Answers<K> {
     /// Returns the answer to a question: why not, if not.
     pub(super) fn ask(&mut self, question: K, ask: impl FnOnce() -> Option<io::Error>) -> Option<String> {
         self.known.entry(question).or_insert_with(|| ask().map(|error| error.to_string())).clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::super::target::tests::place;
+    use super::*;
+
+    #[test]
+    fn what_was_tried_is_removed_and_nothing_of_another_directory_under_its_name() {
+        let (root, target) = place();
+        let probe = Probe::new(&target).expect("writable");
+        fs::write(root.path().join("beside"), "not yours").expect("writable");
+        drop(probe);
+        assert_eq!(fs::read_dir(root.path()).expect("readable").count(), 1, "what was beside it");
+        let probe = Probe::new(&target).expect("writable");
+        let name = String::from_utf8(probe._scratch.name.clone()).expect("text");
+        let (place, away) = (root.path().join(&name), root.path().join("away"));
+        fs::rename(&place, &away).expect("free");
+        fs::create_dir_all(place.join("below")).expect("free");
+        fs::write(place.join("below/file"), "not yours").expect("writable");
+        drop(probe);
+        assert_eq!(fs::read_to_string(place.join("below/file")).expect("not removed"), "not yours");
+    }
+
+    #[test]
+    fn of_a_directory_that_was_not_looked_at_nothing_is_removed() {
+        let (root, target) = place();
+        for name in ["empty", "full"] {
+            fs::create_dir(root.path().join(name)).expect("free");
+        }
+        fs::write(root.path().join("full/file"), "not yours").expect("writable");
+        for name in ["empty", "full", "absent"] {
+            drop(Scratch { parent: &target.parent, name: name.into(), id: None });
+        }
+        assert!(root.path().join("full/file").exists() && !root.path().join("empty").exists());
+    }
+
+    #[test]
+    fn a_directory_that_is_not_empty_is_not_the_one_that_was_made() {
+        let (root, target) = place();
+        fs::create_dir(root.path().join("made")).expect("free");
+        assert!(open_new(&target.parent, b"made").is_ok());
+        fs::write(root.path().join("made/file"), "").expect("writable");
+        assert!(open_new(&target.parent, b"made").is_err());
     }
 }

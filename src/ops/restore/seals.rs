@@ -80,6 +80,7 @@ impl<'a> Sealer<'a> {
         }
         let dir = self.directories.get(&entry.path.parent().unwrap_or_default()).map_err(lift)?;
         if entry.file().is_none() {
+            own::require_kind(&dir, entry)?;
             return keep.seal(Object::Name(&dir, entry.path.name()), entry, reader);
         }
         let file = own::open_to_seal(&dir, entry, self.made.next().unwrap_or_default(), keep)?;

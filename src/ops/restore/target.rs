@@ -45,7 +45,7 @@ impl Target {
         let name = name.as_encoded_bytes().to_vec();
         let existed = Self::look(&parent, &name, &shown)?;
         if let Some(place) = vault.store.local_path()
-            && (path.starts_with(place) || place.starts_with(&path))
+            && (fsys::lies_within(&parent_path, place) || path.starts_with(place) || place.starts_with(&path))
         {
             return refuse(Code::DestinationOverlaps, format!("{shown} overlaps the vault {}", shown_path(place)));
         }
@@ -84,16 +84,25 @@ impl Target {
         }
     }
 
-    /// Makes the staging directory beside the destination.
-    pub(super) fn stage(&self) -> Result<Staging> {
+    /// Makes the staging directory beside the destination, which belongs to `maker` as all that this process makes there,
+    /// where that is known.
+    pub(super) fn stage(&self, maker: Option<u32>) -> Result<Staging> {
         let id = Id::random().map_err(|error| Error::environment("draw random bytes", error))?;
         let id = id.to_string();
         // Named after the destination where that is plain text; short enough for every file system.
         let stem = std::str::from_utf8(&self.name).ok().filter(|name| name.len() <= 180).unwrap_or("destination");
         let name = format!(".{stem}.devvault-restoring-{}", &id[..12]).into_bytes();
         let path = self.parent_path.join(String::from_utf8_lossy(&name).as_ref());
-        let made = self.parent.create_dir(&name).and_then(|()| self.parent.open_dir(&name));
-        let root = made.and_then(|root| probe::strip_inherited(&root).map(|()| root)).map_err(|error| {
+        let make = || {
+            self.parent.create_dir(&name)?;
+            let root = probe::open_new(&self.parent, &name)?;
+            if root.stat()?.owner.zip(maker).is_some_and(|((owner, _), maker)| owner != maker) {
+                return Err(probe::another());
+            }
+            probe::strip_inherited(&root)?;
+            Ok(root)
+        };
+        let root = make().map_err(|error: io::Error| {
             Refusal::new(
                 Code::DestinationParent,
                 format!("no directory can be made in {}", shown_path(&self.parent_path)),
@@ -250,7 +259,7 @@ pub(super) mod tests {
     #[test]
     fn a_rename_that_is_not_confirmed_durable_is_told_from_one_that_did_not_happen() {
         let (root, target) = place();
-        let staging = target.stage().expect("writable");
+        let staging = target.stage(None).expect("writable");
         let error = target.publish(&staging, |_| Err(io::Error::other("broken"))).expect_err("not durable");
         let written = error.what_was_written().expect("said");
         assert!(written.changed && written.text.contains("is in place"), "{}", written.text);
@@ -258,10 +267,23 @@ pub(super) mod tests {
         assert!(root.path().join("to").is_dir() && !staging.path.exists());
     }
 
+    // Unix alone: users by number.
+    #[cfg(unix)]
+    #[test]
+    fn a_staging_directory_that_belongs_to_somebody_else_is_not_used() {
+        let (root, target) = place();
+        let probe = probe::Probe::new(&target).expect("writable");
+        let maker = probe.maker().expect("there are users");
+        assert!(target.stage(Some(maker)).is_ok());
+        let error = target.stage(Some(maker ^ 1)).map(|_| ()).expect_err("another user's");
+        assert_eq!(error.code(), Some(Code::DestinationParent), "{error}");
+        drop((probe, root));
+    }
+
     #[test]
     fn only_what_appeared_at_the_destination_is_a_change_of_it() {
         let (root, target) = place();
-        let staging = target.stage().expect("writable");
+        let staging = target.stage(None).expect("writable");
         fs::create_dir_all(root.path().join("to/mine")).expect("writable");
         let error = target.publish(&staging, Dir::sync).expect_err("not empty");
         assert_eq!(error.code(), Some(Code::DestinationChanged));
@@ -277,7 +299,7 @@ pub(super) mod tests {
     fn a_restore_is_not_done_where_something_else_has_its_place() {
         for put in [false, true] {
             let (root, target) = place();
-            let staging = target.stage().expect("writable");
+            let staging = target.stage(None).expect("writable");
             let sync = |_: &Dir| {
                 fs::rename(root.path().join("to"), root.path().join("away"))?;
                 if put { fs::create_dir(root.path().join("to")) } else { Ok(()) }
@@ -300,7 +322,7 @@ pub(super) mod tests {
                 parent_path: target.parent_path.clone(),
                 existed: false,
             };
-            let name = String::from_utf8(named.stage().expect("writable").name).expect("text");
+            let name = String::from_utf8(named.stage(None).expect("writable").name).expect("text");
             name.split_once(".devvault-restoring-").expect("said").0.to_owned()
         };
         assert_eq!(stem(180), format!(".{}", "n".repeat(180)));
@@ -339,7 +361,7 @@ pub(super) mod tests {
     #[test]
     fn only_a_whole_file_system_is_made_durable_while_something_else_looks() {
         let (_root, target) = place();
-        let staging = target.stage().expect("writable");
+        let staging = target.stage(None).expect("writable");
         // In memory, where the system has a place for that: syncs cost nothing there.
         let memory = Dir::open(Path::new("/dev/shm"));
         let staging = Staging { root: memory.map_or(staging.root, Arc::new), ..staging };
@@ -363,7 +385,7 @@ pub(super) mod tests {
     #[test]
     fn what_is_not_made_durable_is_an_error_and_is_not_looked_at() {
         let (_root, target) = place();
-        let staging = target.stage().expect("writable");
+        let staging = target.stage(None).expect("writable");
         let staging = Staging { root: Arc::new(Dir::open(Path::new("/proc")).expect("readable")), ..staging };
         let noting = Noting::default();
         assert!(staging.sync(Durability::Each, &noting).is_err());

@@ -352,6 +352,7 @@ impl<'a> Finisher<'a> {
         let lift = |error| failed(&entry.path, "create", error);
         let dir = self.directories.get(&entry.path.parent().unwrap_or_default()).map_err(lift)?;
         object::make(&dir, name, &entry.kind).map_err(lift)?;
+        own::require_kind(&dir, entry)?;
         self.keep.set(Object::Name(&dir, name), entry, self.reader)
     }
 }
@@ -541,7 +542,7 @@ pub(super) mod tests {
     fn the_second_pass_makes_nothing_of_a_file() {
         let (_root, target) = place();
         let (_vault, reader) = reader();
-        let (staging, keep) = (target.stage().expect("writable"), Keep::default());
+        let (staging, keep) = (target.stage(None).expect("writable"), Keep::default());
         let mut finisher = Finisher::new(&staging, &reader, &keep, &Silent);
         let mut file = Entry::new(path("file"), Kind::File(FileContent::default()));
         file.mode = Some(0o600);

@@ -65,6 +65,14 @@ impl Target {
         let root = made.and_then(|()| self.parent.open_dir(&self.name)).map_err(|error| {
             Refusal::new(Code::DestinationParent, format!("{} cannot be made", shown_path(&self.path))).cause(error)
         })?;
+        // Another directory may have its name by now.
+        if !root
+            .names()
+            .map_err(|error| Error::environment(format!("list {}", shown_path(&self.path)), error))?
+            .is_empty()
+        {
+            return refuse(Code::DestinationNotEmpty, format!("{} is not empty", shown_path(&self.path)));
+        }
         Ok(Made { path: self.path, root, parent: self.parent })
     }
 }
