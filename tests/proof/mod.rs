@@ -111,7 +111,8 @@ fn counts_directory() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("proof-counts")
 }
 
-/// Prints a count, fails where it is below its minimum, and keeps that of a run that tries more for the document.
+/// Prints a count, fails where it is below its minimum or the document does not have it, and keeps that of a run that tries
+/// more for the document, with the commit.
 #[track_caller]
 fn tally(what: &str, count: usize, least: usize) {
     let (more, less) = more_and_less();
@@ -119,8 +120,24 @@ fn tally(what: &str, count: usize, least: usize) {
     assert!(count >= least.div_ceil(less), "only {count} {what}");
     if more > 1 {
         fs::create_dir_all(counts_directory()).unwrap();
-        fs::write(counts_directory().join(what.replace([' ', '/'], "-")), format!("{count} | {what}\n")).unwrap();
+        let line = format!("{count} | {what} | {}\n", commit());
+        fs::write(counts_directory().join(what.replace([' ', '/'], "-")), line).unwrap();
+    } else {
+        let text = fs::read_to_string(document()).unwrap();
+        assert!(text.contains(&format!("\n| {what} | ")), "tests/PROOF.md has no count of {what}");
     }
+}
+
+fn document() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/PROOF.md")
+}
+
+/// Returns what the tree that is tested is called, where that is known.
+fn commit() -> String {
+    let mut git = std::process::Command::new("git");
+    git.args(["describe", "--always", "--dirty=+"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+    let told = git.output().ok().filter(|output| output.status.success());
+    told.map_or_else(|| "unknown".into(), |output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 const BEGIN: &str = "<!-- counts: begin -->\n";
@@ -129,8 +146,7 @@ const END: &str = "<!-- counts: end -->\n";
 #[test]
 #[ignore = "writes the counts of the last longer runs into tests/PROOF.md"]
 fn the_counts_of_the_last_longer_runs_stand_in_the_document() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/PROOF.md");
-    let text = fs::read_to_string(&path).unwrap();
+    let text = fs::read_to_string(document()).unwrap();
     let (before, rest) = text.split_once(BEGIN).unwrap();
     let (_, after) = rest.split_once(END).unwrap();
     let names = fs::read_dir(counts_directory()).expect("a longer run left counts").map(|entry| entry.unwrap().path());
@@ -140,8 +156,10 @@ fn the_counts_of_the_last_longer_runs_stand_in_the_document() {
         .iter()
         .map(|line| {
             let (count, what) = line.trim_end().split_once(" | ").unwrap();
-            format!("| {what} | {count} |\n")
+            let (what, commit) = what.rsplit_once(" | ").unwrap();
+            format!("| {what} | {count} | {commit} |\n")
         })
         .collect();
-    fs::write(path, format!("{before}{BEGIN}| what | count |\n|---|---|\n{table}{END}{after}")).unwrap();
+    let head = "| what | count | at |\n|---|---|---|\n";
+    fs::write(document(), format!("{before}{BEGIN}{head}{table}{END}{after}")).unwrap();
 }
