@@ -175,7 +175,7 @@ fn rounds_of_the_real_program_under_limits_keep_every_snapshot_and_creep_nowhere
     }
     println!("after {} rounds: {extent:?}", pictures.len());
     tally("rounds of the real program under limits", pictures.len(), 10);
-    tally("commands in them", commands, 50);
+    tally("commands in rounds of the real program under limits", commands, 50);
 }
 
 /// What a process has open and holds.
