@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
+use super::lint::permit;
+use super::memory::Random;
+use super::sound::{Likeness, PLAIN, likeness};
 use super::tracer::{self, Deed, Outcome, Which};
-use super::{below, keep, put_back, sound, step, tally};
-use crate::support::{Home, SMALL_TREE, names, noise};
+use super::{keep, put_back, scaled, sound, step, tally};
+use crate::support::{Forger, Home, copy_tree, fingerprint, names, noise};
 
 /// A command of the program, and the state of a home in which it is run again and again.
 struct Scene {
@@ -15,38 +18,100 @@ struct Scene {
     arguments: Vec<&'static str>,
     /// Records before, and after if all goes well.
     records: (usize, usize),
-    truth: BTreeMap<PathBuf, String>,
+    truth: Likeness,
+    /// What is wrong with the home until the command has mended it, if anything is.
+    flaw: Option<String>,
+    /// Whether what the command is for is there.
+    done: Option<fn(&Home) -> bool>,
 }
 
 /// What a run may change.
 const CHANGED: [&str; 5] = ["config", "state", "vault", "restored", "exported.key"];
 
+const DRAFT: &str = ".incomplete-0123456789abcdef0123456789abcdef";
+
 impl Scene {
     /// Makes a home of the program's own, with as many snapshots as are asked for, and a source that has changed since.
     fn new(arguments: &[&'static str], snapshots: usize, after: usize) -> Self {
+        Self::prepared(arguments, snapshots, after, |_| {})
+    }
+
+    /// As [`new`](Self::new), and what else has to be there before.
+    fn prepared(arguments: &[&'static str], snapshots: usize, after: usize, prepare: impl FnOnce(&Home)) -> Self {
         let home = Home::quick();
-        home.write_source(&SMALL_TREE);
-        fs::write(home.source().join("noise"), noise(300_000, 1)).unwrap();
-        let run = |arguments: &[&str]| {
-            let output = home.program().args(arguments).output().unwrap();
-            assert!(output.status.success(), "{arguments:?}: {output:?}");
-        };
+        sound::write_source(&home, 300_000);
         if arguments[0] != "init" {
-            run(&["init", "vault"]);
+            home.succeed(&["init", "vault"]);
         }
+        let mut truth = Likeness::new();
         for number in 0..snapshots {
-            run(&["--vault", "vault", "backup", "source"]);
+            truth = likeness(&match arguments[0] == "restore" && arguments[1].ends_with(PLAIN) {
+                true => home.source().join(PLAIN),
+                false => home.source(),
+            });
+            home.succeed(&["--vault", "vault", "backup", "source"]);
             fs::write(home.source().join(format!("more-{number}")), noise(50_000, number as u64 + 2)).unwrap();
         }
+        prepare(&home);
         keep(&home, &CHANGED);
-        let truth = if snapshots > 0 {
-            // What the newest snapshot holds.
-            let last = format!("more-{}", snapshots - 1);
-            below(&home.source()).into_iter().filter(|(path, _)| path != Path::new(&last)).collect()
-        } else {
-            BTreeMap::new()
+        let flaw = sound::look(&home).err();
+        put_back(&home, &CHANGED);
+        let done: Option<fn(&Home) -> bool> = match arguments[0] {
+            "init" => Some(|home| home.vault().join("vault.json").exists()),
+            "restore" => Some(|home| home.path("restored").exists()),
+            "incomplete" => Some(|home| !home.vault().join("snapshots").join(DRAFT).exists()),
+            "key" if arguments[1] == "export" => Some(|home| home.path("exported.key").exists()),
+            "key" => Some(|home| {
+                let keys = home.path("config/keys");
+                keys.exists() && names(&keys).iter().any(|name| name.ends_with(".key"))
+            }),
+            "declare-lost" | "branch" => Some(|home| sound::look(home).is_ok()),
+            _ => None,
         };
-        Self { home, arguments: arguments.to_vec(), records: (snapshots, after), truth }
+        Self { home, arguments: arguments.to_vec(), records: (snapshots, after), truth, flaw, done }
+    }
+
+    /// Where something that was never finalized is discarded.
+    fn discard() -> Self {
+        Self::prepared(&["incomplete", "discard", DRAFT], 1, 1, |home| {
+            let draft = home.vault().join("snapshots").join(DRAFT);
+            fs::create_dir(&draft).unwrap();
+            fs::write(draft.join("0000.part"), noise(10_000, 7)).unwrap();
+            fs::write(draft.join("origin.json"), "{}\n").unwrap();
+        })
+    }
+
+    /// Where another host gets the key.
+    fn import() -> Self {
+        Self::prepared(&["key", "import", "carried.key"], 1, 1, |home| {
+            home.succeed(&["--vault", "vault", "key", "export", "carried.key", "--acknowledge-plain-secret"]);
+            fs::remove_dir_all(home.path("config")).unwrap();
+            fs::remove_dir_all(home.path("state")).unwrap();
+        })
+    }
+
+    /// Where the newest of two records is gone, and a permit says that it may be declared lost.
+    fn loss() -> Self {
+        let mut scene = Self::prepared(&["declare-lost", "2", "--reason", "r"], 2, 2, |home| {
+            permit(home, "snapshot", format!("{}:2", Forger::new(home).macs.vault()));
+            fs::remove_dir_all(home.vault().join("snapshots/00000002")).unwrap();
+        });
+        scene.records.0 = 1;
+        scene
+    }
+
+    /// Where the vault is older than the host knows, and a permit says that it may go on all the same.
+    fn branch() -> Self {
+        let mut scene = Self::prepared(&["branch", "--reason", "r"], 1, 2, |home| {
+            copy_tree(&home.vault(), &home.path("older"));
+            home.succeed(&["--vault", "vault", "backup", "source"]);
+            let forger = Forger::new(home);
+            permit(home, "crypto", format!("{}:{}", forger.macs.vault(), forger.head(1)));
+            fs::remove_dir_all(home.vault()).unwrap();
+            copy_tree(&home.path("older"), &home.vault());
+        });
+        scene.records.0 = 1;
+        scene
     }
 
     /// Puts everything back as it was.
@@ -73,38 +138,67 @@ impl Scene {
         tracer::run(&mut self.command(), &self.home.path("kept"), which, nth, deed)
     }
 
-    /// Returns the calls of a run to which nothing is done; nothing where processes may not be traced.
-    fn calls(&self, which: Which) -> Option<Vec<&'static str>> {
+    /// Returns the calls of a run to which nothing is done, each with whether it reads or writes; nothing where processes may
+    /// not be traced.
+    fn calls(&self, which: Which) -> Option<Vec<(&'static str, bool)>> {
         let outcome = self.run(which, 0, Deed::Nothing)?;
         assert_eq!(outcome.exit, Some(0), "{outcome:?}");
         assert_eq!(self.check("an ordinary run"), self.records.1);
-        Some(outcome.calls)
+        assert!(self.is_done(), "{outcome:?}");
+        Some(outcome.calls.into_iter().zip(outcome.transfers).collect())
+    }
+
+    fn is_done(&self) -> bool {
+        self.done.is_none_or(|done| done(&self.home))
     }
 
     /// Asserts that nothing is harmed, whatever happened; returns how many records there are.
     fn check(&self, what: &str) -> usize {
         let home = &self.home;
-        let records = sound::look(home).unwrap_or_else(|error| panic!("{what}: {error}")).records;
+        self.check_files(what);
+        let records = match sound::look(home) {
+            Ok(found) => found.records,
+            // As it was before.
+            Err(error) if self.flaw.as_ref() == Some(&error) => self.records.0,
+            Err(error) => panic!("{what}: {error}"),
+        };
         if !home.vault().join("vault.json").exists() {
             return 0;
         }
         // Done again, it may have been done twice.
-        let most = self.records.1 + usize::from(what.ends_with("again") && self.records.0 != self.records.1);
+        let most = self.records.1 + usize::from(what.ends_with("again") && self.arguments[0] == "backup");
         assert!((self.records.0..=most).contains(&records), "{what}: {records} records");
         // A destination is absent or complete.
         if home.path("restored").exists() {
-            assert_eq!(below(&home.path("restored")), self.truth, "{what}: the destination is not complete");
+            assert_eq!(likeness(&home.path("restored")), self.truth, "{what}: the destination is not complete");
         }
         records
+    }
+
+    /// Asserts that what lay in the vault still does, byte by byte, but for what carries nothing and what is to be removed.
+    fn check_files(&self, what: &str) {
+        if !self.home.path("kept/vault").exists() {
+            return;
+        }
+        let now = fingerprint(&self.home.vault());
+        for (path, digest) in fingerprint(&self.home.path("kept/vault")) {
+            let name = path.strip_prefix(self.home.path("kept/vault")).unwrap();
+            if name.starts_with("index")
+                || name.ends_with("lock.holder")
+                || name.starts_with(format!("snapshots/{DRAFT}"))
+            {
+                continue;
+            }
+            let found = now.get(&self.home.vault().join(name));
+            assert_eq!(found, Some(&digest), "{what}: {} was removed or changed", name.display());
+        }
     }
 
     /// Runs the command again, with nothing done to it.
     fn again(&self, what: &str) {
         let home = &self.home;
-        let done = self.arguments.contains(&"restored") && home.path("restored").exists()
-            || self.arguments.contains(&"exported.key") && home.path("exported.key").exists()
-            || self.arguments[0] == "init" && home.vault().exists() && !names(&home.vault()).is_empty();
-        if done {
+        let begun = self.arguments[0] == "init" && home.vault().exists() && !names(&home.vault()).is_empty();
+        if begun || self.done.is_some() && self.is_done() {
             return;
         }
         if self.arguments[0] == "init" {
@@ -114,15 +208,16 @@ impl Scene {
         let output = self.command().output().unwrap();
         assert!(output.status.success(), "{what}, then again: {output:?}");
         self.check(&format!("{what}, then again"));
+        assert!(self.is_done(), "{what}, then again: {output:?}");
     }
 }
 
 fn kill_everywhere(name: &str, scene: &Scene, least: usize) {
     let Some(calls) = scene.calls(Which::Writes) else { return };
     let mut killed = 0;
-    for nth in 0..calls.len() {
+    for (nth, (_, transfers)) in calls.into_iter().enumerate() {
         for (turn, deed) in [Deed::KillBefore, Deed::KillWithin, Deed::KillAfter].into_iter().enumerate() {
-            if !(nth * 3 + turn).is_multiple_of(step(4)) {
+            if !(nth * 3 + turn).is_multiple_of(step(4)) || deed == Deed::KillWithin && !transfers {
                 continue;
             }
             let Some(outcome) = scene.run(Which::Writes, nth, deed) else { return };
@@ -132,7 +227,8 @@ fn kill_everywhere(name: &str, scene: &Scene, least: usize) {
             let Some(_) = outcome.met else { continue };
             killed += 1;
             let records = scene.check(&what);
-            assert!(outcome.stdout.is_empty() || records == scene.records.1, "{what}: claimed before it was so");
+            let so = records == scene.records.1 && scene.is_done();
+            assert!(outcome.stdout.is_empty() || so, "{what}: claimed before it was so");
             if killed % 4 == 0 {
                 scene.again(&what);
             }
@@ -148,17 +244,18 @@ fn a_kill_at_any_write_of_init_leaves_no_vault_without_its_key() {
 
 #[test]
 fn a_kill_at_any_write_of_a_first_backup_harms_nothing() {
-    kill_everywhere("a first backup", &Scene::new(&["backup", "source"], 0, 1), 40);
+    kill_everywhere("a first backup", &Scene::new(&["backup", "source"], 0, 1), 30);
 }
 
 #[test]
 fn a_kill_at_any_write_of_a_later_backup_harms_nothing() {
-    kill_everywhere("a later backup", &Scene::new(&["backup", "source"], 2, 3), 40);
+    kill_everywhere("a later backup", &Scene::new(&["backup", "source"], 2, 3), 30);
 }
 
 #[test]
 fn a_kill_at_any_write_of_a_restore_leaves_the_destination_absent_or_complete() {
     kill_everywhere("a restore", &Scene::new(&["restore", "1", "restored"], 1, 1), 40);
+    kill_everywhere("a restore of few plain objects", &Scene::new(&["restore", "1:src", "restored"], 1, 1), 20);
 }
 
 #[test]
@@ -167,6 +264,18 @@ fn a_kill_at_any_write_of_an_index_rebuild_a_verification_or_an_export_harms_not
     kill_everywhere("a verification", &Scene::new(&["verify"], 1, 1), 5);
     let export = ["key", "export", "exported.key", "--acknowledge-plain-secret"];
     kill_everywhere("a key export", &Scene::new(&export, 1, 1), 5);
+}
+
+#[test]
+fn a_kill_at_any_write_of_a_discard_or_an_import_harms_nothing() {
+    kill_everywhere("a discard of an incomplete snapshot", &Scene::discard(), 5);
+    kill_everywhere("a key import", &Scene::import(), 5);
+}
+
+#[test]
+fn a_kill_at_any_write_of_a_declaration_of_loss_or_a_branch_leaves_all_of_it_or_nothing() {
+    kill_everywhere("a declaration of loss", &Scene::loss(), 10);
+    kill_everywhere("a branch", &Scene::branch(), 10);
 }
 
 /// Errors by name and number.
@@ -210,11 +319,12 @@ fn fail_everywhere(name: &str, scene: &Scene, least: usize) {
     let Some(calls) = scene.calls(Which::All) else { return };
     let mut injected = 0;
     let mut wrong = Vec::new();
-    for (nth, name_of_call) in calls.into_iter().enumerate() {
+    for (nth, (name_of_call, transfers)) in calls.into_iter().enumerate() {
         for (turn, (error, errno)) in ERRORS.into_iter().enumerate() {
             for deed in [Deed::Fail(errno), Deed::FailFromThenOn(errno), Deed::Short] {
                 // Interrupted for ever, a program goes on trying for ever, as it should.
-                let pointless = errno == 4 && deed == Deed::FailFromThenOn(4) || deed == Deed::Short && turn > 0;
+                let pointless =
+                    errno == 4 && deed == Deed::FailFromThenOn(4) || deed == Deed::Short && (turn > 0 || !transfers);
                 let turn = nth * ERRORS.len() + turn + usize::from(deed == Deed::FailFromThenOn(errno)) * 7;
                 // Those that tell most are always tried.
                 let always = match name_of_call {
@@ -222,7 +332,7 @@ fn fail_everywhere(name: &str, scene: &Scene, least: usize) {
                     "fsync" | "syncfs" | "rename" | "renameat" | "renameat2" => errno == 5 && deed == Deed::Fail(5),
                     _ => false,
                 };
-                if pointless || !always && !turn.is_multiple_of(step(41)) {
+                if pointless || !always && !turn.is_multiple_of(step(67)) {
                     continue;
                 }
                 let Some(outcome) = scene.run(Which::All, nth, deed) else { return };
@@ -255,7 +365,7 @@ fn judge(scene: &Scene, what: &str, outcome: &Outcome, call: &str, about: &str, 
     match outcome.exit {
         Some(0) => {}
         Some(1 | 2 | 11..=18) => {
-            let denies = outcome.stdout.contains("no snapshot was");
+            let denies = ["no snapshot was", "no record was"].iter().any(|words| outcome.stdout.contains(words));
             if denies && records > scene.records.0 {
                 return refuse("it denies what it did");
             }
@@ -266,8 +376,8 @@ fn judge(scene: &Scene, what: &str, outcome: &Outcome, call: &str, about: &str, 
     if records != scene.records.1 {
         return refuse("done, it says, and it is not");
     }
-    if scene.arguments.contains(&"restored") && !scene.home.path("restored").exists() {
-        return refuse("restored, it says, and it is not");
+    if !scene.is_done() {
+        return refuse("done, it says, and what it is for is not there");
     }
     let syncs =
         ["fsync", "fdatasync", "syncfs", "write", "pwrite64", "rename", "renameat", "renameat2", "mkdir", "ftruncate"];
@@ -300,6 +410,135 @@ fn an_error_of_any_system_call_of_a_verification_harms_nothing_and_claims_nothin
 #[test]
 fn an_error_of_any_system_call_of_a_restore_harms_nothing_and_claims_nothing() {
     fail_everywhere("a restore", &Scene::new(&["restore", "1", "restored"], 1, 1), 200);
+    fail_everywhere("a restore of few plain objects", &Scene::new(&["restore", "1:src", "restored"], 1, 1), 50);
+}
+
+#[test]
+fn an_error_of_any_system_call_of_a_discard_or_an_import_harms_nothing_and_claims_nothing() {
+    fail_everywhere("a discard of an incomplete snapshot", &Scene::discard(), 50);
+    fail_everywhere("a key import", &Scene::import(), 20);
+}
+
+#[test]
+fn an_error_of_any_system_call_of_a_declaration_of_loss_or_a_branch_harms_nothing_and_claims_nothing() {
+    fail_everywhere("a declaration of loss", &Scene::loss(), 50);
+    fail_everywhere("a branch", &Scene::branch(), 50);
+}
+
+/// How many kills one home sees, so that what it holds stays small; and how many between two backups that go through.
+const KILLS_OF_A_HOME: usize = 48;
+const KILLS_IN_A_ROW: usize = 6;
+const FILES: usize = 3_000;
+
+/// A home with a source of thousands of files and some large ones, which is backed up, edited and backed up again.
+struct Large {
+    home: Home,
+    random: Random,
+    edits: u64,
+    /// What each snapshot restores to.
+    truths: BTreeMap<usize, Likeness>,
+    /// Within which time a backup is killed: a little more than the last one took that ended by itself.
+    within: Duration,
+}
+
+impl Large {
+    fn new(seed: usize) -> Self {
+        let home = Home::quick();
+        home.succeed(&["init", "vault"]);
+        let (random, within) = (Random(seed as u64), Duration::from_secs(1));
+        let mut large = Self { home, random, edits: 0, truths: BTreeMap::new(), within };
+        (0..FILES).for_each(|number| large.write(number));
+        large
+    }
+
+    /// Writes one of the small files, anew or for the first time.
+    fn write(&mut self, number: usize) {
+        let directory = self.home.source().join(format!("directory-{}", number % 40));
+        fs::create_dir_all(&directory).unwrap();
+        self.edits += 1;
+        fs::write(directory.join(number.to_string()), noise(1 + self.random.below(9_000), self.edits)).unwrap();
+    }
+
+    /// Edits the source: some hundred small files, and one of the large ones.
+    fn edit(&mut self) {
+        for _ in 0..FILES / 5 {
+            let number = self.random.below(FILES);
+            self.write(number);
+        }
+        self.edits += 1;
+        let name = format!("large-{}", self.random.below(3));
+        fs::write(self.home.source().join(name), noise(6_000_000, self.edits)).unwrap();
+    }
+
+    /// Backs up, and kills the program after some time, if it is to be killed. Returns whether it was.
+    fn backup(&mut self, to_be_killed: bool) -> bool {
+        let mut command = self.home.program();
+        command.args(["--vault", "vault", "--json", "backup", "source"]).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let moment = Duration::from_micros(self.random.below(self.within.as_micros() as usize) as u64);
+        let begun = Instant::now();
+        let mut child = command.spawn().unwrap();
+        while child.try_wait().unwrap().is_none() {
+            if to_be_killed && begun.elapsed() >= moment {
+                child.kill().unwrap();
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        let took = begun.elapsed();
+        let output = child.wait_with_output().unwrap();
+        if output.status.code().is_some() {
+            assert!(output.status.success(), "{output:?}");
+            self.within = took + took / 8;
+            self.truths.insert(self.truths.len() + 1, likeness(&self.home.source()));
+            assert_eq!(self.look(), self.truths.len());
+            return false;
+        }
+        // Killed after all was there, it counts.
+        let records = self.look();
+        if records > self.truths.len() {
+            self.truths.insert(records, likeness(&self.home.source()));
+        } else {
+            assert!(output.stdout.is_empty(), "claimed before it was so: {output:?}");
+        }
+        true
+    }
+
+    /// Returns how many records there are, all of them sound.
+    fn look(&self) -> usize {
+        let records = sound::look(&self.home).unwrap().records;
+        let known = self.truths.len();
+        assert!((known..=known + 1).contains(&records), "{records} records, where {known} are known");
+        records
+    }
+
+    /// Asserts that a snapshot restores to what the source was.
+    fn restore(&self, number: usize) {
+        self.home.restore(&number.to_string(), "restored").unwrap();
+        assert!(likeness(&self.home.path("restored")) == self.truths[&number], "snapshot {number} is not what it was");
+        fs::remove_dir_all(self.home.path("restored")).unwrap();
+    }
+}
+
+#[test]
+fn a_kill_at_any_moment_of_a_large_backup_loses_nothing_and_the_next_goes_through() {
+    let kills = scaled(48, 5_000);
+    let (mut killed, mut whole) = (0, 0);
+    for seed in 0..kills.div_ceil(KILLS_OF_A_HOME) {
+        let mut large = Large::new(seed);
+        let most = (killed + KILLS_OF_A_HOME).min(kills);
+        while killed < most {
+            // One that is too quick is a snapshot more.
+            killed += (0..KILLS_IN_A_ROW).filter(|_| large.backup(true)).count();
+            assert!(!large.backup(false));
+            whole += 1;
+            let (newest, any) = (large.truths.len(), 1 + large.random.below(large.truths.len()));
+            large.restore(newest);
+            large.restore(any);
+            large.edit();
+        }
+    }
+    tally("kills at random moments of a large backup", killed, 40);
+    tally("large backups after kills that went through and restored", whole, 5);
 }
 
 #[test]

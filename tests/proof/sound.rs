@@ -1,6 +1,10 @@
-//! What must hold of a home, whatever happened to the program in it.
+//! What must hold of a home, whatever happened to the program in it, and a source with what is restored in every way.
 
+use std::collections::BTreeMap;
 use std::fs;
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
 
 use devvault::incident::journal::Journal;
 use devvault::ops::verify::Verdict;
@@ -8,7 +12,47 @@ use devvault::store::LocalStore;
 use devvault::vault::chain::Chain;
 use devvault::vault::witness;
 
-use crate::support::{Forger, Home, names};
+use rustix::fs::{FileType, XattrFlags};
+
+use crate::difficult;
+use crate::support::{Forger, Home, SMALL_TREE, is_root, names, noise};
+
+/// What a tree is, by path, its root left out: of every kind of object, with attributes, holes, and names of one object.
+pub type Likeness = BTreeMap<Vec<u8>, String>;
+
+pub fn likeness(root: &Path) -> Likeness {
+    let mut found = difficult::picture(root);
+    found.remove(&b""[..]);
+    found
+}
+
+/// The part of a [`write_source`] that is made durable file by file.
+pub const PLAIN: &str = "src";
+/// The part that is made durable all at once.
+pub const KINDS: &str = "kinds";
+
+/// Writes a source of few plain objects in one part of it, and of every other kind in another. Of the whole something can be
+/// set only after all was compared: the mode of a file that its owner may not read, where somebody may read it all the same.
+pub fn write_source(home: &Home, noisy: usize) {
+    home.write_source(&SMALL_TREE);
+    let source = home.source();
+    fs::write(source.join("noise"), noise(noisy, 1)).unwrap();
+    let top = difficult::open(&source);
+    let kinds = difficult::dir(top.as_fd(), KINDS.as_bytes());
+    let kinds = kinds.as_fd();
+    difficult::link(kinds, b"../README", b"link");
+    difficult::file(kinds, b"one", b"one object of two names\n");
+    difficult::further(kinds, b"one", b"other");
+    difficult::node(kinds, b"pipe", FileType::Fifo, (0, 0));
+    let noted = difficult::file(kinds, b"noted", b"a file with an attribute\n");
+    // Not every file system takes one.
+    let _ = rustix::fs::fsetxattr(&noted, "user.note", b"kept", XattrFlags::empty());
+    let holed = fs::File::from(difficult::file(kinds, b"holed", &noise(5_000, 8)));
+    holed.write_all_at(&noise(5_000, 9), 1 << 16).unwrap();
+    if is_root() {
+        difficult::mode(&difficult::file(top.as_fd(), b"closed", &noise(5_000, 10)), 0);
+    }
+}
 
 /// What a sound home holds.
 pub struct Found {
@@ -49,6 +93,8 @@ pub fn look(home: &Home) -> Result<Found, String> {
     if let Some(head) = head
         && head.number > 0
         && !chain.holds(&head)
+        // What a branch leaves behind, it names.
+        && chain.branches().all(|branch| branch.from != head)
     {
         return Err(format!("{head:?} is gone"));
     }
