@@ -2,14 +2,15 @@
 //!
 //! Either the whole home lies on one disk, or the vault and what the host keeps lie on disks of their own, so that a sync
 //! of one brings nothing of the others along. Of what no flush followed each write is kept, lost or torn; the file system's
-//! own log is replayed by mounting what is left. So that this is known to see, the program's syncs are taken out, all at
-//! once and one at a time, and that has to be noticed.
+//! own log is replayed by mounting what is left. So that this is known to see, the program's syncs are taken out, of every
+//! kind at once and one at a time, and that has to be noticed. A restore makes few plain objects durable one by one, all
+//! else at once, and what it sets last once more: each of these is recorded.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use devvault::incident::journal::Journal;
 use devvault::ops::init;
@@ -17,9 +18,10 @@ use devvault::ops::init;
 use super::disk::{Disk, Fate, Image, Mounted, Recording, Shelf};
 use super::lint::plain;
 use super::memory::Random;
+use super::sound::{KINDS, Likeness, PLAIN, likeness};
 use super::tracer::{self, Deed, Outcome, SYNCS, Which};
-use super::{below, more_and_less, scaled, sound, tally};
-use crate::support::{Home, SMALL_TREE, is_root, noise, skip, small};
+use super::{more_and_less, scaled, sound, tally};
+use crate::support::{Home, is_root, noise, skip, small};
 
 /// A file system.
 struct Kind {
@@ -104,9 +106,10 @@ struct Run {
 struct Take {
     recording: Recording,
     runs: Vec<Run>,
-    /// Records there before, and what each record restores to.
+    /// Records there before, what each record restores to, and each destination.
     before: usize,
-    truths: Vec<BTreeMap<PathBuf, String>>,
+    truths: Vec<Likeness>,
+    parts: Vec<(&'static str, Likeness)>,
     /// What became of the last run.
     outcome: Outcome,
     /// What its syncs are about.
@@ -117,16 +120,25 @@ struct Take {
 struct Start {
     images: Vec<Image>,
     before: usize,
-    truths: Vec<BTreeMap<PathBuf, String>>,
+    truths: Vec<Likeness>,
+    /// What each destination of a restore holds once it is there.
+    parts: Vec<(&'static str, Likeness)>,
 }
 
 /// A sync that is taken out: of which run, its place among the calls, or all from there on.
 type Deeds = (usize, usize, Deed);
 const NO_DEED: Deeds = (0, 0, Deed::Nothing);
 
-const FOUNDING: [&[&str]; 2] = [&["init", "vault"], &["--vault", "vault", "backup", "source"]];
-const LATER: [&[&str]; 2] =
-    [&["--vault", "vault", "backup", "source"], &["--vault", "vault", "restore", "2", "restored"]];
+type Runs = &'static [&'static [&'static str]];
+
+const FOUNDING: Runs = &[&["init", "vault"], &["--vault", "vault", "backup", "source"]];
+const LATER: Runs = &[&["--vault", "vault", "backup", "source"], &["--vault", "vault", "restore", "2", "restored"]];
+/// Two restores: of few plain objects, which are made durable one by one, and of such as are made durable all at once.
+const PARTS: Runs =
+    &[&["--vault", "vault", "restore", "1:src", PLAIN], &["--vault", "vault", "restore", "1:kinds", KINDS]];
+
+/// What is recorded, each with whether it begins with a vault and a snapshot in it.
+const TAKES: [(bool, Runs); 3] = [(false, FOUNDING), (true, LATER), (true, PARTS)];
 
 /// Returns which command is run.
 fn word_of(arguments: &[&'static str]) -> &'static str {
@@ -164,25 +176,27 @@ impl Scene {
         Ok(standing)
     }
 
-    /// Returns the home as it is for [`FOUNDING`], or for [`LATER`]: with a vault of small packs, one snapshot, and a
-    /// source that has changed since.
+    /// Returns the home as it is for [`FOUNDING`], or for all else: with a vault of small packs, one snapshot, and a source
+    /// that has changed since.
     fn start(&self, later: bool) -> Start {
         let home = &self.home;
         let standing = self.stand(self.empty.clone()).unwrap();
-        home.write_source(&SMALL_TREE);
-        fs::write(home.source().join("noise"), noise(100_000, 1)).unwrap();
-        let mut truths = vec![below(&home.source())];
+        sound::write_source(home, 100_000);
+        let mut truths = vec![likeness(&home.source())];
         if later {
             init::run(&home.access(), small()).unwrap();
             home.succeed(LATER[0]);
             fs::write(home.source().join("more"), noise(50_000, 2)).unwrap();
-            truths.push(below(&home.source()));
+            truths.push(likeness(&home.source()));
         }
-        Start { images: standing.images(), before: usize::from(later), truths }
+        let parts =
+            [("restored", home.source()), (PLAIN, home.source().join(PLAIN)), (KINDS, home.source().join(KINDS))];
+        let parts = parts.map(|(name, source)| (name, likeness(&source))).to_vec();
+        Start { images: standing.images(), before: usize::from(later), truths, parts }
     }
 
     /// Records some runs of the program; nothing where no process can be traced.
-    fn record(&self, start: &Start, runs: &[&'static [&'static str]], deeds: Deeds) -> Option<Take> {
+    fn record(&self, start: &Start, runs: Runs, deeds: Deeds) -> Option<Take> {
         self.shelf.record();
         let standing = self.stand(start.images.clone()).unwrap();
         let mut done = Vec::new();
@@ -195,8 +209,7 @@ impl Scene {
             let found = RefCell::new(Vec::new());
             let watch = |name: &str, about: &dyn Fn() -> String| {
                 if SYNCS.contains(&name) {
-                    let place = plain(&self.home, Path::new(&about()));
-                    found.borrow_mut().push(format!("{} {place}", word_of(arguments)));
+                    found.borrow_mut().push(plain(&self.home, Path::new(&about())));
                 }
                 if name == "write" && told.get().is_none() && about().ends_with("/stdout") {
                     told.set(Some(self.shelf.events()));
@@ -210,12 +223,13 @@ impl Scene {
         }
         let recording = self.shelf.recorded(&standing.disks, &start.images);
         drop(standing);
-        let truths = start.truths.clone();
-        Some(Take { recording, runs: done, before: start.before, truths, outcome: last?, syncs })
+        let (truths, parts) = (start.truths.clone(), start.parts.clone());
+        Some(Take { recording, runs: done, before: start.before, truths, parts, outcome: last?, syncs })
     }
 
-    /// Cuts the power after so many events, and returns what is wrong then, if anything is.
-    fn look(&self, take: &Take, cut: usize, fate: Fate, random: &mut Random, deeper: bool) -> Result<(), String> {
+    /// Cuts the power after so many events, and returns whether every record was also restored and the next backup made, or
+    /// what is wrong then.
+    fn look(&self, take: &Take, cut: usize, fate: Fate, random: &mut Random, deeper: bool) -> Result<bool, String> {
         // Of several disks each may have gone another way.
         let others = self.places.iter().skip(1).map(|_| [Fate::Mixed, Fate::Lost, Fate::Kept][random.below(3)]);
         let fates: Vec<Fate> = [fate].into_iter().chain(others.collect::<Vec<_>>()).collect();
@@ -242,13 +256,16 @@ impl Scene {
         if told("init") && !home.vault().join("vault.json").exists() {
             return Err("no vault, where there was said to be one".into());
         }
-        match home.path("restored").exists() {
-            true if below(&home.path("restored")) != take.truths[1] => return Err("a destination in part".into()),
-            false if told("restore") => return Err("no destination, where one was told of".into()),
-            _ => {}
+        for (place, truth) in &take.parts {
+            match home.path(place).exists() {
+                true if likeness(&home.path(place)) != *truth => return Err(format!("a destination in part: {place}")),
+                false if told(place) => return Err("no destination, where one was told of".into()),
+                _ => {}
+            }
         }
         // An empty vault shows whether it is whole only when it is used.
-        if if records > 0 { deeper } else { told("init") } { self.go_on(take, records) } else { Ok(()) }
+        let goes_on = if records > 0 { deeper } else { told("init") };
+        if goes_on { self.go_on(take, records).map(|()| true) } else { Ok(false) }
     }
 
     /// Restores every record, and backs up again.
@@ -257,7 +274,7 @@ impl Scene {
         for (number, truth) in (1..=records).zip(&take.truths) {
             let place = format!("looked-at-{number}");
             home.restore(&number.to_string(), &place).map_err(|error| error.to_string())?;
-            if below(&home.path(&place)) != *truth {
+            if likeness(&home.path(&place)) != *truth {
                 return Err(format!("record {number} does not restore to what it was made of"));
             }
         }
@@ -279,8 +296,10 @@ impl Scene {
             let cut = first + from + random.below(to - from);
             let fate = [Fate::Mixed, Fate::Lost, Fate::Mixed, Fate::Mixed, Fate::Kept][number % 5];
             let result = self.look(take, cut, fate, &mut random, number % 4 == 3);
-            assert_eq!(result, Ok(()), "{}: state {number}, after {cut} of {span}, {fate:?}", self.kind.name);
-            deeper += usize::from(number % 4 == 3);
+            let went_on = result.unwrap_or_else(|wrong| {
+                panic!("{}: state {number}, after {cut} of {span}, {fate:?}: {wrong}", self.kind.name)
+            });
+            deeper += usize::from(went_on);
         }
         deeper
     }
@@ -322,22 +341,25 @@ fn with_scene(kind: &'static Kind, places: Places, act: impl FnOnce(&Scene) + Se
 
 fn cut_everywhere(kind: &'static Kind, places: Places) {
     with_scene(kind, places, |scene| {
-        let states = scaled(24, 1_000);
+        let states = scaled(24, 1_000) / TAKES.len();
         let mut deeper = 0;
-        for (later, runs) in [(false, FOUNDING), (true, LATER)] {
+        for (later, runs) in TAKES {
             let start = scene.start(later);
-            let Some(take) = scene.record(&start, &runs, NO_DEED) else { return };
-            deeper += scene.try_states(&take, states / 2);
+            let Some(take) = scene.record(&start, runs, NO_DEED) else { return };
+            deeper += scene.try_states(&take, states);
             // The same, with a program whose syncs do nothing.
-            let last = runs.len() - 1;
-            let first = take.outcome.calls.iter().position(|call| *call == "fsync").unwrap();
-            let Some(blind) = scene.record(&start, &runs, (last, first, Deed::FailFromThenOn(0))) else { return };
-            let noticed = scene.notice(&blind, 4);
-            assert!(noticed.is_some(), "{}: nobody missed the syncs of {:?}", kind.name, runs[last]);
+            let blinded = if runs == PARTS { 0..runs.len() } else { runs.len() - 1..runs.len() };
+            for last in blinded {
+                let Some(blind) = scene.record(&start, &runs[..=last], (last, 0, Deed::NoSyncs)) else { return };
+                let noticed = scene.notice(&blind, 4);
+                assert!(noticed.is_some(), "{}: nobody missed the syncs of {:?}", kind.name, runs[last]);
+            }
         }
         let disks = if places.len() > 1 { "three disks of " } else { "" };
-        tally(&format!("states of {disks}{} after a loss of power", kind.name), states / 2 * 2, 24);
-        tally(&format!("of these states of {disks}{} restored and backed up", kind.name), deeper, 2);
+        tally(&format!("states of {disks}{} after a loss of power", kind.name), states * TAKES.len(), 24);
+        let label =
+            format!("states of {disks}{} after a loss of power that were also restored and backed up", kind.name);
+        tally(&label, deeper, 2);
     });
 }
 
@@ -371,34 +393,72 @@ fn a_loss_of_power_loses_nothing_of_vault_and_host_on_disks_of_their_own_on_btrf
     cut_everywhere(&BTRFS, APART);
 }
 
-/// Syncs that are missed on any of the file systems, which an ordinary run takes out.
-const MISSED: [&str; 2] = ["backup vault/snapshots/.in*/manifest.json", "restore state/journal/journal.jsonl"];
+/// Syncs whose absence is seen on any of the file systems, alone, on whatever run; all others may be covered by later ones.
+const SEEN: [&str; 22] = [
+    "init config/.n*",
+    "init config/keys/.n*",
+    "init vault/vault.hmac",
+    "init vault/vault.json",
+    "init state/witness/.n*",
+    "init state/journal/journal.jsonl",
+    "init state/journal/.n*",
+    "backup vault/snapshots/.in*/0000.part",
+    "backup vault/snapshots/.in*/manifest.json",
+    "backup vault/snapshots/.in*/manifest.hmac",
+    "backup state/witness/.n*",
+    "backup state/journal/journal.jsonl",
+    "backup state/journal/.n*",
+    "later backup vault/snapshots/.in*/manifest.json",
+    "later backup vault/snapshots/.in*/manifest.hmac",
+    "later backup state/witness/.n*",
+    "later backup state/journal/journal.jsonl",
+    "later backup state/journal/.n*",
+    "later restore src staging/main.rs",
+    "later restore kinds staging",
+    "later restore kinds state/journal/journal.jsonl",
+    "later restore kinds state/journal/.n*",
+];
+
+/// Those of them which an ordinary run takes out.
+const ALWAYS: [&str; 4] = [
+    "later backup vault/snapshots/.in*/manifest.json",
+    "later restore src staging/main.rs",
+    "later restore kinds staging",
+    "later restore kinds state/journal/journal.jsonl",
+];
 
 #[test]
 fn a_sync_taken_out_alone_is_noticed_on_one_of_the_file_systems() {
     let full = more_and_less().0 == usize::MAX;
-    // By scenario, run and place among its syncs: what went wrong without it, if anything did.
-    let mut syncs: BTreeMap<(bool, &str, usize), (String, Option<String>)> = BTreeMap::new();
+    let mut takes = vec![(true, &LATER[..1]), (true, &PARTS[..1]), (true, PARTS)];
+    if full {
+        takes.extend([(false, &FOUNDING[..1]), (false, FOUNDING), (true, LATER)]);
+    }
+    // By take and place among its syncs: what went wrong without it, if anything did.
+    let mut syncs: BTreeMap<(usize, usize), (String, Option<String>)> = BTreeMap::new();
     let mut tried = false;
     let all_places = if full { &[TOGETHER, APART][..] } else { &[TOGETHER] };
     for (places, kind) in all_places.iter().flat_map(|places| [&BTRFS, &XFS, &EXT4].map(|kind| (*places, kind))) {
         with_scene(kind, places, |scene| {
-            for (later, runs) in [(false, &FOUNDING[..1]), (false, &FOUNDING), (true, &LATER[..1]), (true, &LATER)] {
+            for (number, (later, runs)) in takes.iter().copied().enumerate() {
+                let last = runs.len() - 1;
+                let name = |about: &str| {
+                    let part = runs[last].last().filter(|place| [PLAIN, KINDS].contains(place));
+                    let words = [if later { "later" } else { "" }, word_of(runs[last]), part.unwrap_or(&""), about];
+                    words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
+                };
                 let start = scene.start(later);
                 let Some(take) = scene.record(&start, runs, NO_DEED) else { return };
                 tried = true;
-                let last = runs.len() - 1;
                 for (nth, about) in take.syncs.iter().enumerate() {
-                    let (place, noticed) =
-                        syncs.entry((later, word_of(runs[last]), nth)).or_insert((about.clone(), None));
-                    if noticed.is_some() || !full && !MISSED.contains(&&about[..]) {
+                    let (about, noticed) = syncs.entry((number, nth)).or_insert((name(about), None));
+                    if noticed.is_some() || !full && !ALWAYS.contains(&&about[..]) {
                         continue;
                     }
                     let Some(without) = scene.record(&start, runs, (last, nth, Deed::NoSync)) else { return };
                     // The order of threads, and so the sync that is met, differs from run to run.
                     let met = without.outcome.met.as_ref().map_or("", |(_, about)| about);
-                    let met = plain(&scene.home, Path::new(met));
-                    *place = format!("{} {met}", word_of(runs[last]));
+                    *about = name(&plain(&scene.home, Path::new(met)));
                     let apart = if places.len() > 1 { "three disks of " } else { "" };
                     *noticed = scene
                         .notice(&without, if places.len() > 1 { 24 } else { 8 })
@@ -410,10 +470,15 @@ fn a_sync_taken_out_alone_is_noticed_on_one_of_the_file_systems() {
     if !tried {
         return;
     }
-    for ((later, _, nth), (about, noticed)) in syncs.iter().filter(|_| full) {
-        let which = if *later { "later " } else { "" };
-        println!("proof: without sync {nth}, {which}{about}: {}", noticed.as_deref().unwrap_or("nothing"));
+    for ((_, nth), (about, noticed)) in syncs.iter().filter(|_| full) {
+        println!("proof: without sync {nth}, {about}: {}", noticed.as_deref().unwrap_or("nothing"));
     }
-    let noticed = syncs.values().filter(|(_, noticed)| noticed.is_some()).count();
-    tally("syncs missed after a loss of power, each taken out alone", noticed, if full { 20 } else { 2 });
+    let noticed: Vec<&str> =
+        syncs.values().filter(|(_, noticed)| noticed.is_some()).map(|(about, _)| &about[..]).collect();
+    let named: BTreeSet<&str> = noticed.iter().copied().collect();
+    let unseen: Vec<&&str> =
+        if full { &SEEN[..] } else { &ALWAYS }.iter().filter(|sync| !named.contains(*sync)).collect();
+    assert!(unseen.is_empty(), "nobody missed {unseen:?}, but {named:?}");
+    let least = if full { SEEN.len() } else { ALWAYS.len() };
+    tally("syncs whose absence a loss of power showed, each taken out alone", noticed.len(), least);
 }

@@ -195,6 +195,8 @@ pub enum Deed {
     FailFromThenOn(i32),
     /// It does nothing, and all seems well. Only calls that sync are counted for this.
     NoSync,
+    /// No call that syncs does anything, of whatever name, and all seems well.
+    NoSyncs,
 }
 
 /// What became of the program.
@@ -415,6 +417,7 @@ impl Tracer<'_> {
         (self.watch)(name, &|| about(thread, name, &registers));
         self.syncs += usize::from(SYNCS.contains(&name));
         let reached = match self.deed {
+            Deed::NoSyncs => SYNCS.contains(&name),
             Deed::KillWithin | Deed::Short => self.calls.len() == self.nth + 1 && transfers,
             Deed::NoSync => SYNCS.contains(&name) && self.syncs == self.nth + 1,
             _ => self.calls.len() == self.nth + 1,
@@ -437,7 +440,7 @@ impl Tracer<'_> {
                 if self.deed == Deed::Short { Leaving::Result } else { Leaving::Death }
             }
             Deed::Fail(errno) => skip(thread, registers, errno),
-            Deed::NoSync => skip(thread, registers, 0),
+            Deed::NoSync | Deed::NoSyncs => skip(thread, registers, 0),
             Deed::FailFromThenOn(errno) => {
                 self.failing = Some((number, errno));
                 skip(thread, registers, errno)
