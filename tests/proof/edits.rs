@@ -206,5 +206,5 @@ fn an_edit_at_any_look_at_the_source_ends_in_a_no_or_in_states_that_were() {
     }
     assert!(wrong.is_empty(), "{} of {edits}:\n{}", wrong.len(), wrong.join("\n"));
     tally("edits of a source while it is backed up", edits, 60);
-    tally("of them refused", edits - taken, 1);
+    tally("edits of a source after which the backup was refused", edits - taken, 1);
 }

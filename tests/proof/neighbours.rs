@@ -132,5 +132,5 @@ fn a_second_backup_and_readers_between_any_two_calls_of_a_backup_see_what_is_who
     }
     assert!(wrong.is_empty(), "{} of {met}:\n{}", wrong.len(), wrong.join("\n"));
     tally("neighbours of a backup, each at a call", met, 15);
-    tally("of them locked out", locked_out, 1);
+    tally("neighbours of a backup that were locked out", locked_out, 1);
 }
