@@ -166,6 +166,12 @@ impl Scene {
         Ok(Self { shelf, home, scratch, kind, places, empty })
     }
 
+    /// Returns what a sync is about, without what is random in it.
+    fn shown(&self, call: &str, about: &str) -> String {
+        let of = if call == "syncfs" { "syncfs of " } else { "" };
+        format!("{of}{}", plain(&self.home, Path::new(about)))
+    }
+
     /// Mounts the home's disks with what they are to hold.
     fn stand(&self, images: Vec<Image>) -> Result<Standing, String> {
         let disks = images.into_iter().map(|image| self.shelf.put(image)).collect();
@@ -209,7 +215,7 @@ impl Scene {
             let found = RefCell::new(Vec::new());
             let watch = |name: &str, about: &dyn Fn() -> String| {
                 if SYNCS.contains(&name) {
-                    found.borrow_mut().push(plain(&self.home, Path::new(&about())));
+                    found.borrow_mut().push(self.shown(name, &about()));
                 }
                 if name == "write" && told.get().is_none() && about().ends_with("/stdout") {
                     told.set(Some(self.shelf.events()));
@@ -414,7 +420,7 @@ const SEEN: [&str; 22] = [
     "later backup state/journal/journal.jsonl",
     "later backup state/journal/.n*",
     "later restore src staging/main.rs",
-    "later restore kinds staging",
+    "later restore kinds syncfs of staging",
     "later restore kinds state/journal/journal.jsonl",
     "later restore kinds state/journal/.n*",
 ];
@@ -423,7 +429,7 @@ const SEEN: [&str; 22] = [
 const ALWAYS: [&str; 4] = [
     "later backup vault/snapshots/.in*/manifest.json",
     "later restore src staging/main.rs",
-    "later restore kinds staging",
+    "later restore kinds syncfs of staging",
     "later restore kinds state/journal/journal.jsonl",
 ];
 
@@ -457,8 +463,8 @@ fn a_sync_taken_out_alone_is_noticed_on_one_of_the_file_systems() {
                     }
                     let Some(without) = scene.record(&start, runs, (last, nth, Deed::NoSync)) else { return };
                     // The order of threads, and so the sync that is met, differs from run to run.
-                    let met = without.outcome.met.as_ref().map_or("", |(_, about)| about);
-                    *about = name(&plain(&scene.home, Path::new(met)));
+                    let met = without.outcome.met.as_ref().map(|(call, about)| scene.shown(call, about));
+                    *about = name(&met.unwrap_or_default());
                     let apart = if places.len() > 1 { "three disks of " } else { "" };
                     *noticed = scene
                         .notice(&without, if places.len() > 1 { 24 } else { 8 })
