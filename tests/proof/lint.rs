@@ -5,15 +5,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::Command;
 
 use devvault::clock::Clock;
 use devvault::incident::break_glass::{self, Request, TimeBox};
+use rustix::fs::FileType;
 
 use super::tally;
 use super::trace::{CALLS, Call, Lost, Model, parse};
-use crate::support::{Forger, Home, SMALL_TREE, copy_tree, noise, skip};
+use crate::difficult;
+use crate::support::{Forger, Home, SMALL_TREE, copy_tree, is_root, noise, skip};
 
 /// Runs the program under `strace`; nothing where there is none that works.
 fn traced(home: &Home, arguments: &[&str]) -> Option<Vec<Call>> {
@@ -170,6 +173,12 @@ fn traces(home: &Home) -> Option<Vec<(String, Vec<Call>)>> {
     home.write_source(&[("link", "->README"), ("deep/a/b/c/d", "x")]);
     fs::hard_link(home.source().join("README"), home.source().join("again")).unwrap();
     fs::write(home.source().join("large"), noise(3_000_000, 1)).unwrap();
+    let source = difficult::open(&home.source());
+    difficult::node(source.as_fd(), b"pipe", FileType::Fifo, (0, 0));
+    if is_root() {
+        // Its mode is set after all was compared.
+        difficult::mode(&difficult::file(source.as_fd(), b"closed", b"nobody may read this\n"), 0);
+    }
     run(&["init", "vault"])?;
     run(&["--vault", "vault", "backup", "source"])?;
     copy_tree(&home.vault(), &home.path("older"));
