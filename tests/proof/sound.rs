@@ -64,6 +64,12 @@ pub struct Found {
     pub journaled: usize,
 }
 
+/// Returns whether the source's file system took the attribute of a [`write_source`].
+pub fn keeps_attributes(home: &Home) -> bool {
+    let noted = home.source().join(KINDS).join("noted");
+    rustix::fs::getxattr(noted, "user.note", &mut [0; 8][..]).is_ok()
+}
+
 /// Returns what a home holds, or what is wrong with its vault or host.
 pub fn look(home: &Home) -> Result<Found, String> {
     let journaled = Journal::of(&home.host()).entries().map_err(|error| error.to_string())?.len();

@@ -510,8 +510,11 @@ fn about(thread: Pid, name: &str, registers: &nix::libc::user_regs_struct) -> St
             format!("{} {}", descriptor(registers.rdi), text(registers.rsi))
         }
         "rename" | "link" | "symlink" => format!("{} {}", text(registers.rdi), text(registers.rsi)),
-        "renameat" | "renameat2" | "linkat" => format!("{} {}", text(registers.rsi), text(registers.r10)),
-        "symlinkat" => text(registers.rdx),
+        "renameat" | "renameat2" | "linkat" => {
+            let (from, to) = (descriptor(registers.rdi), descriptor(registers.rdx));
+            format!("{from} {} {to} {}", text(registers.rsi), text(registers.r10))
+        }
+        "symlinkat" => format!("{} {}", descriptor(registers.rsi), text(registers.rdx)),
         "clone" | "clone3" | "getrandom" | "getcwd" | "sync" => String::new(),
         "copy_file_range" => descriptor(registers.rdx),
         _ => descriptor(registers.rdi),
