@@ -347,7 +347,7 @@ fn with_scene(kind: &'static Kind, places: Places, act: impl FnOnce(&Scene) + Se
 
 fn cut_everywhere(kind: &'static Kind, places: Places) {
     with_scene(kind, places, |scene| {
-        let states = scaled(24, 1_000) / TAKES.len();
+        let states = scaled(24, 1_002) / TAKES.len();
         let mut deeper = 0;
         for (later, runs) in TAKES {
             let start = scene.start(later);
