@@ -1,7 +1,8 @@
 //! Fuzz targets: everything that reads bytes of a vault, a key, a journal or a bundle, and a whole small vault.
 //!
 //! `DEVVAULT_FUZZ` names the target. A parser must not panic, must stay within its bounds, and must take nothing that it
-//! would write otherwise; a vault that verifies after any damage must hold exactly what it held.
+//! would write otherwise. Of a vault after any damage: a listing or content that reads is what it was, and a snapshot that
+//! a verification calls valid reads to its end.
 
 #![no_main]
 
