@@ -86,18 +86,22 @@ impl World {
 
     /// Returns every file with its length, by name.
     pub fn files(&self) -> Vec<(String, usize)> {
-        let mut files = Vec::new();
+        self.contents().into_iter().map(|(name, data)| (name, data.len())).collect()
+    }
+
+    /// Returns what every file holds, by name.
+    pub fn contents(&self) -> BTreeMap<String, Vec<u8>> {
+        let mut files = BTreeMap::new();
         let mut todo = vec![(String::new(), ROOT)];
         while let Some((name, at)) = todo.pop() {
             match &*self.nodes[at] {
-                Node::File(file) => files.push((name, file.data.len())),
+                Node::File(file) => drop(files.insert(name, file.data.clone())),
                 Node::Directory(directory) => {
                     let join = |last: &String| if name.is_empty() { last.clone() } else { format!("{name}/{last}") };
                     todo.extend(directory.now.iter().map(|(last, inode)| (join(last), *inode)));
                 }
             }
         }
-        files.sort();
         files
     }
 
