@@ -8,12 +8,15 @@ use std::io::ErrorKind;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use devvault::clock::{FixedClock, Time};
 use devvault::error::{Error, Result};
+use devvault::incident::break_glass::{self, Request, TimeBox};
 use devvault::ops::verify::{Level, Verdict};
-use devvault::ops::{backup, index, init, verify};
+use devvault::ops::{backup, branch, incomplete, index, init, lost, verify};
 use devvault::progress::Silent;
+use devvault::store::Store;
 use devvault::vault::chain::Chain;
-use devvault::vault::gate::Access;
+use devvault::vault::gate::{self, Access};
 #[cfg(unix)]
 use rustix::io::Errno;
 
@@ -151,15 +154,16 @@ fn operations<T>(base: &Base, counts: fn(&str) -> bool, act: impl Fn(&Access) ->
 
 /// Fails every operation of something that writes, in every way; returns how many faults were met.
 fn fail_each_write<T>(base: &Base, act: impl Fn(&Access) -> Result<T>, notes: impl Fn(&T) -> &[String]) -> usize {
-    fail_each(base, writes, act, notes)
+    fail_each(base, writes, act, notes, |_, _, _| ())
 }
 
-/// Fails every operation that counts.
+/// Fails every operation that counts; `also` looks at what it came to and at the world afterwards.
 fn fail_each<T>(
     base: &Base,
     counts: fn(&str) -> bool,
     act: impl Fn(&Access) -> Result<T>,
     notes: impl Fn(&T) -> &[String],
+    also: impl Fn(&str, &Result<T>, &World),
 ) -> usize {
     let (mut met, mut turn) = (0, 0);
     for (nth, operation) in operations(base, counts, &act).into_iter().enumerate() {
@@ -174,12 +178,10 @@ fn fail_each<T>(
                 base.reset();
                 let (result, store, operation) = with_fault(base, nth, (errno, how), counts, &act);
                 let Some(operation) = operation else { continue };
-                // What is not there is removed without a fault.
-                if operation.starts_with("remove") && how == How::DoneAllTheSame {
-                    continue;
-                }
                 met += 1;
-                judge(base, &format!("{name} {how:?} at operation {nth}, {operation}"), errno, &result, &store, &notes);
+                let what = format!("{name} {how:?} at operation {nth}, {operation}");
+                judge(base, &what, errno, &result, &store, &notes);
+                also(&what, &result, &store.world());
             }
         }
     }
@@ -199,7 +201,7 @@ fn judge<T>(base: &Base, what: &str, errno: i32, result: &Result<T>, store: &Mem
         }
         Err(error) => {
             assert!(error.code().is_some() || error.exit() == 1, "{what}: {error}");
-            let denied = claims(error).contains("no snapshot was");
+            let denied = ["no snapshot was", "no record was"].iter().any(|denial| claims(error).contains(denial));
             assert!(!(denied && found > base.heads), "{what}: published, but: {}", claims(error));
         }
     }
@@ -250,6 +252,7 @@ fn an_error_at_the_directory_of_a_pack_is_no_less_an_error_where_the_directory_i
         |what| what == "mkdir",
         |access| backup::run(access, &source, &backup::Options::default(), &Silent),
         |report| &report.notes,
+        |_, _, _| (),
     );
     tally("errors injected into the making of directories that are there", met, 10);
 }
@@ -259,6 +262,153 @@ fn every_error_at_every_write_of_an_index_rebuild_refuses_and_harms_nothing() {
     let base = Base::new(home());
     let met = fail_each_write(&base, index::run, |report| &report.notes);
     tally("errors injected into writes of an index rebuild at the store", met, 20);
+}
+
+fn permit(home: &Home, invariant: &str, target: &str) {
+    let request = Request {
+        invariant: invariant.into(),
+        reason: "the test needs it".into(),
+        scope: format!("{}:{target}", Forger::new(home).macs.vault()),
+        time_box: TimeBox::Minutes(60),
+        rollback: "copy the old vault back".into(),
+        approver: "ann".into(),
+        incident: None,
+    };
+    break_glass::declare(&home.host(), home.access().clock.now(), &request).unwrap();
+}
+
+/// A home whose host has seen two snapshots, and a copy of its vault that holds the first alone, under a permit.
+fn older(invariant: &str, target: impl Fn(&Home) -> String) -> Base {
+    let home = home();
+    let world = World::load(&home.vault());
+    home.backup();
+    permit(&home, invariant, &target(&home));
+    Base { world, heads: 1, ..Base::new(home) }
+}
+
+/// The same access, some time after a permit was declared.
+fn later(access: &Access) -> Access {
+    let now = access.clock.now().seconds + 200;
+    Access { clock: Arc::new(FixedClock(Time { seconds: now, nanos: 0 })), ..access.clone() }
+}
+
+#[test]
+fn every_error_at_every_write_of_a_branch_refuses_or_is_said_and_harms_nothing() {
+    let base = older("crypto", |home| Forger::new(home).head(1).to_string());
+    let met = fail_each_write(
+        &base,
+        |access| branch::run(&later(access), "no newer copy exists"),
+        // The last is said in any case.
+        |report| report.notes.split_last().unwrap().1,
+    );
+    tally("errors injected into writes of a branch at the store", met, 50);
+}
+
+#[test]
+fn every_error_at_every_write_of_a_declaration_of_loss_refuses_or_is_said_and_harms_nothing() {
+    let base = older("snapshot", |_| "2".into());
+    let met = fail_each_write(
+        &base,
+        |access| lost::run(&later(access), &[2], "the medium lost it"),
+        |report| report.notes.split_last().unwrap().1,
+    );
+    tally("errors injected into writes of a declaration of loss at the store", met, 50);
+}
+
+#[test]
+fn every_error_at_every_write_of_a_discard_refuses_and_removes_nothing_else() {
+    const NAME: &str = ".incomplete-0123456789abcdef0123456789abcdef";
+    let home = home();
+    let directory = home.vault().join("snapshots").join(NAME);
+    fs::create_dir(&directory).unwrap();
+    for (name, bytes) in [("origin.json", 300), ("0000.part", 5_000), ("0001.part", 700)] {
+        fs::write(directory.join(name), noise(bytes, 5)).unwrap();
+    }
+    let base = Base::new(home);
+    let draft = format!("snapshots/{NAME}");
+    let others = |world: &World| {
+        let mut files = world.contents();
+        files.retain(|file, _| !file.starts_with(&draft) && file != "lock.holder");
+        files
+    };
+    let expected = others(&base.world);
+    assert_eq!(base.world.contents().len(), expected.len() + 3);
+    let met = fail_each(
+        &base,
+        writes,
+        |access| incomplete::discard(access, NAME),
+        |report| &report.notes,
+        |what, result, world| {
+            assert_eq!(others(world), expected, "{what}");
+            let left = world.after_power_loss(|| Fate::Lost, &mut Random(1));
+            assert_eq!(others(&left), expected, "{what}, then a loss of power");
+            let is_there = |world: &World| Memory::new(world.clone()).list(&draft).is_ok();
+            assert!(result.is_err() || !is_there(world) && !is_there(&left), "{what}: it is said to be removed");
+            // It can be tried again, where it is still there.
+            for world in [world, &left].into_iter().filter(|world| is_there(world)) {
+                let store = Memory::new(world.clone());
+                let again =
+                    incomplete::discard(&Access { store: Some(Arc::clone(&store) as _), ..base.home.access() }, NAME);
+                again.unwrap_or_else(|error| panic!("{what}, again: {error}"));
+                assert!(!is_there(&store.world()) && others(&store.world()) == expected, "{what}, again");
+            }
+        },
+    );
+    tally("errors injected into writes of a discard at the store", met, 40);
+}
+
+#[test]
+fn every_error_at_every_write_of_init_leaves_a_whole_vault_or_none() {
+    let base = Base::new(Home::quick());
+    base.home.write_source(&SMALL_TREE);
+    let source = base.home.source();
+    let act = |access: &Access| init::run(access, small());
+    let (mut met, mut opened, mut turn) = (0, 0, 0);
+    for (nth, operation) in operations(&base, writes, act).into_iter().enumerate() {
+        for (name, errno) in ERRORS {
+            for how in [How::Once, How::FromThenOn, How::DoneAllTheSame] {
+                turn += 1;
+                if operation != "syncdir" && turn % step(3) != 0 {
+                    continue;
+                }
+                let _ = fs::remove_dir_all(base.home.path("kept/state"));
+                base.reset();
+                let (result, store, operation) = with_fault(&base, nth, (errno, how), writes, act);
+                let Some(operation) = operation else { continue };
+                met += 1;
+                let what = format!("{name} {how:?} at operation {nth}, {operation}");
+                match &result {
+                    // What the probe leaves behind is no error, and what is gone already neither.
+                    Ok(_) => {
+                        let no_error = std::io::Error::from_raw_os_error(errno).kind() == ErrorKind::NotFound;
+                        assert!(operation.starts_with("remove") && no_error, "{what}: nothing is said");
+                    }
+                    Err(error) => assert!(error.code().is_some() || error.exit() == 1, "{what}: {error}"),
+                }
+                let (live, left) = (store.world(), store.world().after_power_loss(|| Fate::Lost, &mut Random(1)));
+                keep(&base.home, &["state"]);
+                for world in [&live, &left] {
+                    put_back(&base.home, &["state"]);
+                    let access = Access { store: Some(Memory::new(world.clone())), ..base.home.access() };
+                    match gate::open(&access) {
+                        Ok(vault) => {
+                            opened += 1;
+                            let denied =
+                                result.as_ref().is_err_and(|error| claims(error).contains("no vault was made"));
+                            assert!(!denied, "{what}: there is a vault");
+                            // Where the witness was not reached yet, the refusal says which head to name.
+                            let access = Access { expect_head: Some(vault.chain.head()), ..access };
+                            let done = backup::run(&access, &source, &backup::Options::default(), &Silent);
+                            done.unwrap_or_else(|error| panic!("{what}: half a vault opens: {error}"));
+                        }
+                        Err(error) => assert!(result.is_err() && error.code().is_some(), "{what}: {error}"),
+                    }
+                }
+            }
+        }
+    }
+    assert!(opened > 0);
+    tally("errors injected into writes of init at the store", met, 50);
 }
 
 #[test]
@@ -286,11 +436,17 @@ fn every_error_at_every_read_of_a_backup_and_a_verification_never_ends_in_a_fals
                     } else {
                         let act = |access: &Access| verify::run(access, &[], Level::Full, &Silent);
                         let (result, store, operation) = with_fault(&base, nth, fault, reads, act);
-                        let pack = operation.as_deref().is_some_and(|what| what.starts_with("read packs"));
+                        let at = operation.as_deref().and_then(|what| what.split_once(' '));
+                        let needed = at.is_some_and(|(act, place)| match how {
+                            // Whoever journals what was done looks at it once more when all is told.
+                            How::FromThenOn => place != "vault.json",
+                            // What an index says is worth nothing; content that did not read is worth a finding. That
+                            // a pack could not be listed, measured or opened once is none where it could afterwards.
+                            _ => act == "read" && place.starts_with("packs"),
+                        });
                         if let Ok(report) = &result {
-                            // What an index says is worth nothing; content that did not read is worth a finding.
                             assert!(
-                                report.verdict != Verdict::Valid || !pack,
+                                report.verdict != Verdict::Valid || !needed,
                                 "{name} {how:?} at {operation:?}: valid, {:?}",
                                 report.notes
                             );
