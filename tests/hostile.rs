@@ -135,7 +135,7 @@ fn a_chunk_list_that_does_not_add_up_is_refused() {
 }
 
 #[test]
-fn a_block_that_decodes_to_more_than_it_says_is_damage_and_stays_small() {
+fn a_block_that_decodes_to_more_than_it_says_is_damage() {
     let home = Home::with_snapshot();
     let forger = Forger::new(&home);
     let content = vec![7; 1000];

@@ -2,6 +2,7 @@
 //! before anything has been written; never a panic, a way out, or memory without bound.
 
 use std::fs;
+use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use data_encoding::BASE64;
 use devvault::format::entry::{ChunkRef, encode_chunk_list, encode_hole_list};
 use devvault::format::holes::Hole;
+use devvault::format::pack::Encoding;
 use devvault::format::record::Counts;
 use devvault::limits;
 use devvault::ops::verify::Verdict;
@@ -349,6 +351,7 @@ fn peak(command: &mut Command) -> (Output, u64) {
         std::thread::sleep(std::time::Duration::from_millis(2));
     }
     reading.join().unwrap();
+    assert!(most > 0, "{status} was never read");
     (child.wait_with_output().unwrap(), most)
 }
 
@@ -375,6 +378,37 @@ fn memory_does_not_grow_with_what_a_file_lists() {
     let restored = fs::read(home.path("restored/a")).unwrap();
     assert!(restored.len() as u64 == size && restored.chunks(4).all(|chunk| chunk == content));
     run(&["diff", "2", "restored"]);
+}
+
+/// A few kilobytes that stand for half a gigabyte, whether or not they say so themselves.
+#[test]
+fn memory_does_not_grow_with_what_a_block_decodes_to() {
+    const PLAIN: u64 = 512 << 20;
+    if let Some(emulator) = crate::support::emulator() {
+        return crate::support::skip(&format!("the memory that is counted is that of `{emulator}`"));
+    }
+    for says_so in [false, true] {
+        let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 3).unwrap();
+        encoder.set_pledged_src_size(says_so.then_some(PLAIN)).unwrap();
+        std::io::copy(&mut std::io::repeat(7).take(PLAIN), &mut encoder).unwrap();
+        let bomb = encoder.finish().unwrap();
+        assert!(bomb.len() < 1 << 20);
+        let home = Home::with_snapshot();
+        let content = [7; 1000];
+        Forger::new(&home).pack_of(&[&content], &bomb, Encoding::Zstd, content.len());
+        let chunk = reference(&content);
+        let chunks = serde_json::json!([[chunk.id().to_string(), chunk.length()]]);
+        publish(&home, &[line(serde_json::json!({"kind": "file", "chunks": chunks, "size": 1000}), "a")]);
+        for arguments in
+            [&["restore", "2", "restored"][..], &["verify"], &["cat", "2:a"], &["salvage", "2", "salvaged"]]
+        {
+            let (output, most) = peak(home.program().arg("--vault").arg(home.vault()).args(arguments));
+            println!("{arguments:?}: {most} KiB");
+            assert_eq!(output.status.code(), Some(11), "{arguments:?}: {output:?}");
+            assert!(most < 64 << 10, "{arguments:?} took {most} KiB");
+        }
+        assert!(!home.path("restored").exists());
+    }
 }
 
 /// What another process plants where something is about to be made, or in place of what was made, is never written to.
