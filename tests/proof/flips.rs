@@ -1,4 +1,5 @@
-//! Every bit of a small vault flipped, one at a time: what is called valid restores exactly, and what restores is exact.
+//! Bits of a small vault flipped, one at a time, every eleventh or, in a full run, each: what is called valid restores
+//! exactly, and what restores is exact.
 
 use std::fs;
 
@@ -61,5 +62,5 @@ fn no_flipped_bit_of_any_file_makes_a_valid_verdict_or_a_restore_untrue() {
         }
     }
     tally("bits flipped, one at a time", flipped, 2_000);
-    tally("of these vaults restored from", restored, 200);
+    tally("vaults with a flipped bit restored from", restored, 200);
 }
