@@ -20,9 +20,7 @@ use devvault::vault::gate::Access;
 
 use super::memory::{Memory, Order, World};
 use super::tally;
-use crate::support::{
-    Forger, Home, SMALL_TREE, copy_tree, flip, is_root, packs, picture, request, restore_options, skip,
-};
+use crate::support::{Forger, Home, SMALL_TREE, copy_tree, flip, is_root, packs, picture, request, restore_options};
 
 /// Something that can be damaged: its name, and where it lies.
 type Object = (&'static str, fn(&Home) -> PathBuf);
@@ -385,7 +383,8 @@ fn every_object_damaged_in_every_way_is_answered_by_every_command_as_the_matrix_
         fs::write(&path, all.join("\n") + "\n").unwrap();
     }
     if !skipped.is_empty() {
-        skip("the superuser may read everything: files of the host that are unreadable");
+        // The test is not skipped: all else was tried.
+        println!("not tried: files of the host that are unreadable, since the superuser may read everything");
     }
     let known = fs::read_to_string(&path).unwrap_or_default();
     let expected: Vec<&str> = known.lines().filter(|line| !untried(line)).collect();

@@ -41,8 +41,15 @@ const EXT4: Kind = Kind {
     options: "nodiscard",
     atom: 512,
 };
-const XFS: Kind =
-    Kind { name: "xfs", bytes: 304 << 20, make: r#"mkfs.xfs -q -K "$1""#, options: "nodiscard", atom: 512 };
+const XFS: Kind = Kind {
+    name: "xfs",
+    bytes: 304 << 20,
+    make: r#"mkfs.xfs -q -K "$1""#,
+    // What was unmounted lives on while a process that starts beside it has yet to let go of what it inherited, and no
+    // second one of its name is mounted until then.
+    options: "nodiscard,nouuid",
+    atom: 512,
+};
 const BTRFS: Kind = Kind {
     name: "btrfs",
     bytes: 256 << 20,
