@@ -87,8 +87,10 @@ fn make(access: &Access, parameters: Parameters) -> Result<Report> {
     let macs = Macs::new(&secret, vault);
     let config = Config::new(vault, secret.key_id(), now, parameters).encode();
     write_vault(store, &macs, &config).map_err(|error| {
-        Error::from(write_error(store, "the new vault", &error))
-            .written(|| format!("the key {} was made; it opens nothing yet", shown_path(&key_path)))
+        Error::from(write_error(store, "the new vault", &error)).written(|| {
+            let (key, vault) = (shown_path(&key_path), shown_path(&path));
+            format!("the key {key} was made; that {vault} is a whole vault is not confirmed, and nothing is kept in it")
+        })
     })?;
     let chain = Chain::read(store, &macs, Some(crate::crypto::Digest::of(&config)))
         .map_err(|error| crate::vault::read_error(store, layout::SNAPSHOTS, &error))?;
