@@ -320,7 +320,7 @@ fn may_fail_in_silence(call: &str, about: &str, errno: i32) -> bool {
         // What a file system cannot do is tried once, in a place of its own, and done otherwise.
         || about.contains("devvault-probing")
         || call == "renameat2" && CANNOT.contains(&errno)
-        // Asked of a source's file, so that a file system tells its holes as they are; where that fails, it is believed.
+        // Asked of a source's file, so that a file system tells its holes as they are; where that fails, all of it is read.
         || call == "fdatasync" && about.contains("/source/")
         // What a failed write leaves unsaid on the terminal cannot be said there.
         || about.contains("kept/std")

@@ -16,9 +16,11 @@ pub(super) fn holes(file: &File, stat: &Stat) -> io::Result<Vec<Hole>> {
     if stat.allocated.is_none_or(|allocated| allocated >= stat.size) {
         return Ok(Vec::new());
     }
-    // Some file systems have called data that was still in memory a hole; after this they know where it lies. A medium
-    // that is read-only, or a file that cannot be synced, has none of it in memory.
-    let _ = file.sync_data();
+    // Some file systems have called data that was still in memory a hole; after this they know where it lies. Where it
+    // fails no hole is believed, and zeros are read as what they are.
+    if file.sync_data().is_err() {
+        return Ok(Vec::new());
+    }
     let holes = fsys::holes(file, stat.size)?.into_iter().map(|(offset, length)| Hole(offset, length)).collect();
     Ok(longest(holes, limits::FILE_HOLES_MAX))
 }
