@@ -188,8 +188,6 @@ mod tests {
         fs::remove_file(root.path().join("own")).expect("writable");
         fs::hard_link(root.path().join("elsewhere"), root.path().join("own")).expect("writable");
         assert_eq!(check(&open), replaced, "it has a second name again");
-        fs::remove_file(root.path().join("elsewhere")).expect("writable");
-        assert_eq!(check(&open), Ok(()));
     }
 
     #[test]
