@@ -253,7 +253,7 @@ fn a_loss_of_power_at_any_operation_of_an_index_rebuild_loses_nothing() {
     told("an index rebuild", &examine(&home, &host, &recorded, &later(&home, 0)), 5);
 }
 
-fn permit(home: &Home, invariant: &str, target: &str) {
+pub fn permit(home: &Home, invariant: &str, target: &str) {
     let request = Request {
         invariant: invariant.into(),
         reason: "the test needs it".into(),

@@ -10,7 +10,6 @@ use std::sync::{Arc, Mutex};
 
 use devvault::clock::{FixedClock, Time};
 use devvault::error::{Error, Result};
-use devvault::incident::break_glass::{self, Request, TimeBox};
 use devvault::ops::verify::{Level, Verdict};
 use devvault::ops::{backup, branch, incomplete, index, init, lost, verify};
 use devvault::progress::Silent;
@@ -20,6 +19,7 @@ use devvault::vault::gate::{self, Access};
 #[cfg(unix)]
 use rustix::io::Errno;
 
+use super::crash::permit;
 use super::memory::{Fate, Memory, Order, Random, World, writes};
 use super::{keep, put_back, step, tally};
 use crate::support::{Forger, Home, SMALL_TREE, noise, small};
@@ -262,19 +262,6 @@ fn every_error_at_every_write_of_an_index_rebuild_refuses_and_harms_nothing() {
     let base = Base::new(home());
     let met = fail_each_write(&base, index::run, |report| &report.notes);
     tally("errors injected into writes of an index rebuild at the store", met, 20);
-}
-
-fn permit(home: &Home, invariant: &str, target: &str) {
-    let request = Request {
-        invariant: invariant.into(),
-        reason: "the test needs it".into(),
-        scope: format!("{}:{target}", Forger::new(home).macs.vault()),
-        time_box: TimeBox::Minutes(60),
-        rollback: "copy the old vault back".into(),
-        approver: "ann".into(),
-        incident: None,
-    };
-    break_glass::declare(&home.host(), home.access().clock.now(), &request).unwrap();
 }
 
 /// A home whose host has seen two snapshots, and a copy of its vault that holds the first alone, under a permit.

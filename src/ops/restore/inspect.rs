@@ -68,6 +68,8 @@ pub(super) struct Inspector<'a> {
     names_unfit: Vec<(EntryPath, String)>,
 }
 
+/// What is asked of second names, beside the kinds of objects.
+const FURTHER_NAME: &str = "further name";
 /// Longest target of a link that every target takes that takes links at all, in bytes.
 const ORDINARY_TARGET_BYTES: usize = 200;
 /// Longest file that every target takes, in bytes.
@@ -86,7 +88,8 @@ impl Plan {
 impl<'a> Inspector<'a> {
     pub(super) fn new(probe: &'a Probe<'a>, reader: &'a Reader, options: &Options) -> Self {
         let without: BTreeSet<Class> = options.without.iter().copied().collect();
-        let ids_decide = probe.cannot_link().is_none();
+        let mut kinds = Answers::default();
+        let ids_decide = kinds.ask(FURTHER_NAME, || probe.cannot_link()).is_none();
         let keep = Keep { without, ambient: probe.ambient(), ids_decide, ..Keep::default() };
         let holes = probe.keeps_holes();
         Self {
@@ -107,7 +110,7 @@ impl<'a> Inspector<'a> {
             capabilities_left: 0,
             times_coarser: 0,
             holes_filled: 0,
-            kinds: Answers::default(),
+            kinds,
             modes: Answers::default(),
             attributes: Answers::default(),
             flags: Answers::default(),
@@ -184,7 +187,7 @@ impl<'a> Inspector<'a> {
             return;
         }
         let probe = self.probe;
-        if let Some(reason) = self.kinds.ask("further name", || probe.cannot_link()) {
+        if let Some(reason) = self.kinds.ask(FURTHER_NAME, || probe.cannot_link()) {
             self.lose(entry, Class::Hardlink, format!("the target gives no object a second name: {reason}"));
         }
     }
