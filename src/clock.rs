@@ -20,6 +20,11 @@ impl Time {
         i128::from(self.seconds) * 1_000_000_000 + i128::from(self.nanos)
     }
 
+    /// Returns how far apart two instants are, in nanoseconds.
+    pub fn abs_diff(self, other: Self) -> i128 {
+        (self.as_nanos() - other.as_nanos()).abs()
+    }
+
     /// Returns the instant as RFC 3339 in UTC with whole seconds, or as `@seconds` beyond the years 0 to 9999.
     pub fn rfc3339(self) -> String {
         OffsetDateTime::from_unix_timestamp(self.seconds)
@@ -92,6 +97,17 @@ mod tests {
         let time = Time::from_system(UNIX_EPOCH - Duration::new(5, 250_000_000));
         assert_eq!(time, Time { seconds: -6, nanos: 750_000_000 });
         assert_eq!(Time::from_system(UNIX_EPOCH - Duration::new(5, 0)), Time { seconds: -5, nanos: 0 });
+    }
+
+    #[test]
+    fn instants_are_as_far_apart_either_way() {
+        let time = |seconds, nanos| Time { seconds, nanos };
+        let farthest = (time(i64::MIN, 0), time(i64::MAX, 999_999_999), u64::MAX as i128 * 1_000_000_000 + 999_999_999);
+        for (one, other, apart) in
+            [(time(5, 0), time(4, 999_999_999), 1), (time(-1, 0), time(1, 1), 2_000_000_001), farthest]
+        {
+            assert_eq!((one.abs_diff(other), other.abs_diff(one)), (apart, apart));
+        }
     }
 
     #[test]

@@ -117,6 +117,11 @@ pub fn refuse<T>(code: Code, message: impl Into<String>) -> Result<T> {
     Err(Refusal::new(code, message).into())
 }
 
+/// Returns whether a medium has no room left, or gives this user no more of it.
+pub fn lacks_room(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 /// Returns a path of this machine in a form that is safe to show.
 pub fn shown_path(path: &Path) -> String {
     if cfg!(windows) {

@@ -26,7 +26,7 @@ pub mod write;
 
 use std::io;
 
-use crate::error::Error;
+use crate::error::{Error, lacks_room};
 use crate::path::EntryPath;
 use crate::refusal::{Code, Refusal};
 use crate::store::Store;
@@ -97,7 +97,7 @@ pub fn read_error(store: &dyn Store, name: &str, error: &io::Error) -> Refusal {
 pub fn write_error(store: &dyn Store, name: &str, error: &io::Error) -> Refusal {
     let code = match error.kind() {
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Code::VaultForbidden,
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Code::NoSpace,
+        _ if lacks_room(error) => Code::NoSpace,
         _ => Code::ProbeFailed,
     };
     let refusal = Refusal::new(code, format!("{name} in {} cannot be written", store.describe())).cause(error);

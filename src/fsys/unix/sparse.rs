@@ -46,8 +46,7 @@ pub fn holes(_file: &File, _size: u64) -> io::Result<Vec<(u64, u64)>> {
     Ok(Vec::new())
 }
 
-/// Returns the longest file that a file system takes, of those at least `size` long, without making one: whether a file
-/// of `size` bytes can be.
+/// Returns whether a file of `size` bytes can be, without making one. The file is at its beginning afterwards.
 ///
 /// # Errors
 /// The file system fails otherwise.

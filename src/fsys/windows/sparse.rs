@@ -102,6 +102,9 @@ pub fn allow_holes(file: &File) -> io::Result<()> {
 /// # Errors
 /// The file system fails otherwise.
 pub fn takes_size(file: &File, size: u64) -> io::Result<bool> {
+    if i64::try_from(size).is_err() {
+        return Ok(false);
+    }
     allow_holes(file)?;
     let length = file.metadata()?.len();
     let taken = file.set_len(size);

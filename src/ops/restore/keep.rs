@@ -237,7 +237,7 @@ impl Keep {
     }
 
     fn is_same_time(&self, meant: Time, found: Time) -> bool {
-        (meant.as_nanos() - found.as_nanos()).abs() < self.time_step.max(1)
+        meant.abs_diff(found) < self.time_step.max(1)
     }
 
     /// Holds the attributes of an object against its entry.

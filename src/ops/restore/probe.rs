@@ -10,7 +10,7 @@ use std::io;
 use super::target::Target;
 use crate::clock::Time;
 use crate::crypto::Id;
-use crate::error::{Error, Result, shown_path};
+use crate::error::{Error, Result, lacks_room, refuse, shown_path};
 use crate::format::entry::Kind;
 use crate::fsys::{Dir, Object, ObjectId, ObjectKind};
 use crate::ops::object;
@@ -65,30 +65,17 @@ impl<'a> Probe<'a> {
             Ok(Self { root, file, dir, tries: Cell::new(0), _scratch })
         };
         let parent = shown_path(&target.parent_path);
-        // Else what is tried fails for want of room, and looks as if the target could not hold it.
-        if let Some(free) = target.parent.free_files().filter(|&free| free < PROBE_FILES) {
-            let message =
-                format!("{parent} has room for {free} more files; {PROBE_FILES} are needed to try what it keeps");
-            return Err(Refusal::new(Code::DestinationSpace, message).into());
-        }
-        make().map_err(|error: io::Error| {
-            let code = match error.kind() {
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Code::DestinationSpace,
-                _ => Code::DestinationParent,
-            };
-            Refusal::new(code, format!("no directory can be made in {parent}")).cause(error).into()
-        })
+        require_files(target.parent.free_files(), &parent)?;
+        make().map_err(|error: io::Error| unmade(&parent, error).into())
     }
 
     /// Says what it means that names cannot be tried.
     pub(super) fn untried(error: io::Error) -> Error {
-        match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                let message = "the target has no room to try the names of the snapshot";
-                Refusal::new(Code::DestinationSpace, message).cause(error).into()
-            }
-            _ => Error::environment("try names on the target", error),
+        if lacks_room(&error) {
+            let message = "the target has no room to try the names of the snapshot";
+            return Refusal::new(Code::DestinationSpace, message).cause(error).into();
         }
+        Error::environment("try names on the target", error)
     }
 
     /// Returns the number of the user to whom the target gives what this process makes, where it has users.
@@ -272,10 +259,7 @@ impl<'a> Probe<'a> {
         let meant = Time { seconds: 1_234_567_891, nanos: 123_456_789 };
         let object = self.object(false);
         object.set_times(Some(meant), None)?;
-        let lost = (meant.as_nanos() - object.stat()?.mtime.as_nanos()).abs();
-        const STEPS: [i128; 8] =
-            [1, 100, 1_000, 1_000_000, 10_000_000, 1_000_000_000, 2_000_000_000, 86_400_000_000_000];
-        STEPS.into_iter().find(|step| lost < *step).ok_or_else(changed)
+        step_that_loses(meant.abs_diff(object.stat()?.mtime)).ok_or_else(changed)
     }
 
     /// Returns why a time cannot be kept, but for the target's step, if it cannot.
@@ -286,10 +270,11 @@ impl<'a> Probe<'a> {
         let object = self.object(false);
         let kept = object.set_times(Some(time), None).and_then(|()| {
             let found = object.stat()?.mtime;
-            if (found.as_nanos() - time.as_nanos()).abs() < step {
-                return Ok(());
+            if time.abs_diff(found) < step {
+                Ok(())
+            } else {
+                Err(io::Error::other(format!("it becomes {}", found.rfc3339())))
             }
-            Err(io::Error::other(format!("it becomes {}", found.rfc3339())))
         });
         kept.err()
     }
@@ -306,7 +291,7 @@ impl<'a> Probe<'a> {
             file.write_all(b"data")?;
             let stat = Object::File(&file).stat()?;
             let holes = crate::fsys::holes(&file, LENGTH)?;
-            Ok(stat.allocated.is_some_and(|allocated| allocated < LENGTH / 2) && !holes.is_empty())
+            Ok(is_half_empty(LENGTH, stat.allocated, &holes))
         });
         let _ = self.root.remove_file(&name);
         tried
@@ -321,6 +306,30 @@ impl<'a> Probe<'a> {
         self.tries.set(self.tries.get() + 1);
         format!("try{}", self.tries.get()).into_bytes()
     }
+}
+
+/// Refuses a target on which what is tried would fail for want of room, and look as if it could not be held.
+fn require_files(free: Option<u64>, parent: &str) -> Result<()> {
+    let Some(free) = free.filter(|&free| free < PROBE_FILES) else { return Ok(()) };
+    let message = format!("{parent} has room for {free} more files; {PROBE_FILES} are needed to try what it keeps");
+    refuse(Code::DestinationSpace, message)
+}
+
+fn unmade(parent: &str, error: io::Error) -> Refusal {
+    let code = if lacks_room(&error) { Code::DestinationSpace } else { Code::DestinationParent };
+    Refusal::new(code, format!("no directory can be made in {parent}")).cause(error)
+}
+
+/// Returns the shortest step of a file system's times, in nanoseconds, that takes as much from a time.
+fn step_that_loses(lost: i128) -> Option<i128> {
+    // ext4 and the like, NTFS, microseconds, exFAT (10 ms), seconds, FAT (2 s), days.
+    const STEPS: [i128; 8] = [1, 100, 1_000, 1_000_000, 10_000_000, 1_000_000_000, 2_000_000_000, 86_400_000_000_000];
+    STEPS.into_iter().find(|step| lost < *step)
+}
+
+/// Returns whether a file whose first half was not written takes less room than that, and is said to have holes.
+fn is_half_empty(length: u64, allocated: Option<u64>, holes: &[(u64, u64)]) -> bool {
+    allocated.is_some_and(|allocated| allocated < length / 2) && !holes.is_empty()
 }
 
 /// What is not as it was set.
@@ -422,6 +431,152 @@ mod tests {
         fs::write(place.join("below/file"), "not yours").expect("writable");
         drop(probe);
         assert_eq!(fs::read_to_string(place.join("below/file")).expect("not removed"), "not yours");
+    }
+
+    #[test]
+    fn a_target_without_room_is_told_from_one_where_nothing_may_be_made() {
+        assert!(require_files(None, "there").is_ok() && require_files(Some(PROBE_FILES), "there").is_ok());
+        let refused = require_files(Some(PROBE_FILES - 1), "there").expect_err("no room for what is tried");
+        assert_eq!(refused.code(), Some(Code::DestinationSpace), "{refused}");
+        for full in [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded] {
+            assert_eq!(unmade("there", full.into()).code, Code::DestinationSpace);
+            assert_eq!(Probe::untried(full.into()).code(), Some(Code::DestinationSpace));
+        }
+        assert_eq!(unmade("there", io::ErrorKind::PermissionDenied.into()).code, Code::DestinationParent);
+        assert_eq!(Probe::untried(io::ErrorKind::PermissionDenied.into()).code(), None);
+    }
+
+    #[test]
+    fn a_target_keeps_times_in_the_shortest_step_that_takes_no_less_than_was_lost() {
+        let steps = [(0, 1), (1, 100), (99, 100), (100, 1_000), (89, 100), (999_999_999, 1_000_000_000)];
+        for (lost, step) in steps {
+            assert_eq!(step_that_loses(lost), Some(step), "{lost}");
+        }
+        assert_eq!(step_that_loses(1_000_000_000), Some(2_000_000_000));
+        assert_eq!(step_that_loses(86_400_000_000_000), None, "it keeps no times");
+    }
+
+    #[test]
+    fn a_time_that_the_target_changes_by_a_step_or_more_is_not_kept() {
+        let (_root, target) = place();
+        let probe = Probe::new(&target).expect("writable");
+        let (early, ordinary) = (Time { seconds: 315_705_599, nanos: 1 }, Time { seconds: 1 << 30, nanos: 1 });
+        let step = probe.time_step().expect("times are kept");
+        assert!(probe.cannot_keep_time(early, step).is_none());
+        // Nothing changes a time by less than nothing.
+        assert!(probe.cannot_keep_time(early, 0).is_some(), "tried");
+        assert!(probe.cannot_keep_time(ordinary, 0).is_none(), "not tried: kept wherever times are");
+    }
+
+    #[test]
+    fn holes_are_kept_where_they_take_no_room_and_are_told() {
+        let holes = [(0, 100)];
+        assert!(is_half_empty(100, Some(49), &holes));
+        assert!(!is_half_empty(100, Some(50), &holes) && !is_half_empty(100, None, &holes));
+        assert!(!is_half_empty(100, Some(0), &[]), "no backup would find them again");
+    }
+
+    #[test]
+    fn a_file_that_is_longer_than_any_system_counts_is_not_taken() {
+        let (_root, target) = place();
+        let probe = Probe::new(&target).expect("writable");
+        assert!(probe.takes_size(1 << 20) && !probe.takes_size(i64::MAX as u64 + 1));
+    }
+
+    #[test]
+    fn attributes_that_new_objects_have_by_themselves_are_told() {
+        let (_root, target) = place();
+        let probe = Probe::new(&target).expect("writable");
+        // As if the target had given it.
+        if probe.object(false).set_xattr(b"user.devvault.given", b"value").is_err() {
+            println!("skipped: no attributes here");
+            return;
+        }
+        assert!(probe.ambient().contains(&b"user.devvault.given"[..]));
+    }
+
+    #[test]
+    fn a_second_name_is_one_of_two_that_stand_for_the_same_file() {
+        let (_root, target) = place();
+        let probe = Probe::new(&target).expect("writable");
+        if let Some(error) = probe.cannot_link() {
+            println!("skipped: no second names here: {error}");
+            return;
+        }
+        probe.root.create_link(FILE, &probe.root, b"beside").expect("linked before");
+        assert!(probe.cannot_link().is_some(), "three names, where two were made");
+        probe.root.remove_file(b"beside").expect("there");
+        assert!(probe.cannot_link().is_none());
+        probe.root.remove_file(FILE).expect("there");
+        assert!(probe.cannot_link().is_some(), "nothing is there to name");
+    }
+
+    // Unix alone: links that any account may make, and pipes.
+    #[cfg(unix)]
+    #[test]
+    fn attributes_are_tried_on_an_object_of_their_kind() {
+        let (_root, target) = place();
+        let probe = Probe::new(&target).expect("writable");
+        for kind in [Kind::File(Default::default()), Kind::Directory, Kind::Symlink(b"target".to_vec()), Kind::Fifo] {
+            let look = |object: Object<'_>| {
+                let stat = object.stat()?;
+                if stat.kind == object::expected(&kind).0 { Ok(()) } else { Err(changed()) }
+            };
+            assert!(probe.on_object(&kind, look).is_none(), "{kind:?}");
+        }
+        assert_eq!(probe.root.names().expect("readable").len(), 3, "a file and two directories, as before");
+    }
+
+    // Linux alone: access lists, and neither flags nor streams.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_a_target_does_not_keep_is_told() {
+        let (_root, target) = place();
+        let probe = Probe::new(&target).expect("writable");
+        assert!(probe.cannot_set_mode(false, 0o644).is_none());
+        assert!(probe.cannot_set_mode(false, 0o10_644).is_some_and(|error| error.to_string() == "it becomes 644"));
+        assert!(probe.cannot_set_flags(1).is_some() && probe.cannot_set_stream(b"stream", b"value").is_some());
+        // The owner, a user, the group, at most, others: at most reading, which shows as the rights of the group.
+        let list = |number_of_nobody: u32| {
+            let mut bytes = 2_u32.to_le_bytes().to_vec();
+            for (tag, rights) in [(1_u16, 6_u16), (2, 4), (4, 0), (16, 4), (32, 0)] {
+                let number = if tag == 2 { 1 } else { number_of_nobody };
+                bytes.extend([&tag.to_le_bytes()[..], &rights.to_le_bytes(), &number.to_le_bytes()].concat());
+            }
+            bytes
+        };
+        let file = Kind::File(Default::default());
+        let set = |list: &[u8], mode| probe.cannot_set_xattr(&file, b"system.posix_acl_access", list, mode);
+        let beside = |mode| set(&list(u32::MAX), mode);
+        if beside(None).is_some() {
+            println!("skipped: no access lists here");
+            return;
+        }
+        assert!(beside(Some(0o640)).is_none());
+        let error = beside(Some(0o660)).expect("the list changes the mode");
+        assert!(error.to_string().contains("beside it the mode 660 becomes 640"), "{error}");
+        // The system keeps another number where it needs none: the same list in other bytes.
+        assert!(set(&list(7), None).is_some());
+        let (names, load) =
+            ([&b"user.one"[..], b"user.two"], |at| if at == 0 { Ok(Vec::new()) } else { Err(changed()) });
+        assert!(
+            probe.cannot_set_all(&file, &names, load).is_some() && probe.cannot_set_all(&file, &[], load).is_none()
+        );
+    }
+
+    #[test]
+    fn of_what_was_tried_as_much_is_removed_as_can_have_been_made() {
+        let (root, target) = place();
+        let probe = Probe::new(&target).expect("writable");
+        let name = String::from_utf8(probe._scratch.name.clone()).expect("text");
+        let place = root.path().join(name);
+        fs::create_dir_all(place.join("1/2/3")).expect("free");
+        for file in ["1/2/file", "1/2/3/file"] {
+            fs::write(place.join(file), "").expect("writable");
+        }
+        drop(probe);
+        assert!(!place.join("dir").exists() && !place.join("1/2/file").exists());
+        assert!(place.join("1/2/3/file").exists(), "nothing is made as deep");
     }
 
     #[test]

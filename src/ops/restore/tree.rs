@@ -9,7 +9,7 @@ use super::keep::Keep;
 use super::own::{self, ToSeal};
 use super::target::Staging;
 use crate::crypto::Digest;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, lacks_room};
 use crate::format::entry::{ChunkRef, Entry, Kind};
 use crate::fsys::{self, Object, ObjectId};
 use crate::ops::directories::{Directories, put_on, take_off};
@@ -471,7 +471,7 @@ fn recover(reader: &Reader, aim: &Aim, file: &Planned) -> Result<Vec<u8>> {
 
 pub(super) fn failed(path: &EntryPath, what: &str, error: io::Error) -> Error {
     match error.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+        _ if lacks_room(&error) => {
             Refusal::new(Code::DestinationSpace, format!("the target is full at {path}")).cause(error).into()
         }
         io::ErrorKind::AlreadyExists => Refusal::new(

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::target::Made;
 use super::{Standing, keep};
-use crate::error::{Error, Result, refuse, shown_path};
+use crate::error::{Error, Result, lacks_room, refuse, shown_path};
 use crate::format::entry::{Entry, FileContent, Kind};
 use crate::format::json::TextOrBase64;
 use crate::format::listing::PartRef;
@@ -237,7 +237,7 @@ impl<'a> Copier<'a> {
     }
 
     fn not_written(&mut self, path: &EntryPath, kind: &str, error: &io::Error) -> Result<()> {
-        if matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
+        if lacks_room(error) {
             let message = format!("{} is full", shown_path(&self.target.path));
             return Err(Refusal::new(Code::DestinationSpace, message).cause(error).into());
         }
