@@ -1,9 +1,8 @@
 //! Break-glass in use: each permit inside its scope, and refused in every other way; the vault is the same after a no.
 
 use std::fs;
-use std::sync::Arc;
 
-use devvault::clock::{FixedClock, Time};
+use devvault::clock::Time;
 use devvault::crypto::Id;
 use devvault::format::record::{Body, Fate, Head};
 use devvault::incident::break_glass::{self, Request};
@@ -16,27 +15,16 @@ use devvault::vault::gate::Access;
 
 use crate::support::{Forger, Home, assert_refused, copy_tree, flip, packs, request, unchanged};
 
-/// Access at so many seconds after the time at which everything else in the home happened.
-fn later(home: &Home, seconds: i64) -> Access {
-    let access = home.access();
-    let now = access.clock.now().seconds + seconds;
-    Access { clock: Arc::new(FixedClock(Time { seconds: now, nanos: 0 })), ..access }
-}
-
 fn vault_id(home: &Home) -> Id {
     Forger::new(home).macs.vault()
 }
 
-fn declare(home: &Home, invariant: &str, target: &str, seconds: i64) -> String {
-    declare_on(home, invariant, format!("{}:{target}", vault_id(home)), seconds)
-}
-
 fn declare_on(home: &Home, invariant: &str, scope: String, seconds: i64) -> String {
-    break_glass::declare(&home.host(), later(home, seconds).clock.now(), &request(invariant, scope)).unwrap().id
+    break_glass::declare(&home.host(), home.access_after(seconds).clock.now(), &request(invariant, scope)).unwrap().id
 }
 
 fn backup_at(home: &Home, seconds: i64) -> devvault::error::Result<backup::Report> {
-    backup::run(&later(home, seconds), &home.source(), &backup::Options::default(), &Silent)
+    backup::run(&home.access_after(seconds), &home.source(), &backup::Options::default(), &Silent)
 }
 
 /// A vault of three snapshots that was put back to the copy made after the first.
@@ -57,25 +45,25 @@ fn an_older_copy_goes_on_as_a_branch_under_a_permit_for_its_head() {
     let (home, to, newest) = older_copy();
     unchanged(&home.vault(), || {
         assert_refused(Code::Rollback, home.try_backup(&backup::Options::default()));
-        assert_refused(Code::PermitMissing, branch::run(&later(&home, 1), "no newer copy exists"));
+        assert_refused(Code::PermitMissing, branch::run(&home.access_after(1), "no newer copy exists"));
     });
-    declare(&home, "crypto", &to.to_string(), 10);
+    home.declare("crypto", &to.to_string(), 10);
     unchanged(&home.vault(), || {
-        assert_refused(Code::PermitNotYet, branch::run(&later(&home, 129), "no newer copy exists"));
-        assert_refused(Code::DeclarationUnfit, branch::run(&later(&home, 131), " "));
+        assert_refused(Code::PermitNotYet, branch::run(&home.access_after(129), "no newer copy exists"));
+        assert_refused(Code::DeclarationUnfit, branch::run(&home.access_after(131), " "));
     });
-    let report = branch::run(&later(&home, 140), "no newer copy exists").unwrap();
+    let report = branch::run(&home.access_after(140), "no newer copy exists").unwrap();
     assert_eq!((report.continues, report.abandons, report.head.number), (to, newest, 2));
     let Body::Branch(record) = Forger::new(&home).record(2).body else { panic!("no branch") };
     assert_eq!((record.from, record.to, &record.reason[..]), (newest, to, "no newer copy exists"));
-    let verified = home.verify_from(&later(&home, 150), &[]).unwrap();
+    let verified = home.verify_from(&home.access_after(150), &[]).unwrap();
     assert_eq!((verified.verdict, verified.freshness.to_string()), (Verdict::Valid, "proven".into()));
     assert_eq!(backup_at(&home, 160).unwrap().snapshot, 3);
     // The witness keeps what was left behind.
     let witness = devvault::vault::witness::read(&home.host(), &Forger::new(&home).macs).unwrap().unwrap();
     assert_eq!(witness.left, [newest]);
     // A host that saw the head that was left behind follows; the permit is of no use any more.
-    let refusal = assert_refused(Code::PermitOutOfScope, branch::run(&later(&home, 170), "again"));
+    let refusal = assert_refused(Code::PermitOutOfScope, branch::run(&home.access_after(170), "again"));
     assert!(refusal.message.contains("nothing"), "{refusal}");
 }
 
@@ -83,41 +71,41 @@ fn an_older_copy_goes_on_as_a_branch_under_a_permit_for_its_head() {
 fn another_host_whose_head_the_branch_names_follows_it() {
     let (home, to, _) = older_copy();
     // The other host saw the newest head before the copy was put back.
-    let access = Access { host: home.other_host("other"), key_file: Some(home.key()), ..later(&home, 0) };
+    let access = Access { host: home.other_host("other"), key_file: Some(home.key()), ..home.access_after(0) };
     copy_tree(&home.path("state/witness"), &home.path("other-state/witness"));
-    declare(&home, "crypto", &to.to_string(), 10);
-    branch::run(&later(&home, 140), "no newer copy exists").unwrap();
+    home.declare("crypto", &to.to_string(), 10);
+    branch::run(&home.access_after(140), "no newer copy exists").unwrap();
     assert_eq!(home.verify_from(&access, &[]).unwrap().freshness.to_string(), "proven");
 }
 
 #[test]
 fn a_permit_for_a_branch_covers_one_head_of_one_vault() {
     let (home, _, newest) = older_copy();
-    declare(&home, "crypto", &newest.to_string(), 10);
+    home.declare("crypto", &newest.to_string(), 10);
     unchanged(&home.vault(), || {
-        assert_refused(Code::PermitOutOfScope, branch::run(&later(&home, 140), "wrong head"));
+        assert_refused(Code::PermitOutOfScope, branch::run(&home.access_after(140), "wrong head"));
     });
     let other = Home::with_snapshot();
     let request = request("crypto", format!("{}:{}", vault_id(&other), Forger::new(&home).head(1)));
-    break_glass::declare(&home.host(), later(&home, 150).clock.now(), &request).unwrap();
+    break_glass::declare(&home.host(), home.access_after(150).clock.now(), &request).unwrap();
     unchanged(&home.vault(), || {
-        assert_refused(Code::PermitOutOfScope, branch::run(&later(&home, 300), "another vault"));
+        assert_refused(Code::PermitOutOfScope, branch::run(&home.access_after(300), "another vault"));
     });
 }
 
 #[test]
 fn an_expired_permit_and_a_broken_journal_permit_nothing() {
     let (home, to, _) = older_copy();
-    declare(&home, "crypto", &to.to_string(), 10);
+    home.declare("crypto", &to.to_string(), 10);
     let journal = Journal::of(&home.host()).path();
     let whole = fs::read_to_string(&journal).unwrap();
     unchanged(&home.vault(), || {
         fs::write(&journal, whole.replace("the test needs it", "somebody needs it")).unwrap();
-        assert_refused(Code::JournalBroken, branch::run(&later(&home, 140), "broken"));
+        assert_refused(Code::JournalBroken, branch::run(&home.access_after(140), "broken"));
         fs::write(&journal, &whole).unwrap();
-        assert_refused(Code::PermitExpired, branch::run(&later(&home, 130 + 600), "too late"));
-        assert_refused(Code::ClockBehind, branch::run(&later(&home, 140), "set back"));
-        assert_refused(Code::PermitExpired, branch::run(&later(&home, 130 + 601), "still too late"));
+        assert_refused(Code::PermitExpired, branch::run(&home.access_after(130 + 600), "too late"));
+        assert_refused(Code::ClockBehind, branch::run(&home.access_after(140), "set back"));
+        assert_refused(Code::PermitExpired, branch::run(&home.access_after(130 + 601), "still too late"));
     });
 }
 
@@ -125,8 +113,10 @@ fn an_expired_permit_and_a_broken_journal_permit_nothing() {
 fn a_sound_copy_that_is_not_behind_has_nothing_to_leave_behind() {
     let home = Home::with_snapshot();
     let head = Forger::new(&home).head(1);
-    declare(&home, "crypto", &head.to_string(), 10);
-    unchanged(&home.vault(), || assert_refused(Code::PermitOutOfScope, branch::run(&later(&home, 140), "why not")));
+    home.declare("crypto", &head.to_string(), 10);
+    unchanged(&home.vault(), || {
+        assert_refused(Code::PermitOutOfScope, branch::run(&home.access_after(140), "why not"))
+    });
 }
 
 /// Three snapshots, of which the medium destroyed some.
@@ -146,24 +136,24 @@ fn a_record_that_the_medium_destroyed_is_declared_lost_under_a_permit_for_its_nu
     let digest = Forger::new(&home).record(3).predecessor;
     unchanged(&home.vault(), || {
         assert_refused(Code::RecordMissing, home.try_backup(&backup::Options::default()));
-        assert_refused(Code::PermitMissing, lost::run(&later(&home, 1), &[2], "bad blocks"));
+        assert_refused(Code::PermitMissing, lost::run(&home.access_after(1), &[2], "bad blocks"));
     });
-    declare(&home, "snapshot", "2", 10);
+    home.declare("snapshot", "2", 10);
     unchanged(&home.vault(), || {
-        assert_refused(Code::PermitNotYet, lost::run(&later(&home, 100), &[2], "bad blocks"));
+        assert_refused(Code::PermitNotYet, lost::run(&home.access_after(100), &[2], "bad blocks"));
         for wrong in [&[1][..], &[4], &[1, 2], &[]] {
-            assert_refused(Code::PermitOutOfScope, lost::run(&later(&home, 140), wrong, "bad blocks"));
+            assert_refused(Code::PermitOutOfScope, lost::run(&home.access_after(140), wrong, "bad blocks"));
         }
-        assert_refused(Code::DeclarationUnfit, lost::run(&later(&home, 140), &[2], ""));
+        assert_refused(Code::DeclarationUnfit, lost::run(&home.access_after(140), &[2], ""));
     });
-    let report = lost::run(&later(&home, 150), &[2], "bad blocks").unwrap();
+    let report = lost::run(&home.access_after(150), &[2], "bad blocks").unwrap();
     assert_eq!((&report.lost[..], report.head.number), (&[2][..], 4));
     let Body::Tombstone(tombstone) = Forger::new(&home).record(4).body else { panic!("no tombstone") };
     assert_eq!((tombstone.gone.len(), tombstone.gone[0].number, tombstone.gone[0].fate), (1, 2, Fate::Lost));
     assert_eq!((tombstone.gone[0].digest, &tombstone.rule[..]), (Some(digest), ""));
-    let verified = home.verify_from(&later(&home, 160), &[]).unwrap();
+    let verified = home.verify_from(&home.access_after(160), &[]).unwrap();
     assert_eq!((verified.verdict, verified.freshness.to_string()), (Verdict::Valid, "proven".into()));
-    assert_refused(Code::SnapshotRemoved, home.verify_from(&later(&home, 170), &["2"]));
+    assert_refused(Code::SnapshotRemoved, home.verify_from(&home.access_after(170), &["2"]));
     assert_eq!(backup_at(&home, 180).unwrap().snapshot, 5);
 }
 
@@ -171,16 +161,16 @@ fn a_record_that_the_medium_destroyed_is_declared_lost_under_a_permit_for_its_nu
 fn the_newest_records_are_declared_lost_under_the_number_after_the_highest_that_was_seen() {
     let home = destroyed(&[2, 3]);
     assert_refused(Code::Rollback, home.try_backup(&backup::Options::default()));
-    declare(&home, "snapshot", "3", 10);
-    let refusal = assert_refused(Code::PermitOutOfScope, lost::run(&later(&home, 140), &[3], "bad blocks"));
+    home.declare("snapshot", "3", 10);
+    let refusal = assert_refused(Code::PermitOutOfScope, lost::run(&home.access_after(140), &[3], "bad blocks"));
     assert!(refusal.next.contains("2 3"), "{}", refusal.next);
     unchanged(&home.vault(), || {
-        assert_refused(Code::PermitOutOfScope, lost::run(&later(&home, 140), &[2, 3], "only one permit"));
+        assert_refused(Code::PermitOutOfScope, lost::run(&home.access_after(140), &[2, 3], "only one permit"));
     });
-    declare(&home, "snapshot", "2", 150);
-    let report = lost::run(&later(&home, 280), &[2, 3], "bad blocks").unwrap();
+    home.declare("snapshot", "2", 150);
+    let report = lost::run(&home.access_after(280), &[2, 3], "bad blocks").unwrap();
     assert_eq!((&report.lost[..], report.head.number, report.permits.len()), (&[2, 3][..], 4, 2));
-    let verified = home.verify_from(&later(&home, 290), &[]).unwrap();
+    let verified = home.verify_from(&home.access_after(290), &[]).unwrap();
     assert_eq!((verified.verdict, verified.freshness.to_string()), (Verdict::Valid, "proven".into()));
     assert_eq!(backup_at(&home, 300).unwrap().snapshot, 5);
 }
@@ -191,10 +181,10 @@ fn a_record_that_is_damaged_is_declared_lost_and_what_is_left_of_it_stays() {
     let manifest = home.vault().join("snapshots/00000003/manifest.json");
     flip(&manifest, 20);
     let bytes = fs::read(&manifest).unwrap();
-    declare(&home, "snapshot", "3", 10);
-    lost::run(&later(&home, 140), &[3], "bad blocks").unwrap();
+    home.declare("snapshot", "3", 10);
+    lost::run(&home.access_after(140), &[3], "bad blocks").unwrap();
     assert_eq!(fs::read(&manifest).unwrap(), bytes);
-    assert_eq!(home.verify_from(&later(&home, 150), &[]).unwrap().verdict, Verdict::Valid);
+    assert_eq!(home.verify_from(&home.access_after(150), &[]).unwrap().verdict, Verdict::Valid);
     assert_eq!(backup_at(&home, 160).unwrap().snapshot, 5);
 }
 
@@ -205,9 +195,9 @@ fn a_forged_successor_is_no_loss() {
     let mut record = forger.record(3);
     record.predecessor = devvault::crypto::Digest([9; 32]);
     forger.put_bytes(3, record.kind(), &record.encode());
-    declare(&home, "snapshot", "3", 10);
+    home.declare("snapshot", "3", 10);
     unchanged(&home.vault(), || {
-        let refusal = crate::support::refused(lost::run(&later(&home, 140), &[3], "it contradicts"));
+        let refusal = crate::support::refused(lost::run(&home.access_after(140), &[3], "it contradicts"));
         assert!([Code::PermitOutOfScope, Code::ChainBroken].contains(&refusal.code), "{refusal}");
     });
 }
@@ -254,13 +244,13 @@ fn nothing_is_discarded_under_an_evidence_hold_without_a_permit_for_the_head() {
     home.verify(&[]).unwrap();
     let head = Forger::new(&home).head(1);
     unchanged(&home.vault(), || {
-        assert_refused(Code::EvidenceHold, incomplete::discard(&later(&home, 1), &name));
-        declare(&home, "evidence", "1", 10);
-        assert_refused(Code::PermitOutOfScope, incomplete::discard(&later(&home, 140), &name));
-        declare(&home, "evidence", &head.to_string(), 150);
-        assert_refused(Code::PermitNotYet, incomplete::discard(&later(&home, 200), &name));
+        assert_refused(Code::EvidenceHold, incomplete::discard(&home.access_after(1), &name));
+        home.declare("evidence", "1", 10);
+        assert_refused(Code::PermitOutOfScope, incomplete::discard(&home.access_after(140), &name));
+        home.declare("evidence", &head.to_string(), 150);
+        assert_refused(Code::PermitNotYet, incomplete::discard(&home.access_after(200), &name));
     });
-    let report = incomplete::discard(&later(&home, 300), &name).unwrap();
+    let report = incomplete::discard(&home.access_after(300), &name).unwrap();
     assert!(report.permit.is_some() && !home.vault().join("snapshots").join(&name).exists());
     assert_eq!(packs(&home.vault()).len(), 1, "nothing else was removed");
 }
@@ -301,41 +291,41 @@ fn a_decision_can_be_put_off_until_a_day() {
 }
 
 fn close(home: &Home, id: &str, seconds: i64) -> devvault::error::Result<break_glass::Declaration> {
-    break_glass::close(&home.host(), later(home, seconds).clock.now(), id, "done", "ann")
+    break_glass::close(&home.host(), home.access_after(seconds).clock.now(), id, "done", "ann")
 }
 
 #[test]
 fn a_verification_that_refused_closes_no_permit_by_which_something_was_written() {
     let home = destroyed(&[2]);
-    let id = declare(&home, "snapshot", "2", 10);
-    lost::run(&later(&home, 140), &[2], "bad blocks").unwrap();
+    let id = home.declare("snapshot", "2", 10);
+    lost::run(&home.access_after(140), &[2], "bad blocks").unwrap();
     assert_refused(Code::IncidentUnfit, close(&home, &id, 150));
-    let stranger = Access { key_file: Some(home.path("none")), ..later(&home, 160) };
+    let stranger = Access { key_file: Some(home.path("none")), ..home.access_after(160) };
     assert_refused(Code::KeyMissing, home.verify_from(&stranger, &[]));
     assert_refused(Code::IncidentUnfit, close(&home, &id, 170));
-    home.verify_from(&later(&home, 180), &[]).unwrap();
+    home.verify_from(&home.access_after(180), &[]).unwrap();
     close(&home, &id, 190).unwrap();
 }
 
 #[test]
 fn a_permit_for_a_salvage_can_be_closed_although_the_vault_never_opens_again() {
     let home = Home::with_snapshot();
-    let id = declare(&home, "crypto", "1", 10);
+    let id = home.declare("crypto", "1", 10);
     fs::remove_file(home.vault().join("vault.json")).unwrap();
     let salvage = |seconds| {
-        let access = later(&home, seconds);
+        let access = home.access_after(seconds);
         devvault::ops::salvage::run(&access, &"1".parse().unwrap(), &home.path("out"), &Silent)
     };
     salvage(140).unwrap();
     assert_refused(Code::IncidentUnfit, close(&home, &id, 150));
-    crate::support::refused(home.verify_from(&later(&home, 160), &[]));
+    crate::support::refused(home.verify_from(&home.access_after(160), &[]));
     close(&home, &id, 170).unwrap();
 }
 
 #[test]
 fn a_permit_that_was_never_used_is_closed_as_such_whatever_its_outcome_claims() {
     let home = Home::with_snapshot();
-    let id = declare(&home, "crypto", "1", 10);
+    let id = home.declare("crypto", "1", 10);
     let closed = close(&home, &id, 140);
     assert!(closed.is_ok());
     let entries = Journal::of(&home.host()).entries().unwrap();
@@ -345,12 +335,12 @@ fn a_permit_that_was_never_used_is_closed_as_such_whatever_its_outcome_claims() 
     let listed = String::from_utf8(listed.stdout).unwrap();
     assert!(listed.contains("closed without use"), "{listed}");
     // Those that were used say how often; the rest of the line is what a person wrote.
-    let used = declare(&home, "evidence", &Forger::new(&home).head(1).to_string(), 150);
+    let used = home.declare("evidence", &Forger::new(&home).head(1).to_string(), 150);
     unfinished(&home);
     flip(&packs(&home.vault())[0], 60);
-    home.verify_from(&later(&home, 160), &[]).unwrap();
-    incomplete::discard(&later(&home, 300), ".incomplete-0123456789abcdef0123456789abcdef").unwrap();
-    home.verify_from(&later(&home, 310), &[]).unwrap();
+    home.verify_from(&home.access_after(160), &[]).unwrap();
+    incomplete::discard(&home.access_after(300), ".incomplete-0123456789abcdef0123456789abcdef").unwrap();
+    home.verify_from(&home.access_after(310), &[]).unwrap();
     close(&home, &used, 320).unwrap();
     let entries = Journal::of(&home.host()).entries().unwrap();
     assert_eq!(entries.last().unwrap().data["uses"], 1);
@@ -369,13 +359,16 @@ fn what_was_never_finalized_is_not_discarded_before_anybody_looked_at_what_is_wr
         home.backup();
         let name = unfinished(&home);
         damage(&home);
-        let refusal = unchanged(&home.vault(), || assert_refused(code, incomplete::discard(&later(&home, 1), &name)));
+        let refusal =
+            unchanged(&home.vault(), || assert_refused(code, incomplete::discard(&home.access_after(1), &name)));
         assert!(refusal.kept.incident.is_some());
         // From then on it is held, and what releases a hold releases it.
-        unchanged(&home.vault(), || assert_refused(Code::EvidenceHold, incomplete::discard(&later(&home, 2), &name)));
+        unchanged(&home.vault(), || {
+            assert_refused(Code::EvidenceHold, incomplete::discard(&home.access_after(2), &name))
+        });
         let head = devvault::vault::gate::open(&home.access()).unwrap().chain.head();
-        declare(&home, "evidence", &head.to_string(), 10);
-        incomplete::discard(&later(&home, 140), &name).unwrap();
+        home.declare("evidence", &head.to_string(), 10);
+        incomplete::discard(&home.access_after(140), &name).unwrap();
     }
 }
 
@@ -385,12 +378,12 @@ fn closing_a_permit_is_no_new_finding_of_its_incident() {
     let incident = home.verify(&[]).unwrap().kept.incident.unwrap();
     let request =
         Request { incident: Some(incident.to_lowercase()), ..request("snapshot", format!("{}:2", vault_id(&home))) };
-    let declared = break_glass::declare(&home.host(), later(&home, 10).clock.now(), &request).unwrap();
+    let declared = break_glass::declare(&home.host(), home.access_after(10).clock.now(), &request).unwrap();
     assert_eq!(declared.incident.as_ref(), Some(&incident), "it stands under the name that this host knows");
-    lost::run(&later(&home, 140), &[2], "bad blocks").unwrap();
-    home.verify_from(&later(&home, 150), &[]).unwrap();
+    lost::run(&home.access_after(140), &[2], "bad blocks").unwrap();
+    home.verify_from(&home.access_after(150), &[]).unwrap();
     close(&home, &declared.id, 160).unwrap();
-    let now = later(&home, 170).clock.now();
+    let now = home.access_after(170).clock.now();
     devvault::ops::incident::close(&home.host(), now, &incident, "declared lost", "ann", None).unwrap();
     let text = devvault::ops::incident::report(&home.host(), now, &incident).unwrap().text;
     let part = |title: &str| text.split(title).nth(1).unwrap().split("\n## ").next().unwrap().to_owned();
@@ -406,19 +399,19 @@ fn closing_a_permit_is_no_new_finding_of_its_incident() {
 #[test]
 fn a_permit_that_nobody_closed_outlives_a_journal_that_is_begun_anew_and_permits_nothing() {
     let home = destroyed(&[2]);
-    let id = declare(&home, "snapshot", "2", 10);
-    lost::run(&later(&home, 140), &[2], "bad blocks").unwrap();
+    let id = home.declare("snapshot", "2", 10);
+    lost::run(&home.access_after(140), &[2], "bad blocks").unwrap();
     let journal = Journal::of(&home.host()).path();
     let text = fs::read_to_string(&journal).unwrap();
     fs::write(&journal, text + "{}\n").unwrap();
-    let access = later(&home, 150);
+    let access = home.access_after(150);
     devvault::ops::journal::restart(&home.host(), None, &*access.clock, "someone wrote into it").unwrap();
     let (all, time) = break_glass::list(&home.host()).unwrap();
     assert_eq!((all.len(), &all[0].id, all[0].uses), (1, &id, 1));
-    let now = later(&home, 151).clock.now();
+    let now = home.access_after(151).clock.now();
     assert_eq!((all[0].state(now, time), all[0].is_unreconciled(now, time)), (break_glass::State::Expired, true));
     assert_refused(Code::IncidentUnfit, close(&home, &id, 152));
-    home.verify_from(&later(&home, 160), &[]).unwrap();
+    home.verify_from(&home.access_after(160), &[]).unwrap();
     close(&home, &id, 170).unwrap();
 }
 
@@ -436,19 +429,19 @@ fn each_act_is_permitted_inside_its_scope_and_time_and_in_no_other_way() {
         let home = Home::with_vault();
         let vault = vault_id(&home);
         let use_it =
-            |seconds, vault, target| grant(&home.host(), later(&home, seconds).clock.now(), act, vault, target);
+            |seconds, vault, target| grant(&home.host(), home.access_after(seconds).clock.now(), act, vault, target);
         assert_refused(Code::PermitMissing, use_it(1, vault, target));
         let text = match target {
             Target::Head(head) => head.to_string(),
             Target::Number(number) => number.to_string(),
         };
-        declare(&home, invariant, &text, 10);
+        home.declare(invariant, &text, 10);
         assert_refused(Code::PermitNotYet, use_it(129, vault, target));
         use_it(130, vault, target).unwrap();
         assert_refused(Code::PermitOutOfScope, use_it(140, Id([8; 16]), target));
         assert_refused(Code::PermitOutOfScope, use_it(140, vault, Target::Number(2)));
         for other in kinds.iter().map(|kind| kind.0).filter(|other| *other != act) {
-            let refused = grant(&home.host(), later(&home, 150).clock.now(), other, vault, target);
+            let refused = grant(&home.host(), home.access_after(150).clock.now(), other, vault, target);
             assert_refused(Code::PermitMissing, refused);
         }
         let lock = Journal::of(&home.host()).path().with_file_name("lock");
@@ -479,7 +472,7 @@ fn permitted() -> [Permitted; 4] {
             target: |home| Forger::new(home).head(1).to_string(),
             elsewhere: |_| format!("1:{}", "0".repeat(64)),
             without: Code::PermitMissing,
-            act: |home, seconds| branch::run(&later(home, seconds), "no newer copy exists").map(|_| ()),
+            act: |home, seconds| branch::run(&home.access_after(seconds), "no newer copy exists").map(|_| ()),
         },
         Permitted {
             invariant: "snapshot",
@@ -487,7 +480,7 @@ fn permitted() -> [Permitted; 4] {
             target: |_| "2".into(),
             elsewhere: |_| "1".into(),
             without: Code::PermitMissing,
-            act: |home, seconds| lost::run(&later(home, seconds), &[2], "bad blocks").map(|_| ()),
+            act: |home, seconds| lost::run(&home.access_after(seconds), &[2], "bad blocks").map(|_| ()),
         },
         Permitted {
             invariant: "crypto",
@@ -500,7 +493,7 @@ fn permitted() -> [Permitted; 4] {
             elsewhere: |_| "2".into(),
             without: Code::PermitMissing,
             act: |home, seconds| {
-                let (access, out) = (later(home, seconds), home.path("out"));
+                let (access, out) = (home.access_after(seconds), home.path("out"));
                 let salvaged = devvault::ops::salvage::run(&access, &"1".parse().unwrap(), &out, &Silent);
                 assert_eq!(salvaged.is_ok(), out.exists());
                 salvaged.map(|report| assert!(report.permit.is_some()))
@@ -520,7 +513,7 @@ fn permitted() -> [Permitted; 4] {
             without: Code::EvidenceHold,
             act: |home, seconds| {
                 let name = ".incomplete-0123456789abcdef0123456789abcdef";
-                incomplete::discard(&later(home, seconds), name).map(|_| ())
+                incomplete::discard(&home.access_after(seconds), name).map(|_| ())
             },
         },
     ]
@@ -564,7 +557,7 @@ fn a_permit_names_no_incident_that_this_host_does_not_know() {
         incident: Some("INC-20260101-abcdef".into()),
         ..request("snapshot", format!("{}:2", vault_id(&home)))
     };
-    let now = later(&home, 10).clock.now();
+    let now = home.access_after(10).clock.now();
     assert_refused(Code::DeclarationUnfit, break_glass::declare(&home.host(), now, &request));
     assert!(break_glass::list(&home.host()).unwrap().0.is_empty());
 }
@@ -576,7 +569,7 @@ fn what_is_none_of_the_vaults_can_be_put_off_too() {
     let now = home.access().clock.now();
     let until = Time { seconds: now.seconds + 1000, nanos: 0 };
     let foreign = |seconds| {
-        let all = devvault::ops::status::run(&later(&home, seconds)).unwrap().attention;
+        let all = devvault::ops::status::run(&home.access_after(seconds)).unwrap().attention;
         all.iter().any(|one| one.kind == "foreign")
     };
     let listed = incomplete::list(&home.access()).unwrap();

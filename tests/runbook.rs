@@ -146,8 +146,6 @@ mod run {
     use std::path::{Path, PathBuf};
     use std::process::Command;
 
-    use devvault::clock::Time;
-    use devvault::incident::break_glass::{self, Request, TimeBox};
     use devvault::incident::journal::Journal;
     use devvault::incident::registry;
 
@@ -309,27 +307,14 @@ mod run {
     /// A permit that took effect, of a kind that the section needs. What the journal held before is put away: all of it
     /// is younger than the permit.
     fn permit(home: &Home, section: &str) -> String {
-        fs::remove_dir_all(home.host().journal_directory()).unwrap();
-        let now = devvault::clock::Clock::now(&devvault::clock::SystemClock);
-        let forger = Forger::new(home);
         let (invariant, target) = if section.starts_with("Rollback") {
-            ("crypto", forger.head(1).to_string())
+            ("crypto", Forger::new(home).head(1).to_string())
         } else if section.starts_with("A record is lost") {
             ("snapshot", "2".to_owned())
         } else {
             ("crypto", "2".to_owned())
         };
-        let request = Request {
-            invariant: invariant.into(),
-            reason: "r".into(),
-            scope: format!("{}:{target}", forger.macs.vault()),
-            time_box: TimeBox::Minutes(60),
-            rollback: "p".into(),
-            approver: "a".into(),
-            incident: None,
-        };
-        let earlier = Time { seconds: now.seconds - 200, nanos: 0 };
-        break_glass::declare(&home.host(), earlier, &request).unwrap().id
+        home.permit(invariant, &target)
     }
 
     /// Takes two snapshots with the program's own clock, so that nothing in the journal is of the future.

@@ -4,18 +4,16 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
 
-use devvault::clock::{FixedClock, Time};
 use devvault::error::Result;
-use devvault::incident::break_glass::{self, Request, TimeBox};
+use devvault::incident::break_glass;
 use devvault::ops::salvage;
 use devvault::progress::Silent;
 use devvault::refusal::Code;
 use devvault::vault::gate::Access;
 use serde_json::Value;
 
-use crate::support::{Forger, Home, SMALL_TREE, assert_refused, flip, noise, packs, unchanged};
+use crate::support::{Forger, Home, SMALL_TREE, assert_refused, flip, later, noise, packs, request, unchanged};
 
 /// A home whose snapshot has a file in many packs, and small ones.
 fn home() -> Home {
@@ -48,21 +46,8 @@ fn list(path: &Path) -> (BTreeMap<String, String>, Value) {
     (standings, summary)
 }
 
-fn later(access: Access, seconds: i64) -> Access {
-    let now = access.clock.now().seconds + seconds;
-    Access { clock: Arc::new(FixedClock(Time { seconds: now, nanos: 0 })), ..access }
-}
-
 fn permit(home: &Home, access: &Access, number: u64) {
-    let request = Request {
-        invariant: "crypto".into(),
-        reason: "the key is lost".into(),
-        scope: format!("{}:{number}", Forger::new(home).macs.vault()),
-        time_box: TimeBox::Minutes(10),
-        rollback: "delete the copies".into(),
-        approver: "ann".into(),
-        incident: None,
-    };
+    let request = request("crypto", format!("{}:{number}", Forger::new(home).macs.vault()));
     break_glass::declare(&access.host, access.clock.now(), &request).unwrap();
 }
 
@@ -159,12 +144,12 @@ fn without_a_key_nothing_is_copied_but_under_a_permit_for_that_snapshot() {
     let refusal = assert_refused(Code::PermitMissing, salvage(&home, &stranger, "1", "out"));
     assert!(refusal.causes.iter().any(|cause| cause.contains("DV301")), "{:?}", refusal.causes);
     assert!(!home.path("out").exists());
-    permit(&home, &later(stranger.clone(), 10), 2);
-    assert_refused(Code::PermitOutOfScope, salvage(&home, &later(stranger.clone(), 140), "1", "out"));
-    permit(&home, &later(stranger.clone(), 150), 1);
-    assert_refused(Code::PermitNotYet, salvage(&home, &later(stranger.clone(), 160), "1", "out"));
+    permit(&home, &later(&stranger, 10), 2);
+    assert_refused(Code::PermitOutOfScope, salvage(&home, &later(&stranger, 140), "1", "out"));
+    permit(&home, &later(&stranger, 150), 1);
+    assert_refused(Code::PermitNotYet, salvage(&home, &later(&stranger, 160), "1", "out"));
     assert!(!home.path("out").exists());
-    let report = salvage(&home, &later(stranger.clone(), 300), "1", "out").unwrap();
+    let report = salvage(&home, &later(&stranger, 300), "1", "out").unwrap();
     assert_eq!((report.exit(), report.authenticated, report.standing.verified), (13, false, 0));
     assert!(report.permit.is_some());
     let (standings, summary) = list(&report.list);
@@ -173,7 +158,7 @@ fn without_a_key_nothing_is_copied_but_under_a_permit_for_that_snapshot() {
     assert!(!home.path("out/verified").exists());
     assert!(!home.path("out/unauthenticated/link").exists(), "no link is made without proof");
     assert_eq!(fs::read(home.path("out/unauthenticated/noise")).unwrap(), noise(60_000, 1));
-    assert_refused(Code::PermitExpired, salvage(&home, &later(stranger, 1000), "1", "late"));
+    assert_refused(Code::PermitExpired, salvage(&home, &later(&stranger, 1000), "1", "late"));
 }
 
 #[test]
@@ -184,8 +169,8 @@ fn a_manifest_whose_tag_fails_is_not_believed_with_the_key_at_hand() {
     fs::write(&manifest, text.replace("\"tags\":[]", "\"tags\":[\"forged\"]")).unwrap();
     let refusal = assert_refused(Code::PermitMissing, salvage(&home, &home.access(), "1", "out"));
     assert!(refusal.causes.iter().any(|cause| cause.contains("DV306")), "{:?}", refusal.causes);
-    permit(&home, &later(home.access(), 10), 1);
-    let report = salvage(&home, &later(home.access(), 200), "1", "out").unwrap();
+    permit(&home, &later(&home.access(), 10), 1);
+    let report = salvage(&home, &later(&home.access(), 200), "1", "out").unwrap();
     assert_eq!((report.exit(), report.standing.verified), (13, 0));
 }
 

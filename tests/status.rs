@@ -4,17 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use devvault::drill;
-use devvault::incident::break_glass::{self, Request, TimeBox};
+use devvault::incident::break_glass;
 use devvault::ops::status;
 use devvault::ops::{backup, incident, incomplete};
 use devvault::progress::Silent;
 use devvault::vault::gate::Access;
 
 use crate::support::{Forger, Home, can_drill, flip, packs, unchanged};
-
-fn later(home: &Home, seconds: i64) -> Access {
-    home.access_after(seconds)
-}
 
 fn kinds(access: &Access) -> Vec<&'static str> {
     status::run(access).unwrap().attention.iter().map(|one| one.kind).collect()
@@ -38,15 +34,15 @@ fn a_vault_that_was_verified_and_holds_nothing_else_needs_no_attention() {
 fn backups_verifications_and_drills_that_are_too_old_need_attention() {
     let home = Home::with_snapshot();
     home.verify(&[]).unwrap();
-    assert_eq!(kinds(&later(&home, 29 * DAY)), [""; 0]);
-    assert_eq!(kinds(&later(&home, 31 * DAY)), ["old", "undrilled"]);
-    assert_eq!(kinds(&later(&home, 36 * DAY)), ["unverified", "old", "undrilled"]);
+    assert_eq!(kinds(&home.access_after(29 * DAY)), [""; 0]);
+    assert_eq!(kinds(&home.access_after(31 * DAY)), ["old", "undrilled"]);
+    assert_eq!(kinds(&home.access_after(36 * DAY)), ["unverified", "old", "undrilled"]);
     fs::write(home.path("config/config.json"), r#"{"backup_days":0,"drill_days":5,"verify_days":7}"#).unwrap();
-    assert_eq!(kinds(&later(&home, 4 * DAY)), [""; 0]);
-    assert_eq!(kinds(&later(&home, 6 * DAY)), ["undrilled"]);
-    assert_eq!(kinds(&later(&home, 8 * DAY)), ["unverified", "undrilled"]);
+    assert_eq!(kinds(&home.access_after(4 * DAY)), [""; 0]);
+    assert_eq!(kinds(&home.access_after(6 * DAY)), ["undrilled"]);
+    assert_eq!(kinds(&home.access_after(8 * DAY)), ["unverified", "undrilled"]);
     fs::write(home.path("config/config.json"), r#"{"backup_days":3,"drill_days":0,"verify_days":99}"#).unwrap();
-    assert_eq!(kinds(&later(&home, 8 * DAY)), ["old"]);
+    assert_eq!(kinds(&home.access_after(8 * DAY)), ["old"]);
 }
 
 #[test]
@@ -70,37 +66,28 @@ fn open_incidents_and_late_reports_need_attention_until_they_are_seen_to() {
     flip(&pack, 60);
     let id = home.verify(&[]).unwrap().kept.incident.unwrap();
     flip(&pack, 60);
-    home.verify_from(&later(&home, 60), &[]).unwrap();
-    assert_eq!(kinds(&later(&home, 100)), ["incident"]);
-    assert_eq!(kinds(&later(&home, 25 * 3600)), ["incident", "report"]);
-    let now = later(&home, 25 * 3600).clock.now();
+    home.verify_from(&home.access_after(60), &[]).unwrap();
+    assert_eq!(kinds(&home.access_after(100)), ["incident"]);
+    assert_eq!(kinds(&home.access_after(25 * 3600)), ["incident", "report"]);
+    let now = home.access_after(25 * 3600).clock.now();
     incident::close(&home.host(), now, &id, "the cable", "ann", None).unwrap();
-    assert_eq!(kinds(&later(&home, 25 * 3600)), ["report"]);
+    assert_eq!(kinds(&home.access_after(25 * 3600)), ["report"]);
     incident::report(&home.host(), now, &id).unwrap();
-    assert_eq!(kinds(&later(&home, 25 * 3600)), [""; 0]);
+    assert_eq!(kinds(&home.access_after(25 * 3600)), [""; 0]);
 }
 
 #[test]
 fn permits_need_attention_from_their_declaration_until_they_are_closed() {
     let home = Home::with_snapshot();
     home.verify(&[]).unwrap();
-    let request = Request {
-        invariant: "crypto".into(),
-        reason: "r".into(),
-        scope: format!("{}:1", Forger::new(&home).macs.vault()),
-        time_box: TimeBox::Minutes(10),
-        rollback: "p".into(),
-        approver: "a".into(),
-        incident: None,
-    };
-    let id = break_glass::declare(&home.host(), later(&home, 10).clock.now(), &request).unwrap().id;
+    let id = home.declare("crypto", "1", 10);
     for (seconds, said) in [(11, "takes effect"), (200, "is in effect until"), (2000, "was not closed")] {
-        let report = status::run(&later(&home, seconds)).unwrap();
+        let report = status::run(&home.access_after(seconds)).unwrap();
         assert_eq!(report.attention.len(), 1);
         assert!(report.attention[0].text.contains(said), "{}", report.attention[0].text);
     }
-    break_glass::close(&home.host(), later(&home, 2001).clock.now(), &id, "not needed", "ann").unwrap();
-    assert_eq!(kinds(&later(&home, 2002)), [""; 0]);
+    break_glass::close(&home.host(), home.access_after(2001).clock.now(), &id, "not needed", "ann").unwrap();
+    assert_eq!(kinds(&home.access_after(2002)), [""; 0]);
 }
 
 #[test]
@@ -113,10 +100,10 @@ fn orphans_need_attention_and_what_is_put_off_comes_back() {
     fs::write(home.vault().join("lock.holder"), "{}").unwrap();
     unchanged(&home.vault(), || {
         assert_eq!(kinds(&home.access()), ["incomplete", "foreign", "temporary", "lock"]);
-        let until = later(&home, 100).clock.now();
+        let until = home.access_after(100).clock.now();
         incomplete::tag(&home.access(), ".incomplete-00", "ann looks at it", until).unwrap();
         assert_eq!(kinds(&home.access()), ["foreign", "temporary", "lock"]);
-        assert_eq!(kinds(&later(&home, 100)), ["incomplete", "foreign", "temporary", "lock"]);
+        assert_eq!(kinds(&home.access_after(100)), ["incomplete", "foreign", "temporary", "lock"]);
     });
 }
 
@@ -142,7 +129,7 @@ fn drill(home: &Home, seconds: i64) -> drill::Report {
 
 fn drill_as(home: &Home, seconds: i64, options: drill::Options) -> drill::Report {
     let options = drill::Options { scratch: Some(home.path("scratch")), ..options };
-    drill::run(&later(home, seconds), &options, &Silent).unwrap()
+    drill::run(&home.access_after(seconds), &options, &Silent).unwrap()
 }
 
 #[test]
@@ -154,20 +141,20 @@ fn a_sample_neither_hides_nor_refreshes_the_age_of_a_whole_drill() {
     home.verify(&[]).unwrap();
     let sample = || drill::Options { sample: Some(1 << 20), ..drill::Options::default() };
     assert_eq!(drill_as(&home, 10, sample()).exit(), 0);
-    let line = |seconds| status::run(&later(&home, seconds)).unwrap().sources[0].clone();
+    let line = |seconds| status::run(&home.access_after(seconds)).unwrap().sources[0].clone();
     let only = line(20);
     assert_eq!((only.drilled, only.sampled.map(|one| one.extent)), (None, Some("sample".into())));
-    let due = status::run(&later(&home, 31 * DAY)).unwrap().attention;
+    let due = status::run(&home.access_after(31 * DAY)).unwrap().attention;
     let text = &due.iter().find(|one| one.kind == "undrilled").expect("a sample is no whole drill").text;
     assert!(text.contains("never exercised a restore of the whole") && text.contains("of a sample"), "{text}");
     drill(&home, DAY);
     assert_eq!(line(2 * DAY).sampled, None, "a whole drill says more than the sample before it");
     drill_as(&home, 25 * DAY, sample());
     let both = line(26 * DAY);
-    assert_eq!(both.drilled.expect("kept").time, later(&home, DAY).clock.now());
-    assert_eq!(both.sampled.expect("told too").time, later(&home, 25 * DAY).clock.now());
-    assert!(!kinds(&later(&home, 30 * DAY)).contains(&"undrilled"));
-    assert!(kinds(&later(&home, 31 * DAY)).contains(&"undrilled"), "counted from the whole drill");
+    assert_eq!(both.drilled.expect("kept").time, home.access_after(DAY).clock.now());
+    assert_eq!(both.sampled.expect("told too").time, home.access_after(25 * DAY).clock.now());
+    assert!(!kinds(&home.access_after(30 * DAY)).contains(&"undrilled"));
+    assert!(kinds(&home.access_after(31 * DAY)).contains(&"undrilled"), "counted from the whole drill");
     let text = String::from_utf8(home.run(&["status"]).stdout).unwrap();
     assert!(text.contains("last drill: ") && text.contains("last sample: "), "{text}");
     let (_, document) = home.json(&["status"]);
@@ -190,14 +177,14 @@ fn only_a_whole_drill_of_as_much_settles_one_that_failed() {
     let home = Home::with_snapshot();
     home.verify(&[]).unwrap();
     let options = drill::Options { negative: true, scratch: Some(home.path("scratch")), ..drill::Options::default() };
-    let report = drill::run_observed(&later(&home, 10), &options, &Spoiler, &Silent).unwrap();
+    let report = drill::run_observed(&home.access_after(10), &options, &Spoiler, &Silent).unwrap();
     assert_eq!(report.exit(), 12);
-    let failed = |seconds| status::run(&later(&home, seconds)).unwrap().sources[0].drill_failed.is_some();
+    let failed = |seconds| status::run(&home.access_after(seconds)).unwrap().sources[0].drill_failed.is_some();
     drill_as(&home, 20, drill::Options { sample: Some(1 << 20), ..drill::Options::default() });
     assert!(failed(21), "a sample settles nothing");
     drill(&home, 30);
     assert!(failed(31), "no damaged copy was refused since");
-    let due = status::run(&later(&home, 31)).unwrap().attention;
+    let due = status::run(&home.access_after(31)).unwrap().attention;
     let text = &due.iter().find(|one| one.kind == "drill").unwrap().text;
     assert!(text.ends_with("devvault drill 1 --negative"), "{text}");
     drill_as(&home, 40, drill::Options { negative: true, ..drill::Options::default() });
@@ -209,7 +196,7 @@ fn no_drill_is_due_where_there_is_no_content() {
     let home = Home::with_vault();
     crate::support::write_tree(&home.source(), &[("empty", ""), ("dir/", "")]);
     home.backup();
-    assert!(!kinds(&later(&home, 31 * DAY)).contains(&"undrilled"));
+    assert!(!kinds(&home.access_after(31 * DAY)).contains(&"undrilled"));
 }
 
 #[test]
@@ -245,15 +232,15 @@ fn each_source_tells_its_own_last_backup_and_its_own_last_drill() {
     drill(&home, DAY);
     crate::support::write_tree(&home.path("other"), &[("file", "x")]);
     backup::run(&home.access(), &home.path("other"), &backup::Options::default(), &Silent).unwrap();
-    let report = status::run(&later(&home, 2 * DAY)).unwrap();
+    let report = status::run(&home.access_after(2 * DAY)).unwrap();
     let drilled = report.sources[0].drilled.clone().expect("drilled");
     assert_eq!(
         (drilled.snapshot, &*drilled.scenario, &*drilled.extent, &*drilled.objective),
         (1, "restore", "whole", "met")
     );
-    assert_eq!(drilled.time, later(&home, DAY).clock.now());
+    assert_eq!(drilled.time, home.access_after(DAY).clock.now());
     assert_eq!(report.sources[1].drilled, None);
-    let due = status::run(&later(&home, 31 * DAY)).unwrap().attention;
+    let due = status::run(&home.access_after(31 * DAY)).unwrap().attention;
     let undrilled: Vec<&str> = due.iter().filter(|one| one.kind == "undrilled").map(|one| &*one.text).collect();
     assert!(undrilled[0].contains("last exercised") && undrilled[1].contains("never exercised"), "{undrilled:?}");
 }
@@ -270,15 +257,15 @@ fn a_drill_that_failed_needs_attention_until_one_passes_and_one_that_took_too_lo
     flip(&pack, 60);
     assert_eq!(drill(&home, 10).exit(), 11);
     flip(&pack, 60);
-    home.verify_from(&later(&home, 20), &[]).unwrap();
-    assert!(kinds(&later(&home, 30)).contains(&"drill"));
+    home.verify_from(&home.access_after(20), &[]).unwrap();
+    assert!(kinds(&home.access_after(30)).contains(&"drill"));
     fs::write(home.path("config/config.json"), r#"{"drill_minutes":0,"drill_minutes_max":0}"#).unwrap();
     assert_eq!(drill(&home, 40).exit(), 0);
-    let now = kinds(&later(&home, 50));
+    let now = kinds(&home.access_after(50));
     assert!(!now.contains(&"drill") && now.contains(&"slow"), "{now:?}");
     fs::remove_file(home.path("config/config.json")).unwrap();
     drill(&home, 60);
-    assert!(!kinds(&later(&home, 70)).contains(&"slow"));
+    assert!(!kinds(&home.access_after(70)).contains(&"slow"));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::Arc;
 
-use devvault::clock::{FixedClock, SystemClock, Time};
+use devvault::clock::{Clock as _, FixedClock, SystemClock, Time};
 use devvault::crypto::{Digest, Id, Macs};
 use devvault::error::{Error, Result};
 use devvault::format::config::Parameters;
@@ -17,7 +17,7 @@ use devvault::format::listing::PartRef;
 use devvault::format::pack::{BlockInfo, BlockKind, Encoding, Footer, header};
 use devvault::format::record::{Body, Counts, Head, Record, RecordKind, Snapshot};
 use devvault::host::Host;
-use devvault::incident::break_glass::{Request, TimeBox};
+use devvault::incident::break_glass::{self, Request, TimeBox};
 use devvault::ops::{backup, init, restore, verify};
 use devvault::path::EntryPath;
 use devvault::pool::Pool;
@@ -157,6 +157,21 @@ impl Home {
         let mut access = Access::new(self.vault(), self.host());
         access.clock = Arc::new(FixedClock(Time { seconds: self.now.seconds + seconds, nanos: 0 }));
         access
+    }
+
+    /// Declares a permit under an invariant for a target of this vault, so many seconds after [`access`](Self::access).
+    pub fn declare(&self, invariant: &str, target: &str, seconds: i64) -> String {
+        let request = request(invariant, format!("{}:{target}", Forger::new(self).macs.vault()));
+        break_glass::declare(&self.host(), self.access_after(seconds).clock.now(), &request).unwrap().id
+    }
+
+    /// Declares a permit that is in force by the system's clock. What the journal held is put away: it is younger.
+    pub fn permit(&self, invariant: &str, target: &str) -> String {
+        let _ = fs::remove_dir_all(self.host().journal_directory());
+        let earlier = Time { seconds: SystemClock.now().seconds - 200, nanos: 0 };
+        let scope = format!("{}:{target}", Forger::new(self).macs.vault());
+        let request = Request { time_box: TimeBox::Minutes(60), ..request(invariant, scope) };
+        break_glass::declare(&self.host(), earlier, &request).unwrap().id
     }
 
     /// Returns access to the vault from another host with this host's key.
@@ -406,6 +421,12 @@ fn on_this_platform(arguments: &[&str]) -> Vec<String> {
 pub fn is_root() -> bool {
     let status = fs::read_to_string("/proc/self/status").unwrap();
     status.lines().any(|line| line.starts_with("Uid:") && line.split_whitespace().nth(2) == Some("0"))
+}
+
+/// Returns the same access, so many seconds later.
+pub fn later(access: &Access, seconds: i64) -> Access {
+    let now = Time { seconds: access.clock.now().seconds + seconds, nanos: 0 };
+    Access { clock: Arc::new(FixedClock(now)), ..access.clone() }
 }
 
 /// What is asked for where a permit is to be declared: ten minutes under an invariant and a scope.

@@ -11,11 +11,10 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
-use devvault::clock::{FixedClock, Time};
+use devvault::clock::Clock;
 use devvault::crypto::Digest;
 use devvault::error::Result;
 use devvault::format::record::Head;
-use devvault::incident::break_glass::{self, Request, TimeBox};
 use devvault::ops::verify::Verdict;
 use devvault::ops::{backup, branch, incomplete, index, init, lost, restore};
 use devvault::progress::Silent;
@@ -137,7 +136,7 @@ impl Kept {
 }
 
 /// Looks at every state that a loss of power can leave, as the same host does that then comes back, and goes on with it.
-fn examine(home: &Home, host: &Kept, recorded: &Recorded, clock: &Arc<FixedClock>) -> Count {
+fn examine(home: &Home, host: &Kept, recorded: &Recorded, clock: &Arc<dyn Clock>) -> Count {
     let truth = picture(&home.source());
     let mut count = Count::default();
     let macs = Forger::new(home).macs;
@@ -185,11 +184,6 @@ fn examine(home: &Home, host: &Kept, recorded: &Recorded, clock: &Arc<FixedClock
     count
 }
 
-/// A time so many seconds after that of everything else in the home.
-fn later(home: &Home, seconds: i64) -> Arc<FixedClock> {
-    Arc::new(FixedClock(Time { seconds: home.access().clock.now().seconds + seconds, nanos: 0 }))
-}
-
 fn take(home: &Home) -> impl Fn(&Access) -> Result<()> {
     let source = home.source();
     move |access| backup::run(access, &source, &backup::Options::default(), &Silent).map(|_| ())
@@ -216,7 +210,7 @@ fn a_loss_of_power_at_any_operation_of_a_first_backup_loses_nothing_and_publishe
     let (host, world) = (Kept::of(&home), World::load(&home.vault()));
     let recorded = record(&home, &world, take(&home));
     assert_eq!((recorded.before.len(), recorded.after.len()), (0, 1));
-    told("a first backup", &examine(&home, &host, &recorded, &later(&home, 0)), 50);
+    told("a first backup", &examine(&home, &host, &recorded, &home.access_after(0).clock), 50);
 }
 
 #[test]
@@ -227,7 +221,7 @@ fn a_loss_of_power_at_any_operation_of_a_later_backup_loses_nothing_and_publishe
     let (host, world) = (Kept::of(&home), World::load(&home.vault()));
     let recorded = record(&home, &world, take(&home));
     assert_eq!((recorded.before.len(), recorded.after.len()), (1, 2));
-    told("a later backup", &examine(&home, &host, &recorded, &later(&home, 0)), 50);
+    told("a later backup", &examine(&home, &host, &recorded, &home.access_after(0).clock), 50);
 
     // One that was itself cut short: what it left stays, some of it is used, and the next one may be cut short too.
     let moved = |moment: &Moment| moment.operation.starts_with("rename") && moment.operation.contains(" packs/");
@@ -240,7 +234,7 @@ fn a_loss_of_power_at_any_operation_of_a_later_backup_loses_nothing_and_publishe
         copy_tree(&host.copy.join(name), &home.path(name));
     }
     let recorded = record(&home, &left, take(&home));
-    told("a backup after a crash", &examine(&home, &host, &recorded, &later(&home, 0)), 40);
+    told("a backup after a crash", &examine(&home, &host, &recorded, &home.access_after(0).clock), 40);
 }
 
 #[test]
@@ -250,20 +244,7 @@ fn a_loss_of_power_at_any_operation_of_an_index_rebuild_loses_nothing() {
     let (host, world) = (Kept::of(&home), World::load(&home.vault()));
     let recorded = record(&home, &world, |access| index::run(access).map(|_| ()));
     assert_eq!(recorded.before, recorded.after);
-    told("an index rebuild", &examine(&home, &host, &recorded, &later(&home, 0)), 5);
-}
-
-pub fn permit(home: &Home, invariant: &str, target: &str) {
-    let request = Request {
-        invariant: invariant.into(),
-        reason: "the test needs it".into(),
-        scope: format!("{}:{target}", Forger::new(home).macs.vault()),
-        time_box: TimeBox::Minutes(60),
-        rollback: "copy the old vault back".into(),
-        approver: "ann".into(),
-        incident: None,
-    };
-    break_glass::declare(&home.host(), home.access().clock.now(), &request).unwrap();
+    told("an index rebuild", &examine(&home, &host, &recorded, &home.access_after(0).clock), 5);
 }
 
 #[test]
@@ -272,8 +253,8 @@ fn a_loss_of_power_at_any_operation_of_a_branch_loses_nothing_and_publishes_noth
     home.backup();
     let world = World::load(&home.vault());
     home.backup();
-    permit(&home, "crypto", &Forger::new(&home).head(1).to_string());
-    let (host, clock) = (Kept::of(&home), later(&home, 200));
+    home.declare("crypto", &Forger::new(&home).head(1).to_string(), 0);
+    let (host, clock) = (Kept::of(&home), home.access_after(200).clock);
     let recorded = record(&home, &world, |access| {
         branch::run(&Access { clock: clock.clone(), ..access.clone() }, "no newer copy exists").map(|_| ())
     });
@@ -289,8 +270,8 @@ fn a_loss_of_power_at_any_operation_of_a_declaration_of_loss_loses_nothing_and_p
     home.backup();
     let world = World::load(&home.vault());
     home.backup();
-    permit(&home, "snapshot", "2");
-    let (host, clock) = (Kept::of(&home), later(&home, 200));
+    home.declare("snapshot", "2", 0);
+    let (host, clock) = (Kept::of(&home), home.access_after(200).clock);
     let recorded = record(&home, &world, |access| {
         lost::run(&Access { clock: clock.clone(), ..access.clone() }, &[2], "the medium lost it").map(|_| ())
     });
@@ -348,7 +329,7 @@ fn a_loss_of_power_at_any_operation_of_a_discard_takes_nothing_but_what_is_disca
         });
     }
     tally("states after a loss of power in a discard, discarded again", again, 20);
-    told("a discard", &examine(&home, &host, &recorded, &later(&home, 0)), 5);
+    told("a discard", &examine(&home, &host, &recorded, &home.access_after(0).clock), 5);
 }
 
 /// As [`examine`], for a host that has not seen the vault before.
@@ -364,7 +345,7 @@ fn examine_from_elsewhere(home: &Home, host: &Kept, recorded: &Recorded) -> Coun
     });
     let recorded =
         Recorded { moments: moments.collect(), before: recorded.before.clone(), after: recorded.after.clone() };
-    examine(home, host, &recorded, &later(home, 300))
+    examine(home, host, &recorded, &home.access_after(300).clock)
 }
 
 #[test]

@@ -8,7 +8,6 @@ use std::io::ErrorKind;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use devvault::clock::{FixedClock, Time};
 use devvault::error::{Error, Result};
 use devvault::ops::verify::{Level, Verdict};
 use devvault::ops::{backup, branch, incomplete, index, init, lost, verify};
@@ -19,10 +18,9 @@ use devvault::vault::gate::{self, Access};
 #[cfg(unix)]
 use rustix::io::Errno;
 
-use super::crash::permit;
 use super::memory::{Fate, Memory, Order, Random, World, writes};
 use super::{keep, put_back, step, tally};
-use crate::support::{Forger, Home, SMALL_TREE, noise, small};
+use crate::support::{Forger, Home, SMALL_TREE, later, noise, small};
 
 /// What a system says, by its own numbers.
 #[cfg(unix)]
@@ -269,14 +267,8 @@ fn older(invariant: &str, target: impl Fn(&Home) -> String) -> Base {
     let home = home();
     let world = World::load(&home.vault());
     home.backup();
-    permit(&home, invariant, &target(&home));
+    home.declare(invariant, &target(&home), 0);
     Base { world, heads: 1, ..Base::new(home) }
-}
-
-/// The same access, some time after a permit was declared.
-fn later(access: &Access) -> Access {
-    let now = access.clock.now().seconds + 200;
-    Access { clock: Arc::new(FixedClock(Time { seconds: now, nanos: 0 })), ..access.clone() }
 }
 
 #[test]
@@ -284,7 +276,7 @@ fn every_error_at_every_write_of_a_branch_refuses_or_is_said_and_harms_nothing()
     let base = older("crypto", |home| Forger::new(home).head(1).to_string());
     let met = fail_each_write(
         &base,
-        |access| branch::run(&later(access), "no newer copy exists"),
+        |access| branch::run(&later(access, 200), "no newer copy exists"),
         // The last is said in any case.
         |report| report.notes.split_last().unwrap().1,
     );
@@ -296,7 +288,7 @@ fn every_error_at_every_write_of_a_declaration_of_loss_refuses_or_is_said_and_ha
     let base = older("snapshot", |_| "2".into());
     let met = fail_each_write(
         &base,
-        |access| lost::run(&later(access), &[2], "the medium lost it"),
+        |access| lost::run(&later(access, 200), &[2], "the medium lost it"),
         |report| report.notes.split_last().unwrap().1,
     );
     tally("errors injected into writes of a declaration of loss at the store", met, 50);

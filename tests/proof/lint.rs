@@ -9,8 +9,6 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::Command;
 
-use devvault::clock::Clock;
-use devvault::incident::break_glass::{self, Request, TimeBox};
 use rustix::fs::FileType;
 
 use super::tally;
@@ -144,23 +142,6 @@ pub fn plain(home: &Home, path: &Path) -> String {
     words.map(|word| if word.len() == 2 { "ab".into() } else { word }).collect::<Vec<_>>().join("/")
 }
 
-/// Declares a permit that is in force, as if all that the host did had happened a while ago.
-pub fn permit(home: &Home, invariant: &str, scope: String) {
-    let now = devvault::clock::SystemClock.now();
-    let earlier = devvault::clock::Time { seconds: now.seconds - 200, nanos: 0 };
-    let request = Request {
-        invariant: invariant.into(),
-        reason: "r".into(),
-        scope,
-        time_box: TimeBox::Minutes(60),
-        rollback: "p".into(),
-        approver: "a".into(),
-        incident: None,
-    };
-    fs::remove_dir_all(home.host().journal_directory()).unwrap();
-    break_glass::declare(&home.host(), earlier, &request).unwrap();
-}
-
 /// Everything that the program does, on a home of its own.
 fn traces(home: &Home) -> Option<Vec<(String, Vec<Call>)>> {
     let mut traces = Vec::new();
@@ -204,11 +185,11 @@ fn traces(home: &Home) -> Option<Vec<(String, Vec<Call>)>> {
     let declaration = ["--reason", "r", "--minutes", "60", "--rollback", "p", "--approver", "a"];
     run(&[&["break-glass", "declare", "--invariant", "snapshot", "--scope", &scope][..], &declaration].concat())?;
     fs::remove_dir_all(home.vault().join("snapshots/00000002")).unwrap();
-    permit(home, "snapshot", scope);
+    home.permit("snapshot", "2");
     run(&["--vault", "vault", "declare-lost", "2", "--reason", "r"])?;
     fs::remove_dir_all(home.vault()).unwrap();
     copy_tree(&home.path("older"), &home.vault());
-    permit(home, "crypto", format!("{}:{}", forger.macs.vault(), forger.head(1)));
+    home.permit("crypto", &forger.head(1).to_string());
     run(&["--vault", "vault", "branch", "--reason", "r"])?;
     run(&["--vault", "vault", "backup", "source"])?;
     // Another host.

@@ -12,7 +12,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use devvault::error::Result;
-use devvault::incident::break_glass;
 use devvault::ops::verify::{Level, Verdict};
 use devvault::ops::{backup, branch, lost, restore, verify};
 use devvault::progress::Silent;
@@ -20,7 +19,7 @@ use devvault::vault::gate::Access;
 
 use super::memory::{Memory, Order, World};
 use super::tally;
-use crate::support::{Forger, Home, SMALL_TREE, copy_tree, flip, is_root, packs, picture, request, restore_options};
+use crate::support::{Forger, Home, SMALL_TREE, copy_tree, flip, is_root, packs, picture, restore_options};
 
 /// Something that can be damaged: its name, and where it lies.
 type Object = (&'static str, fn(&Home) -> PathBuf);
@@ -203,13 +202,6 @@ impl Original {
         self.pictures.insert(report.snapshot, picture(&self.home.source()));
     }
 
-    /// Declares what a person has to, long enough before it is used.
-    fn permit(&self, invariant: &str, target: &str, seconds: i64) {
-        let scope = format!("{}:{target}", Forger::new(&self.home).macs.vault());
-        let now = self.home.access_after(seconds).clock.now();
-        break_glass::declare(&self.home.host(), now, &request(invariant, scope)).unwrap();
-    }
-
     /// Two snapshots, whose packs can be told apart.
     fn plain() -> Self {
         let mut original = Self::new();
@@ -231,7 +223,7 @@ impl Original {
         original.backup(0);
         fs::remove_dir_all(original.home.vault().join("snapshots/00000002")).unwrap();
         original.pictures.remove(&2);
-        original.permit("snapshot", "2", 0);
+        original.home.declare("snapshot", "2", 0);
         lost::run(&original.home.access_after(200), &[2], "the medium lost it").unwrap();
         original.home.write_source(&[("README", "changed\n"), ("new", "new\n")]);
         original.backup(300);
@@ -240,7 +232,7 @@ impl Original {
         original.pictures.remove(&5);
         fs::remove_dir_all(original.home.vault()).unwrap();
         copy_tree(&original.home.path("copy"), &original.home.vault());
-        original.permit("crypto", &Forger::new(&original.home).head(4).to_string(), 500);
+        original.home.declare("crypto", &Forger::new(&original.home).head(4).to_string(), 500);
         branch::run(&original.home.access_after(700), "no newer copy exists").unwrap();
         original.home.write_source(&[("newer", "newer\n")]);
         original.backup(800);

@@ -5,7 +5,6 @@ use std::fs;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::lint::permit;
 use super::memory::Random;
 use super::sound::{Likeness, PLAIN, likeness};
 use super::tracer::{self, Deed, Outcome, Which};
@@ -95,7 +94,7 @@ impl Scene {
     /// Where the newest of two records is gone, and a permit says that it may be declared lost.
     fn loss() -> Self {
         let mut scene = Self::prepared(&["declare-lost", "2", "--reason", "r"], 2, 2, |home| {
-            permit(home, "snapshot", format!("{}:2", Forger::new(home).macs.vault()));
+            home.permit("snapshot", "2");
             fs::remove_dir_all(home.vault().join("snapshots/00000002")).unwrap();
         });
         scene.records.0 = 1;
@@ -107,8 +106,7 @@ impl Scene {
         let mut scene = Self::prepared(&["branch", "--reason", "r"], 1, 2, |home| {
             copy_tree(&home.vault(), &home.path("older"));
             home.succeed(&["--vault", "vault", "backup", "source"]);
-            let forger = Forger::new(home);
-            permit(home, "crypto", format!("{}:{}", forger.macs.vault(), forger.head(1)));
+            home.permit("crypto", &Forger::new(home).head(1).to_string());
             fs::remove_dir_all(home.vault()).unwrap();
             copy_tree(&home.path("older"), &home.vault());
         });
