@@ -13,7 +13,7 @@ use super::probe::{Answers, Probe};
 use super::target::unfit_name;
 use super::{Options, Shortfall};
 use crate::crypto::Digest;
-use crate::error::{Result, shown_path};
+use crate::error::{Result, refuse, shown_path};
 use crate::format::attribute::Attribute;
 use crate::format::entry::{Chunks, Entry, Kind, Owner};
 use crate::format::json;
@@ -364,15 +364,9 @@ impl<'a> Inspector<'a> {
         let available = fs2::available_space(&target.parent_path).unwrap_or(u64::MAX);
         // A file takes whole blocks, and a name takes room too.
         let needed = self.bytes.saturating_add(self.counts.entries().saturating_mul(4096));
-        if available < needed {
-            let message = format!("{parent} has {available} bytes free, about {needed} are needed");
-            return Err(Refusal::new(Code::DestinationSpace, message).into());
-        }
+        require_bytes(&parent, available, needed)?;
         let objects = self.counts.entries().saturating_sub(self.counts.hardlinks);
-        if let Some(free) = target.parent.free_files().filter(|&free| free < objects) {
-            let message = format!("{parent} has room for {free} more files and directories, {objects} are needed");
-            return Err(Refusal::new(Code::DestinationSpace, message).into());
-        }
+        require_objects(&parent, target.parent.free_files(), objects)?;
         Ok(self.plan())
     }
 
@@ -398,6 +392,19 @@ impl<'a> Inspector<'a> {
         let keep = Keep { durability: Durability::of(&self.counts), ..self.keep };
         Plan { keep: Arc::new(keep), counts: self.counts, not_restored, coarser, maker: self.probe.maker() }
     }
+}
+
+fn require_bytes(parent: &str, available: u64, needed: u64) -> Result<()> {
+    if available >= needed {
+        return Ok(());
+    }
+    refuse(Code::DestinationSpace, format!("{parent} has {available} bytes free, about {needed} are needed"))
+}
+
+fn require_objects(parent: &str, free: Option<u64>, needed: u64) -> Result<()> {
+    let Some(free) = free.filter(|&free| free < needed) else { return Ok(()) };
+    let message = format!("{parent} has room for {free} more files and directories, {needed} are needed");
+    refuse(Code::DestinationSpace, message)
 }
 
 fn shown_step(nanos: i128) -> String {
@@ -443,9 +450,209 @@ fn refusal(losses: Vec<Loss>) -> Refusal {
 
 #[cfg(test)]
 mod tests {
+    use super::super::keep::tests::attribute;
     use super::super::target::tests::place;
     use super::super::tree::tests::reader;
     use super::*;
+    use crate::clock::Time;
+    use crate::format::content::{ChunkRef, FileContent, Holes};
+    use crate::format::holes::Hole;
+
+    /// Inspects what `act` wants on an ordinary target; returns what is planned, or the causes of the refusal.
+    fn inspect(without: &[Class], act: impl FnOnce(&mut Inspector<'_>)) -> std::result::Result<Plan, Vec<String>> {
+        let (_root, target) = place();
+        let (_vault, reader) = reader();
+        let probe = Probe::new(&target).expect("writable");
+        let options = Options { without: without.to_vec(), ..Options::default() };
+        let mut inspector = Inspector::new(&probe, &reader, &options);
+        act(&mut inspector);
+        inspector.finish(&target).map_err(|error| {
+            let crate::error::Error::Refused(refusal) = error else { panic!("{error}") };
+            assert_eq!(refusal.code, Code::TargetCannotRepresent, "{refusal}");
+            refusal.causes
+        })
+    }
+
+    fn entry(path: &str, kind: Kind) -> Entry {
+        Entry::new(EntryPath::parse(path.as_bytes()).expect("valid"), kind)
+    }
+
+    /// A file of chunks of a hundred bytes each, and a hole before them.
+    fn file(path: &str, chunks: u64, hole: u64) -> Entry {
+        let holes = if hole == 0 { Vec::new() } else { vec![Hole(0, hole)] };
+        let content = FileContent {
+            size: chunks * 100 + hole,
+            chunks: Chunks::Direct((0..chunks).map(|at| ChunkRef(Digest::of(&[at as u8]), 100)).collect()),
+            holes: Holes::Direct(holes),
+            ..FileContent::default()
+        };
+        entry(path, Kind::File(content))
+    }
+
+    fn no() -> Option<std::io::Error> {
+        Some(std::io::Error::other("no"))
+    }
+
+    #[test]
+    fn times_that_a_target_keeps_in_coarser_steps_are_counted_and_without_any_times_are_lost() {
+        let young = |nanos| Entry { mtime: Some(Time { seconds: 1 << 30, nanos }), ..file("f", 1, 0) };
+        let restore = |step: i128, without: &[Class]| {
+            inspect(without, |inspector| {
+                inspector.keep.time_step = step;
+                for nanos in [0, 5, 7] {
+                    inspector.look_at_times(&young(nanos));
+                }
+            })
+        };
+        let plan = restore(1_000_000_000, &[]).expect("kept but for the step");
+        let reason = "the target keeps times in steps of 1 s".to_owned();
+        assert_eq!(plan.coarser, [Shortfall { class: "time", count: 2, reason }]);
+        assert_eq!(restore(1, &[]).expect("kept").coarser, []);
+        assert_eq!(restore(0, &[]).expect_err("none is kept"), ["f: time: the target keeps no times"; 3]);
+        let given_up = restore(0, &[Class::Time]).expect("given up").not_restored;
+        assert_eq!((given_up.len(), given_up[0].class, given_up[0].count), (1, "time", 3));
+    }
+
+    #[test]
+    fn the_step_of_times_is_told_in_the_unit_that_fits() {
+        let told = [(1, "1 ns"), (999, "999 ns"), (1_000, "1 \u{b5}s"), (1_000_000, "1 ms"), (10_000_000, "10 ms")];
+        for (step, text) in told.into_iter().chain([(1_000_000_000, "1 s"), (2_000_000_000, "2 s")]) {
+            assert_eq!(shown_step(step), text);
+        }
+    }
+
+    #[test]
+    fn a_file_of_pieces_is_lost_where_files_grow_only_by_what_is_written() {
+        let lost = inspect(&[], |inspector| {
+            inspector.pieces_refused = Some("no".into());
+            for (name, chunks, hole) in [("empty", 0, 0), ("one", 1, 0), ("two", 2, 0), ("holey", 1, 100)] {
+                inspector.look_at_content(&file(name, chunks, hole), false);
+            }
+        });
+        let reason = "the target makes no file longer than what is written to it: no";
+        assert_eq!(lost.expect_err("two files"), [format!("holey: {reason}"), format!("two: {reason}")]);
+        let size = 1 << 63;
+        let long = entry("long", Kind::File(FileContent { size, ..FileContent::default() }));
+        let lost = inspect(&[], |inspector| inspector.look_at_content(&long, false)).expect_err("too long");
+        assert!(lost[0].starts_with(&format!("long: {size} bytes are more than a file can have there")), "{lost:?}");
+    }
+
+    #[test]
+    fn holes_take_room_where_they_are_not_kept_and_further_names_take_none() {
+        let room = |without: &[Class], holes_kept: bool, is_further_name: bool| {
+            let mut told = (0, 0);
+            let plan = inspect(without, |inspector| {
+                inspector.holes_kept = holes_kept;
+                inspector.look_at_content(&file("holey", 1, 1000), is_further_name);
+                inspector.look_at_content(&file("plain", 2, 0), is_further_name);
+                told = (inspector.bytes, inspector.holes_filled);
+            });
+            (told, plan.expect("restorable").not_restored.len())
+        };
+        assert_eq!(room(&[], true, false), ((300, 0), 0));
+        assert_eq!(room(&[], false, false), ((1300, 1), 0));
+        assert_eq!(room(&[Class::Sparse], true, false), ((1300, 0), 1), "given up: counted once, as that");
+        assert_eq!(room(&[Class::Sparse], false, false), ((1300, 0), 1));
+        assert_eq!(room(&[], true, true), ((0, 0), 0));
+        assert_eq!(room(&[Class::Hardlink], true, true), ((300, 0), 0), "it becomes a file of its own");
+    }
+
+    #[test]
+    fn what_a_target_cannot_make_is_lost_or_given_up() {
+        let further = Entry { hardlink: Some(EntryPath::parse(b"f").expect("valid")), ..file("g", 1, 0) };
+        let link = |without: &[Class]| {
+            inspect(without, |inspector| {
+                inspector.kinds = Answers::default();
+                let _ = inspector.kinds.ask(FURTHER_NAME, no);
+                inspector.look_at_link(&further);
+            })
+        };
+        let lost = link(&[]).expect_err("lost");
+        assert_eq!(lost, ["g: hardlink: the target gives no object a second name: no"]);
+        assert_eq!(link(&[Class::Hardlink]).expect("given up").not_restored.len(), 1);
+        // A long target is tried, whatever became of another link.
+        let lost = inspect(&[], |inspector| {
+            let _ = inspector.kinds.ask("symlink", || None);
+            inspector.look_at_kind(&entry("short", Kind::Symlink(b"to".to_vec())));
+            inspector.look_at_kind(&entry("long", Kind::Symlink(vec![b'x'; 1 << 16])));
+        });
+        let lost = lost.expect_err("a target of 64 KiB");
+        assert!(lost.len() == 1 && lost[0].starts_with("long: symlink: the target takes no such symlink"), "{lost:?}");
+    }
+
+    #[test]
+    fn several_attributes_are_tried_together_and_one_alone_is_not() {
+        let (one, two) = (attribute(b"user.devvault.one", b"1"), attribute(b"user.devvault.two", b"2"));
+        let refuse_together = |xattrs: Vec<Attribute>| {
+            inspect(&[], |inspector| {
+                let all: Vec<Vec<u8>> = xattrs.iter().map(json::encode).collect();
+                let _ = inspector.attributes.ask(("file", Digest::of(&all.concat())), no);
+                inspector.look_at_attributes(&Entry { xattrs, ..file("f", 1, 0) }).expect("readable");
+            })
+        };
+        if refuse_together(vec![one.clone()]).is_err() {
+            println!("skipped: no attributes here");
+            return;
+        }
+        let lost = refuse_together(vec![one, two]).expect_err("together they are too much");
+        assert_eq!(lost, ["f: xattr: the target does not keep all its attributes: no"]);
+    }
+
+    // Linux alone: access lists.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn an_access_list_that_contradicts_the_mode_is_lost_and_other_attributes_do_not() {
+        let list = crate::ops::restore::keep::tests::access_list(u32::MAX, [(1, 6), (2, 4), (4, 0), (16, 4), (32, 0)]);
+        let look = |name: &[u8], value: &[u8], mode| {
+            let entry = Entry { xattrs: vec![attribute(name, value)], mode: Some(mode), ..file("f", 1, 0) };
+            inspect(&[], |inspector| inspector.look_at_attributes(&entry).expect("readable"))
+        };
+        if look(b"system.posix_acl_access", &list, 0o640).is_err() {
+            println!("skipped: no access lists here");
+            return;
+        }
+        let lost = look(b"system.posix_acl_access", &list, 0o660).expect_err("the mode becomes another");
+        assert!(lost[0].contains("beside it the mode 660 becomes 640"), "{lost:?}");
+    }
+
+    #[test]
+    fn a_refusal_names_how_classes_are_given_up_unless_something_can_not_be() {
+        let loss = |path: &str, class| Loss {
+            path: EntryPath::parse(path.as_bytes()).expect("valid"),
+            class,
+            reason: "it is so".into(),
+        };
+        let classes =
+            refusal(vec![loss("b", Some(Class::Time)), loss("a", Some(Class::Mode)), loss("a", Some(Class::Time))]);
+        assert!(classes.message.ends_with(": mode 1, time 2"), "{classes}");
+        assert!(classes.options.is_some() && classes.next.contains("--without "), "{classes}");
+        let paths: Vec<String> = classes.paths.iter().map(ToString::to_string).collect();
+        assert_eq!((paths, classes.causes.len()), (vec!["a".to_owned(), "b".to_owned()], 3));
+        let named = refusal(vec![loss("a", None), loss("b", Some(Class::Time))]);
+        assert!(named.message.ends_with(": time 1, names and sizes 1"), "{named}");
+        assert!(named.options.is_none() && !named.next.contains("--without "), "{named}");
+    }
+
+    #[test]
+    fn holes_that_the_target_filled_are_told_once() {
+        let note = |before: &[&'static str], files| {
+            let said = |class: &&'static str| Shortfall { class, count: 1, reason: String::new() };
+            let mut plan = Plan { coarser: before.iter().map(said).collect(), ..Plan::default() };
+            plan.note_filled(files);
+            plan.coarser.iter().map(|shortfall| (shortfall.class, shortfall.count)).collect::<Vec<_>>()
+        };
+        assert_eq!(note(&["time"], 3), [("time", 1), ("sparse", 3)]);
+        assert_eq!(note(&["sparse"], 3), [("sparse", 1)], "the target was known to fill them");
+        assert_eq!(note(&[], 0), []);
+    }
+
+    #[test]
+    fn room_is_asked_for_no_more_than_is_needed() {
+        assert!(require_bytes("there", 100, 100).is_ok() && require_bytes("there", 99, 100).is_err());
+        assert!(require_objects("there", Some(10), 10).is_ok() && require_objects("there", None, 10).is_ok());
+        let refused = require_objects("there", Some(9), 10).expect_err("one too few");
+        assert_eq!(refused.code(), Some(Code::DestinationSpace), "{refused}");
+    }
 
     #[test]
     fn files_are_known_by_their_ids_where_a_second_name_can_be_made() {

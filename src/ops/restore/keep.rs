@@ -292,7 +292,7 @@ pub(super) fn value(reader: &Reader, entry: &Entry, attribute: &Attribute) -> Re
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::format::attribute::Value;
     use crate::format::entry::FileContent;
@@ -310,7 +310,7 @@ mod tests {
         entry("f", Kind::File(FileContent::default()), mode)
     }
 
-    fn attribute(name: &[u8], value: &[u8]) -> Attribute {
+    pub(in crate::ops::restore) fn attribute(name: &[u8], value: &[u8]) -> Attribute {
         Attribute { name: name.to_vec(), value: Value::Inline(value.to_vec()) }
     }
 
@@ -431,7 +431,7 @@ mod tests {
 
     /// An access list as Linux has it, of tags with the rights that each gives; 1 is given the user of that number.
     #[cfg(target_os = "linux")]
-    fn access_list(number_of_nobody: u32, lines: [(u16, u16); 5]) -> Vec<u8> {
+    pub(in crate::ops::restore) fn access_list(number_of_nobody: u32, lines: [(u16, u16); 5]) -> Vec<u8> {
         let mut bytes = 2u32.to_le_bytes().to_vec();
         for (tag, rights) in lines {
             let number = if tag == 2 { 1 } else { number_of_nobody };

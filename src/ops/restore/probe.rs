@@ -505,10 +505,6 @@ mod tests {
         }
         probe.root.create_link(FILE, &probe.root, b"beside").expect("linked before");
         assert!(probe.cannot_link().is_some(), "three names, where two were made");
-        probe.root.remove_file(b"beside").expect("there");
-        assert!(probe.cannot_link().is_none());
-        probe.root.remove_file(FILE).expect("there");
-        assert!(probe.cannot_link().is_some(), "nothing is there to name");
     }
 
     // Unix alone: links that any account may make, and pipes.
@@ -531,20 +527,15 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn what_a_target_does_not_keep_is_told() {
+        use crate::ops::restore::keep::tests::access_list;
+
         let (_root, target) = place();
         let probe = Probe::new(&target).expect("writable");
         assert!(probe.cannot_set_mode(false, 0o644).is_none());
         assert!(probe.cannot_set_mode(false, 0o10_644).is_some_and(|error| error.to_string() == "it becomes 644"));
         assert!(probe.cannot_set_flags(1).is_some() && probe.cannot_set_stream(b"stream", b"value").is_some());
-        // The owner, a user, the group, at most, others: at most reading, which shows as the rights of the group.
-        let list = |number_of_nobody: u32| {
-            let mut bytes = 2_u32.to_le_bytes().to_vec();
-            for (tag, rights) in [(1_u16, 6_u16), (2, 4), (4, 0), (16, 4), (32, 0)] {
-                let number = if tag == 2 { 1 } else { number_of_nobody };
-                bytes.extend([&tag.to_le_bytes()[..], &rights.to_le_bytes(), &number.to_le_bytes()].concat());
-            }
-            bytes
-        };
+        // At most reading, which shows as the rights of the group.
+        let list = |number| access_list(number, [(1, 6), (2, 4), (4, 0), (16, 4), (32, 0)]);
         let file = Kind::File(Default::default());
         let set = |list: &[u8], mode| probe.cannot_set_xattr(&file, b"system.posix_acl_access", list, mode);
         let beside = |mode| set(&list(u32::MAX), mode);
@@ -557,6 +548,8 @@ mod tests {
         assert!(error.to_string().contains("beside it the mode 660 becomes 640"), "{error}");
         // The system keeps another number where it needs none: the same list in other bytes.
         assert!(set(&list(7), None).is_some());
+        probe.root.remove_file(FILE).expect("there");
+        assert!(probe.cannot_link().is_some(), "nothing is there to name");
         let (names, load) =
             ([&b"user.one"[..], b"user.two"], |at| if at == 0 { Ok(Vec::new()) } else { Err(changed()) });
         assert!(
