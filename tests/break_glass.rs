@@ -4,14 +4,16 @@ use std::fs;
 
 use devvault::clock::Time;
 use devvault::crypto::Id;
-use devvault::format::record::{Body, Fate, Head};
-use devvault::incident::break_glass::{self, Request};
+use devvault::format::record::{Body, Branch, Fate, Gone, Head, Tombstone};
+use devvault::incident::break_glass::{self, Act, Permit, Request, Target};
 use devvault::incident::journal::Journal;
+use devvault::limits::RECORD_NUMBER_MAX;
 use devvault::ops::verify::Verdict;
 use devvault::ops::{backup, branch, incomplete, lost};
 use devvault::progress::Silent;
 use devvault::refusal::Code;
-use devvault::vault::gate::Access;
+use devvault::vault::amend;
+use devvault::vault::gate::{self, Access};
 
 use crate::support::{Forger, Home, assert_refused, copy_tree, flip, packs, request, unchanged};
 
@@ -366,7 +368,7 @@ fn what_was_never_finalized_is_not_discarded_before_anybody_looked_at_what_is_wr
         unchanged(&home.vault(), || {
             assert_refused(Code::EvidenceHold, incomplete::discard(&home.access_after(2), &name))
         });
-        let head = devvault::vault::gate::open(&home.access()).unwrap().chain.head();
+        let head = gate::open(&home.access()).unwrap().chain.head();
         home.declare("evidence", &head.to_string(), 10);
         incomplete::discard(&home.access_after(140), &name).unwrap();
     }
@@ -547,6 +549,56 @@ fn each_permitted_act_happens_inside_scope_and_time_alone_and_a_no_changes_nothi
         let id = vault_id(&late);
         declare_on(&late, invariant, format!("{id}:{}", target(&late)), 10);
         unchanged(&late.vault(), || assert_refused(Code::PermitExpired, act(&late, 730)));
+    }
+}
+
+#[test]
+fn no_record_is_published_but_what_a_permit_covers_whoever_asks() {
+    let home = destroyed(&[2]);
+    home.declare("snapshot", "2", 10);
+    let forger = Forger::new(&home);
+    let (access, vault_id, head) = (home.access_after(150), vault_id(&home), forger.head(3));
+    let permit = break_glass::grant(&access.host, access.clock.now(), Act::Lost, vault_id, Target::Number(2)).unwrap();
+    let (vault, lock) = gate::open_to_amend(&access, &permit).unwrap();
+    let host = access.host.identity().unwrap();
+    let gone = |number, fate| {
+        let gone = Gone { digest: Some(head.digest), fate, number };
+        Tombstone {
+            gone: vec![gone],
+            host: host.clone(),
+            reason: "r".into(),
+            rule: String::new(),
+            time: access.clock.now(),
+        }
+    };
+    let lost = || Body::Tombstone(gone(2, Fate::Lost));
+    let branch = Branch {
+        branch: vault_id,
+        from: head,
+        host: host.clone(),
+        reason: "r".into(),
+        time: access.clock.now(),
+        to: forger.head(1),
+    };
+    let permits = [permit];
+    let publish = |number, body, permits: &[Permit]| amend::publish(&vault, &lock, number, head.digest, body, permits);
+    unchanged(&home.vault(), || {
+        assert_refused(Code::PermitMissing, publish(4, lost(), &[]));
+        for body in [
+            Body::Tombstone(gone(3, Fate::Lost)),
+            Body::Tombstone(gone(2, Fate::Removed)),
+            Body::Branch(branch),
+            forger.record(1).body,
+        ] {
+            assert_refused(Code::PermitMissing, publish(4, body, &permits));
+        }
+        for number in [0, RECORD_NUMBER_MAX + 1] {
+            assert_refused(Code::NumberContested, publish(number, lost(), &permits));
+        }
+    });
+    assert_refused(Code::NumberContested, publish(3, lost(), &permits));
+    for number in [4, RECORD_NUMBER_MAX] {
+        assert_eq!(publish(number, lost(), &permits).unwrap().number, number);
     }
 }
 

@@ -12,6 +12,7 @@ use crate::vault::Finding;
 use crate::vault::read::Reader;
 
 /// Why a file is not held to be what its entry says.
+#[derive(Debug)]
 pub(super) enum Unlike {
     /// Its bytes are others.
     Content,
@@ -107,5 +108,56 @@ impl<'a> Holder<'a> {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::format::content::{ChunkRef, Chunks, Holes};
+    use crate::format::holes::Hole;
+    use crate::store::LocalStore;
+
+    /// Holds a file of some bytes against a content of chunks and of a hole before them.
+    fn hold(bytes: &[u8], chunks: &[&[u8]], hole: u64, stop: bool) -> Result<u64, Unlike> {
+        let root = tempfile::tempdir().expect("a directory");
+        let store = Arc::new(LocalStore::open(root.path()).expect("readable"));
+        let (reader, stop) = (Reader::unproven(store, Arc::default()), AtomicBool::new(stop));
+        std::fs::write(root.path().join("file"), bytes).expect("writable");
+        let content = FileContent {
+            size: chunks.iter().map(|chunk| chunk.len() as u64).sum::<u64>() + hole,
+            chunks: Chunks::Direct(
+                chunks.iter().map(|chunk| ChunkRef(Digest::of(chunk), chunk.len() as u32)).collect(),
+            ),
+            holes: if hole == 0 { Holes::none() } else { Holes::Direct(vec![Hole(0, hole)]) },
+            ..FileContent::default()
+        };
+        let mut holder = Holder::new(&reader, &stop);
+        let held = holder.hold(&File::open(root.path().join("file")).expect("there"), &content);
+        if held.is_ok() {
+            assert_eq!(holder.bytes, content.size - hole);
+        }
+        held
+    }
+
+    #[test]
+    fn a_file_is_what_its_entry_says_to_the_last_byte_and_no_further() {
+        let chunks: &[&[u8]] = &[b"one", b"two"];
+        assert!(hold(b"onetwo", chunks, 0, false).is_ok() && hold(b"", &[], 0, false).is_ok());
+        assert!(hold(b"\0\0\0\0onetwo", chunks, 4, false).is_ok());
+        assert!(matches!(hold(b"oneTwo", chunks, 0, false), Err(Unlike::Content)));
+        assert!(matches!(hold(b"twoone", chunks, 0, false), Err(Unlike::Content)));
+        assert!(matches!(hold(b"\0\0x\0onetwo", chunks, 4, false), Err(Unlike::Content)));
+        assert!(matches!(hold(b"onetwo\0", chunks, 0, false), Err(Unlike::Longer)));
+        assert!(matches!(hold(b"onetw", chunks, 0, false), Err(Unlike::Shorter)));
+        assert!(matches!(hold(b"", chunks, 0, false), Err(Unlike::Shorter)));
+    }
+
+    #[test]
+    fn nothing_more_is_read_once_nobody_wants_to_know() {
+        assert!(matches!(hold(b"onetwo", &[b"one", b"two"], 0, true), Err(Unlike::Stopped)));
+        assert!(matches!(hold(b"\0\0\0\0", &[], 4, true), Err(Unlike::Stopped)));
     }
 }

@@ -221,6 +221,8 @@ mod tests {
         let mut two = [0; 2];
         file.read_at(&mut two, 3).expect("within");
         assert_eq!(&two, b"lo");
+        let same = File::open(store.path("packs/a")).expect("there");
+        assert_eq!(file.drop_cached(), fsys::drop_cached(&same), "as the system says");
         assert_eq!(file.read_at(&mut two, 4).expect_err("beyond").kind(), io::ErrorKind::UnexpectedEof);
     }
 
@@ -242,6 +244,7 @@ mod tests {
             assert_eq!(kind.map(|error| error.kind()), Some(io::ErrorKind::AlreadyExists));
         }
         assert_eq!(store.read("b", 9).expect("there"), b"2");
+        assert_eq!(store.rename_new("gone", "g").expect_err("absent").kind(), io::ErrorKind::NotFound);
         store.rename_new("e", "f").expect("free");
         assert_eq!(store.read("f/x", 9).expect("moved"), b"3");
     }
@@ -269,6 +272,21 @@ mod tests {
         }
         std::os::unix::fs::symlink(".", root.path().join("dirlink")).expect("new");
         assert!(store.list("dirlink").is_err());
+    }
+
+    // Unix alone: a process that was forked has what was open.
+    #[cfg(unix)]
+    #[test]
+    fn a_lock_ends_when_it_is_given_up_although_another_process_has_the_file_open() {
+        let (_root, store) = store();
+        write(&store, "lock", b"");
+        let file = open_for_lock(&store.path("lock")).expect("there");
+        fs2::FileExt::try_lock_exclusive(&file).expect("free");
+        let _inherited = file.try_clone().expect("open");
+        let held = LocalLock(file);
+        assert!(store.lock("lock", true).expect("locks work").is_none());
+        drop(held);
+        assert!(store.lock("lock", true).expect("locks work").is_some());
     }
 
     #[test]
