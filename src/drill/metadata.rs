@@ -145,7 +145,7 @@ fn compare_time(what: &str, meant: Time, found: Time) -> Option<Difference> {
     if fsys::same_time(meant, found) {
         return None;
     }
-    let is_near = (meant.as_nanos() - found.as_nanos()).abs() < COARSE_NANOS;
+    let is_near = meant.abs_diff(found) < COARSE_NANOS;
     let class = (what == "time" && is_near).then_some("time");
     Some((class, format!("its {what} is {}, not {}", found.rfc3339_exact(), meant.rfc3339_exact())))
 }

@@ -210,7 +210,7 @@ fn a_loss_of_power_at_any_operation_of_a_first_backup_loses_nothing_and_publishe
     let (host, world) = (Kept::of(&home), World::load(&home.vault()));
     let recorded = record(&home, &world, take(&home));
     assert_eq!((recorded.before.len(), recorded.after.len()), (0, 1));
-    told("a first backup", &examine(&home, &host, &recorded, &home.access_after(0).clock), 50);
+    told("a first backup", &examine(&home, &host, &recorded, &home.access().clock), 50);
 }
 
 #[test]
@@ -221,7 +221,7 @@ fn a_loss_of_power_at_any_operation_of_a_later_backup_loses_nothing_and_publishe
     let (host, world) = (Kept::of(&home), World::load(&home.vault()));
     let recorded = record(&home, &world, take(&home));
     assert_eq!((recorded.before.len(), recorded.after.len()), (1, 2));
-    told("a later backup", &examine(&home, &host, &recorded, &home.access_after(0).clock), 50);
+    told("a later backup", &examine(&home, &host, &recorded, &home.access().clock), 50);
 
     // One that was itself cut short: what it left stays, some of it is used, and the next one may be cut short too.
     let moved = |moment: &Moment| moment.operation.starts_with("rename") && moment.operation.contains(" packs/");
@@ -234,7 +234,7 @@ fn a_loss_of_power_at_any_operation_of_a_later_backup_loses_nothing_and_publishe
         copy_tree(&host.copy.join(name), &home.path(name));
     }
     let recorded = record(&home, &left, take(&home));
-    told("a backup after a crash", &examine(&home, &host, &recorded, &home.access_after(0).clock), 40);
+    told("a backup after a crash", &examine(&home, &host, &recorded, &home.access().clock), 40);
 }
 
 #[test]
@@ -244,7 +244,7 @@ fn a_loss_of_power_at_any_operation_of_an_index_rebuild_loses_nothing() {
     let (host, world) = (Kept::of(&home), World::load(&home.vault()));
     let recorded = record(&home, &world, |access| index::run(access).map(|_| ()));
     assert_eq!(recorded.before, recorded.after);
-    told("an index rebuild", &examine(&home, &host, &recorded, &home.access_after(0).clock), 5);
+    told("an index rebuild", &examine(&home, &host, &recorded, &home.access().clock), 5);
 }
 
 #[test]
@@ -329,7 +329,7 @@ fn a_loss_of_power_at_any_operation_of_a_discard_takes_nothing_but_what_is_disca
         });
     }
     tally("states after a loss of power in a discard, discarded again", again, 20);
-    told("a discard", &examine(&home, &host, &recorded, &home.access_after(0).clock), 5);
+    told("a discard", &examine(&home, &host, &recorded, &home.access().clock), 5);
 }
 
 /// As [`examine`], for a host that has not seen the vault before.

@@ -166,7 +166,7 @@ fn file(bytes: &[u8]) -> tempfile::NamedTempFile {
 
 /// What is written in a line: by hand, in an argument, or by the program in a file of one line.
 fn text(bytes: &[u8]) {
-    require_same(decode_mac_file(bytes).map(|tag| encode_mac_file(tag).to_vec()), bytes);
+    require_same(decode_mac_file(bytes).map(encode_mac_file), bytes);
     let _ = EntryPath::parse(bytes);
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     require_same(text.parse::<Head>().ok().map(|head| head.to_string().into_bytes()), bytes);
