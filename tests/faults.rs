@@ -10,13 +10,14 @@ use devvault::format::pack::{BlockKind, FOOTER_MAGIC};
 use devvault::format::record::Packs;
 use devvault::incident::evidence;
 use devvault::ops::verify::{Level, Verdict};
-use devvault::ops::{backup, restore, verify};
+use devvault::ops::{backup, restore, status, verify};
 use devvault::progress::{Progress, Silent};
 use devvault::refusal::Code;
 use devvault::store::{Listed, LocalStore, Lock, NewFile, Store, StoredFile};
 use devvault::vault::Finding;
 use devvault::vault::gate::Access;
 use devvault::vault::layout;
+use devvault::vault::witness::Freshness;
 use devvault::vault::write::reference;
 
 use crate::draft::begin_draft;
@@ -911,4 +912,27 @@ fn a_key_that_cannot_be_written_makes_no_vault() {
     let result = devvault::ops::init::run(&home.access(), small());
     assert_refused(Code::StateUnwritable, result);
     assert!(!home.vault().join("vault.json").exists());
+}
+
+#[test]
+fn what_another_process_finalizes_while_a_chain_is_read_is_no_rollback() {
+    for look in [
+        |access: &Access| verify::run(access, &[], Level::Full, &Silent).unwrap().freshness,
+        |access: &Access| status::run(access).unwrap().freshness,
+    ] {
+        let home = Arc::new(Home::with_snapshot());
+        let (writer, once) = (Arc::clone(&home), AtomicBool::new(true));
+        let access = faulty(
+            &home,
+            move |what, name| {
+                if what == "read" && name.ends_with("00000001/manifest.json") && once.swap(false, Ordering::SeqCst) {
+                    writer.write_source(&[("new", "something new")]);
+                    assert_eq!(writer.backup().snapshot, 2);
+                }
+                Ok(())
+            },
+            no_spoil,
+        );
+        assert_eq!(look(&access), Freshness::Proven);
+    }
 }

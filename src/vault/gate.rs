@@ -8,7 +8,7 @@ use super::catalog::{Catalog, UseIndex};
 use super::chain::{Chain, claimed_vault, decode_mac_file};
 use super::key::{self, FoundKey};
 use super::read::Reader;
-use super::witness::{self, Freshness};
+use super::witness::{self, Freshness, Witness};
 use super::{Finding, layout, read_error, write_error};
 use crate::clock::Clock;
 use crate::crypto::{Digest, Domain, Macs, Random, SystemRandom};
@@ -236,10 +236,11 @@ pub fn open_to_sweep(access: &Access, _clearance: &Clearance) -> Result<(Vault, 
 
 fn read_chain(access: &Access, found: Found) -> Result<Vault> {
     let (config, config_digest) = found.config?;
+    let witness = witness::read(&access.host, &found.macs);
     let chain = Chain::read(&*found.store, &found.macs, Some(config_digest))
         .map_err(|error| read_error(&*found.store, layout::SNAPSHOTS, &error))?;
     let mut notes: Vec<String> = found.key.note.iter().cloned().collect();
-    let (freshness, doubt) = match judge(access, &found.macs, &chain, &mut notes) {
+    let (freshness, doubt) = match judge(access, witness, &chain, &mut notes) {
         Err(Error::Refused(refusal)) if refusal.code == Code::WitnessUnreadable => {
             notes.push(format!("freshness is unproven: {}", refusal.message));
             (Freshness::Unproven, Some(witness_finding(access, &found.macs, &refusal)))
@@ -267,10 +268,18 @@ fn witness_finding(access: &Access, macs: &Macs, refusal: &Refusal) -> Finding {
 
 /// Decides how a chain stands to this host's witness and to the head that the operator expects.
 ///
+/// The witness is read before the chain: what another process publishes between the two is in the chain then, and a chain
+/// that lacks what the witness knows is an older one.
+///
 /// # Errors
 /// DV315 where the witness cannot be trusted and no expected head stands in for it; DV317 where that head does not
 /// occur in the chain.
-pub fn judge(access: &Access, macs: &Macs, chain: &Chain, notes: &mut Vec<String>) -> Result<Freshness> {
+pub fn judge(
+    access: &Access,
+    witness: Result<Option<Witness>>,
+    chain: &Chain,
+    notes: &mut Vec<String>,
+) -> Result<Freshness> {
     if let Some(expected) = &access.expect_head
         && !chain.holds(expected)
     {
@@ -278,7 +287,7 @@ pub fn judge(access: &Access, macs: &Macs, chain: &Chain, notes: &mut Vec<String
             format!("the expected head {expected} does not occur in the chain, whose head is {}", chain.head());
         return refuse(Code::HeadUnexpected, message);
     }
-    let witness = match witness::read(&access.host, macs) {
+    let witness = match witness {
         Ok(witness) => witness,
         Err(error) if access.expect_head.is_some() => {
             notes.push(format!("the expected head stands in for the witness ({error})"));

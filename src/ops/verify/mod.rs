@@ -33,7 +33,7 @@ use crate::vault::chain::Chain;
 use crate::vault::gate::{self, Access, Found};
 use crate::vault::read::Reader;
 use crate::vault::reads::Reads;
-use crate::vault::witness::Freshness;
+use crate::vault::witness::{self, Freshness};
 use crate::vault::{Finding, layout, read_error};
 
 /// How much is read.
@@ -279,12 +279,13 @@ impl<'a> Verifier<'a> {
                 None
             }
         };
+        let witness = witness::read(&access.host, &found.macs);
         let chain = Chain::read(&*found.store, &found.macs, digest)
             .map_err(|error| read_error(&*found.store, layout::SNAPSHOTS, &error))?;
         let mut notes: Vec<String> = found.key.note.iter().cloned().collect();
         let by_number =
             !selectors.is_empty() && selectors.iter().all(|selector| matches!(selector, Selector::Number(_)));
-        let freshness = match gate::judge(access, &found.macs, &chain, &mut notes) {
+        let freshness = match gate::judge(access, witness, &chain, &mut notes) {
             Ok(freshness) => freshness,
             Err(Error::Refused(refusal)) if refusal.code == Code::WitnessUnreadable => {
                 if by_number {
