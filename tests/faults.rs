@@ -363,7 +363,7 @@ fn an_interrupted_verify_tells_and_remembers_what_it_has_found() {
     assert_eq!(stopped.exit(), 130);
     let told = stopped.what_was_written().unwrap();
     assert!(told.text.contains("1 finding(s) so far") && !told.changed, "{}", told.text);
-    let report = devvault::ops::status::run(&home.access()).unwrap();
+    let report = status::run(&home.access()).unwrap();
     assert_eq!(report.findings.iter().filter(|finding| finding.code == Code::ChunkDamaged).count(), 1);
 }
 
@@ -934,5 +934,65 @@ fn what_another_process_finalizes_while_a_chain_is_read_is_no_rollback() {
             no_spoil,
         );
         assert_eq!(look(&access), Freshness::Proven);
+    }
+}
+
+#[test]
+fn what_a_verification_finds_while_a_backup_runs_is_relied_on_by_no_snapshot() {
+    let home = Arc::new(Home::with_snapshot());
+    home.write_source(&[("new", "something new")]);
+    let (other, older, once) = (Arc::clone(&home), packs(&home.vault()).remove(0), AtomicBool::new(true));
+    let access = faulty(
+        &home,
+        move |what, name| {
+            if what == "sync" && name.ends_with("manifest.json") && once.swap(false, Ordering::SeqCst) {
+                flip(&older, 60);
+                assert_eq!(other.verify(&["1"]).unwrap().verdict, Verdict::Invalid);
+            }
+            Ok(())
+        },
+        no_spoil,
+    );
+    let report = try_backup(&home, &access).unwrap();
+    assert_eq!((report.snapshot, report.exit()), (2, 11), "{:?}", report.findings);
+    let verified = home.verify(&["2"]).unwrap();
+    assert_eq!((verified.verdict, &verified.findings[..]), (Verdict::Valid, [].as_slice()));
+    home.restore("2", "restored").unwrap();
+    assert_eq!(picture(&home.path("restored")), picture(&home.source()));
+}
+
+#[test]
+fn a_pack_that_an_earlier_run_left_is_made_durable_before_it_is_relied_on_although_it_was_read() {
+    let home = Home::with_snapshot();
+    home.write_source(&[("new", "something new")]);
+    let before = packs(&home.vault());
+    let broken = faulty(
+        &home,
+        |what, name| if what == "create" && name.ends_with("manifest.json") { Err(failing()) } else { Ok(()) },
+        no_spoil,
+    );
+    assert!(try_backup(&home, &broken).is_err());
+    let left: Vec<_> = packs(&home.vault()).into_iter().filter(|path| !before.contains(path)).collect();
+    assert!(!left.is_empty() && home.verify(&[]).unwrap().verdict == Verdict::Valid);
+    let synced = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&synced);
+    let access = faulty(
+        &home,
+        move |what, name| {
+            if ["syncdir", "rename"].contains(&what) {
+                log.lock().unwrap().push(format!("{what} {name}"));
+            }
+            Ok(())
+        },
+        no_spoil,
+    );
+    assert_eq!(try_backup(&home, &access).unwrap().snapshot, 2);
+    let synced = synced.lock().unwrap();
+    let published = synced.iter().position(|line| line.ends_with("snapshots/00000002")).unwrap();
+    for pack in left {
+        let directory = pack.parent().unwrap().file_name().unwrap().to_str().unwrap().to_owned();
+        for wanted in [format!("syncdir packs/{directory}"), "syncdir packs".to_owned()] {
+            assert!(synced[..published].contains(&wanted), "{wanted}: {synced:?}");
+        }
     }
 }

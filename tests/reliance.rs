@@ -101,7 +101,7 @@ fn a_pack_that_failed_while_the_listings_were_read_is_relied_on_no_more() {
     flip(&pack, at);
     let name: Digest = pack.file_stem().unwrap().to_str().unwrap().parse().unwrap();
     let store = LocalStore::open(&home.vault()).unwrap();
-    let doubt = || Reads::load(&home.host(), &Forger::new(&home).macs, &store).doubt(&name);
+    let doubt = || Reads::load(&home.host(), &Forger::new(&home).macs, &store, home.access().clock.now()).doubt(&name);
     assert!(doubt().is_none());
     let report = verify::run(&home.access(), &[], verify::Level::Quick, &Silent).unwrap();
     assert_eq!((report.verdict, report.coverage.packs_now), (Verdict::Invalid, 0));

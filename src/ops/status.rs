@@ -219,14 +219,14 @@ fn look(access: &Access) -> Result<Report> {
     findings.extend(vault.freshness.finding(&vault.store.describe()));
     findings.extend(catalog.findings.iter().cloned());
     findings.extend(missing_packs(&vault, &catalog));
-    let reads = Reads::load(&access.host, &vault.macs, &*vault.store);
+    let now = access.clock.now();
+    let reads = Reads::load(&access.host, &vault.macs, &*vault.store, now);
     findings.extend(catalog.packs().iter().filter_map(|pack| reads.doubt(&pack.name)));
     if let Some(reason) = reads.unsure() {
         notes.push(format!("packs may be damaged that this host does not know of: {reason}; run `devvault verify`"));
     }
     let own = attention::Own { entries: &entries, vault: vault.config.vault, place: &vault.store.describe() };
     sources.iter_mut().for_each(|line| own.drills_of(line));
-    let now = access.clock.now();
     let coverage = coverage(&catalog, &reads, now);
     let (packs, bytes_stored) =
         (catalog.packs().len() as u64, catalog.packs().iter().map(|pack| pack.length).sum::<u64>());

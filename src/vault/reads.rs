@@ -1,13 +1,16 @@
 //! Reads: what this host remembers of reading the packs of a vault at one place, kept outside the vault.
 //!
-//! Invariants: a pack that failed stays in doubt until all of it was read *at that place* and was intact; a writer leaves
-//! out nothing because of a pack in doubt. Copies of a vault at other places share its id and not its memory. What cannot
-//! be trusted counts as unknown: nothing is taken for read, and any pack may be in doubt. Losing the file costs only this
-//! memory; other hosts do not see it.
+//! Invariants: a pack that failed stays in doubt until all of it was read *at that place* and was intact, by a process that
+//! had begun to look after the failure was noted; a writer leaves out nothing because of a pack in doubt. Copies of a vault
+//! share its id and not its memory: each place has its own, and so has each copy that is mounted at one place in turn. What
+//! cannot be trusted counts as unknown: nothing is taken for read, and any pack may be in doubt. So does a read that is later
+//! than now: a clock that was ahead once would keep it for ever. Losing the file costs only this memory; other hosts do not
+//! see it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +19,7 @@ use super::{Finding, layout, sealed};
 use crate::clock::Time;
 use crate::crypto::{Digest, Domain, Id, Macs};
 use crate::error::{Result, shown_path};
-use crate::fsys::replace;
+use crate::fsys::{Dir, replace};
 use crate::host::Host;
 use crate::incident::evidence;
 use crate::limits;
@@ -33,12 +36,17 @@ struct Failure {
     code: String,
     detail: String,
     seen: Time,
+    /// The writing of the file that brought it: no clock tells what came first.
+    writing: u64,
 }
 
-/// What is remembered of one pack: one of the two is there.
+/// What is remembered of one pack: a failure or when it was intact.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Known {
+    /// Failures at places that were gone, by when they were seen, that were known before it was read and intact here.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    answered: BTreeSet<Time>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     failed: Option<Failure>,
     /// When all of it was last read and intact.
@@ -50,11 +58,16 @@ struct Known {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Stored {
+    /// Which copy lies there: see [`copy_of`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    copy: Option<Time>,
     packs: Vec<Known>,
     place: String,
     /// It replaced what could not be trusted, and not every pack has been read since.
     unsure: bool,
     vault: Id,
+    /// How often it was written.
+    writings: u64,
 }
 
 /// What this host remembers of reading the packs of a vault at one place.
@@ -62,30 +75,35 @@ struct Stored {
 pub struct Reads {
     file: PathBuf,
     place: String,
+    copy: Option<Time>,
     known: BTreeMap<Digest, Known>,
+    // How often the file had been written when it was loaded.
+    writings: u64,
     // What this process adds.
     news: BTreeMap<Digest, Known>,
     // What failed at places that are gone: the medium may be mounted elsewhere now.
-    elsewhere: BTreeMap<Digest, Failure>,
+    elsewhere: BTreeMap<Digest, Vec<Failure>>,
     unsure: Option<String>,
     all_read: bool,
 }
 
 impl Reads {
     /// Reads what this host remembers of a vault at the place of a store.
-    pub fn load(host: &Host, macs: &Macs, store: &dyn Store) -> Self {
-        let place = store.local_path().map_or_else(|| store.describe(), |path| path.to_string_lossy().into_owned());
-        let directory = host.reads_directory(macs.vault());
-        let name = Digest::of(store.local_path().map_or(place.as_bytes(), |path| path.as_os_str().as_encoded_bytes()));
-        let file = directory.join(format!("{}.json", &name.to_string()[..32]));
-        let mut reads = Self { place, ..Self::default() };
+    pub fn load(host: &Host, macs: &Macs, store: &dyn Store, now: Time) -> Self {
+        let (place, copy) = (place_of(store), copy_of(store));
+        let (directory, file) = file_of(host, macs, store, copy);
+        let mut reads = Self { place, copy, ..Self::default() };
         match trusted(&file, macs) {
             Ok(None) => {}
             Ok(Some(stored)) => {
                 reads.unsure = stored.unsure.then(|| "an earlier list of packs that failed was lost".into());
+                reads.writings = stored.writings;
                 reads.known = stored.packs.into_iter().map(|known| (known.pack, known)).collect();
             }
             Err(reason) => reads.unsure = Some(format!("{} cannot be trusted: {reason}", shown_path(&file))),
+        }
+        for known in reads.known.values_mut() {
+            known.intact = known.intact.filter(|intact| *intact <= now);
         }
         for other in fs::read_dir(&directory).into_iter().flatten().flatten().map(|entry| entry.path()) {
             if other != file
@@ -93,8 +111,9 @@ impl Reads {
                 && let Ok(Some(stored)) = trusted(&other, macs)
                 && !is_there(&stored)
             {
-                let failed = stored.packs.into_iter().filter_map(|known| Some((known.pack, known.failed?)));
-                reads.elsewhere.extend(failed);
+                for known in stored.packs {
+                    reads.elsewhere.entry(known.pack).or_default().extend(known.failed);
+                }
             }
         }
         reads.file = file;
@@ -113,14 +132,17 @@ impl Reads {
     /// Returns why a pack is in doubt, if it is.
     pub fn doubt(&self, pack: &Digest) -> Option<Finding> {
         let here = self.get(pack);
-        let elsewhere = self.elsewhere.get(pack).filter(|failure| {
-            // All of it was read here since.
-            here.and_then(|known| known.intact).is_none_or(|intact| intact <= failure.seen)
-        });
+        let is_answered = |failure: &&Failure| here.is_some_and(|known| known.answered.contains(&failure.seen));
+        let elsewhere = self.elsewhere.get(pack).and_then(|failures| failures.iter().find(|one| !is_answered(one)));
         let failure = here.and_then(|known| known.failed.as_ref()).or(elsewhere)?;
         let code = Code::parse(&failure.code).unwrap_or(Code::PackDamaged);
         let detail = format!("it failed a read on this host on {}: {}", failure.seen.rfc3339(), failure.detail);
         Some(Finding::new(code, layout::pack_path(pack), detail))
+    }
+
+    /// Returns what tells later what other processes of this host found since this was loaded.
+    pub fn recall(&self, macs: &Arc<Macs>) -> Recall {
+        Recall { file: self.file.clone(), macs: Arc::clone(macs), writings: self.writings }
     }
 
     /// Returns why packs may be in doubt that are not listed, in words.
@@ -130,7 +152,9 @@ impl Reads {
 
     /// Notes that all of a pack was read at this place and is intact.
     pub fn note_intact(&mut self, pack: Digest, now: Time) {
-        self.news.insert(pack, Known { failed: None, intact: Some(now), pack });
+        let mut answered = self.get(&pack).map(|known| known.answered.clone()).unwrap_or_default();
+        answered.extend(self.elsewhere.get(&pack).into_iter().flatten().map(|failure| failure.seen));
+        self.news.insert(pack, Known { answered, failed: None, intact: Some(now), pack });
     }
 
     /// Notes that a pack failed a read at this place.
@@ -140,8 +164,9 @@ impl Reads {
             return;
         }
         let detail = finding.detail.chars().take(DETAIL_CHARACTERS_MAX).collect();
-        let failure = Failure { code: finding.code.to_string(), detail, seen: now };
-        self.news.insert(pack, Known { failed: Some(failure), intact: None, pack });
+        let failure = Failure { code: finding.code.to_string(), detail, seen: now, writing: self.writings + 1 };
+        let known = Known { answered: BTreeSet::new(), failed: Some(failure), intact: None, pack };
+        self.news.insert(pack, known);
     }
 
     /// Notes that every pack was read at this place: none is in doubt but those that failed.
@@ -159,23 +184,60 @@ impl Reads {
         }
         let _lock = sealed::lock(host, &self.file)?;
         let old = trusted(&self.file, macs);
-        let unsure = !self.all_read && old.as_ref().map_or(true, |old| old.as_ref().is_some_and(|old| old.unsure));
+        let unsure = match &old {
+            Err(_) => !self.all_read || self.unsure.is_none(),
+            Ok(old) => !self.all_read && old.as_ref().is_some_and(|old| old.unsure),
+        };
         let old = old.ok().flatten();
+        let writings = old.as_ref().map_or(0, |old| old.writings).max(self.writings) + 1;
         let mut packs: BTreeMap<Digest, Known> =
             old.iter().flat_map(|old| &old.packs).map(|known| (known.pack, known.clone())).collect();
         for (pack, known) in &self.news {
-            // The first failure is the one to look into.
-            let failed_before = packs.get(pack).is_some_and(|old| old.failed.is_some());
-            if !(failed_before && known.failed.is_some()) {
-                packs.insert(*pack, known.clone());
+            let failed_before = packs.get(pack).and_then(|old| old.failed.as_ref()).map(|failure| failure.writing);
+            let mut known = known.clone();
+            match (&mut known.failed, failed_before) {
+                // The first failure is the one to look into.
+                (Some(_), Some(_)) => continue,
+                (Some(failure), None) => failure.writing = writings,
+                // It may have failed after it was read here.
+                (None, Some(writing)) if writing > self.writings => continue,
+                (None, _) => {}
             }
+            packs.insert(*pack, known);
         }
         let packs = packs.into_values().collect();
-        let stored = Stored { packs, place: self.place.clone(), unsure, vault: macs.vault() };
-        if old.as_ref() == Some(&stored) {
-            return Ok(());
+        let (copy, place) = (self.copy, self.place.clone());
+        let mut stored = Stored { copy, packs, place, unsure, vault: macs.vault(), writings };
+        if let Some(old) = old {
+            stored.writings = old.writings;
+            if old == stored {
+                return Ok(());
+            }
+            stored.writings = writings;
         }
         sealed::write(&self.file, macs, Domain::Reads, &stored)
+    }
+}
+
+/// Tells what other processes of this host found of a vault's packs since a memory of them was loaded.
+#[derive(Debug)]
+pub struct Recall {
+    file: PathBuf,
+    macs: Arc<Macs>,
+    writings: u64,
+}
+
+impl Recall {
+    /// Returns the packs that failed a read since.
+    pub fn failed_since(&self) -> Vec<(Digest, Finding)> {
+        // What cannot be trusted now was told when it was loaded, or is told by whoever loads it next.
+        let stored = trusted(&self.file, &self.macs).ok().flatten();
+        let failed = stored.into_iter().flat_map(|stored| stored.packs).filter_map(|known| {
+            let failure = known.failed.filter(|failure| failure.writing > self.writings)?;
+            let code = Code::parse(&failure.code).unwrap_or(Code::PackDamaged);
+            Some((known.pack, Finding::new(code, layout::pack_path(&known.pack), failure.detail)))
+        });
+        failed.collect()
     }
 }
 
@@ -187,7 +249,7 @@ pub fn keep_in_mind(
     failed: &BTreeMap<Digest, Finding>,
     now: Time,
 ) -> Vec<String> {
-    let mut reads = Reads::load(host, macs, store);
+    let mut reads = Reads::load(host, macs, store, now);
     for (pack, finding) in failed {
         reads.note_failed(*pack, finding, now);
     }
@@ -210,10 +272,37 @@ fn trusted(file: &Path, macs: &Macs) -> Result<Option<Stored>, String> {
     }
 }
 
-/// Returns whether the vault is still at the place that a file speaks of.
+/// Returns whether the vault is still at the place that a file speaks of, and the same copy of it.
 fn is_there(stored: &Stored) -> bool {
-    let config = Path::new(&stored.place).join(layout::CONFIG);
-    replace::read(&config, limits::CONFIG_BYTES_MAX).is_ok_and(|bytes| claimed_vault(&bytes) == Some(stored.vault))
+    let place = Path::new(&stored.place);
+    let config = replace::read(&place.join(layout::CONFIG), limits::CONFIG_BYTES_MAX);
+    config.is_ok_and(|bytes| claimed_vault(&bytes) == Some(stored.vault)) && copy_at(place) == stored.copy
+}
+
+fn place_of(store: &dyn Store) -> String {
+    store.local_path().map_or_else(|| store.describe(), |path| path.to_string_lossy().into_owned())
+}
+
+/// Tells copies of a vault from each other that are mounted at one place in turn: when the file system last changed
+/// `vault.json` in any way. Nobody writes it after the vault was made, copying makes it anew, and who could set that time back
+/// has the medium. A copy of the whole medium, block by block, has the same time and is not told apart. Nothing where the
+/// system does not tell.
+pub fn copy_of(store: &dyn Store) -> Option<Time> {
+    store.local_path().and_then(copy_at)
+}
+
+fn copy_at(place: &Path) -> Option<Time> {
+    Dir::open(place).and_then(|dir| dir.stat_at(layout::CONFIG.as_bytes())).ok()?.ctime
+}
+
+/// Returns the directory of a vault's memories, and the file of the one of a place and copy.
+fn file_of(host: &Host, macs: &Macs, store: &dyn Store, copy: Option<Time>) -> (PathBuf, PathBuf) {
+    let directory = host.reads_directory(macs.vault());
+    let place = place_of(store);
+    let mut of = store.local_path().map_or(place.as_bytes(), |path| path.as_os_str().as_encoded_bytes()).to_vec();
+    of.extend(copy.iter().flat_map(|copy| copy.as_nanos().to_be_bytes()));
+    let file = directory.join(format!("{}.json", &Digest::of(&of).to_string()[..32]));
+    (directory, file)
 }
 
 #[cfg(test)]
@@ -259,7 +348,7 @@ mod tests {
         }
 
         fn load(&self, store: &LocalStore) -> Reads {
-            Reads::load(&self.host, &macs(), store)
+            Reads::load(&self.host, &macs(), store, at(100))
         }
 
         /// Notes something and returns what is remembered then.
@@ -286,10 +375,82 @@ mod tests {
         assert_eq!(doubt.code, Code::PackDamaged);
         assert!(doubt.detail.contains("its end is no footer"), "{}", doubt.detail);
 
-        let same = places.note(&here, |reads| reads.note_intact(PACK, at(10)));
-        assert!(same.doubt(&PACK).is_some(), "what came first is not known");
-        let later = places.note(&here, |reads| reads.note_intact(PACK, Time { seconds: 10, nanos: 1 }));
-        assert!(later.doubt(&PACK).is_none());
+        let read = places.note(&here, |reads| reads.note_intact(PACK, at(20)));
+        assert!(read.doubt(&PACK).is_none());
+        // Another failure there is not answered by what was read before it was known, whatever the clocks say.
+        fs::rename(places.root.path().join("there"), places.root.path().join("other")).expect("free");
+        fs::rename(places.root.path().join("aside"), places.root.path().join("there")).expect("free");
+        let mut begun = places.load(&here);
+        places.note(&there, |reads| reads.note_intact(PACK, at(12)));
+        places.note(&there, |reads| reads.note_failed(PACK, &damaged(), at(15)));
+        fs::rename(places.root.path().join("there"), places.root.path().join("aside")).expect("free");
+        begun.note_intact(PACK, at(30));
+        begun.save(&places.host, &macs()).expect("writable");
+        assert!(places.load(&here).doubt(&PACK).is_some());
+        assert!(places.note(&here, |reads| reads.note_intact(PACK, at(31))).doubt(&PACK).is_none());
+        assert!(places.note(&here, |reads| reads.note_intact(PACK, at(32))).doubt(&PACK).is_none(), "an answer stays");
+    }
+
+    #[test]
+    fn a_read_clears_no_failure_that_another_process_noted_since_it_began() {
+        let places = Places::new();
+        let here = places.put("here", VAULT);
+        let mut begun = places.load(&here);
+        let recall = begun.recall(&Arc::new(macs()));
+        assert_eq!(recall.failed_since(), []);
+        places.note(&here, |reads| reads.note_failed(PACK, &damaged(), at(10)));
+        assert_eq!(recall.failed_since(), [(PACK, damaged())]);
+        begun.note_intact(PACK, at(20));
+        begun.save(&places.host, &macs()).expect("writable");
+        let known = places.load(&here);
+        assert!(known.doubt(&PACK).is_some() && known.last(&PACK).is_none());
+        assert_eq!(known.recall(&Arc::new(macs())).failed_since(), [], "that was known when it was loaded");
+        assert!(places.note(&here, |reads| reads.note_intact(PACK, at(5))).doubt(&PACK).is_none(), "by no clock");
+    }
+
+    #[test]
+    fn a_first_failure_stays_and_a_failure_takes_what_was_read_before() {
+        let places = Places::new();
+        let here = places.put("here", VAULT);
+        let failed = places.note(&here, |reads| {
+            reads.note_intact(PACK, at(1));
+            reads.note_failed(PACK, &damaged(), at(2));
+        });
+        assert!(failed.last(&PACK).is_none());
+        let other = Finding { detail: "other".into(), ..damaged() };
+        let failed = places.note(&here, |reads| reads.note_failed(PACK, &other, at(3)));
+        assert!(failed.doubt(&PACK).expect("failed").detail.ends_with("its end is no footer"));
+    }
+
+    #[test]
+    fn a_read_that_is_later_than_now_counts_for_nothing() {
+        let places = Places::new();
+        let here = places.put("here", VAULT);
+        places.note(&here, |reads| reads.note_intact(PACK, at(50)));
+        let at_the_time = |now| Reads::load(&places.host, &macs(), &here, now).last(&PACK);
+        assert_eq!((at_the_time(at(50)), at_the_time(at(49))), (Some(at(50)), None));
+    }
+
+    // Unix alone: a time of change that a rename of the directory above leaves alone, here asked of the system itself.
+    #[cfg(unix)]
+    #[test]
+    fn copies_that_are_mounted_at_one_place_in_turn_have_a_memory_each() {
+        let places = Places::new();
+        let path = |name: &str| places.root.path().join(name);
+        let here = places.put("here", VAULT);
+        places.note(&here, |reads| reads.note_intact(PACK, at(1)));
+        fs::rename(path("here"), path("first")).expect("free");
+        // Times tick slowly on some systems.
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        let second = places.put("here", VAULT);
+        assert!(places.load(&second).last(&PACK).is_none(), "the other copy was read");
+        let failed = places.note(&second, |reads| reads.note_failed(PACK, &damaged(), at(2)));
+        assert!(failed.doubt(&PACK).is_some());
+        fs::rename(path("here"), path("second")).expect("free");
+        fs::rename(path("first"), path("here")).expect("free");
+        let first = places.load(&here);
+        assert!(first.last(&PACK) == Some(at(1)) && first.doubt(&PACK).is_some(), "either may be the one that failed");
+        assert!(places.note(&here, |reads| reads.note_intact(PACK, at(3))).doubt(&PACK).is_none());
     }
 
     #[test]

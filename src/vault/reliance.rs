@@ -1,14 +1,15 @@
 //! Reliance on older packs: a writer leaves a chunk out only where a pack that stands up to a look in this run has it.
 //!
 //! Invariants: before the first chunk is left out because of a pack, the pack's own footer, or all of the pack, was read
-//! in this run and agreed with the catalog; a pack that failed a read is relied on no more. Where one fails that was
-//! relied on already, the run must start over: [`Reliance::must_start_over`].
+//! in this run and agreed with the catalog; a pack that failed a read, of this process or another one of this host, is relied
+//! on no more. Where one fails that was relied on already, the run must start over: [`Reliance::must_start_over`].
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::catalog::{Catalog, Pack, read_footer};
 use super::check::{PackCheck, check_pack};
+use super::reads::Recall;
 use super::{Finding, layout};
 use crate::clock::Time;
 use crate::crypto::{Digest, Macs};
@@ -50,6 +51,7 @@ pub struct Reliance {
     findings: Vec<Finding>,
     notes: Vec<String>,
     late: bool,
+    recall: Option<Recall>,
 }
 
 /// Why a pack does not stand up to a look.
@@ -88,7 +90,14 @@ impl Reliance {
             findings: Vec::new(),
             notes: Vec::new(),
             late: false,
+            recall: None,
         }
+    }
+
+    /// Asks also what other processes of this host find meanwhile.
+    #[must_use]
+    pub fn recalling(self, recall: Recall) -> Self {
+        Self { recall: Some(recall), ..self }
     }
 
     /// Returns the catalog by which chunks are looked up.
@@ -149,6 +158,13 @@ impl Reliance {
         self.late |= self.packs[at] == Standing::Relied;
         self.packs[at] = Standing::Failed;
         self.findings.push(finding);
+    }
+
+    /// Relies no more on packs that other processes of this host found to be damaged since the run began.
+    pub fn recall(&mut self) {
+        for (pack, finding) in self.recall.as_ref().map(Recall::failed_since).unwrap_or_default() {
+            self.distrust(finding, &pack);
+        }
     }
 
     /// Returns whether a pack failed after chunks had been left out because of it.

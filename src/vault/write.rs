@@ -448,8 +448,9 @@ impl Draft {
         held.map_err(|finding| self.differs(&finding))
     }
 
-    /// Checks, as the last thing before the commit point, that every pack that the snapshot names still has its length.
-    fn check_lengths(&mut self) -> Result<()> {
+    /// Checks, as the last thing before the commit point, that every pack that the snapshot names still has its length, and
+    /// that nothing was found of it meanwhile.
+    fn check_packs(&mut self) -> Result<()> {
         let wrong = |name: &Digest, length: u64| {
             let path = layout::pack_path(name);
             let found = self.store.length(&path);
@@ -467,6 +468,7 @@ impl Draft {
         for (pack, finding) in failed {
             self.older.distrust(finding, &pack);
         }
+        self.older.recall();
         self.unless_started_over()
     }
 
@@ -497,7 +499,7 @@ impl Draft {
             .and_then(|()| store.sync_directory(&directory))
             .map_err(|error| write_error(&*store, &directory, &error))?;
         commit::check(&*store, &self.macs, &directory, record, bytes).map_err(|finding| self.differs(&finding))?;
-        self.check_lengths()?;
+        self.check_packs()?;
         commit::rename(&*store, &directory, record.number)
     }
 

@@ -197,7 +197,7 @@ fn take_snapshot(access: &Access, source: &Path, options: &Options, progress: &d
     // What a pack takes is asked for when one begins: a run that stores nothing needs no more than the reserve.
     require_space(&*vault.store, 0)?;
     let run = Run { host: access.host.identity()?, pool: Pool::new(), access, vault, lock, source, options, progress };
-    let mut reads = Reads::load(&access.host, &run.vault.macs, &*run.vault.store);
+    let mut reads = Reads::load(&access.host, &run.vault.macs, &*run.vault.store, access.clock.now());
     for _ in 0..ATTEMPTS_MAX {
         let ended = run.attempt(&mut reads);
         let kept = reads.save(&access.host, &run.vault.macs);
@@ -466,8 +466,11 @@ impl Run<'_> {
         let vault = &self.vault;
         let reader = vault.reader(catalog);
         let named = NamedPacks::of(&vault.chain, &reader).packs;
+        let now = self.access.clock.now();
+        // What is later than now was written by a clock that was ahead: nobody knows when that was.
+        let last_read = |time: Time| if time <= now { time } else { Time::default() };
         let mut read: BTreeMap<Digest, Time> =
-            named.into_iter().map(|(name, naming)| (name, naming.last_read)).collect();
+            named.into_iter().map(|(name, naming)| (name, last_read(naming.last_read))).collect();
         let failed = reader.failed_packs();
         let mut catalog = Arc::unwrap_or_clone(reader.into_catalog());
         catalog.findings.extend(failed.into_values());
@@ -487,7 +490,7 @@ impl Run<'_> {
             if let Some(finding) = reads.doubt(&name) {
                 report.findings.push(finding);
                 catalog.distrust(&name);
-            } else if !read.contains_key(&name) && reads.last(&name).is_none() {
+            } else if !read.contains_key(&name) {
                 self.take_over(name, &mut catalog, reads, report)?;
             }
             if let Some(here) = reads.last(&name) {
@@ -501,15 +504,17 @@ impl Run<'_> {
             look = Look::Whole;
         }
         let (store, macs) = (Arc::clone(&vault.store), Arc::clone(&vault.macs));
-        Ok(Reliance::new(store, macs, Arc::new(catalog), look, self.pool.clone(), self.access.clock.now(), read))
+        let recall = reads.recall(&macs);
+        Ok(Reliance::new(store, macs, Arc::new(catalog), look, self.pool.clone(), now, read).recalling(recall))
     }
 
-    /// Reads a pack completely that an earlier run left, and makes it durable; or relies on none of it.
+    /// Makes a pack durable that an earlier run left, and reads it completely unless this host has; or relies on none of it.
     fn take_over(&self, name: Digest, catalog: &mut Catalog, reads: &mut Reads, report: &mut Report) -> Result<()> {
         let store = &*self.vault.store;
         let path = layout::pack_path(&name);
-        let check = check_pack(store, &self.vault.macs, &name, &self.pool, &mut |_| {}).and_then(PackCheck::intact);
-        if let Err(finding) = check {
+        let known = reads.last(&name).is_some();
+        let read = || check_pack(store, &self.vault.macs, &name, &self.pool, &mut |_| {}).and_then(PackCheck::intact);
+        if !known && let Err(finding) = read() {
             report.notes.push(format!(
                 "{path} was left by an earlier run and is damaged; none of it is used, and no snapshot names it"
             ));
@@ -522,6 +527,9 @@ impl Run<'_> {
             .sync_directory(&layout::pack_directory(&name))
             .and_then(|()| store.sync_directory(layout::PACKS))
             .map_err(|error| crate::vault::write_error(store, &path, &error))?;
+        if known {
+            return Ok(());
+        }
         report.notes.push(format!("{path} was left by an earlier run; it was read completely and may be used"));
         reads.note_intact(name, self.access.clock.now());
         Ok(())

@@ -237,7 +237,11 @@ fn put_back(
         notes.push(INDEX_WRONG.into());
     }
     let damage_elsewhere = if partial {
-        not_to_be_relied_on(&reader, snapshot, &Reads::load(&access.host, &vault.macs, &*vault.store))
+        not_to_be_relied_on(
+            &reader,
+            snapshot,
+            &Reads::load(&access.host, &vault.macs, &*vault.store, access.clock.now()),
+        )
     } else {
         Vec::new()
     };

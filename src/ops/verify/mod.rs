@@ -301,7 +301,7 @@ impl<'a> Verifier<'a> {
             findings.extend(chain.findings.iter().cloned());
             findings.extend(freshness.finding(&found.store.describe()));
         }
-        let reads = Reads::load(&access.host, &found.macs, &*found.store);
+        let reads = Reads::load(&access.host, &found.macs, &*found.store, access.clock.now());
         if let Some(reason) = reads.unsure() {
             notes.push(format!("what this host remembers of earlier reads counts for nothing: {reason}"));
         }
