@@ -172,8 +172,14 @@ impl Host {
         let mut bytes = serde_json::to_vec(&Identity { id }).expect("an id encodes");
         bytes.push(b'\n');
         self.make_directory(&self.config)?;
-        replace::replace(&path, &bytes).map_err(|error| unwritable(&path, &error))?;
-        Ok(record::Host { id, name: host_name() })
+        match replace::create_private(&path, &bytes) {
+            // Another process was faster.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                self.known_identity()?.ok_or_else(|| unwritable(&path, &error).into())
+            }
+            Err(error) => Err(unwritable(&path, &error).into()),
+            Ok(()) => Ok(record::Host { id, name: host_name() }),
+        }
     }
 
     /// Returns who this host is, if it has an id already.
@@ -279,6 +285,18 @@ mod tests {
         assert!(host.known_identity().expect("absent").is_none());
         let first = host.identity().expect("writable");
         assert_eq!(host.identity().expect("there").id, first.id);
+    }
+
+    #[test]
+    fn of_two_processes_that_make_an_identity_at_once_one_wins() {
+        for _ in 0..20 {
+            let (_root, host) = host();
+            let ids: Vec<Id> = std::thread::scope(|scope| {
+                let makers: Vec<_> = (0..4).map(|_| scope.spawn(|| host.identity().expect("writable").id)).collect();
+                makers.into_iter().map(|maker| maker.join().expect("whole")).collect()
+            });
+            assert!(ids.iter().all(|id| *id == host.identity().expect("there").id), "{ids:?}");
+        }
     }
 
     #[test]

@@ -101,6 +101,8 @@ pub const BACKUP_DAYS: u32 = 30;
 pub const VERIFY_DAYS: u32 = 35;
 /// How old the newest drill of a source may be where the settings do not say, in days.
 pub const DRILL_DAYS: u32 = 30;
+/// How far ahead of this host's clock a time may be before nobody can tell how long ago it was, in seconds.
+pub const CLOCK_AHEAD_SECONDS: i64 = 86_400;
 /// How long a recovery may take where the settings do not say, in minutes.
 pub const DRILL_MINUTES: u32 = 10;
 /// How long a recovery may take at most before that needs attention, in minutes.

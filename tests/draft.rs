@@ -13,6 +13,7 @@ use devvault::format::record::{Counts, Snapshot};
 use devvault::path::EntryPath;
 use devvault::pool::Pool;
 use devvault::refusal::Code;
+use devvault::store::{LocalStore, Store as _};
 use devvault::vault::catalog::{Catalog, UseIndex};
 use devvault::vault::gate::{self, Access, Vault, WriteLock};
 use devvault::vault::reliance::{Look, Reliance};
@@ -97,7 +98,7 @@ fn a_manifest_beyond_its_bound_is_refused_and_its_draft_given_up() {
     snapshot.left_out = long.map(|path| EntryPath::parse(path.as_bytes()).unwrap()).collect();
     let finalized = draft.finalize(snapshot, &vault.chain, vault.config_digest, &HashSet::new());
     let refusal = assert_refused(Code::SourceUnsupported, finalized.map(drop));
-    assert_eq!(refusal.written.unwrap().text, "no snapshot was made; nothing stays in the vault");
+    assert_eq!(refusal.written.unwrap().text, "no snapshot was made; nothing of this run stays in the vault");
     assert_eq!(names(&home.vault().join("snapshots")), ["00000001"]);
     assert_eq!(packs(&home.vault()).len(), before);
 }
@@ -108,7 +109,10 @@ fn a_draft_that_is_given_up_says_which_packs_stay() {
     let before: HashSet<_> = packs(&home.vault()).into_iter().collect();
     let (_vault, _lock, draft) = begin_draft(&home.access());
     let written = draft.abandon();
-    assert_eq!((&*written.text, written.changed), ("no snapshot was made; nothing stays in the vault", false));
+    assert_eq!(
+        (&*written.text, written.changed),
+        ("no snapshot was made; nothing of this run stays in the vault", false)
+    );
     let (_vault, _lock, mut draft) = {
         drop((_vault, _lock));
         begin_draft(&home.access())
@@ -144,5 +148,44 @@ fn what_a_backup_says_that_it_stored_is_what_the_vault_grew_by() {
         assert_eq!((report.snapshot, report.bytes_stored), (number, now - before));
         before = now;
         home.write_source(&[("more", "and more")]);
+    }
+}
+
+#[test]
+fn packs_of_a_draft_that_lacks_room_go_unless_somebody_may_read_or_use_them() {
+    /// What happens while the draft is written, and whether its packs go.
+    type Meanwhile = fn(&Home) -> Option<Box<dyn devvault::store::Lock>>;
+    let cases: [(&str, Meanwhile, bool); 4] = [
+        ("nothing", |_| None, true),
+        ("a reader", |home| LocalStore::open(&home.vault()).unwrap().lock("sweep.lock", false).unwrap(), false),
+        (
+            "a draft of another host",
+            |home| {
+                fs::create_dir(home.vault().join("snapshots").join(format!(".incomplete-{}", "7".repeat(32)))).unwrap();
+                None
+            },
+            false,
+        ),
+        (
+            "a record of another host",
+            |home| {
+                fs::create_dir(home.vault().join("snapshots/00000002")).unwrap();
+                None
+            },
+            false,
+        ),
+    ];
+    for (what, meanwhile, gone) in cases {
+        let home = Home::with_snapshot();
+        let before = packs(&home.vault());
+        let (_vault, _lock, mut draft) = begin_draft(&home.access());
+        for seed in 0..20 {
+            let bytes = noise(3_000, seed);
+            draft.put(BlockKind::Data, reference(&bytes), &bytes).unwrap();
+        }
+        let _held = meanwhile(&home);
+        let written = draft.give_back();
+        assert_eq!((packs(&home.vault()) == before, written.changed), (gone, !gone), "{what}: {}", written.text);
+        assert_eq!(written.text.contains("somebody else may read or use"), !gone, "{what}: {}", written.text);
     }
 }

@@ -996,3 +996,35 @@ fn a_pack_that_an_earlier_run_left_is_made_durable_before_it_is_relied_on_althou
         }
     }
 }
+
+#[test]
+fn a_config_that_the_medium_does_not_read_is_no_forgery_and_is_read_once_more() {
+    for file in ["vault.json", "vault.hmac"] {
+        for fails in [1, 1_000] {
+            let home = Home::with_snapshot();
+            let left = Mutex::new(fails);
+            let access = faulty(
+                &home,
+                move |what, name| {
+                    let mut left = left.lock().unwrap();
+                    if what != "read" || name != file || *left == 0 {
+                        return Ok(());
+                    }
+                    *left -= 1;
+                    Err(failing())
+                },
+                no_spoil,
+            );
+            let access = Access { key_file: Some(home.key()), ..access };
+            let report = verify::run(&access, &[], Level::Full, &Silent).unwrap();
+            if fails == 1 {
+                assert_eq!((report.verdict, &report.findings[..]), (Verdict::Valid, [].as_slice()));
+                continue;
+            }
+            let found: Vec<_> = report.findings.iter().map(|one| (one.code, &*one.subject)).collect();
+            assert!(found.contains(&(Code::VaultUnreadable, file)), "{found:?}");
+            assert!(found.iter().all(|one| one.0 != Code::ConfigForged), "{found:?}");
+            assert_refused(Code::VaultUnreadable, try_backup(&home, &access));
+        }
+    }
+}

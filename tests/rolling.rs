@@ -19,7 +19,7 @@ use devvault::progress::{Progress, Silent};
 use devvault::refusal::Code;
 use devvault::vault::gate::Access;
 
-use crate::support::{Forger, Home, assert_refused, flip, noise, packs, these_tests, unchanged};
+use crate::support::{Forger, Home, SMALL_TREE, assert_refused, flip, noise, packs, these_tests, unchanged};
 
 const DAY: i64 = 86_400;
 const BEGIN: i64 = 2_000_000_000;
@@ -509,4 +509,20 @@ fn what_is_no_receipt_is_refused_whatever_it_is() {
     // Longer than any receipt: not read at all.
     fs::File::create(&path).unwrap().set_len(1 << 40).unwrap();
     assert_eq!(receipt::check(&home.access(), &path).unwrap_err().exit(), 1);
+}
+
+#[test]
+fn what_failed_a_read_is_a_finding_of_whatever_does_not_read_it_again() {
+    let home = Home::with_vault();
+    home.write_source(&SMALL_TREE);
+    fs::write(home.source().join("noise"), noise(100_000, 1)).unwrap();
+    home.backup();
+    flip(&packs(&home.vault())[0], 60);
+    let first = home.verify(&[]).unwrap();
+    assert_eq!(first.verdict, Verdict::Invalid);
+    for selectors in [&[][..], &["1".parse().unwrap()]] {
+        let quick = verify::run(&home.access(), selectors, Level::Quick, &Silent).unwrap();
+        assert_eq!(quick.verdict, Verdict::Invalid, "{:?}", quick.findings);
+        assert!(quick.findings[0].detail.contains("failed a read on this host"), "{:?}", quick.findings);
+    }
 }

@@ -2,15 +2,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
 
 use devvault::drill;
 use devvault::incident::break_glass;
-use devvault::ops::status;
-use devvault::ops::{backup, incident, incomplete};
+use devvault::ops::{backup, incident, incomplete, status, verify};
 use devvault::progress::Silent;
-use devvault::vault::gate::Access;
+use devvault::refusal::Code;
+use devvault::store::{LocalStore, Store as _};
+use devvault::vault::gate::{self, Access};
 
-use crate::support::{Forger, Home, can_drill, flip, packs, unchanged};
+use crate::support::{Forger, Home, assert_refused, can_drill, flip, noise, packs, unchanged};
 
 fn kinds(access: &Access) -> Vec<&'static str> {
     status::run(access).unwrap().attention.iter().map(|one| one.kind).collect()
@@ -49,8 +52,8 @@ fn backups_verifications_and_drills_that_are_too_old_need_attention() {
 fn a_verification_of_another_place_or_of_a_part_does_not_count() {
     let home = Home::with_snapshot();
     home.verify(&["1"]).unwrap();
-    let quick = devvault::ops::verify::Level::Quick;
-    devvault::ops::verify::run(&home.access(), &[], quick, &Silent).unwrap();
+    let quick = verify::Level::Quick;
+    verify::run(&home.access(), &[], quick, &Silent).unwrap();
     crate::support::copy_tree(&home.vault(), &home.path("copy"));
     let copy = Access { vault: home.path("copy"), ..home.access() };
     assert_eq!(kinds(&home.access()), ["unverified"]);
@@ -373,4 +376,92 @@ fn metrics_can_be_read_by_a_collector_and_are_replaced_as_a_whole() {
     let samples = parsed(&fs::read_to_string(&file).unwrap());
     assert_eq!((samples["devvault_up"], samples["devvault_refused{code=\"DV406\"}"]), (0.0, 1.0));
     assert_eq!(samples.len(), 3);
+}
+
+#[test]
+fn times_by_a_clock_that_was_ahead_settle_nothing() {
+    let home = Home::with_snapshot();
+    let ahead = home.access_after(7_000 * DAY);
+    backup::run(&ahead, &home.source(), &backup::Options::default(), &Silent).unwrap();
+    home.verify_from(&ahead, &[]).unwrap();
+    let report = status::run(&home.access_after(DAY)).unwrap();
+    let kinds: Vec<&str> = report.attention.iter().map(|one| one.kind).collect();
+    assert_eq!(kinds, ["unverified", "old"]);
+    assert!(report.attention.iter().all(|one| one.text.contains("a clock that was ahead")), "{:?}", report.attention);
+    assert_eq!((report.coverage.bytes_recently, report.coverage.oldest), (0, None));
+    // Less than a day is what the clocks of hosts may differ by.
+    home.verify_from(&home.access_after(DAY), &[]).unwrap();
+    assert_eq!(self::kinds(&home.access_after(60)), ["old"]);
+}
+
+// Unix alone: a time of change that a rename of the directory above leaves alone.
+#[cfg(unix)]
+#[test]
+fn a_verification_of_another_copy_at_the_same_place_does_not_count() {
+    let home = Home::with_snapshot();
+    // Times tick slowly on some systems.
+    std::thread::sleep(Duration::from_millis(50));
+    crate::support::copy_tree(&home.vault(), &home.path("copy"));
+    home.verify(&[]).unwrap();
+    assert_eq!(kinds(&home.access()), [""; 0]);
+    fs::rename(home.vault(), home.path("first")).unwrap();
+    fs::rename(home.path("copy"), home.vault()).unwrap();
+    let report = status::run(&home.access()).unwrap();
+    assert!(report.proven.is_none() && report.verified.is_none() && report.coverage.bytes_recently == 0);
+    assert_eq!(kinds(&home.access()), ["unverified"]);
+    fs::rename(home.vault(), home.path("copy")).unwrap();
+    fs::rename(home.path("first"), home.vault()).unwrap();
+    assert_eq!(kinds(&home.access()), [""; 0]);
+}
+
+#[test]
+fn what_may_belong_to_a_writer_that_is_at_work_needs_no_attention() {
+    let home = Home::with_snapshot();
+    home.verify(&[]).unwrap();
+    fs::write(home.vault().join(".probe-1"), "").unwrap();
+    Forger::new(&home).pack(&[&noise(100, 1)]);
+    assert_eq!(kinds(&home.access()), ["packs", "temporary"]);
+    let (_vault, lock) = gate::open_for_writing(&home.access()).unwrap();
+    assert_eq!(kinds(&home.access()), [""; 0]);
+    drop(lock);
+    assert_eq!(kinds(&home.access()), ["packs", "temporary"]);
+}
+
+#[test]
+fn hosts_of_one_name_with_the_same_path_are_two_sources() {
+    let home = Home::with_snapshot();
+    let other = home.access_from(home.other_host("other"));
+    let later = home.access_after(29 * DAY);
+    let other = Access { clock: Arc::clone(&later.clock), ..other };
+    home.write_source(&[("new", "of the other host")]);
+    backup::run(&other, &home.source(), &backup::Options::default(), &Silent).unwrap();
+    let report = status::run(&home.access_after(31 * DAY)).unwrap();
+    let newest: Vec<(u64, u64)> = report.sources.iter().map(|line| (line.snapshots, line.newest)).collect();
+    assert_eq!(newest, [(1, 1), (1, 2)]);
+    let old: Vec<&str> = report.attention.iter().filter(|one| one.kind == "old").map(|one| &*one.text).collect();
+    assert!(matches!(old[..], [text] if text.contains("last backed up")), "{old:?}");
+
+    // The path means this host's source, and where neither is this host's it means none.
+    let latest = format!("latest:{}", home.source().display());
+    let newest = |access: &Access| {
+        let selectors = [latest.parse().unwrap()];
+        verify::run(access, &selectors, verify::Level::Quick, &Silent).map(|report| report.snapshots[0].0)
+    };
+    assert_eq!((newest(&home.access()).unwrap(), newest(&other).unwrap()), (1, 2));
+    let third = home.access_from(home.other_host("third"));
+    let refusal = assert_refused(Code::NoSuchSnapshot, newest(&third));
+    assert!(refusal.causes[0].contains("snapshot 2 is") && refusal.causes[0].contains("snapshot 1 is"), "{refusal:?}");
+}
+
+#[test]
+fn whoever_looks_whether_somebody_writes_keeps_no_writer_out() {
+    let home = Home::with_snapshot();
+    let look = LocalStore::open(&home.vault()).unwrap().lock("lock", false).unwrap().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(move || {
+            std::thread::sleep(Duration::from_millis(30));
+            drop(look);
+        });
+        assert_eq!(home.backup().snapshot, 2);
+    });
 }

@@ -262,6 +262,7 @@ pub(super) fn status(report: &status::Report) -> String {
     let source = |line: &status::SourceLine| {
         json!({
             "host": line.host,
+            "host_id": line.host_id.to_string(),
             "source": bytes(&line.source),
             "snapshots": line.snapshots,
             "newest": line.newest,

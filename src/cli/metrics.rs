@@ -161,11 +161,12 @@ fn reads(text: &mut Text, report: &Report) {
 }
 
 fn sources(text: &mut Text, report: &Report) {
-    let names: Vec<(&str, String)> = report.sources.iter().map(|line| (&*line.host, shown(&line.source))).collect();
+    let names: Vec<(String, String)> =
+        report.sources.iter().map(|line| (line.host_id.to_string(), shown(&line.source))).collect();
     let mut each = |name: &str, help: &str, value: &dyn Fn(&crate::ops::status::SourceLine) -> String| {
         text.begin(name, help);
-        for (line, (host, source)) in report.sources.iter().zip(&names) {
-            text.sample(name, &[("host", host), ("source", source)], value(line));
+        for (line, (id, source)) in report.sources.iter().zip(&names) {
+            text.sample(name, &[("host", &line.host), ("host_id", id), ("source", source)], value(line));
         }
     };
     each("source_snapshots", "Snapshots of a source.", &|line| line.snapshots.to_string());

@@ -230,6 +230,7 @@ impl Told for Report {
             "negative": self.negative,
             "snapshot": self.snapshot,
             "host": self.source.host,
+            "host_id": self.source.host_id.to_string(),
             "source": bounded(&shown(&self.source.path)),
             "head": self.head.to_string(),
             "freshness": self.freshness.to_string(),

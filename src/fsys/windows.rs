@@ -120,9 +120,6 @@ pub fn as_path(bytes: &[u8]) -> Cow<'_, Path> {
 /// The step in which the finest file systems keep times, in nanoseconds.
 pub const TIME_STEP_NANOS: u32 = 100;
 
-/// Whether [`sync_filesystem`] makes everything durable at once; here each file and directory is synced.
-pub const SYNCS_WHOLE_FILESYSTEMS: bool = false;
-
 /// Returns whether an error stands for an object that another process has open, in a word that only this platform has.
 pub fn is_sharing_violation(error: &io::Error) -> bool {
     is_one_of(error, &[ERROR_SHARING_VIOLATION, ERROR_LOCK_VIOLATION])
@@ -221,12 +218,17 @@ pub fn sync_file(file: &File) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Makes everything on the file system that holds `directory` durable; returns whether the system can do that.
+/// Returns whether [`sync_filesystem`] makes everything durable at once: not here.
+pub fn syncs_filesystem(_directory: &Dir) -> bool {
+    false
+}
+
+/// Makes everything on the file system that holds `directory` durable.
 ///
 /// # Errors
-/// None here: flushing a volume takes an administrator, so the answer is always no.
-pub fn sync_filesystem(_directory: &Dir) -> io::Result<bool> {
-    Ok(false)
+/// The system has no such call.
+pub fn sync_filesystem(_directory: &Dir) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// Asks the system to forget what it holds of a file in memory, so that the next read comes from the medium.

@@ -43,21 +43,23 @@ pub const KINDS: [&str; 15] = [
     "slow",
 ];
 
-/// What this host's journal says of a vault at its place.
+/// What this host's journal says of the copy of a vault at its place.
 pub(super) struct Own<'a> {
     pub(super) entries: &'a [Entry],
     pub(super) vault: Id,
     pub(super) place: &'a str,
+    /// Which copy lies there: see [`crate::vault::reads::copy_of`].
+    pub(super) copy: Option<Time>,
 }
 
 impl<'a> Own<'a> {
-    /// Returns the entries about the vault at its place, the newest first.
+    /// Returns the entries about the copy of the vault at its place, the newest first.
     fn newest(&self) -> impl Iterator<Item = &'a Entry> {
         let (vault, place) = (self.vault, bounded(self.place));
-        self.entries
-            .iter()
-            .rev()
-            .filter(move |entry| entry.vault == Some(vault) && entry.place.as_deref() == Some(&*place))
+        let copy = self.copy.map(Time::rfc3339_exact).unwrap_or_default();
+        self.entries.iter().rev().filter(move |entry| {
+            entry.vault == Some(vault) && entry.place.as_deref() == Some(&*place) && entry.text("copy") == copy
+        })
     }
 
     /// Returns when everything was last found valid.
@@ -84,10 +86,10 @@ impl<'a> Own<'a> {
     /// A failure stands until a whole drill passes that exercised as much: neither a sample nor a restore on this host
     /// says that a clean machine can restore, or that damage is refused.
     pub(super) fn drills_of(&self, line: &mut SourceLine) {
-        let source = bounded(&crate::path::shown(&line.source));
+        let (source, host) = (bounded(&crate::path::shown(&line.source)), line.host_id.to_string());
         let drills = self
             .newest()
-            .filter(|entry| entry.act == "drill" && entry.text("host") == line.host && entry.text("source") == source);
+            .filter(|entry| entry.act == "drill" && entry.text("host_id") == host && entry.text("source") == source);
         let (mut clean_machine_passed, mut negative_passed) = (false, false);
         for entry in drills {
             let clean_machine = entry.text("scenario") == "clean-machine";
@@ -236,9 +238,21 @@ fn orphans(known: &Known<'_>, all: &mut Vec<Attention>) {
     }
 }
 
-/// Returns whether a time is more than a number of days ago; zero days ask for nothing.
+/// Returns whether a time is more than a number of days ago, or so far ahead that a clock was wrong: then nobody knows how
+/// long ago it was. Zero days ask for nothing.
 fn is_overdue(known: &Known<'_>, time: Time, days: u32) -> bool {
-    days > 0 && known.now.seconds.saturating_sub(time.seconds) >= i64::from(days) * 86_400
+    let ago = known.now.seconds.saturating_sub(time.seconds);
+    days > 0 && (ago >= i64::from(days) * 86_400 || is_ahead(known, time))
+}
+
+fn is_ahead(known: &Known<'_>, time: Time) -> bool {
+    time.seconds.saturating_sub(known.now.seconds) > limits::CLOCK_AHEAD_SECONDS
+}
+
+/// Returns a time for people, who have to know where it cannot be true.
+fn when(known: &Known<'_>, time: Time) -> String {
+    let ahead = if is_ahead(known, time) { " by a clock that was ahead, or this host's is behind" } else { "" };
+    format!("{}{ahead}", time.rfc3339())
 }
 
 fn verifications(known: &Known<'_>, all: &mut Vec<Attention>) {
@@ -252,7 +266,7 @@ fn verifications(known: &Known<'_>, all: &mut Vec<Attention>) {
             push(all, "unverified", text.into());
         }
         Some(time) if is_overdue(known, time, days.max(1)) => {
-            let text = format!("the whole vault was last verified {}: devvault verify", time.rfc3339());
+            let text = format!("the whole vault was last verified {}: devvault verify", when(known, time));
             push(all, "unverified", text);
         }
         Some(_) => {}
@@ -263,8 +277,11 @@ fn backups(known: &Known<'_>, all: &mut Vec<Attention>) {
     let days = known.settings.backup_days.unwrap_or(limits::BACKUP_DAYS);
     for line in known.sources.iter().filter(|line| is_overdue(known, line.time, days)) {
         let source = crate::path::shown(&line.source);
-        let text =
-            format!("{source} on {} was last backed up {}: devvault backup {source}", line.host, line.time.rfc3339());
+        let text = format!(
+            "{source} on {} was last backed up {}: devvault backup {source}",
+            line.host,
+            when(known, line.time)
+        );
         push(all, "old", text);
     }
 }
@@ -295,7 +312,7 @@ fn drills(known: &Known<'_>, all: &mut Vec<Attention>) {
                 push(all, "undrilled", text);
             }
             Some(drilled) if is_overdue(known, drilled.time, days) => {
-                let when = drilled.time.rfc3339();
+                let when = when(known, drilled.time);
                 let text = format!("a restore of the whole of {source} was last exercised {when}{sampled}: {how}");
                 push(all, "undrilled", text);
             }

@@ -21,6 +21,7 @@ use crate::refusal::{Kept, Refusal};
 use crate::store::Store;
 use crate::vault::chain::claimed_vault;
 use crate::vault::gate::{self, Access};
+use crate::vault::reads;
 use crate::vault::{Finding, layout};
 
 /// What a report tells the journal.
@@ -50,6 +51,8 @@ pub(super) struct Scene {
     pub(super) vault: Option<Id>,
     pub(super) place: Option<String>,
     pub(super) store: Option<Arc<dyn Store>>,
+    // Which copy of the vault lies there: see [`reads::copy_of`].
+    copy: Option<Time>,
 }
 
 impl Scene {
@@ -63,13 +66,14 @@ impl Scene {
             now: access.clock.now(),
             vault: bytes.and_then(|bytes| claimed_vault(&bytes)),
             place: Some(place),
+            copy: store.as_ref().and_then(|store| reads::copy_of(&**store)),
             store,
         }
     }
 
     /// A scene without a vault.
     pub(super) fn of_host(host: &Host, clock: &dyn Clock) -> Self {
-        Self { host: host.clone(), now: clock.now(), vault: None, place: None, store: None }
+        Self { host: host.clone(), now: clock.now(), vault: None, place: None, store: None, copy: None }
     }
 
     /// Returns the vault's place, empty where none is meant.
@@ -77,7 +81,10 @@ impl Scene {
         self.place.as_deref().unwrap_or_default()
     }
 
-    fn event(&self, act: &'static str, data: Value) -> Event {
+    fn event(&self, act: &'static str, mut data: Value) -> Event {
+        if let (Some(copy), Some(data)) = (self.copy, data.as_object_mut()) {
+            data.insert("copy".into(), copy.rfc3339_exact().into());
+        }
         let mut event = Event::new(act, data);
         event.vault = self.vault;
         event.place = self.place.as_deref().map(bounded);

@@ -86,6 +86,8 @@ pub struct Stray {
     pub bytes: Option<u64>,
     /// When it was last written to, as the medium tells.
     pub modified: Option<Time>,
+    /// Whether some process writes to the vault at this moment, which may be what made it and needs it.
+    pub may_be_written: bool,
     /// What a person decided about it.
     pub tag: Option<Tag>,
 }
@@ -96,6 +98,7 @@ impl Stray {
         Self {
             bytes: metadata.as_ref().filter(|metadata| metadata.is_file()).map(std::fs::Metadata::len),
             modified: metadata.and_then(|metadata| metadata.modified().ok()).map(Time::from_system),
+            may_be_written: false,
             tag: tags.get(&name).cloned(),
             name,
         }
@@ -103,7 +106,7 @@ impl Stray {
 
     /// Returns whether a person has to decide about it now.
     pub fn is_due(&self, now: Time) -> bool {
-        self.tag.as_ref().is_none_or(|tag| tag.until <= now)
+        !self.may_be_written && self.tag.as_ref().is_none_or(|tag| tag.until <= now)
     }
 }
 
@@ -160,7 +163,7 @@ pub(super) fn find(vault: &Vault, catalog: Arc<Catalog>, entries: &[Entry], read
     for listed in root {
         let name = listed.name.as_str();
         if name.starts_with(layout::PROBE_PREFIX) {
-            temporary.push(stray(shown(name.as_bytes())));
+            temporary.push(Stray { may_be_written: writing, ..stray(shown(name.as_bytes())) });
         } else if name == layout::LOCK_HOLDER && !writing {
             let word = store.read(name, limits::CONFIG_BYTES_MAX).unwrap_or_default();
             stale_lock = Some(shown(&word));
@@ -169,7 +172,8 @@ pub(super) fn find(vault: &Vault, catalog: Arc<Catalog>, entries: &[Entry], read
         }
     }
     let packs = unreferenced(vault, catalog).into_iter();
-    let packs = packs.map(|(name, length)| Stray { bytes: Some(length), ..stray(name) }).collect();
+    let packs =
+        packs.map(|(name, length)| Stray { bytes: Some(length), may_be_written: writing, ..stray(name) }).collect();
     Ok(Orphans { incomplete, packs, foreign, temporary, stale_lock })
 }
 

@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::path::Path;
 use std::str::FromStr;
 
+use crate::crypto::Id;
 use crate::error::{Error, Result, refuse};
 use crate::format::record::{Fate, Snapshot};
 use crate::path::{EntryPath, shown};
@@ -92,6 +93,8 @@ impl FromStr for Place {
 pub struct SourceName {
     /// The host's name.
     pub host: String,
+    /// The host's id.
+    pub host_id: Id,
     /// The canonical path on it, as bytes.
     pub path: Vec<u8>,
 }
@@ -99,7 +102,7 @@ pub struct SourceName {
 impl SourceName {
     /// Returns the source of a snapshot.
     pub fn of(snapshot: &Snapshot) -> Self {
-        Self { host: snapshot.host.name.clone(), path: snapshot.source.clone() }
+        Self { host: snapshot.host.name.clone(), host_id: snapshot.host.id, path: snapshot.source.clone() }
     }
 }
 
@@ -114,8 +117,8 @@ pub fn select<'a>(vault: &'a Vault, selector: &Selector) -> Result<(u64, &'a Sna
         vault.require_sound_chain()?;
     }
     let place = vault.store.describe();
-    let number =
-        resolve(&vault.chain, selector, &place).map_err(|error| seen(error, &vault.freshness, selector, &place))?;
+    let number = resolve(&vault.chain, selector, vault.host, &place)
+        .map_err(|error| seen(error, &vault.freshness, selector, &place))?;
     let snapshot = vault.chain.snapshot(number).expect("a resolved number is a snapshot");
     Ok((number, snapshot))
 }
@@ -131,14 +134,20 @@ pub fn seen(error: Error, freshness: &Freshness, selector: &Selector, place: &st
     }
 }
 
-/// Returns the number of the snapshot that a selector names, whatever else is wrong with the chain.
+/// Returns the number of the snapshot that a selector names, whatever else is wrong with the chain. A source is one of `host`
+/// where that has it.
 ///
 /// # Errors
-/// DV112 where there is none, DV113 where it is gone, and the record's own finding where it is damaged.
-pub fn resolve(chain: &Chain, selector: &Selector, place: &str) -> Result<u64> {
+/// DV112 where there is none, or where a source is one of several other hosts, DV113 where it is gone, and the record's own finding where it is damaged.
+pub fn resolve(chain: &Chain, selector: &Selector, host: Option<Id>, place: &str) -> Result<u64> {
     match selector {
         Selector::Number(number) => by_number(chain, *number, place),
-        Selector::Latest(source) => latest(chain, source.as_deref(), place),
+        Selector::Latest(Some(source)) => latest_of(chain, source, host, place),
+        Selector::Latest(None) => chain
+            .snapshots()
+            .next_back()
+            .map(|(number, _)| number)
+            .ok_or_else(|| Refusal::new(Code::NoSuchSnapshot, format!("there is no snapshot in {place}")).into()),
     }
 }
 
@@ -159,28 +168,55 @@ fn by_number(chain: &Chain, number: u64, place: &str) -> Result<u64> {
     refuse(Code::NoSuchSnapshot, format!("there is no snapshot {number} in {place}"))
 }
 
-fn latest(chain: &Chain, source: Option<&str>, place: &str) -> Result<u64> {
+fn latest_of(chain: &Chain, source: &str, host: Option<Id>, place: &str) -> Result<u64> {
     // A source that exists here is compared by its real path, another one by what was recorded.
-    let real = source.and_then(|source| Path::new(source).canonicalize().ok());
-    let wanted = |snapshot: &Snapshot| match source {
-        None => true,
-        Some(source) => {
-            snapshot.source == source.as_bytes()
-                || real.as_ref().is_some_and(|real| snapshot.source == real.as_os_str().as_encoded_bytes())
-        }
+    let real = Path::new(source).canonicalize().ok();
+    let is_wanted = |snapshot: &Snapshot| {
+        snapshot.source == source.as_bytes()
+            || real.as_ref().is_some_and(|real| snapshot.source == real.as_os_str().as_encoded_bytes())
     };
-    chain.snapshots().rev().find(|(_, snapshot)| wanted(snapshot)).map(|(number, _)| number).ok_or_else(|| {
-        let of = source.map(|source| format!(" of {}", shown(source.as_bytes()))).unwrap_or_default();
-        let refusal = Refusal::new(Code::NoSuchSnapshot, format!("there is no snapshot{of} in {place}"));
-        Error::from(match (source, chain.snapshots().next_back()) {
-            (Some(source), Some((newest, _))) => refusal.next(format!(
-                "list the snapshots: `devvault snapshots`; after `latest:` stands a source, so that a path in the newest \
-                 snapshot reads {newest}:{}",
-                shown(source.as_bytes())
-            )),
-            _ => refusal,
-        })
-    })
+    let wanted = || chain.snapshots().rev().filter(|(_, snapshot)| is_wanted(snapshot));
+    if let Some((number, _)) = wanted().find(|(_, snapshot)| Some(snapshot.host.id) == host) {
+        return Ok(number);
+    }
+    // Two hosts may have the same path, and it is not for a restore to choose.
+    let mut newest: Vec<(u64, &Snapshot)> = Vec::new();
+    for (number, snapshot) in wanted() {
+        if newest.iter().all(|(_, other)| other.host.id != snapshot.host.id) {
+            newest.push((number, snapshot));
+        }
+    }
+    let shown_source = shown(source.as_bytes());
+    match newest[..] {
+        [(number, _)] => Ok(number),
+        [] => {
+            let refusal =
+                Refusal::new(Code::NoSuchSnapshot, format!("there is no snapshot of {shown_source} in {place}"));
+            Err(match chain.snapshots().next_back() {
+                Some((newest, _)) => refusal.next(format!(
+                    "list the snapshots: `devvault snapshots`; after `latest:` stands a source, so that a path in the \
+                     newest snapshot reads {newest}:{shown_source}"
+                )),
+                None => refusal,
+            }
+            .into())
+        }
+        _ => {
+            let of: Vec<String> = newest
+                .iter()
+                .map(|(number, snapshot)| {
+                    let (name, id) = (shown(snapshot.host.name.as_bytes()), snapshot.host.id);
+                    format!("snapshot {number} is the newest of it on {name} (host {id})")
+                })
+                .collect();
+            let message =
+                format!("{shown_source} is a source of {} hosts in {place}, and not of this one", newest.len());
+            Err(Refusal::new(Code::NoSuchSnapshot, message)
+                .cause(of.join("; "))
+                .next("name the snapshot that is meant by its number")
+                .into())
+        }
+    }
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ use crate::vault::catalog::{Catalog, Pack, UseIndex};
 use crate::vault::gate::{self, Access};
 use crate::vault::layout;
 use crate::vault::named::NamedPacks;
-use crate::vault::reads::Reads;
+use crate::vault::reads::{Reads, copy_of};
 use crate::vault::witness::Freshness;
 
 /// A drill that passed.
@@ -83,8 +83,10 @@ pub struct Coverage {
 /// The newest snapshot of one source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SourceLine {
-    /// The host that took it.
+    /// The name of the host that took it, as it was last.
     pub host: String,
+    /// The host's id: hosts may have one name, and a host may get another.
+    pub host_id: Id,
     /// The source, as bytes.
     pub source: Vec<u8>,
     /// How many snapshots of it there are.
@@ -184,9 +186,10 @@ fn look(access: &Access) -> Result<Report> {
     let catalog = vault.catalog(UseIndex::Yes)?;
     let mut sources: Vec<SourceLine> = Vec::new();
     for (number, snapshot) in vault.chain.snapshots() {
-        let known = sources.iter_mut().find(|line| line.host == snapshot.host.name && line.source == snapshot.source);
+        let known = sources.iter_mut().find(|line| line.host_id == snapshot.host.id && line.source == snapshot.source);
         match known {
             Some(line) => {
+                line.host.clone_from(&snapshot.host.name);
                 line.snapshots += 1;
                 line.newest = number;
                 line.time = snapshot.ended;
@@ -195,6 +198,7 @@ fn look(access: &Access) -> Result<Report> {
             }
             None => sources.push(SourceLine {
                 host: snapshot.host.name.clone(),
+                host_id: snapshot.host.id,
                 source: snapshot.source.clone(),
                 snapshots: 1,
                 newest: number,
@@ -225,7 +229,12 @@ fn look(access: &Access) -> Result<Report> {
     if let Some(reason) = reads.unsure() {
         notes.push(format!("packs may be damaged that this host does not know of: {reason}; run `devvault verify`"));
     }
-    let own = attention::Own { entries: &entries, vault: vault.config.vault, place: &vault.store.describe() };
+    let own = attention::Own {
+        entries: &entries,
+        vault: vault.config.vault,
+        place: &vault.store.describe(),
+        copy: copy_of(&*vault.store),
+    };
     sources.iter_mut().for_each(|line| own.drills_of(line));
     let coverage = coverage(&catalog, &reads, now);
     let (packs, bytes_stored) =

@@ -3,15 +3,16 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::catalog::{Catalog, UseIndex};
 use super::chain::{Chain, claimed_vault, decode_mac_file};
 use super::key::{self, FoundKey};
 use super::read::Reader;
 use super::witness::{self, Freshness, Witness};
-use super::{Finding, layout, read_error, write_error};
+use super::{Finding, layout, read_error, unreadable, write_error};
 use crate::clock::Clock;
-use crate::crypto::{Digest, Domain, Macs, Random, SystemRandom};
+use crate::crypto::{Digest, Domain, Id, Macs, Random, SystemRandom};
 use crate::error::{Error, Result, refuse, shown_path};
 use crate::format::config::{BadConfig, Config};
 use crate::format::json;
@@ -93,7 +94,7 @@ pub fn find(access: &Access) -> Result<Found> {
         Some(store) => Arc::clone(store),
         None => open_store(&access.vault)?,
     };
-    let bytes = store.read(layout::CONFIG, limits::CONFIG_BYTES_MAX);
+    let bytes = read_small(&*store, layout::CONFIG, limits::CONFIG_BYTES_MAX);
     if let Err(error) = &bytes
         && error.kind() == io::ErrorKind::PermissionDenied
     {
@@ -122,15 +123,33 @@ pub fn find(access: &Access) -> Result<Found> {
         other => other?,
     };
     let macs = Arc::new(Macs::new(key.key.secret(), key.key.vault));
-    let config = bytes.map_err(finding).and_then(|bytes| {
-        let tag = store.read(layout::CONFIG_MAC, limits::MAC_FILE_BYTES).map_err(finding)?;
+    let config = bytes.map_err(|error| finding(layout::CONFIG, error)).and_then(|bytes| {
+        let tag = read_small(&*store, layout::CONFIG_MAC, limits::MAC_FILE_BYTES)
+            .map_err(|error| finding(layout::CONFIG_MAC, error))?;
         check_config(&bytes, &tag, &macs, &key)
     });
     Ok(Found { store, key, macs, config })
 }
 
-fn finding(error: io::Error) -> Finding {
-    Finding::new(Code::ConfigForged, layout::CONFIG, error)
+/// Reads a small file, a second time where the medium fails the first.
+fn read_small(store: &dyn Store, name: &str, bytes_max: u64) -> io::Result<Vec<u8>> {
+    match store.read(name, bytes_max) {
+        Err(error) if is_of_the_medium(&error) => store.read(name, bytes_max),
+        other => other,
+    }
+}
+
+/// Returns whether an error tells of the medium, and nothing of what the file is or who may read it.
+fn is_of_the_medium(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidData, IsADirectory, NotADirectory, NotFound, PermissionDenied};
+    ![InvalidData, IsADirectory, NotADirectory, NotFound, PermissionDenied].contains(&error.kind())
+}
+
+fn finding(name: &str, error: io::Error) -> Finding {
+    if error.kind() == io::ErrorKind::PermissionDenied || is_of_the_medium(&error) {
+        return unreadable(name, &error);
+    }
+    Finding::new(Code::ConfigForged, name, error)
 }
 
 fn check_config(bytes: &[u8], tag: &[u8], macs: &Macs, key: &FoundKey) -> Result<(Config, Digest), Finding> {
@@ -168,6 +187,8 @@ pub struct Vault {
     pub config: Config,
     /// The digest of the exact bytes of `vault.json`.
     pub config_digest: Digest,
+    /// Who this host is, if it has an id: whose source a path is.
+    pub host: Option<Id>,
     /// Gives the bytes of names that are drawn.
     pub random: Arc<dyn Random>,
     /// The records, and what is wrong with them.
@@ -253,12 +274,18 @@ fn read_chain(access: &Access, found: Found) -> Result<Vault> {
         macs: found.macs,
         config,
         config_digest,
+        host: own_id(access),
         random: Arc::clone(&access.random),
         chain,
         freshness,
         doubt,
         notes,
     })
+}
+
+/// Returns the id of this host, if it has one that can be read.
+pub fn own_id(access: &Access) -> Option<Id> {
+    access.host.known_identity().ok().flatten().map(|host| host.id)
 }
 
 fn witness_finding(access: &Access, macs: &Macs, refusal: &Refusal) -> Finding {
@@ -399,6 +426,10 @@ pub fn read_lock(store: &dyn Store) -> Result<Option<Box<dyn Lock>>> {
     }
 }
 
+/// How often the writer's lock is asked for, and how long is waited between.
+const LOCK_ATTEMPTS: usize = 5;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
+
 /// The right to write to a vault; while it lives, no other writer has it.
 pub struct WriteLock {
     _lock: Box<dyn Lock>,
@@ -415,7 +446,7 @@ struct Holder<'a> {
 impl WriteLock {
     /// Takes the writer's lock and leaves word of who holds it.
     fn take(store: &Arc<dyn Store>, access: &Access) -> Result<Self> {
-        let taken = store.lock(layout::LOCK, true).map_err(|error| {
+        let taken = lock_patiently(&**store).map_err(|error| {
             let refusal = write_error(&**store, layout::LOCK, &error);
             if error.kind() != io::ErrorKind::NotFound {
                 return refusal;
@@ -444,6 +475,17 @@ impl WriteLock {
         }
         Ok(Self { _lock: lock, store: Arc::clone(store) })
     }
+}
+
+/// Takes the writer's lock, a few times: whoever looks whether somebody writes holds it for an instant.
+fn lock_patiently(store: &dyn Store) -> io::Result<Option<Box<dyn Lock>>> {
+    for _ in 1..LOCK_ATTEMPTS {
+        if let Some(lock) = store.lock(layout::LOCK, true)? {
+            return Ok(Some(lock));
+        }
+        std::thread::sleep(LOCK_PAUSE);
+    }
+    store.lock(layout::LOCK, true)
 }
 
 impl Drop for WriteLock {

@@ -40,16 +40,27 @@ fn is_incomplete(name: &str) -> bool {
     name.starts_with(layout::INCOMPLETE_PREFIX) && !name.contains('/')
 }
 
-/// Removes packs that this process itself wrote for a draft that it gave up: no manifest can name them.
+/// Removes packs that this process itself wrote for a draft that it gave up, after the draft, unless somebody may have use
+/// for them. `head` is the number of the newest record when the draft began. Returns whether they were removed.
+///
+/// A reader that listed them before would miss them: it holds the sweep lock where there are locks. Where no lock reaches a
+/// writer on another host, that one may have taken them over: its draft, or its record, is there then.
 ///
 /// # Errors
 /// The medium refuses; what is left is a pack that no snapshot names.
-pub(super) fn discard_own_packs(store: &dyn Store, packs: &[Digest]) -> io::Result<()> {
+pub(super) fn discard_own_packs(store: &dyn Store, packs: &[Digest], head: u64) -> io::Result<bool> {
+    let Ok(Some(_alone)) = store.lock(layout::SWEEP_LOCK, true) else { return Ok(false) };
+    let is_anothers = |name: &str| {
+        name.starts_with(layout::INCOMPLETE_PREFIX) || layout::record_number(name).is_some_and(|number| number > head)
+    };
+    if store.list(layout::SNAPSHOTS)?.iter().any(|listed| is_anothers(&listed.name)) {
+        return Ok(false);
+    }
     for name in packs {
         store.remove_file(&layout::pack_path(name))?;
         store.sync_directory(&layout::pack_directory(name))?;
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Removes files of a draft that must not be published with it.

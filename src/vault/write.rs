@@ -61,6 +61,8 @@ pub struct Draft {
     config: Config,
     pool: Pool,
     name: String,
+    // The number of the newest record when the draft began.
+    head_before: u64,
     older: Reliance,
     // Chunks that this draft stores.
     new: HashSet<Digest>,
@@ -143,6 +145,7 @@ impl Draft {
             config: vault.config.clone(),
             pool,
             name,
+            head_before: vault.chain.head().number,
             new: HashSet::new(),
             broken: false,
             older,
@@ -523,8 +526,19 @@ impl Draft {
             return self.not_removed(&error);
         }
         let packs: Vec<Digest> = self.sealed.drain(..).map(|pack| pack.name).collect();
-        match sweep::discard_own_packs(&*self.store, &packs) {
-            Ok(()) => self.given_up(),
+        if packs.is_empty() {
+            return self.given_up();
+        }
+        match sweep::discard_own_packs(&*self.store, &packs, self.head_before) {
+            Ok(true) => self.given_up(),
+            Ok(false) => {
+                let count = packs.len();
+                format!(
+                    "no snapshot was made; {count} complete pack(s) stay in the vault, because somebody else may read or use \
+                     them; the next backup uses them"
+                )
+                .into()
+            }
             Err(error) => {
                 format!("no snapshot was made; packs of this run that no snapshot names could not be removed ({error})")
                     .into()
@@ -558,7 +572,7 @@ impl Draft {
     fn packs_that_stay(&self) -> String {
         let stored: u64 = self.sealed.iter().map(|pack| pack.length).sum();
         match self.sealed.len() {
-            0 => "nothing stays in the vault".to_owned(),
+            0 => "nothing of this run stays in the vault".to_owned(),
             count => format!("{count} complete pack(s), {stored} bytes, stay in the vault; the next backup uses them"),
         }
     }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::class::Class;
-use super::keep::{Durability, Keep, value};
+use super::keep::{Keep, value};
 use super::names::NameProbe;
 use super::probe::{Answers, Probe};
 use super::target::unfit_name;
@@ -389,7 +389,7 @@ impl<'a> Inspector<'a> {
         let mut coarser = vec![said("time", self.times_coarser, &step), said("sparse", self.holes_filled, holes)];
         not_restored.retain(|shortfall| shortfall.count > 0);
         coarser.retain(|shortfall| shortfall.count > 0);
-        let keep = Keep { durability: Durability::of(&self.counts), ..self.keep };
+        let keep = Keep { durability: self.probe.durability(&self.counts), ..self.keep };
         Plan { keep: Arc::new(keep), counts: self.counts, not_restored, coarser, maker: self.probe.maker() }
     }
 }

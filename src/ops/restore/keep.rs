@@ -52,13 +52,17 @@ pub(super) enum Durability {
 const EACH_MAX: u64 = 64;
 
 impl Durability {
-    /// Chooses for what is to be written.
+    /// Chooses for what is to be written below `parent`.
     ///
     /// Links and special files have no handle by which they could be made durable, so that these are left to the system
     /// where it can.
-    pub(super) fn of(counts: &Counts) -> Self {
+    pub(super) fn of(counts: &Counts, parent: &Dir) -> Self {
         let plain = counts.symlinks == 0 && counts.specials == 0 && counts.hardlinks == 0;
-        if fsys::SYNCS_WHOLE_FILESYSTEMS && !(plain && counts.entries() <= EACH_MAX) { Self::Whole } else { Self::Each }
+        if !(plain && counts.entries() <= EACH_MAX) && fsys::syncs_filesystem(parent) {
+            Self::Whole
+        } else {
+            Self::Each
+        }
     }
 
     /// Makes a complete file durable, unless that is done for all at once.
@@ -316,16 +320,31 @@ pub(super) mod tests {
 
     #[test]
     fn few_plain_objects_alone_are_made_durable_one_by_one() {
-        let whole = if fsys::SYNCS_WHOLE_FILESYSTEMS { Durability::Whole } else { Durability::Each };
+        let root = tempfile::tempdir().expect("a directory");
+        let dir = Dir::open(root.path()).expect("there");
+        let whole = if fsys::syncs_filesystem(&dir) { Durability::Whole } else { Durability::Each };
         let few = Counts { directories: 1, files: EACH_MAX - 1, ..Counts::default() };
-        assert_eq!(Durability::of(&few), Durability::Each);
+        assert_eq!(Durability::of(&few, &dir), Durability::Each);
         for other in [
             Counts { files: EACH_MAX, ..few },
             Counts { symlinks: 1, ..Counts::default() },
             Counts { specials: 1, ..Counts::default() },
             Counts { files: 2, hardlinks: 1, ..Counts::default() },
         ] {
-            assert_eq!(Durability::of(&other), whole, "{other:?}");
+            assert_eq!(Durability::of(&other, &dir), whole, "{other:?}");
+        }
+    }
+
+    // Linux alone: elsewhere nothing syncs a whole file system.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_file_system_that_is_not_known_to_sync_as_a_whole_has_each_object_synced() {
+        let many = Counts { files: EACH_MAX + 1, ..Counts::default() };
+        let of = |path: &str| Dir::open(std::path::Path::new(path)).map(|dir| Durability::of(&many, &dir));
+        assert_eq!(of("/proc").expect("there"), Durability::Each);
+        // In memory, where the system has a place for that.
+        if let Ok(memory) = of("/dev/shm") {
+            assert_eq!(memory, Durability::Whole);
         }
     }
 

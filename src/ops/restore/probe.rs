@@ -7,11 +7,13 @@ use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io;
 
+use super::keep::Durability;
 use super::target::Target;
 use crate::clock::Time;
 use crate::crypto::Id;
 use crate::error::{Error, Result, lacks_room, refuse, shown_path};
 use crate::format::entry::Kind;
+use crate::format::record::Counts;
 use crate::fsys::{Dir, Object, ObjectId, ObjectKind};
 use crate::ops::object;
 use crate::refusal::{Code, Refusal};
@@ -81,6 +83,11 @@ impl<'a> Probe<'a> {
     /// Returns the number of the user to whom the target gives what this process makes, where it has users.
     pub(super) fn maker(&self) -> Option<u32> {
         self.root.stat().ok()?.owner.map(|(uid, _)| uid)
+    }
+
+    /// Returns how so much is made durable here.
+    pub(super) fn durability(&self, counts: &Counts) -> Durability {
+        Durability::of(counts, &self.root)
     }
 
     pub(super) fn names(&self) -> io::Result<Dir> {

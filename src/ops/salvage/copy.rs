@@ -145,8 +145,11 @@ impl<'a> Copier<'a> {
     /// Makes every name durable; what files hold was made so one by one, and names too where the system syncs no whole
     /// file system.
     fn sync(&self) -> io::Result<()> {
-        if !fsys::sync_filesystem(&self.target.root)? {
-            self.target.root.sync()?;
+        let root = &self.target.root;
+        if fsys::syncs_filesystem(root) {
+            fsys::sync_filesystem(root)?
+        } else {
+            root.sync()?
         }
         self.target.parent.sync()
     }
@@ -496,7 +499,7 @@ fn open_or_make(dir: &Dir, name: &[u8]) -> io::Result<Dir> {
 
 /// Makes new names in a directory durable, where that cannot be done for all at once.
 fn sync_name(dir: &Dir) -> io::Result<()> {
-    if fsys::SYNCS_WHOLE_FILESYSTEMS { Ok(()) } else { dir.sync() }
+    if fsys::syncs_filesystem(dir) { Ok(()) } else { dir.sync() }
 }
 
 /// Reads back what was written of a file and holds it against what `each` hands on once more, with its places.

@@ -322,11 +322,11 @@ impl<'a> Verifier<'a> {
             files: 0,
             files_whole: 0,
         };
-        verifier.choose(selectors)?;
+        verifier.choose(selectors, gate::own_id(access))?;
         Ok(verifier)
     }
 
-    fn choose(&mut self, selectors: &[Selector]) -> Result<()> {
+    fn choose(&mut self, selectors: &[Selector], host: Option<Id>) -> Result<()> {
         if self.whole {
             self.numbers = self.chain.snapshots().map(|(number, _)| number).collect();
             if self.numbers.is_empty() && self.findings.is_empty() {
@@ -337,7 +337,7 @@ impl<'a> Verifier<'a> {
         let mut numbers = BTreeSet::new();
         for selector in selectors {
             let place = self.found.store.describe();
-            let resolved = select::resolve(&self.chain, selector, &place);
+            let resolved = select::resolve(&self.chain, selector, host, &place);
             match resolved.map_err(|error| select::seen(error, &self.freshness, selector, &place)) {
                 Ok(number) => {
                     numbers.insert(number);

@@ -90,7 +90,10 @@ impl Verifier<'_> {
         let mut reading = Reading { access, proof, pool, progress, meter: None, saved: access.clock.now() };
         let needed = if self.level == Level::Quick { None } else { self.needed_packs(reader) };
         match (self.level, needed) {
-            (Level::Quick, _) => Ok(Vec::new()),
+            (Level::Quick, _) => {
+                let doubts = self.doubts(&reading.proof.catalog, &all);
+                Ok(self.concerning(doubts, reader))
+            }
             (Level::Full, None) => self.read_packs(&mut reading, &all),
             (Level::Full, Some(needed)) => {
                 let mut findings = self.read_packs(&mut reading, &needed.named)?;
@@ -104,9 +107,19 @@ impl Verifier<'_> {
                 let chosen = needed.map_or(all, |needed| needed.named);
                 let bytes = chosen.iter().map(|pack| reading.proof.catalog.packs()[*pack as usize].length).sum();
                 reading.meter = Some(Meter::start(budget, bytes));
-                self.read_packs(&mut reading, &chosen)
+                let mut findings = self.read_packs(&mut reading, &chosen)?;
+                let catalog = Arc::clone(&reading.proof.catalog);
+                findings.extend(self.doubts(&catalog, &chosen));
+                Ok(findings)
             }
         }
+    }
+
+    /// Returns why packs are in doubt that this run did not read: what failed a read here stands until all of it was read.
+    fn doubts(&self, catalog: &Catalog, chosen: &BTreeSet<u32>) -> Vec<Finding> {
+        let names = chosen.iter().map(|number| catalog.packs()[*number as usize].name);
+        let unread = names.filter(|name| !self.complete.contains(name) && !self.failed.contains_key(name));
+        unread.filter_map(|name| self.reads.doubt(&name)).collect()
     }
 
     /// Reads packs completely, as long as the budget lasts, and notes which chunks are intact.
