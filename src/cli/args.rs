@@ -132,7 +132,8 @@ Examples:
     /// Prove that snapshots are recoverable, or find everything that stands against it
     ///
     /// Reads, decodes and hashes every byte. Writes nothing into the vault, and needs no lock: it works on media that are
-    /// mounted read-only. Exit status 0 means that everything that was asked for is valid.
+    /// mounted read-only. Exit status 0 means that everything that was asked for is valid; with --quick,
+    /// --sample or --budget, that no fault was found, which proves no snapshot recoverable.
     Verify(Verify),
 
     /// Restore a snapshot, or a part of it, into an absent or empty directory

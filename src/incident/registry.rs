@@ -459,14 +459,13 @@ fn clean_verification(entries: &[Entry], incident: &Incident) -> Option<u64> {
             && (incident.vault.is_none() || entry.vault == incident.vault)
             && is_full_verification(entry)
     })?;
-    (last.text("verdict") == "valid").then_some(last.number)
+    found_nothing(last).then_some(last.number)
 }
 
 /// Returns the place of another copy of the vault whose full verification found nothing since the incident last grew.
 fn clean_copy<'a>(entries: &'a [Entry], incident: &Incident) -> Option<&'a str> {
     let later = |entry: &&Entry| entry.number > incident.last_entry && is_full_verification(entry);
-    let copy =
-        |entry: &&Entry| incident.vault.is_some() && entry.vault == incident.vault && entry.text("verdict") == "valid";
+    let copy = |entry: &&Entry| incident.vault.is_some() && entry.vault == incident.vault && found_nothing(entry);
     entries.iter().rev().filter(later).find(copy)?.place.as_deref()
 }
 
@@ -476,6 +475,21 @@ pub fn is_full_verification(entry: &Entry) -> bool {
         && entry.text("level") == "full"
         && entry.data.get("whole") == Some(&Value::Bool(true))
         && !entry.text("verdict").is_empty()
+}
+
+/// The verdict of a verification that read everything and found nothing.
+pub const VALID: &str = "valid";
+/// The verdict of a verification that read a part and found nothing.
+pub const NO_FAULT_FOUND: &str = "no-fault-found";
+
+/// Returns whether an entry tells of a verification that found nothing in what it read.
+pub fn found_nothing(entry: &Entry) -> bool {
+    [VALID, NO_FAULT_FOUND].contains(&entry.text("verdict"))
+}
+
+/// Returns what a verdict that was written down claims at its level: what earlier versions wrote of a part was `valid` too.
+pub fn claimed<'a>(verdict: &'a str, level: &str) -> &'a str {
+    if verdict == VALID && level != "full" { NO_FAULT_FOUND } else { verdict }
 }
 
 /// Proves that nothing stands against removing something from a vault; only the checks here make one.

@@ -16,6 +16,7 @@ use crate::error::{Result, refuse};
 use crate::format::entry::{Entry as Listed, Kind};
 use crate::format::record::Snapshot;
 use crate::incident::journal::{Entry, Journal};
+use crate::incident::registry;
 use crate::path::{EntryPath, shown};
 use crate::pool::Pool;
 use crate::progress::Progress;
@@ -299,7 +300,12 @@ fn done_with(access: &Access, vault: &Vault, target: &Target, report: &mut Repor
         .clone()
         .filter(verified)
         .take(DONE_MAX)
-        .map(|entry| done(entry, format!("{} verification: {}", entry.text("level"), entry.text("verdict"))))
+        .map(|entry| {
+            done(entry, {
+                let (level, verdict) = (entry.text("level"), entry.text("verdict"));
+                format!("{level} verification: {}", registry::claimed(verdict, level).replace('-', " "))
+            })
+        })
         .collect();
     let again: Vec<Done> = own
         .filter(restored)
