@@ -8,8 +8,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use devvault::clock::{Clock, FixedClock, SystemClock, Time};
+use devvault::crypto::Digest;
 use devvault::format::config::Parameters;
 use devvault::format::pack::{BlockKind, Footer};
+use devvault::format::record::Packs;
 use devvault::host::Host;
 use devvault::incident::journal::{Event, Journal};
 use devvault::limits::PROOF_DAYS;
@@ -19,6 +21,7 @@ use devvault::ops::{init, status};
 use devvault::progress::{Progress, Silent};
 use devvault::refusal::Code;
 use devvault::vault::gate::Access;
+use devvault::vault::layout;
 
 use crate::support::{Forger, Home, assert_refused, flip, noise, packs, these_tests, unchanged};
 
@@ -465,6 +468,32 @@ fn what_read_a_part_is_called_no_fault_found_in_every_document_and_record() {
     }
     let (_, document) = home.json(&["verify"]);
     assert_eq!([&document["verdict"], &document["snapshots"][0]["verdict"]], ["valid"; 2]);
+}
+
+#[test]
+fn only_a_verification_that_read_everything_names_an_intact_snapshot() {
+    let home = home();
+    fs::write(home.source().join("file-20"), noise(10_000, 20)).unwrap();
+    home.backup();
+    let written_second = *newest_packs(&home).last().unwrap();
+    fs::remove_file(home.vault().join(layout::pack_path(&written_second))).unwrap();
+    for (arguments, named) in
+        [(&["verify", "--quick"][..], false), (&["verify", "--sample", "50%"], false), (&["verify"], true)]
+    {
+        let text = String::from_utf8(home.run(arguments).stdout).unwrap();
+        assert!(text.starts_with("INVALID") && text.contains("NOT valid: snapshot(s) 2"), "{text}");
+        assert_eq!(text.contains("intact: ") && text.contains(" restore 1 "), named, "{text}");
+        assert_eq!(text.contains("not known before everything was read"), !named, "{text}");
+    }
+}
+
+/// The packs that the second snapshot names and the first does not.
+fn newest_packs(home: &Home) -> Vec<Digest> {
+    let [first, second] = [1, 2].map(|number| {
+        let Packs::Direct(packs) = Forger::new(home).snapshot(number).packs else { panic!("few packs") };
+        packs.iter().map(|pack| pack.0).collect::<Vec<_>>()
+    });
+    second.into_iter().filter(|pack| !first.contains(pack)).collect()
 }
 
 #[test]

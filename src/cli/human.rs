@@ -292,6 +292,8 @@ pub(super) fn verify(report: &verify::Report, words: &str) -> String {
         line!(out, "nothing was changed; change nothing in the vault before you have followed the runbook");
         if let (Some(newest), Some(finding)) = (valid.last(), report.findings.first()) {
             line!(out, "intact: {words} restore {newest} /a/new/directory    first: devvault runbook {}", finding.code);
+        } else if report.level != verify::Level::Full {
+            line!(out, "which snapshots are intact is not known before everything was read: {words} verify");
         }
     }
     out
