@@ -121,14 +121,10 @@ impl Incident {
 
 /// Returns whether a code opens an incident: a failure of integrity or authenticity that leaves something to preserve.
 ///
-/// A name that was mistyped, a vault without snapshots, a key that is missing or another vault's, a host that has lost
-/// its own memory, and a drill on a copy say nothing against the vault.
+/// A question about what is not there, a key that is missing or another vault's, a host that has lost its own memory, and
+/// a drill on a copy say nothing against the vault.
 pub fn opens(code: Code) -> bool {
     let harmless = [
-        Code::NothingToVerify,
-        Code::NoSuchSnapshot,
-        Code::SnapshotRemoved,
-        Code::NothingToDrill,
         Code::DamageNotRefused,
         Code::KeyMissing,
         Code::KeyWrong,
@@ -141,7 +137,13 @@ pub fn opens(code: Code) -> bool {
         Code::EvidenceDamaged,
         Code::ReceiptForged,
     ];
-    leaves_evidence(code) && !harmless.contains(&code)
+    leaves_evidence(code) && !only_answers(code) && !harmless.contains(&code)
+}
+
+/// Returns whether a code only answers a question about what is not there: a number that was mistyped or removed, a vault
+/// or a snapshot without what was asked of it. It is no part of the story of an incident either.
+fn only_answers(code: Code) -> bool {
+    [Code::NothingToVerify, Code::NoSuchSnapshot, Code::SnapshotRemoved, Code::NothingToDrill].contains(&code)
 }
 
 /// Returns whether a code leaves a file of evidence.
@@ -250,6 +252,9 @@ pub enum Matter {
 
 /// Decides what findings mean.
 pub fn matter(incidents: &[Incident], vault: Option<Id>, place: &str, items: &[Item]) -> Matter {
+    if items.iter().all(|item| only_answers(item.code)) {
+        return Matter::Nothing;
+    }
     let own = || incidents.iter().filter(|incident| incident.concerns(vault, place));
     if let Some(open) = own().find(|incident| incident.closed.is_none()) {
         // A finding that would open none still belongs to the story of the one that is open.
