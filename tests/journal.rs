@@ -3,9 +3,10 @@
 use std::fs;
 use std::path::PathBuf;
 
+use devvault::format::config::Parameters;
 use devvault::host::Host;
 use devvault::incident::journal::{Entry, Journal};
-use devvault::ops::{journal, key};
+use devvault::ops::{init, journal, key};
 use devvault::refusal::Code;
 
 use crate::support::{Home, assert_refused, flip, packs, unchanged};
@@ -154,6 +155,65 @@ fn without_a_state_directory_backup_verify_and_restore_go_on_and_say_so() {
     assert_eq!((&report.kept.evidence, &report.kept.incident), (&None, &None));
     assert!(report.notes.iter().any(|note| note.starts_with("no evidence was written")), "{:?}", report.notes);
     assert!(report.notes.iter().any(|note| note.contains("no incident was opened")), "{:?}", report.notes);
+}
+
+#[test]
+fn where_the_state_directory_cannot_be_used_nothing_says_that_there_is_nothing() {
+    let home = Home::with_snapshot();
+    flip(&packs(&home.vault())[0], 60);
+    home.verify(&[]).unwrap();
+    let file = home.path("file");
+    fs::write(&file, "").unwrap();
+    let mut states = vec![file.clone()];
+    // Where the journal alone has lost its place, and where a link leads to a medium that is not mounted.
+    fs::create_dir(home.path("partly")).unwrap();
+    fs::write(home.path("partly/journal"), "").unwrap();
+    states.push(home.path("partly"));
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink(home.path("unmounted"), home.path("link")).unwrap();
+        states.push(home.path("link"));
+    }
+    for state in &states {
+        for arguments in [
+            &["incident", "list"][..],
+            &["incident", "show", "INC-1"],
+            &["break-glass", "list"],
+            &["journal", "verify"],
+            &["journal", "show"],
+            &["journal", "export", "exported"],
+        ] {
+            let mut program = home.program();
+            program.env("DEVVAULT_STATE_DIR", state);
+            let output = program.arg("--json").args(arguments).output().unwrap();
+            let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+            assert_eq!(output.status.code(), Some(14), "{}: {arguments:?}: {document}", state.display());
+            assert_eq!(document["code"], "DV410", "{arguments:?}");
+        }
+        assert!(!home.path("exported").exists());
+        let host = Host::new(home.path("config"), state, home.path("data"));
+        let access = devvault::vault::gate::Access { host, key_file: Some(home.key()), ..home.access() };
+        let status = devvault::ops::status::run(&access).unwrap();
+        assert_eq!(status.attention[0].kind, "journal", "{:?}", status.attention);
+    }
+}
+
+#[test]
+fn a_journal_without_an_entry_is_absent_and_not_sound() {
+    let home = Home::new();
+    let host = home.host();
+    for _ in 0..2 {
+        let checked = journal::verify(&host, None).unwrap();
+        assert_eq!((checked.verdict(), checked.entries, checked.findings.len()), ("absent", 0, 0));
+        let output = home.program().args(["journal", "verify"]).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.starts_with("ABSENT: ") && text.contains("nothing was checked"), "{text}");
+        assert!(!text.contains("SOUND"), "{text}");
+        fs::create_dir_all(host.journal_directory()).unwrap();
+        fs::write(file(&home), "").unwrap();
+    }
+    init::run(&home.access(), Parameters::default()).unwrap();
+    assert_eq!(journal::verify(&host, None).unwrap().verdict(), "sound");
 }
 
 #[test]

@@ -145,9 +145,11 @@ fn journal_shown_json(report: &journal::Shown) -> String {
 
 fn journal_checked(report: &journal::Checked) -> String {
     let mut out = String::new();
-    let verdict = if report.findings.is_empty() { "SOUND" } else { "BROKEN" };
-    line!(out, "{verdict}: the journal {}", shown_path(&report.path));
-    line!(out, "  {} entries, each continuing the one before", report.entries);
+    line!(out, "{}: the journal {}", report.verdict().to_uppercase(), shown_path(&report.path));
+    match report.verdict() {
+        "absent" => line!(out, "  there is none, or it holds no entry: nothing was checked"),
+        _ => line!(out, "  {} entries, each continuing the one before", report.entries),
+    }
     if let (Some(head), Some(time)) = (report.head, report.time) {
         line!(out, "  the newest: {head} of {}", time.rfc3339());
     }
@@ -177,7 +179,7 @@ fn journal_checked(report: &journal::Checked) -> String {
 fn journal_checked_json(report: &journal::Checked) -> String {
     json!({
         "schema": "devvault.journal-verify/1",
-        "verdict": if report.findings.is_empty() { "sound" } else { "broken" },
+        "verdict": report.verdict(),
         "path": shown_path(&report.path),
         "entries": report.entries,
         "head": report.head.map(|head| head.to_string()),

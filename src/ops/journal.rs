@@ -78,6 +78,18 @@ pub struct Checked {
     pub notes: Vec<String>,
 }
 
+impl Checked {
+    /// Returns what it comes to: `sound`, `broken`, or `absent` where there was no entry to check and nothing says that
+    /// there should be one.
+    pub fn verdict(&self) -> &'static str {
+        match (self.findings.is_empty(), self.entries) {
+            (false, _) => "broken",
+            (true, 0) => "absent",
+            (true, _) => "sound",
+        }
+    }
+}
+
 /// Checks every entry of the journal, and that every entry which this host's snapshots in a vault name is there.
 ///
 /// # Errors
@@ -228,8 +240,10 @@ pub fn export(host: &Host, file: &Path) -> Result<Moved> {
 /// DV709 where the journal is sound; DV410 where the state directory cannot be read or written.
 pub fn restart(host: &Host, access: Option<&Access>, clock: &dyn Clock, reason: &str) -> Result<Moved> {
     let journal = Journal::of(host);
-    if verify(host, access)?.findings.is_empty() {
-        return Err(Refusal::new(Code::IncidentUnfit, "the journal is sound: nothing needs to be begun anew")
+    let checked = verify(host, access)?;
+    if checked.findings.is_empty() {
+        let message = format!("the journal is {}: nothing needs to be begun anew", checked.verdict());
+        return Err(Refusal::new(Code::IncidentUnfit, message)
             .next("check it, naming the vault that this host backs up into: `devvault --vault VAULT journal verify`")
             .into());
     }
