@@ -259,6 +259,16 @@ pub fn unshown(text: &[u8]) -> Option<Vec<u8>> {
     (shown(&bytes).as_bytes() == text).then_some(bytes)
 }
 
+/// Returns a word in the form in which a shell takes it.
+pub fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:=@%,\\".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
+}
+
 /// Returns text of this program in a form that is safe to show whatever was quoted in it; what is escaped already stays.
 pub fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -394,6 +404,14 @@ mod tests {
         assert_eq!(path("a\\\\b").unshown(), Some(path("a\\b")));
         // What is meant goes through the same door: no escape leads out of the source.
         assert_eq!(path("a\\u{0}").unshown(), None);
+    }
+
+    #[test]
+    fn words_survive_a_shell() {
+        assert_eq!(quoted("/a/b-c.d"), "/a/b-c.d");
+        assert_eq!(quoted("a b"), "'a b'");
+        assert_eq!(quoted("it's"), "'it'\\''s'");
+        assert_eq!(quoted(""), "''");
     }
 
     #[test]

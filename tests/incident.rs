@@ -420,7 +420,9 @@ fn an_incident_whose_vault_lives_on_in_another_copy_says_how_it_is_closed() {
         incident::close(&home.host(), now, &id, "completed", "ann", decision)
     };
     let refusal = assert_refused(Code::IncidentUnfit, close(None));
-    assert!(refusal.next.contains("`devvault verify`") && refusal.next.contains(&id), "{}", refusal.next);
+    let verify = registry::verify_at(Some(&incidents(&home)[0].place));
+    assert!(verify.contains(" --vault "), "{verify}");
+    assert!(refusal.next.contains(&format!("`{verify}`")) && refusal.next.contains(&id), "{}", refusal.next);
     let copy = devvault::vault::gate::Access { vault: home.path("whole"), ..home.access() };
     home.verify_from(&copy, &[]).unwrap();
     let refusal = assert_refused(Code::IncidentUnfit, close(None));

@@ -228,6 +228,11 @@ fn a_place() -> impl TypedValueParser<Value = Place> {
     OsStringValueParser::new().try_map(|word| Place::parse(&word))
 }
 
+/// Takes a reason: what stands for ever has to say something.
+pub(super) fn some_words(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() { Err("it has to say something".to_owned()) } else { Ok(text.to_owned()) }
+}
+
 /// Takes a pattern that the operation will understand.
 fn pattern(text: &str) -> Result<String, String> {
     crate::ops::backup::check_pattern(text).map(|()| text.to_owned()).map_err(|error| error.to_string())

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use serde_json::json;
 
-use super::{Session, human, json as documents, line, program, quoted, worst};
+use super::{Session, human, json as documents, line, program, worst};
 use crate::clock::Time;
 use crate::error::{Result, shown_path};
 use crate::limits;
 use crate::ops::evidence::{self, Maker};
-use crate::path::shown;
+use crate::path::{quoted, shown};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Evidence {

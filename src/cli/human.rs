@@ -601,10 +601,14 @@ pub(super) fn key_export(report: &key::Report, words: &str) -> String {
     out
 }
 
-pub(super) fn key_import(report: &key::Report, words: &str) -> String {
+/// `vault` is where the vault lies, for a shell; nothing where this host does not know.
+pub(super) fn key_import(report: &key::Report, words: &str, vault: Option<&str>) -> String {
     let mut out = String::new();
     line!(out, "the key of vault {} is installed: {}", report.vault, shown_path(&report.path));
-    line!(out, "  Prove that it works: {words} --vault V key check");
+    match vault {
+        Some(vault) => line!(out, "  Prove that it works: {words} --vault {vault} key check"),
+        None => line!(out, "  Prove that it works, naming the directory of the vault: {words} --vault VAULT key check"),
+    }
     notes(&mut out, &report.notes);
     out
 }

@@ -31,14 +31,17 @@ use clap::error::ErrorKind;
 use clap::{Parser, ValueEnum};
 
 use crate::clock::{Clock, SystemClock};
+use crate::crypto::Id;
 use crate::error::{Error, Result, shown_path};
 use crate::format::config::Parameters;
 use crate::fsys;
 use crate::host::Host;
+use crate::incident::journal::Journal;
+use crate::incident::registry;
 use crate::ops::select::Place;
 use crate::ops::{audit, backup, cat, diff, find, index, init, key, ls, receipt, restore, snapshots, status, verify};
-use crate::path::printable_json;
-use crate::refusal::{Family, Written, exit_of};
+use crate::path::{printable_json, quoted};
+use crate::refusal::{Code, Family, Written, exit_of};
 use crate::vault::gate::Access;
 use args::{Args, Command, FindKind, IncludedKey, IndexCommand, ReceiptCommand, Show};
 use progress::Watch;
@@ -321,7 +324,16 @@ impl Session {
     /// that lost its environment must not start a new one.
     fn vault_for_backup(&self) -> Result<(Access, Option<init::Report>)> {
         if self.args.vault.is_some() || self.host.knows_any_vault()? {
-            return Ok((self.access()?, None));
+            let access = self.access().map_err(|error| match error {
+                Error::Refused(refusal) if refusal.code == Code::NoVault => refusal
+                    .cause("this host knows a vault, so that none is made for a backup that names none")
+                    .next(
+                        "name the vault: `--vault V`, or set DEVVAULT_VAULT; another one is made by `devvault init V`",
+                    )
+                    .into(),
+                other => other,
+            })?;
+            return Ok((access, None));
         }
         let access = self.access_to(self.host.default_vault());
         let report = init::run(&access, Parameters::default())?;
@@ -465,13 +477,25 @@ impl Session {
             }
             IncludedKey::Import { file } => {
                 let report = key::import(&self.host, file)?;
-                self.done(json::key("import", &report), || human::key_import(&report, &program()))
+                self.done(json::key("import", &report), || {
+                    human::key_import(&report, &program(), self.place_of(report.vault).as_deref())
+                })
             }
             IncludedKey::Check => {
                 let report = key::check(&self.access()?)?;
                 self.done(json::key_check(&report), || human::key_check(&report))
             }
         }
+    }
+
+    /// Returns for a shell where a vault lies: where this run was told, else where this host last did anything with it, if
+    /// that is still there.
+    fn place_of(&self, vault: Id) -> Option<String> {
+        if let Some(named) = &self.args.vault {
+            return Some(quoted(&named.to_string_lossy()));
+        }
+        let entries = Journal::of(&self.host).entries().ok()?;
+        registry::last_place(&entries, vault).filter(|place| Path::new(place).is_dir()).map(quoted)
     }
 
     /// Returns how a person would run this program on the same vault again.
@@ -571,16 +595,6 @@ fn talk(text: &str) {
     let _ = io::stderr().write_all(text.as_bytes());
 }
 
-/// Returns a word in the form in which a shell takes it.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:=@%,\\".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', "'\\''"))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -588,13 +602,5 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         command().debug_assert();
-    }
-
-    #[test]
-    fn words_survive_a_shell() {
-        assert_eq!(quoted("/a/b-c.d"), "/a/b-c.d");
-        assert_eq!(quoted("a b"), "'a b'");
-        assert_eq!(quoted("it's"), "'it'\\''s'");
-        assert_eq!(quoted(""), "''");
     }
 }

@@ -16,6 +16,7 @@ use crate::crypto::Id;
 use crate::error::Result;
 use crate::fsys::Dir;
 use crate::limits;
+use crate::path::quoted;
 use crate::refusal::{Code, Family, Refusal};
 
 /// How long after an incident opened its report is due, in seconds.
@@ -389,6 +390,24 @@ pub fn find<'a>(incidents: &'a [Incident], id: &str) -> Result<&'a Incident> {
     })
 }
 
+/// Returns the command that verifies the vault at a place, as a shell takes it. A place that cannot be named so as it was
+/// written down is left to whoever knows the vault.
+pub fn verify_at(place: Option<&str>) -> String {
+    let nameable = |place: &&str| {
+        let escaped = !cfg!(windows) && place.contains('\\');
+        Path::new(place).is_absolute() && !escaped && !place.ends_with('…')
+    };
+    match place.filter(nameable) {
+        Some(place) => format!("devvault --vault {} verify", quoted(place)),
+        None => "devvault verify".into(),
+    }
+}
+
+/// Returns where this host last did anything with a vault, as far as its journal knows.
+pub fn last_place(entries: &[Entry], vault: Id) -> Option<&str> {
+    entries.iter().rev().filter(|entry| entry.vault == Some(vault)).find_map(|entry| entry.place.as_deref())
+}
+
 /// Returns the event of a note.
 pub fn note(incident: &Incident, text: &str, by: &str) -> Event {
     let data = json!({"event": "noted", "incident": incident.id, "text": bounded(text), "by": bounded(by)});
@@ -419,7 +438,9 @@ pub fn closing(
         return Err(unfit(message).next(format!("read it: `devvault incident show {}`", incident.id)).into());
     }
     if reason.trim().is_empty() || decision.is_some_and(|decision| decision.trim().is_empty()) {
-        return Err(unfit("a reason or a decision without words decides nothing".into()).into());
+        return Err(unfit("a reason or a decision without words decides nothing".into())
+            .next(format!("say why it is over: `devvault incident close {} --reason WHY`", incident.id))
+            .into());
     }
     let clean = clean_verification(entries, incident);
     if decision.is_none() && clean.is_none() {
@@ -436,7 +457,8 @@ pub fn closing(
                 ))
                 .next(format!("if you go on with that copy, say so: `{close} 'we go on with another copy' --by WHO`")),
             None => refusal.next(format!(
-                "verify the whole vault: `devvault verify`; or record what stays broken: `{close} WHAT --by WHO`"
+                "verify the whole vault: `{}`; or record what stays broken: `{close} WHAT --by WHO`",
+                verify_at(Some(&incident.place))
             )),
         }
         .into());
