@@ -275,6 +275,50 @@ fn a_journal_that_another_took_the_place_of_can_be_begun_anew() {
 }
 
 #[test]
+fn a_journal_is_begun_anew_with_a_reason_in_words_alone() {
+    let home = Home::with_snapshot();
+    let bytes = fs::read(file(&home)).unwrap();
+    flip(&file(&home), bytes.len() / 2);
+    let broken = fs::read(file(&home)).unwrap();
+    for reason in ["", " \n"] {
+        let again = journal::restart(&home.host(), None, &devvault::clock::SystemClock, reason);
+        assert_refused(Code::IncidentUnfit, again);
+        assert_eq!(home.run(&["journal", "restart", "--reason", reason]).status.code(), Some(2));
+    }
+    assert_eq!(fs::read(file(&home)).unwrap(), broken, "nothing was set aside");
+}
+
+#[test]
+fn no_entry_is_shown_where_none_is_asked_for() {
+    let home = Home::with_snapshot();
+    for count in 0..4 {
+        let shown = journal::show(&home.host(), count, None).unwrap();
+        let numbers: Vec<u64> = shown.entries.iter().map(|entry| entry.number).collect();
+        let expected: Vec<u64> = (1..=2).filter(|number| number + count as u64 > 2).collect();
+        assert_eq!((numbers, shown.total), (expected, 2), "{count}");
+    }
+}
+
+// Linux alone: `id` tells who that is.
+#[cfg(target_os = "linux")]
+#[test]
+fn whoever_acts_is_named_by_the_system_where_the_session_names_nobody() {
+    let home = Home::with_snapshot();
+    flip(&packs(&home.vault())[0], 60);
+    let incident = home.verify(&[]).unwrap().kept.incident.unwrap();
+    let output = std::process::Command::new("id").arg("-un").output().unwrap();
+    let own = String::from_utf8(output.stdout).unwrap().trim().to_owned();
+    for user in [None, Some("")] {
+        let mut program = home.program();
+        program.env_remove("USERNAME").envs(user.map(|user| ("USER", user)));
+        let status =
+            program.args(["incident", "note", &incident, "looked"]).stdout(std::process::Stdio::null()).status();
+        assert!(status.unwrap().success());
+        assert_eq!(entries(&home).last().unwrap().text("by"), own);
+    }
+}
+
+#[test]
 fn a_broken_journal_is_something_to_see_to() {
     let home = Home::with_snapshot();
     home.verify(&[]).unwrap();

@@ -124,6 +124,7 @@ fn bundle_checked(report: &evidence::Verified) -> String {
 fn bundle_json(report: &evidence::Verified) -> String {
     json!({
         "schema": "devvault.evidence-verify/1",
+        "ok": report.findings.is_empty(),
         "verdict": report.verdict(),
         "path": shown_path(&report.path),
         "time": report.time.map(Time::rfc3339),

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
+use super::args::some_words;
 use super::{Session, human, json as documents, line, worst};
 use crate::clock::SystemClock;
 use crate::error::{Result, shown_path};
@@ -38,7 +39,7 @@ pub(super) enum Journal {
     /// Set a broken journal aside, complete, and begin a new one
     Restart {
         /// What you found, and why you go on; the new journal begins with it
-        #[arg(long, value_name = "WHY")]
+        #[arg(long, value_name = "WHY", value_parser = some_words)]
         reason: String,
     },
 }
@@ -135,10 +136,12 @@ fn journal_shown(report: &journal::Shown) -> String {
 fn journal_shown_json(report: &journal::Shown) -> String {
     json!({
         "schema": "devvault.journal/1",
+        "ok": report.findings.is_empty(),
         "total": report.total,
         "entries": report.entries.iter().map(entry_json).collect::<Vec<_>>(),
         "findings": documents::findings(&report.findings),
         "notes": report.notes,
+        "exit": worst(&report.findings),
     })
     .to_string()
 }
@@ -179,6 +182,7 @@ fn journal_checked(report: &journal::Checked) -> String {
 fn journal_checked_json(report: &journal::Checked) -> String {
     json!({
         "schema": "devvault.journal-verify/1",
+        "ok": report.findings.is_empty(),
         "verdict": report.verdict(),
         "path": shown_path(&report.path),
         "entries": report.entries,

@@ -29,6 +29,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::error::ErrorKind;
 use clap::{Parser, ValueEnum};
+use serde_json::Value;
 
 use crate::clock::{Clock, SystemClock};
 use crate::crypto::Id;
@@ -184,6 +185,24 @@ impl Session {
         out
     }
 
+    /// Names the vault in every command that a document offers, as [`pasteable`](Self::pasteable) does in a text.
+    fn pasteable_document(&self, document: Value) -> Value {
+        match document {
+            Value::Object(fields) => {
+                let one = |(name, value)| match (name, value) {
+                    (name, Value::String(text)) if name == "next" => {
+                        let text = self.pasteable(&text);
+                        (name, text.into())
+                    }
+                    (name, value) => (name, self.pasteable_document(value)),
+                };
+                Value::Object(fields.into_iter().map(one).collect())
+            }
+            Value::Array(values) => values.into_iter().map(|value| self.pasteable_document(value)).collect(),
+            other => other,
+        }
+    }
+
     fn act(&self) -> Result<u8> {
         match &self.args.command {
             Command::Init { place } => self.init(place),
@@ -215,12 +234,13 @@ impl Session {
                     0 if unseen => Family::Policy.exit(),
                     worst => worst,
                 };
-                self.show(json::status(&report), || human::status(&report))?;
                 // What is wrong with the vault goes before.
-                Ok(match unwritten {
+                let exit = match unwritten {
                     Some(error) if report.findings.is_empty() => error.exit(),
                     _ => exit,
-                })
+                };
+                self.show(json::status(&report, exit), || human::status(&report))?;
+                Ok(exit)
             }
             Command::Receipt { command: ReceiptCommand::Check { file } } => {
                 let report = match self.access() {
@@ -315,7 +335,7 @@ impl Session {
         });
         self.watch.end();
         match report {
-            Ok(report) => stream.end(|| json::plan_end(&report), || human::plan_end(&report)).map(|()| 0),
+            Ok(report) => stream.end(0, || json::plan_end(&report), || human::plan_end(&report)).map(|()| 0),
             Err(error) => stream.broken(error),
         }
     }
@@ -346,7 +366,7 @@ impl Session {
             stream.item(|| json::entry(entry), || human::ls_entry(entry))
         });
         match report {
-            Ok(report) => stream.end(|| json::ls_end(&report), String::new).map(|()| 0),
+            Ok(report) => stream.end(0, || json::ls_end(&report), String::new).map(|()| 0),
             Err(error) => stream.broken(error),
         }
     }
@@ -386,8 +406,9 @@ impl Session {
         });
         match report {
             Ok(report) => {
-                stream.end(|| json::find_end(&report), || human::find_end(&report))?;
-                Ok(worst(&report.findings))
+                let exit = worst(&report.findings);
+                stream.end(exit, || self.pasteable_document(json::find_end(&report)), || human::find_end(&report))?;
+                Ok(exit)
             }
             Err(error) => stream.broken(error),
         }
@@ -416,7 +437,7 @@ impl Session {
         match report {
             Ok(report) => {
                 let text = || human::diff_end(&report, &self.words(&access.vault));
-                stream.end(|| json::diff_end(&report), text).map(|()| 0)
+                stream.end(0, || json::diff_end(&report), text).map(|()| 0)
             }
             Err(error) => stream.broken(error),
         }
@@ -445,7 +466,7 @@ impl Session {
                 exit = exit.max(1);
             }
         }
-        self.show(json::verify(&report), || human::verify(&report, &self.words(&access.vault)))?;
+        self.show(json::verify(&report, exit), || human::verify(&report, &self.words(&access.vault)))?;
         Ok(exit)
     }
 
@@ -524,7 +545,13 @@ impl Session {
 
     /// Prints a report: one JSON document, or text for a person.
     fn show(&self, document: String, text: impl FnOnce() -> String) -> Result<()> {
-        let shown = if self.args.json { print(&document) } else { say(&self.pasteable(&text())) };
+        let shown = match self.args.json {
+            true => print(&match serde_json::from_str(&document) {
+                Ok(parsed) if document.contains("\"next\":") => self.pasteable_document(parsed).to_string(),
+                _ => document,
+            }),
+            false => say(&self.pasteable(&text())),
+        };
         shown.map_err(|error| {
             error.written(|| Written {
                 text: "what was asked for was done; only the report could not be printed".into(),

@@ -39,10 +39,10 @@ pub fn show(host: &Host, count: usize, act: Option<&str>) -> Result<Shown> {
     let mut entries = std::collections::VecDeque::new();
     let scan = journal.scan(|entry, _| {
         if act.is_none_or(|act| entry.act == act) {
-            if entries.len() == count {
+            entries.push_back(entry);
+            if entries.len() > count {
                 entries.pop_front();
             }
-            entries.push_back(entry);
         }
         Ok(())
     })?;
@@ -237,8 +237,14 @@ pub fn export(host: &Host, file: &Path) -> Result<Moved> {
 /// another one was put in its place.
 ///
 /// # Errors
-/// DV709 where the journal is sound; DV410 where the state directory cannot be read or written.
+/// DV709 where the journal is sound, or where the reason has no words; DV410 where the state directory cannot be read or
+/// written.
 pub fn restart(host: &Host, access: Option<&Access>, clock: &dyn Clock, reason: &str) -> Result<Moved> {
+    if reason.trim().is_empty() {
+        return Err(Refusal::new(Code::IncidentUnfit, "a journal that is begun anew without words explains nothing")
+            .next("say what you found: `devvault journal restart --reason WHY`")
+            .into());
+    }
     let journal = Journal::of(host);
     let checked = verify(host, access)?;
     if checked.findings.is_empty() {
