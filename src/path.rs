@@ -57,6 +57,13 @@ impl EntryPath {
         Ok(Self { joined: joined.to_vec() })
     }
 
+    /// Returns the path that is shown as this one reads, where that is another one: what a person may mean who copies a
+    /// path from a list.
+    pub fn unshown(&self) -> Option<Self> {
+        let bytes = if self.joined.contains(&b'\\') { unshown(&self.joined)? } else { return None };
+        Self::parse(&bytes).ok()
+    }
+
     /// Returns this path with one more component.
     ///
     /// # Errors
@@ -217,6 +224,51 @@ pub fn shown(bytes: &[u8]) -> String {
     out
 }
 
+/// Returns the bytes that [`shown`] shows as this text; nothing where it shows none so.
+pub fn unshown(text: &[u8]) -> Option<Vec<u8>> {
+    let mut rest = std::str::from_utf8(text).ok()?;
+    let mut bytes = Vec::with_capacity(text.len());
+    while let Some((before, escape)) = rest.split_once('\\') {
+        bytes.extend_from_slice(before.as_bytes());
+        let mut after = escape.chars();
+        match after.next()? {
+            'u' => {
+                let (digits, after) = escape.strip_prefix("u{")?.split_once('}')?;
+                let character = char::from_u32(u32::from_str_radix(digits, 16).ok()?)?;
+                bytes.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+                rest = after;
+            }
+            'x' => {
+                bytes.push(u8::from_str_radix(escape.get(1..3)?, 16).ok()?);
+                rest = &escape[3..];
+            }
+            letter => {
+                bytes.push(match letter {
+                    'n' => b'\n',
+                    'r' => b'\r',
+                    't' => b'\t',
+                    '\\' => b'\\',
+                    _ => return None,
+                });
+                rest = after.as_str();
+            }
+        }
+    }
+    bytes.extend_from_slice(rest.as_bytes());
+    // Two ways to write one name are one too many.
+    (shown(&bytes).as_bytes() == text).then_some(bytes)
+}
+
+/// Returns a word in the form in which a shell takes it.
+pub fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:=@%,\\".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', "'\\''"))
+    }
+}
+
 /// Returns text of this program in a form that is safe to show whatever was quoted in it; what is escaped already stays.
 pub fn printable(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -299,6 +351,67 @@ mod tests {
         assert_eq!(shown("a\u{202e}b".as_bytes()), "a\\u{202e}b");
         assert_eq!(printable(&shown(b"a\\\n")), shown(b"a\\\n"), "nothing is escaped twice");
         assert_eq!(printable("x\nVALID\u{1b}[2J\u{202e}"), "x\\nVALID\\u{1b}[2J\\u{202e}");
+    }
+
+    #[test]
+    fn what_is_shown_of_a_path_names_that_path_and_no_other() {
+        use proptest::prelude::*;
+        // What is escaped, what looks like an escape, and what merely is part of a character.
+        let piece = prop_oneof![
+            any::<u8>().prop_map(|byte| vec![byte]),
+            any::<char>().prop_map(|character| character.to_string().into_bytes()),
+            "[\\\\nrtxu{}0-9a-f/'\" \n\t\u{1b}\u{202e}é]{1,4}".prop_map(String::into_bytes),
+        ];
+        let bytes = prop::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat());
+        let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig::with_cases(20_000));
+        let law = |bytes: Vec<u8>| {
+            let text = shown(&bytes);
+            prop_assert_eq!(unshown(text.as_bytes()), Some(bytes.clone()));
+            if let Some(meant) = unshown(&bytes) {
+                prop_assert_eq!(shown(&meant).into_bytes(), bytes.clone(), "another way to write it");
+            }
+            if let Ok(path) = EntryPath::parse(&bytes)
+                && let Ok(typed) = EntryPath::parse(text.as_bytes())
+                && typed != path
+            {
+                prop_assert_eq!(typed.unshown(), Some(path));
+            }
+            Ok(())
+        };
+        runner.run(&bytes, law).expect("shown and unshown are inverse");
+    }
+
+    #[test]
+    fn what_shows_no_path_so_means_none() {
+        for ambiguous in [
+            "a",
+            "a\\",
+            "\\q",
+            "\\x4",
+            "\\x41",
+            "\\xc3\\xa9",
+            "\\u{41}",
+            "\\u{01b}",
+            "\\u{1B}",
+            "\\u{}",
+            "\\'",
+            "\\0",
+            "\n",
+        ] {
+            assert_eq!(path(ambiguous).unshown(), None, "{ambiguous:?}");
+        }
+        assert_eq!(path("\\xff/new\\nline").unshown().expect("meant").as_bytes(), b"\xff/new\nline");
+        assert_eq!(path("a\\\\b").unshown(), Some(path("a\\b")));
+        // What is meant goes through the same door: no escape leads out of the source.
+        assert_eq!(path("a\\u{0}").unshown(), None);
+    }
+
+    #[test]
+    fn words_survive_a_shell() {
+        assert_eq!(quoted("/a/b-c.d"), "/a/b-c.d");
+        assert_eq!(quoted("a b"), "'a b'");
+        assert_eq!(quoted("it's"), "'it'\\''s'");
+        assert_eq!(quoted(""), "''");
     }
 
     #[test]

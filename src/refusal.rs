@@ -244,7 +244,7 @@ codes! {
     ClockBehind = 708, "the clock is behind the journal",
         "set the computer's clock right, then declare anew";
     IncidentUnfit = 709, "the incident cannot be changed so",
-        "verify the whole vault: `devvault verify`; or record what stays broken: `--decision`";
+        "read `devvault incident list`; verify the whole vault that the incident is about, or record what stays broken: `--decision`";
 
     SourceUnreadable = 801, "files of the source cannot be read",
         "make them readable, or leave them out on purpose with `--exclude`";

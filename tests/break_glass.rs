@@ -2,13 +2,14 @@
 
 use std::fs;
 
-use devvault::clock::Time;
+use devvault::clock::{SystemClock, Time};
 use devvault::crypto::Id;
 use devvault::format::record::{Body, Branch, Fate, Gone, Head, Tombstone};
 use devvault::incident::break_glass::{self, Act, Permit, Request, Target};
 use devvault::incident::journal::Journal;
+use devvault::incident::registry;
 use devvault::limits::RECORD_NUMBER_MAX;
-use devvault::ops::verify::Verdict;
+use devvault::ops::verify::{self, Verdict};
 use devvault::ops::{backup, branch, incomplete, lost};
 use devvault::progress::Silent;
 use devvault::refusal::Code;
@@ -274,6 +275,97 @@ fn nothing_is_discarded_while_the_journal_cannot_be_written_or_somebody_writes()
         assert!(listed.orphans.incomplete[0].may_be_written);
     });
     incomplete::discard(&home.access(), &name).unwrap();
+}
+
+#[test]
+fn a_reason_without_words_and_a_day_that_is_over_are_usage_errors() {
+    let home = Home::with_snapshot();
+    let name = unfinished(&home);
+    unchanged(&home.vault(), || {
+        for arguments in [
+            &["incomplete", "tag", &name, "--label", " ", "--until", "2099-01-31"][..],
+            &["incomplete", "tag", &name, "--label", "later", "--until", "2020-01-31"],
+            &["branch", "--reason", ""],
+            &["declare-lost", "2", "--reason", ""],
+        ] {
+            let output = home.run(arguments);
+            assert_eq!(output.status.code(), Some(2), "{arguments:?}: {output:?}");
+        }
+    });
+    assert_eq!(home.run(&["incomplete", "tag", &name, "--label", "x", "--until", "2099-01-31"]).status.code(), Some(0));
+}
+
+#[test]
+fn what_is_not_lost_is_not_to_be_declared() {
+    let home = destroyed(&[2]);
+    for wrong in [&[1][..], &[2, 1]] {
+        let refusal = assert_refused(Code::PermitOutOfScope, lost::run(&home.access(), wrong, "bad blocks"));
+        assert!(refusal.next.starts_with("declare nothing: "), "{}", refusal.next);
+    }
+}
+
+#[test]
+fn what_the_list_names_for_another_reason_is_not_discarded_and_not_looked_for_there() {
+    let home = Home::with_snapshot();
+    fs::write(home.vault().join("m.prom"), "x").unwrap();
+    let listed = incomplete::list(&home.access()).unwrap();
+    assert_eq!(listed.orphans.foreign[0].name, "m.prom");
+    let refusal = unchanged(&home.vault(), || {
+        assert_refused(Code::NoSuchSnapshot, incomplete::discard(&home.access(), "m.prom"))
+    });
+    assert!(refusal.message.contains("no unfinished snapshot"), "{}", refusal.message);
+    assert!(refusal.next.starts_with("find out who put it there"), "{}", refusal.next);
+    fs::remove_dir_all(home.vault().join("snapshots/00000001")).unwrap();
+    fs::remove_dir_all(home.host().witness_path(Forger::new(&home).macs.vault()).parent().unwrap()).unwrap();
+    let pack = incomplete::list(&home.access()).unwrap().orphans.packs[0].name.clone();
+    let refusal = assert_refused(Code::NoSuchSnapshot, incomplete::discard(&home.access(), &pack));
+    assert!(refusal.next.starts_with("leave it: "), "{}", refusal.next);
+    let refusal = assert_refused(Code::NoSuchSnapshot, incomplete::discard(&home.access(), "unheard-of"));
+    assert_eq!(refusal.next, "list them: `devvault incomplete list`");
+}
+
+// Unix alone: what a shell takes is told by its quotes.
+#[cfg(unix)]
+#[test]
+fn what_has_to_be_verified_is_named_by_its_place_where_no_vault_was_named() {
+    let home = Home::with_snapshot();
+    let spaced = home.path("my vault");
+    fs::rename(home.vault(), &spaced).unwrap();
+    flip(&packs(&spaced)[0], 60);
+    // What the journal held is put away: it is younger than the system's clock.
+    fs::remove_dir_all(home.host().journal_directory()).unwrap();
+    let access = Access { vault: spaced.clone(), clock: std::sync::Arc::new(SystemClock), ..home.access() };
+    let incident = verify::run(&access, &[], verify::Level::Full, &Silent).unwrap().kept.incident.unwrap();
+    let place = format!("'{}'", spaced.canonicalize().unwrap().to_str().unwrap());
+    let run = |arguments: &[&str]| {
+        let output = home.program().args(arguments).output().unwrap();
+        String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+    };
+    let text = run(&["incident", "close", &incident, "--reason", "x"]);
+    assert!(text.contains(&format!("`devvault --vault {place} verify`")), "{text}");
+    let scope = format!("{}:1", Forger::new_at(&home, &spaced).macs.vault());
+    let mut declare = vec!["break-glass", "declare", "--invariant", "snapshot", "--reason", "x", "--scope", &scope];
+    declare.extend(["--minutes", "9", "--rollback", "none", "--approver", "ann"]);
+    let afterwards = format!("Afterwards: devvault --vault {place} verify, then");
+    for with in [&["--incident", &incident][..], &[]] {
+        let text = run(&[&declare, with].concat());
+        assert!(text.contains(&afterwards), "{text}");
+    }
+    let text = run(&[&["--vault", "other"], &declare[..]].concat());
+    assert!(text.contains("--vault other verify, then") && !text.contains("my vault"), "{text}");
+    let key = home.path("exported.key");
+    fs::copy(home.key(), &key).unwrap();
+    let key = key.to_str().unwrap();
+    assert!(run(&["key", "import", key]).contains(&format!(" --vault {place} key check\n")));
+    assert!(run(&["--vault", "a b", "key", "import", key]).contains(" --vault 'a b' key check\n"));
+    // A host that knows nothing of it does not make a place up.
+    fs::remove_dir_all(home.path("state")).unwrap();
+    assert!(run(&["key", "import", key]).contains("naming the directory of the vault"));
+    // What cannot be named as it was written down is left out.
+    for place in ["relative", "/a\\xff", "/cut…"] {
+        assert_eq!(registry::verify_at(Some(place)), "devvault verify", "{place}");
+    }
+    assert_eq!(registry::verify_at(None), "devvault verify");
 }
 
 #[test]

@@ -66,6 +66,37 @@ fn a_bundle_holds_what_explains_the_incident_and_verifies() {
 }
 
 #[test]
+fn a_bundle_without_an_incident_named_tells_of_all_about_its_place_and_says_which_packs_were_not_looked_at() {
+    let home = damaged();
+    let raw = Options { raw: true, ..Options::default() };
+    let unasked = capture(&home, &home.access(), "before.tar", &raw);
+    assert_eq!((unasked.packs_read, &unasked.damaged[..]), (0, &[][..]));
+    assert!(unasked.notes.iter().any(|note| note.contains("no pack was looked at")), "{:?}", unasked.notes);
+    let all = capture(&home, &home.access(), "all.tar", &Options { all_packs: true, ..raw.clone() });
+    assert_eq!((all.packs_read, all.damaged.len(), &all.notes[..]), (1, 1, &[][..]));
+
+    let id = home.verify(&[]).unwrap().kept.incident.unwrap();
+    let report = capture(&home, &home.access(), "bundle.tar", &raw);
+    assert_eq!((report.packs_read, report.damaged.len(), &report.notes[..]), (1, 1, &[][..]));
+    let files = contents(&home.path("bundle.tar"));
+    assert!(files.contains_key(&format!("incidents/{id}.json")) && !files["damaged-packs.jsonl"].is_empty());
+    let pack = home.vault().join(&report.damaged[0]);
+    assert_eq!(files[&format!("vault/{}", report.damaged[0])], fs::read(&pack).unwrap());
+    // Nor does an incident about another place.
+    crate::support::copy_tree(&home.vault(), &home.path("copy"));
+    let copy = Access { vault: home.path("copy"), ..home.access() };
+    assert_eq!(capture(&home, &copy, "copy.tar", &raw).packs_read, 0);
+    // What an incident names and is gone.
+    fs::remove_file(&pack).unwrap();
+    let gone = capture(&home, &home.access(), "gone.tar", &raw);
+    assert_eq!((gone.packs_read, &gone.notes[..]), (0, &["1 pack(s) that an incident names are not there".into()][..]));
+    // Incidents that cannot be known are no incidents that are not there.
+    fs::write(home.host().journal_directory().join("journal.jsonl"), "x\n").unwrap();
+    let unknown = capture(&home, &home.access(), "unknown.tar", &raw);
+    assert!(unknown.unreadable.iter().any(|what| what.contains("the incidents of this host")), "{unknown:?}");
+}
+
+#[test]
 fn a_bundle_is_made_without_a_key_and_of_a_vault_that_does_not_open() {
     let home = damaged();
     fs::write(home.vault().join("vault.json"), "nothing").unwrap();
@@ -199,8 +230,8 @@ fn endless() -> Vec<u8> {
 #[test]
 fn a_bundle_is_read_as_it_is_written_and_in_no_other_way() {
     use tar::EntryType::{Directory, Link, Regular, Symlink};
-    let home = damaged();
-    home.verify(&[]).unwrap();
+    // Nothing is damaged: one of its files is empty.
+    let home = Home::with_snapshot();
     capture(&home, &home.access(), "bundle.tar", &Options::default());
     let whole = fs::read(home.path("bundle.tar")).unwrap();
     let forged = |name: &str| member(name, b"forged", Regular);

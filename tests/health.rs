@@ -184,6 +184,8 @@ fn a_job_that_lost_its_environment_starts_no_new_vault() {
         let refused: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
         let code = if kept == "settings" { "DV406" } else { "DV409" };
         assert_eq!((output.status.code(), &refused["code"]), (Some(14), &code.into()), "{kept}");
+        let next = refused["next"].as_str().unwrap();
+        assert!(!next.contains("devvault backup"), "what was refused is not what to do next: {next}");
         assert_eq!(without_audit(fingerprint(&home.path(""))), before, "{kept}");
     }
 }

@@ -3,13 +3,15 @@
 use std::fs;
 
 use devvault::crypto::Id;
+use devvault::format::record::Fate;
 use devvault::incident::journal::Journal;
-use devvault::incident::registry::{self, Incident};
+use devvault::incident::registry::{self, Incident, Matter};
 use devvault::ops::incident;
 use devvault::refusal::Code;
 use serde_json::Value;
 
-use crate::support::{Home, assert_refused, flip, packs, unchanged};
+use crate::chain::tombstone;
+use crate::support::{Forger, Home, assert_refused, flip, packs, unchanged};
 
 fn incidents(home: &Home) -> Vec<Incident> {
     registry::replay(&Journal::of(&home.host()).entries().unwrap())
@@ -106,6 +108,62 @@ fn a_mistyped_destination_a_wrong_key_and_a_mistyped_number_open_none() {
     fs::remove_file(home.key()).unwrap();
     assert_refused(Code::KeyMissing, home.verify(&[]));
     assert_eq!(incidents(&home), []);
+}
+
+#[test]
+fn a_question_about_what_is_not_there_joins_no_open_incident_and_does_not_keep_it_open() {
+    let home = damaged();
+    home.backup();
+    home.backup();
+    let forger = Forger::new(&home);
+    forger.put(4, tombstone(&[(2, Some(forger.head(2).digest), Fate::Removed)]));
+    let pack = packs(&home.vault())[0].clone();
+    let id = home.verify(&[]).unwrap().kept.incident.unwrap();
+    flip(&pack, 60);
+    home.verify(&[]).unwrap();
+    let before = incidents(&home);
+    for (code, arguments) in [
+        (Code::NoSuchSnapshot, &["ls", "9"][..]),
+        (Code::NoSuchSnapshot, &["verify", "9"]),
+        (Code::SnapshotRemoved, &["restore", "2", "restored"]),
+    ] {
+        let (exit, document) = home.json(arguments);
+        assert_eq!((exit, &document["code"]), (11, &code.to_string().into()), "{document}");
+        assert!(document["incident"].is_null(), "{document}");
+    }
+    let about = &before[0];
+    for code in [Code::NothingToVerify, Code::NoSuchSnapshot, Code::SnapshotRemoved, Code::NothingToDrill] {
+        let item = devvault::incident::Item {
+            code,
+            subject: "asked".into(),
+            detail: String::new(),
+            snapshots: Vec::new(),
+            paths: Vec::new(),
+            path_count: 0,
+        };
+        let matter = |items: &[_]| registry::matter(&before, about.vault, &about.place, items);
+        assert_eq!(matter(std::slice::from_ref(&item)), Matter::Nothing, "{code}");
+        let damage = devvault::incident::Item { code: Code::ChunkDamaged, ..item.clone() };
+        assert_eq!(matter(&[item, damage]), Matter::Joins(id.clone()), "{code}");
+    }
+    assert_eq!(incidents(&home), before, "nothing was added");
+    let now = home.access_after(20).clock.now();
+    incident::close(&home.host(), now, &id, "the cable", "ann", None).unwrap();
+}
+
+#[test]
+fn an_incident_over_a_mistyped_head_is_closed_by_a_verification_with_the_right_one() {
+    let home = Home::with_snapshot();
+    let wrong = format!("1:{}", "0".repeat(64));
+    let (_, document) = home.json(&["verify", "--expect-head", &wrong]);
+    let id = document["incident"].as_str().unwrap().to_owned();
+    assert_eq!((&document["code"], incidents(&home)[0].severity.as_str()), (&"DV317".into(), "SEV-1"));
+    let close = ["incident", "close", &id, "--reason", "the head was mistyped"];
+    assert_eq!(home.json(&close).1["code"], "DV709");
+    let right = Forger::new(&home).head(1).to_string();
+    assert_eq!(home.json(&["verify", "--expect-head", &right]).0, 0);
+    let (exit, document) = home.json(&close);
+    assert_eq!((exit, &document["ok"]), (0, &true.into()), "{document}");
 }
 
 #[test]
@@ -362,7 +420,9 @@ fn an_incident_whose_vault_lives_on_in_another_copy_says_how_it_is_closed() {
         incident::close(&home.host(), now, &id, "completed", "ann", decision)
     };
     let refusal = assert_refused(Code::IncidentUnfit, close(None));
-    assert!(refusal.next.contains("`devvault verify`") && refusal.next.contains(&id), "{}", refusal.next);
+    let verify = registry::verify_at(Some(&incidents(&home)[0].place));
+    assert!(verify.contains(" --vault "), "{verify}");
+    assert!(refusal.next.contains(&format!("`{verify}`")) && refusal.next.contains(&id), "{}", refusal.next);
     let copy = devvault::vault::gate::Access { vault: home.path("whole"), ..home.access() };
     home.verify_from(&copy, &[]).unwrap();
     let refusal = assert_refused(Code::IncidentUnfit, close(None));

@@ -3,9 +3,10 @@
 use std::fs;
 use std::path::PathBuf;
 
+use devvault::format::config::Parameters;
 use devvault::host::Host;
 use devvault::incident::journal::{Entry, Journal};
-use devvault::ops::{journal, key};
+use devvault::ops::{init, journal, key};
 use devvault::refusal::Code;
 
 use crate::support::{Home, assert_refused, flip, packs, unchanged};
@@ -157,6 +158,65 @@ fn without_a_state_directory_backup_verify_and_restore_go_on_and_say_so() {
 }
 
 #[test]
+fn where_the_state_directory_cannot_be_used_nothing_says_that_there_is_nothing() {
+    let home = Home::with_snapshot();
+    flip(&packs(&home.vault())[0], 60);
+    home.verify(&[]).unwrap();
+    let file = home.path("file");
+    fs::write(&file, "").unwrap();
+    let mut states = vec![file.clone()];
+    // Where the journal alone has lost its place, and where a link leads to a medium that is not mounted.
+    fs::create_dir(home.path("partly")).unwrap();
+    fs::write(home.path("partly/journal"), "").unwrap();
+    states.push(home.path("partly"));
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink(home.path("unmounted"), home.path("link")).unwrap();
+        states.push(home.path("link"));
+    }
+    for state in &states {
+        for arguments in [
+            &["incident", "list"][..],
+            &["incident", "show", "INC-1"],
+            &["break-glass", "list"],
+            &["journal", "verify"],
+            &["journal", "show"],
+            &["journal", "export", "exported"],
+        ] {
+            let mut program = home.program();
+            program.env("DEVVAULT_STATE_DIR", state);
+            let output = program.arg("--json").args(arguments).output().unwrap();
+            let document: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+            assert_eq!(output.status.code(), Some(14), "{}: {arguments:?}: {document}", state.display());
+            assert_eq!(document["code"], "DV410", "{arguments:?}");
+        }
+        assert!(!home.path("exported").exists());
+        let host = Host::new(home.path("config"), state, home.path("data"));
+        let access = devvault::vault::gate::Access { host, key_file: Some(home.key()), ..home.access() };
+        let status = devvault::ops::status::run(&access).unwrap();
+        assert_eq!(status.attention[0].kind, "journal", "{:?}", status.attention);
+    }
+}
+
+#[test]
+fn a_journal_without_an_entry_is_absent_and_not_sound() {
+    let home = Home::new();
+    let host = home.host();
+    for _ in 0..2 {
+        let checked = journal::verify(&host, None).unwrap();
+        assert_eq!((checked.verdict(), checked.entries, checked.findings.len()), ("absent", 0, 0));
+        let output = home.program().args(["journal", "verify"]).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.starts_with("ABSENT: ") && text.contains("nothing was checked"), "{text}");
+        assert!(!text.contains("SOUND"), "{text}");
+        fs::create_dir_all(host.journal_directory()).unwrap();
+        fs::write(file(&home), "").unwrap();
+    }
+    init::run(&home.access(), Parameters::default()).unwrap();
+    assert_eq!(journal::verify(&host, None).unwrap().verdict(), "sound");
+}
+
+#[test]
 fn the_journal_is_shown_and_exported() {
     let home = Home::with_snapshot();
     let output = home.run(&["journal", "show"]);
@@ -212,6 +272,50 @@ fn a_journal_that_another_took_the_place_of_can_be_begun_anew() {
     journal::restart(&home.host(), Some(&access), &*access.clock, "put back from a backup of this computer").unwrap();
     let checked = journal::verify(&home.host(), Some(&access)).unwrap();
     assert_eq!((checked.findings.len(), checked.given_up.unwrap().0), (0, vec![3]));
+}
+
+#[test]
+fn a_journal_is_begun_anew_with_a_reason_in_words_alone() {
+    let home = Home::with_snapshot();
+    let bytes = fs::read(file(&home)).unwrap();
+    flip(&file(&home), bytes.len() / 2);
+    let broken = fs::read(file(&home)).unwrap();
+    for reason in ["", " \n"] {
+        let again = journal::restart(&home.host(), None, &devvault::clock::SystemClock, reason);
+        assert_refused(Code::IncidentUnfit, again);
+        assert_eq!(home.run(&["journal", "restart", "--reason", reason]).status.code(), Some(2));
+    }
+    assert_eq!(fs::read(file(&home)).unwrap(), broken, "nothing was set aside");
+}
+
+#[test]
+fn no_entry_is_shown_where_none_is_asked_for() {
+    let home = Home::with_snapshot();
+    for count in 0..4 {
+        let shown = journal::show(&home.host(), count, None).unwrap();
+        let numbers: Vec<u64> = shown.entries.iter().map(|entry| entry.number).collect();
+        let expected: Vec<u64> = (1..=2).filter(|number| number + count as u64 > 2).collect();
+        assert_eq!((numbers, shown.total), (expected, 2), "{count}");
+    }
+}
+
+// Linux alone: `id` tells who that is.
+#[cfg(target_os = "linux")]
+#[test]
+fn whoever_acts_is_named_by_the_system_where_the_session_names_nobody() {
+    let home = Home::with_snapshot();
+    flip(&packs(&home.vault())[0], 60);
+    let incident = home.verify(&[]).unwrap().kept.incident.unwrap();
+    let output = std::process::Command::new("id").arg("-un").output().unwrap();
+    let own = String::from_utf8(output.stdout).unwrap().trim().to_owned();
+    for user in [None, Some("")] {
+        let mut program = home.program();
+        program.env_remove("USERNAME").envs(user.map(|user| ("USER", user)));
+        let status =
+            program.args(["incident", "note", &incident, "looked"]).stdout(std::process::Stdio::null()).status();
+        assert!(status.unwrap().success());
+        assert_eq!(entries(&home).last().unwrap().text("by"), own);
+    }
 }
 
 #[test]

@@ -24,6 +24,59 @@ fn paste(home: &Home, line: &str) -> std::process::Output {
     command.output().unwrap()
 }
 
+#[test]
+fn every_document_says_whether_all_is_well_and_how_the_process_ends() {
+    let home = Home::with_snapshot();
+    let bundle = ["evidence", "capture", "bundle.tar"];
+    assert_eq!(home.json(&bundle).0, 0);
+    let reports = [
+        &["verify"][..],
+        &["verify", "--quick"],
+        &["status"],
+        &["snapshots"],
+        &["journal", "show"],
+        &["journal", "verify"],
+        &["evidence", "verify", "bundle.tar"],
+        &["find", "*"],
+    ];
+    let said = |arguments: &[&str]| {
+        let (exit, document) = home.json(arguments);
+        assert_eq!(document["ok"], serde_json::json!(exit == 0), "{arguments:?}: {document}");
+        if arguments[0] != "find" {
+            assert_eq!(document["exit"], exit, "{arguments:?}: {document}");
+        }
+        exit
+    };
+    assert_eq!(said(&["status", "--check"]), 17, "never verified");
+    for arguments in reports {
+        assert_eq!(said(arguments), 0, "{arguments:?}");
+    }
+    assert_eq!(said(&["status", "--metrics", "no/such/place"]), 1);
+    let receipt = home.path("source").to_str().unwrap().to_owned() + "/x/y";
+    assert_eq!(said(&["verify", "--receipt", &receipt]), 1);
+    let journal = home.host().journal_directory().join("journal.jsonl");
+    let middle = fs::metadata(&journal).unwrap().len() as usize / 2;
+    flip(&journal, middle);
+    flip(&home.path("bundle.tar"), 1000);
+    flip(&home.vault().join("snapshots/00000001/manifest.json"), 30);
+    for arguments in reports {
+        assert_ne!(said(arguments), 0, "{arguments:?}");
+    }
+}
+
+#[test]
+fn what_a_document_offers_names_the_vault_as_a_text_does() {
+    let home = Home::with_snapshot();
+    let journal = home.host().journal_directory().join("journal.jsonl");
+    let middle = fs::metadata(&journal).unwrap().len() as usize / 2;
+    flip(&journal, middle);
+    let text = String::from_utf8(home.run(&["journal", "verify"]).stdout).unwrap();
+    let next = text.lines().find_map(|line| line.trim_start().strip_prefix("next: ")).unwrap();
+    assert!(next.contains(" --vault ") && next.contains(home.vault().to_str().unwrap()), "{text}");
+    let (_, document) = home.json(&["journal", "verify"]);
+    assert_eq!(document["findings"][0]["next"], next);
+}
+
 // Unix alone: a shell.
 #[cfg(unix)]
 #[test]

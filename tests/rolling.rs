@@ -7,17 +7,21 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use devvault::clock::{Clock, FixedClock, Time};
+use devvault::clock::{Clock, FixedClock, SystemClock, Time};
+use devvault::crypto::Digest;
 use devvault::format::config::Parameters;
 use devvault::format::pack::{BlockKind, Footer};
+use devvault::format::record::Packs;
 use devvault::host::Host;
+use devvault::incident::journal::{Event, Journal};
 use devvault::limits::PROOF_DAYS;
-use devvault::ops::init;
 use devvault::ops::receipt::{self, Receipt};
 use devvault::ops::verify::{self, Budget, Level, Report, Verdict};
+use devvault::ops::{init, status};
 use devvault::progress::{Progress, Silent};
 use devvault::refusal::Code;
 use devvault::vault::gate::Access;
+use devvault::vault::layout;
 
 use crate::support::{Forger, Home, SMALL_TREE, assert_refused, flip, noise, packs, these_tests, unchanged};
 
@@ -50,7 +54,7 @@ fn a_tenth_a_day_reads_everything_in_ten_days_and_says_so() {
     let mut shares = Vec::new();
     for day in 0..14 {
         let report = unchanged(&home.vault(), || sample(&on_day(&home, day), 100_000));
-        assert_eq!((report.verdict, report.level.name()), (Verdict::Valid, "sample"));
+        assert_eq!((report.verdict, report.level.name()), (Verdict::NoFaultFound, "sample"));
         let covered = &report.coverage;
         assert!(covered.packs_now > 0 && covered.packs_now < covered.packs);
         assert!(covered.bad_packs_at_most > 0 && covered.bad_packs_at_most < covered.packs);
@@ -435,6 +439,83 @@ fn a_sample_that_read_everything_calls_nothing_valid_in_words_or_in_its_receipt(
     assert!(text.starts_with("NO FAULT FOUND") && text.contains("nothing was left out this time"), "{text}");
     let text = String::from_utf8(home.run(&["receipt", "check", "receipt"]).stdout).unwrap();
     assert!(text.contains("sample, no fault found") && !text.contains("valid"), "{text}");
+}
+
+#[test]
+fn what_read_a_part_is_called_no_fault_found_in_every_document_and_record() {
+    let home = home();
+    for (at, arguments) in [&["verify", "--quick"][..], &["verify", "--sample", "100%"]].into_iter().enumerate() {
+        let receipt = format!("receipt-{at}");
+        let (exit, document) = home.json(&[arguments, &["--receipt", &receipt]].concat());
+        let written = [&document["verdict"], &document["snapshots"][0]["verdict"]];
+        assert_eq!(exit, 0, "{document}");
+        assert_eq!(written, ["no-fault-found"; 2], "{document}");
+        let (_, document) = home.json(&["receipt", "check", &receipt]);
+        let written = [&document["receipt"]["verdict"], &document["receipt"]["snapshots"][0][1]];
+        assert_eq!(written, ["no-fault-found"; 2], "{document}");
+        let entries = Journal::of(&home.host()).entries().unwrap();
+        let told = entries.iter().rev().find(|entry| entry.act == "verify").unwrap();
+        assert_eq!((told.text("verdict"), told.text("outcome")), ("no-fault-found", "done"));
+        let (_, document) = home.json(&["trace", "1"]);
+        let level = ["quick", "sample"][at];
+        assert_eq!(document["verified"][0]["what"], format!("{level} verification: no fault found"), "{document}");
+        let (_, document) = home.json(&["status", "--metrics", "metrics"]);
+        assert_eq!(document["verified"]["verdict"], "no-fault-found");
+        let metrics = fs::read_to_string(home.path("metrics")).unwrap();
+        assert!(metrics.contains(&format!("{{level=\"{level}\",verdict=\"no-fault-found\"}}")), "{metrics}");
+        // What left nothing out lately proves the vault as a whole all the same.
+        assert_eq!(document["proven"].is_string(), level == "sample", "{document}");
+    }
+    let (_, document) = home.json(&["verify"]);
+    assert_eq!([&document["verdict"], &document["snapshots"][0]["verdict"]], ["valid"; 2]);
+}
+
+#[test]
+fn only_a_verification_that_read_everything_names_an_intact_snapshot() {
+    let home = home();
+    fs::write(home.source().join("file-20"), noise(10_000, 20)).unwrap();
+    home.backup();
+    let written_second = *newest_packs(&home).last().unwrap();
+    fs::remove_file(home.vault().join(layout::pack_path(&written_second))).unwrap();
+    for (arguments, named) in
+        [(&["verify", "--quick"][..], false), (&["verify", "--sample", "50%"], false), (&["verify"], true)]
+    {
+        let text = String::from_utf8(home.run(arguments).stdout).unwrap();
+        assert!(text.starts_with("INVALID") && text.contains("NOT valid: snapshot(s) 2"), "{text}");
+        assert_eq!(text.contains("intact: ") && text.contains(" restore 1 "), named, "{text}");
+        assert_eq!(text.contains("not known before everything was read"), !named, "{text}");
+    }
+}
+
+/// The packs that the second snapshot names and the first does not.
+fn newest_packs(home: &Home) -> Vec<Digest> {
+    let [first, second] = [1, 2].map(|number| {
+        let Packs::Direct(packs) = Forger::new(home).snapshot(number).packs else { panic!("few packs") };
+        packs.iter().map(|pack| pack.0).collect::<Vec<_>>()
+    });
+    second.into_iter().filter(|pack| !first.contains(pack)).collect()
+}
+
+#[test]
+fn what_an_earlier_version_called_valid_of_a_part_is_told_as_no_fault_found() {
+    let home = home();
+    let mut report = verify::run(&home.access(), &[], Level::Quick, &Silent).unwrap();
+    report.verdict = Verdict::Valid;
+    let mut receipt = Receipt::of_verify(&report, Time::default());
+    assert_eq!((receipt.verdict.as_str(), receipt.level.as_str()), ("valid", "quick"));
+    receipt.snapshots = vec![(1, "valid".into())];
+    receipt::write(&home.access(), &receipt, &home.path("receipt")).unwrap();
+    let text = String::from_utf8(home.run(&["receipt", "check", "receipt"]).stdout).unwrap();
+    assert!(text.contains("quick, no fault found") && !text.contains("valid"), "{text}");
+    let said = serde_json::json!({"level": "quick", "verdict": "valid", "whole": true, "outcome": "done"});
+    let mut event = Event::new("verify", said);
+    event.vault = Some(report.vault);
+    event.place = Some(home.vault().canonicalize().unwrap().to_str().unwrap().to_owned());
+    Journal::of(&home.host()).append(SystemClock.now(), event).unwrap();
+    let (_, document) = home.json(&["trace", "1"]);
+    assert_eq!(document["verified"][0]["what"], "quick verification: no fault found", "{document}");
+    let status = status::run(&home.access()).unwrap();
+    assert_eq!((status.verified.unwrap().verdict.as_str(), status.proven), ("no-fault-found", None));
 }
 
 #[test]

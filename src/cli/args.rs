@@ -132,7 +132,8 @@ Examples:
     /// Prove that snapshots are recoverable, or find everything that stands against it
     ///
     /// Reads, decodes and hashes every byte. Writes nothing into the vault, and needs no lock: it works on media that are
-    /// mounted read-only. Exit status 0 means that everything that was asked for is valid.
+    /// mounted read-only. Exit status 0 means that everything that was asked for is valid; with --quick,
+    /// --sample or --budget, that no fault was found, which proves no snapshot recoverable.
     Verify(Verify),
 
     /// Restore a snapshot, or a part of it, into an absent or empty directory
@@ -225,6 +226,11 @@ fn bytes(text: &str) -> Result<u64, String> {
 /// Takes a snapshot and a path in it, whose names may have any bytes; a shell writes them as `$'3:\xff'`.
 fn a_place() -> impl TypedValueParser<Value = Place> {
     OsStringValueParser::new().try_map(|word| Place::parse(&word))
+}
+
+/// Takes a reason: what stands for ever has to say something.
+pub(super) fn some_words(text: &str) -> Result<String, String> {
+    if text.trim().is_empty() { Err("it has to say something".to_owned()) } else { Ok(text.to_owned()) }
 }
 
 /// Takes a pattern that the operation will understand.

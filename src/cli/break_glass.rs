@@ -8,6 +8,8 @@ use super::{Session, line};
 use crate::clock::{Clock, SystemClock, Time};
 use crate::error::Result;
 use crate::incident::break_glass::{self, Declaration, Request, TimeBox};
+use crate::incident::journal::Journal;
+use crate::incident::registry;
 use crate::path::shown;
 
 #[derive(Debug, Subcommand)]
@@ -74,6 +76,14 @@ pub(super) struct Declare {
 }
 
 impl Session {
+    /// Returns the command that verifies the vault which a permit is about: the one that this run was told, else where this
+    /// host knows it.
+    fn verify_permitted(&self, one: &Declaration) -> String {
+        let entries = Journal::of(&self.host).entries().unwrap_or_default();
+        let place = one.place(&entries).filter(|_| self.args.vault.is_none());
+        registry::verify_at(place.as_deref())
+    }
+
     pub(super) fn break_glass(&self, command: &BreakGlass) -> Result<u8> {
         let now = SystemClock.now();
         match command {
@@ -92,7 +102,7 @@ impl Session {
                     incident: declare.incident.clone(),
                 };
                 let one = break_glass::declare(&self.host, now, &request)?;
-                let text = || declared(&one);
+                let text = || declared(&one, &self.verify_permitted(&one));
                 self.done(declarations_json(std::slice::from_ref(&one), now, None), text)
             }
             BreakGlass::Cancel { id } => {
@@ -113,14 +123,14 @@ impl Session {
     }
 }
 
-fn declared(one: &Declaration) -> String {
+fn declared(one: &Declaration, verify: &str) -> String {
     let mut out = String::new();
     line!(out, "declared {}: {} {}", one.id, one.act.name(), one.scope);
     line!(out, "  from {} until {}, on this host alone", one.effective.rfc3339(), one.until.rfc3339());
     line!(out, "  it permits: {}", one.act.allows());
     line!(out, "  it never permits: {}", break_glass::NEVER);
     line!(out, "Think for these two minutes. Take it back: devvault break-glass cancel {}", one.id);
-    line!(out, "Afterwards: devvault verify, then devvault break-glass close {} --outcome WHAT", one.id);
+    line!(out, "Afterwards: {verify}, then devvault break-glass close {} --outcome WHAT", one.id);
     out
 }
 

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use serde_json::json;
 
-use super::{Session, human, json as documents, line, program, quoted, worst};
+use super::{Session, human, json as documents, line, program, worst};
 use crate::clock::Time;
 use crate::error::{Result, shown_path};
 use crate::limits;
 use crate::ops::evidence::{self, Maker};
-use crate::path::shown;
+use crate::path::{quoted, shown};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Evidence {
@@ -27,7 +27,8 @@ pub(super) enum Evidence {
         /// Also copy damaged packs as they are
         #[arg(long)]
         raw: bool,
-        /// Read every pack of the vault to find damaged ones; without it, those that the incident names
+        /// Read every pack of the vault to find damaged ones; without it, those that incidents about this vault name, or that
+        /// the one named by --incident does
         #[arg(long)]
         all_packs: bool,
     },
@@ -60,6 +61,7 @@ fn captured(report: &evidence::Captured, words: &str) -> String {
     let mut out = String::new();
     line!(out, "evidence was packed into {}: {} files, {} bytes", shown_path(&report.path), report.files, report.bytes);
     line!(out, "  manifest: {}", report.manifest);
+    line!(out, "  packs read: {}, of which {} are damaged", report.packs_read, report.damaged.len());
     for name in &report.damaged {
         line!(out, "  damaged: {name}");
     }
@@ -84,6 +86,7 @@ fn captured_json(report: &evidence::Captured) -> String {
         "bytes": report.bytes,
         "manifest": report.manifest.to_string(),
         "authenticated": report.authenticated,
+        "packs_read": report.packs_read,
         "damaged": report.damaged,
         "unreadable": report.unreadable,
         "notes": report.notes,
@@ -121,6 +124,7 @@ fn bundle_checked(report: &evidence::Verified) -> String {
 fn bundle_json(report: &evidence::Verified) -> String {
     json!({
         "schema": "devvault.evidence-verify/1",
+        "ok": report.findings.is_empty(),
         "verdict": report.verdict(),
         "path": shown_path(&report.path),
         "time": report.time.map(Time::rfc3339),

@@ -11,6 +11,7 @@ use crate::format::entry::Entry;
 use crate::format::entry::Kind;
 use crate::format::record::{Counts, ExcludedBy, Exclusion};
 use crate::fsys::ObjectKind;
+use crate::incident::registry;
 use crate::limits;
 use crate::ops::change::{Aspect, State};
 use crate::ops::select::SourceName;
@@ -247,21 +248,17 @@ pub(super) fn verify(report: &verify::Report, words: &str) -> String {
             .map(|(number, _)| number.to_string())
             .collect()
     };
-    let (valid, invalid, unstable) =
-        (numbers(verify::Verdict::Valid), numbers(verify::Verdict::Invalid), numbers(verify::Verdict::Unstable));
-    let verdict = match (report.verdict, report.level) {
-        // Only a full reading deserves the word.
-        (verify::Verdict::Valid, verify::Level::Quick | verify::Level::Rolling(_)) => "NO FAULT FOUND".to_owned(),
-        (verdict, _) => verdict.name().to_uppercase(),
-    };
+    let (valid, good) = (numbers(verify::Verdict::Valid), numbers(verify::Verdict::NoFaultFound));
+    let (invalid, unstable) = (numbers(verify::Verdict::Invalid), numbers(verify::Verdict::Unstable));
+    let verdict = in_words(report.verdict.name()).to_uppercase();
     line!(out, "{} ({} verification of vault {})", verdict, report.level.name(), report.vault);
-    let good = match report.level {
-        verify::Level::Full => "valid, every byte they need was read",
-        verify::Level::Quick => "no fault found, content not read",
-        verify::Level::Rolling(_) => "no fault found, a part of the content was read",
-    };
     if !valid.is_empty() {
-        line!(out, "  {good}: snapshot(s) {}", ranges(&valid));
+        line!(out, "  valid, every byte they need was read: snapshot(s) {}", ranges(&valid));
+    }
+    if !good.is_empty() {
+        let read =
+            if report.level == verify::Level::Quick { "content not read" } else { "a part of the content was read" };
+        line!(out, "  no fault found, {read}: snapshot(s) {}", ranges(&good));
     }
     if !unstable.is_empty() {
         line!(out, "  unstable, suspect the host or the medium: snapshot(s) {}", ranges(&unstable));
@@ -291,10 +288,12 @@ pub(super) fn verify(report: &verify::Report, words: &str) -> String {
     kept(&mut out, &report.kept);
     notes(&mut out, &report.notes);
     line!(out, "head: {}", report.head);
-    if report.verdict != verify::Verdict::Valid {
+    if !report.verdict.is_good() {
         line!(out, "nothing was changed; change nothing in the vault before you have followed the runbook");
         if let (Some(newest), Some(finding)) = (valid.last(), report.findings.first()) {
             line!(out, "intact: {words} restore {newest} /a/new/directory    first: devvault runbook {}", finding.code);
+        } else if report.level != verify::Level::Full {
+            line!(out, "which snapshots are intact is not known before everything was read: {words} verify");
         }
     }
     out
@@ -429,9 +428,9 @@ fn since(time: Time, now: Time) -> String {
     format!("{ago}, {}", time.rfc3339())
 }
 
-/// Returns what a verification claims: only one that read everything calls anything valid.
-fn claimed<'a>(verdict: &'a str, level: &str) -> &'a str {
-    if verdict == "valid" && level != "full" { "no fault found" } else { verdict }
+/// Returns a verdict as a person says it.
+fn in_words(verdict: &str) -> String {
+    verdict.replace('-', " ")
 }
 
 fn verifications(out: &mut String, report: &status::Report) {
@@ -442,7 +441,7 @@ fn verifications(out: &mut String, report: &status::Report) {
             "  last verification: {}; {}, {}; {} of {} pack(s) read",
             since(verified.time, report.now),
             verified.level,
-            claimed(&verified.verdict, &verified.level),
+            in_words(&verified.verdict),
             HumanCount(verified.packs_read),
             HumanCount(verified.packs)
         ),
@@ -510,7 +509,7 @@ pub(super) fn receipt(report: &receipt::Report) -> String {
         said.made.rfc3339(),
         said.platform,
         said.level,
-        claimed(&said.verdict, &said.level),
+        in_words(registry::claimed(&said.verdict, &said.level)),
         said.exit,
         receipt_extent(said)
     );
@@ -602,10 +601,14 @@ pub(super) fn key_export(report: &key::Report, words: &str) -> String {
     out
 }
 
-pub(super) fn key_import(report: &key::Report, words: &str) -> String {
+/// `vault` is where the vault lies, for a shell; nothing where this host does not know.
+pub(super) fn key_import(report: &key::Report, words: &str, vault: Option<&str>) -> String {
     let mut out = String::new();
     line!(out, "the key of vault {} is installed: {}", report.vault, shown_path(&report.path));
-    line!(out, "  Prove that it works: {words} --vault V key check");
+    match vault {
+        Some(vault) => line!(out, "  Prove that it works: {words} --vault {vault} key check"),
+        None => line!(out, "  Prove that it works, naming the directory of the vault: {words} --vault VAULT key check"),
+    }
     notes(&mut out, &report.notes);
     out
 }

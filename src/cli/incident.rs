@@ -7,6 +7,7 @@ use super::journal::{entry_json, entry_line};
 use super::{Session, human, line};
 use crate::clock::{Clock, SystemClock, Time};
 use crate::error::Result;
+use crate::fsys;
 use crate::incident::journal::Entry;
 use crate::incident::registry::{self, Incident};
 use crate::ops::incident;
@@ -105,8 +106,9 @@ impl Session {
 
 /// Returns who acts, as far as the session tells.
 pub(super) fn who(named: Option<&String>) -> String {
-    let user = || ["USER", "LOGNAME", "USERNAME"].iter().find_map(|name| std::env::var(name).ok());
-    named.cloned().or_else(user).filter(|name| !name.is_empty()).unwrap_or_else(|| "somebody".into())
+    let given = |name: &&str| std::env::var(name).ok().filter(|name| !name.is_empty());
+    let user = || ["USER", "LOGNAME", "USERNAME"].iter().find_map(given).or_else(fsys::own_user);
+    named.cloned().filter(|name| !name.is_empty()).or_else(user).unwrap_or_else(|| "somebody".into())
 }
 
 fn incidents_json(all: &[Incident], entries: &[Entry], now: Time) -> String {

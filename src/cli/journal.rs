@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
+use super::args::some_words;
 use super::{Session, human, json as documents, line, worst};
 use crate::clock::SystemClock;
 use crate::error::{Result, shown_path};
@@ -38,7 +39,7 @@ pub(super) enum Journal {
     /// Set a broken journal aside, complete, and begin a new one
     Restart {
         /// What you found, and why you go on; the new journal begins with it
-        #[arg(long, value_name = "WHY")]
+        #[arg(long, value_name = "WHY", value_parser = some_words)]
         reason: String,
     },
 }
@@ -135,19 +136,23 @@ fn journal_shown(report: &journal::Shown) -> String {
 fn journal_shown_json(report: &journal::Shown) -> String {
     json!({
         "schema": "devvault.journal/1",
+        "ok": report.findings.is_empty(),
         "total": report.total,
         "entries": report.entries.iter().map(entry_json).collect::<Vec<_>>(),
         "findings": documents::findings(&report.findings),
         "notes": report.notes,
+        "exit": worst(&report.findings),
     })
     .to_string()
 }
 
 fn journal_checked(report: &journal::Checked) -> String {
     let mut out = String::new();
-    let verdict = if report.findings.is_empty() { "SOUND" } else { "BROKEN" };
-    line!(out, "{verdict}: the journal {}", shown_path(&report.path));
-    line!(out, "  {} entries, each continuing the one before", report.entries);
+    line!(out, "{}: the journal {}", report.verdict().to_uppercase(), shown_path(&report.path));
+    match report.verdict() {
+        "absent" => line!(out, "  there is none, or it holds no entry: nothing was checked"),
+        _ => line!(out, "  {} entries, each continuing the one before", report.entries),
+    }
     if let (Some(head), Some(time)) = (report.head, report.time) {
         line!(out, "  the newest: {head} of {}", time.rfc3339());
     }
@@ -177,7 +182,8 @@ fn journal_checked(report: &journal::Checked) -> String {
 fn journal_checked_json(report: &journal::Checked) -> String {
     json!({
         "schema": "devvault.journal-verify/1",
-        "verdict": if report.findings.is_empty() { "sound" } else { "broken" },
+        "ok": report.findings.is_empty(),
+        "verdict": report.verdict(),
         "path": shown_path(&report.path),
         "entries": report.entries,
         "head": report.head.map(|head| head.to_string()),

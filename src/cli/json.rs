@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::worst;
 use crate::error::{Error, shown_path};
 use crate::format::attribute::Attribute;
 use crate::format::entry::{Entry, FileContent, Kind};
@@ -166,6 +167,7 @@ pub(super) fn snapshots(report: &snapshots::Report) -> String {
     };
     text(&json!({
         "schema": "devvault.snapshots/1",
+        "ok": report.findings.is_empty(),
         "vault": report.vault,
         "head": report.head.to_string(),
         "freshness": report.freshness.to_string(),
@@ -174,16 +176,19 @@ pub(super) fn snapshots(report: &snapshots::Report) -> String {
         "evidence": report.kept.evidence,
         "incident": report.kept.incident,
         "notes": report.notes,
+        "exit": worst(&report.findings),
     }))
 }
 
-pub(super) fn verify(report: &verify::Report) -> String {
+/// `exit` is the process's: a receipt that could not be written counts too.
+pub(super) fn verify(report: &verify::Report, exit: u8) -> String {
     let snapshot = |(number, verdict): &(u64, verify::Verdict)| {
         let left_out = report.left_out.get(number).map_or(&[][..], Vec::as_slice);
         json!({"snapshot": number, "verdict": verdict.name(), "left_out": paths(left_out)})
     };
     text(&json!({
         "schema": "devvault.verify/1",
+        "ok": exit == 0,
         "vault": report.vault,
         "verdict": report.verdict.name(),
         "level": report.level.name(),
@@ -215,7 +220,7 @@ pub(super) fn verify(report: &verify::Report) -> String {
         },
         "not_checked": report.not_checked,
         "notes": report.notes,
-        "exit": report.exit(),
+        "exit": exit,
     }))
 }
 
@@ -247,7 +252,8 @@ pub(super) fn restore(report: &restore::Report) -> String {
     text(&with_counts(document, &report.counts))
 }
 
-pub(super) fn status(report: &status::Report) -> String {
+/// `exit` is the process's: what a person has to see to counts with `--check` alone, and metrics may not have been written.
+pub(super) fn status(report: &status::Report, exit: u8) -> String {
     let drilled = |drilled: &status::Drilled| {
         json!({
             "time": drilled.time.rfc3339(),
@@ -275,6 +281,7 @@ pub(super) fn status(report: &status::Report) -> String {
     };
     text(&json!({
         "schema": "devvault.status/1",
+        "ok": exit == 0,
         "vault": report.vault,
         "path": report.place,
         "head": report.head.to_string(),
@@ -308,6 +315,7 @@ pub(super) fn status(report: &status::Report) -> String {
         "evidence": report.kept.evidence,
         "incident": report.kept.incident,
         "notes": report.notes,
+        "exit": exit,
     }))
 }
 

@@ -29,16 +29,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::error::ErrorKind;
 use clap::{Parser, ValueEnum};
+use serde_json::Value;
 
 use crate::clock::{Clock, SystemClock};
+use crate::crypto::Id;
 use crate::error::{Error, Result, shown_path};
 use crate::format::config::Parameters;
 use crate::fsys;
 use crate::host::Host;
+use crate::incident::journal::Journal;
+use crate::incident::registry;
 use crate::ops::select::Place;
 use crate::ops::{audit, backup, cat, diff, find, index, init, key, ls, receipt, restore, snapshots, status, verify};
-use crate::path::printable_json;
-use crate::refusal::{Family, Written, exit_of};
+use crate::path::{printable_json, quoted};
+use crate::refusal::{Code, Family, Written, exit_of};
 use crate::vault::gate::Access;
 use args::{Args, Command, FindKind, IncludedKey, IndexCommand, ReceiptCommand, Show};
 use progress::Watch;
@@ -181,6 +185,24 @@ impl Session {
         out
     }
 
+    /// Names the vault in every command that a document offers, as [`pasteable`](Self::pasteable) does in a text.
+    fn pasteable_document(&self, document: Value) -> Value {
+        match document {
+            Value::Object(fields) => {
+                let one = |(name, value)| match (name, value) {
+                    (name, Value::String(text)) if name == "next" => {
+                        let text = self.pasteable(&text);
+                        (name, text.into())
+                    }
+                    (name, value) => (name, self.pasteable_document(value)),
+                };
+                Value::Object(fields.into_iter().map(one).collect())
+            }
+            Value::Array(values) => values.into_iter().map(|value| self.pasteable_document(value)).collect(),
+            other => other,
+        }
+    }
+
     fn act(&self) -> Result<u8> {
         match &self.args.command {
             Command::Init { place } => self.init(place),
@@ -212,12 +234,13 @@ impl Session {
                     0 if unseen => Family::Policy.exit(),
                     worst => worst,
                 };
-                self.show(json::status(&report), || human::status(&report))?;
                 // What is wrong with the vault goes before.
-                Ok(match unwritten {
+                let exit = match unwritten {
                     Some(error) if report.findings.is_empty() => error.exit(),
                     _ => exit,
-                })
+                };
+                self.show(json::status(&report, exit), || human::status(&report))?;
+                Ok(exit)
             }
             Command::Receipt { command: ReceiptCommand::Check { file } } => {
                 let report = match self.access() {
@@ -312,7 +335,7 @@ impl Session {
         });
         self.watch.end();
         match report {
-            Ok(report) => stream.end(|| json::plan_end(&report), || human::plan_end(&report)).map(|()| 0),
+            Ok(report) => stream.end(0, || json::plan_end(&report), || human::plan_end(&report)).map(|()| 0),
             Err(error) => stream.broken(error),
         }
     }
@@ -321,7 +344,16 @@ impl Session {
     /// that lost its environment must not start a new one.
     fn vault_for_backup(&self) -> Result<(Access, Option<init::Report>)> {
         if self.args.vault.is_some() || self.host.knows_any_vault()? {
-            return Ok((self.access()?, None));
+            let access = self.access().map_err(|error| match error {
+                Error::Refused(refusal) if refusal.code == Code::NoVault => refusal
+                    .cause("this host knows a vault, so that none is made for a backup that names none")
+                    .next(
+                        "name the vault: `--vault V`, or set DEVVAULT_VAULT; another one is made by `devvault init V`",
+                    )
+                    .into(),
+                other => other,
+            })?;
+            return Ok((access, None));
         }
         let access = self.access_to(self.host.default_vault());
         let report = init::run(&access, Parameters::default())?;
@@ -334,7 +366,7 @@ impl Session {
             stream.item(|| json::entry(entry), || human::ls_entry(entry))
         });
         match report {
-            Ok(report) => stream.end(|| json::ls_end(&report), String::new).map(|()| 0),
+            Ok(report) => stream.end(0, || json::ls_end(&report), String::new).map(|()| 0),
             Err(error) => stream.broken(error),
         }
     }
@@ -374,8 +406,9 @@ impl Session {
         });
         match report {
             Ok(report) => {
-                stream.end(|| json::find_end(&report), || human::find_end(&report))?;
-                Ok(worst(&report.findings))
+                let exit = worst(&report.findings);
+                stream.end(exit, || self.pasteable_document(json::find_end(&report)), || human::find_end(&report))?;
+                Ok(exit)
             }
             Err(error) => stream.broken(error),
         }
@@ -404,7 +437,7 @@ impl Session {
         match report {
             Ok(report) => {
                 let text = || human::diff_end(&report, &self.words(&access.vault));
-                stream.end(|| json::diff_end(&report), text).map(|()| 0)
+                stream.end(0, || json::diff_end(&report), text).map(|()| 0)
             }
             Err(error) => stream.broken(error),
         }
@@ -433,7 +466,7 @@ impl Session {
                 exit = exit.max(1);
             }
         }
-        self.show(json::verify(&report), || human::verify(&report, &self.words(&access.vault)))?;
+        self.show(json::verify(&report, exit), || human::verify(&report, &self.words(&access.vault)))?;
         Ok(exit)
     }
 
@@ -465,13 +498,25 @@ impl Session {
             }
             IncludedKey::Import { file } => {
                 let report = key::import(&self.host, file)?;
-                self.done(json::key("import", &report), || human::key_import(&report, &program()))
+                self.done(json::key("import", &report), || {
+                    human::key_import(&report, &program(), self.place_of(report.vault).as_deref())
+                })
             }
             IncludedKey::Check => {
                 let report = key::check(&self.access()?)?;
                 self.done(json::key_check(&report), || human::key_check(&report))
             }
         }
+    }
+
+    /// Returns for a shell where a vault lies: where this run was told, else where this host last did anything with it, if
+    /// that is still there.
+    fn place_of(&self, vault: Id) -> Option<String> {
+        if let Some(named) = &self.args.vault {
+            return Some(quoted(&named.to_string_lossy()));
+        }
+        let entries = Journal::of(&self.host).entries().ok()?;
+        registry::last_place(&entries, vault).filter(|place| Path::new(place).is_dir()).map(quoted)
     }
 
     /// Returns how a person would run this program on the same vault again.
@@ -500,7 +545,13 @@ impl Session {
 
     /// Prints a report: one JSON document, or text for a person.
     fn show(&self, document: String, text: impl FnOnce() -> String) -> Result<()> {
-        let shown = if self.args.json { print(&document) } else { say(&self.pasteable(&text())) };
+        let shown = match self.args.json {
+            true => print(&match serde_json::from_str(&document) {
+                Ok(parsed) if document.contains("\"next\":") => self.pasteable_document(parsed).to_string(),
+                _ => document,
+            }),
+            false => say(&self.pasteable(&text())),
+        };
         shown.map_err(|error| {
             error.written(|| Written {
                 text: "what was asked for was done; only the report could not be printed".into(),
@@ -571,16 +622,6 @@ fn talk(text: &str) {
     let _ = io::stderr().write_all(text.as_bytes());
 }
 
-/// Returns a word in the form in which a shell takes it.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+:=@%,\\".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', "'\\''"))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -588,13 +629,5 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         command().debug_assert();
-    }
-
-    #[test]
-    fn words_survive_a_shell() {
-        assert_eq!(quoted("/a/b-c.d"), "/a/b-c.d");
-        assert_eq!(quoted("a b"), "'a b'");
-        assert_eq!(quoted("it's"), "'it'\\''s'");
-        assert_eq!(quoted(""), "''");
     }
 }

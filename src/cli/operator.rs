@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Subcommand;
 
 use super::Session;
+use super::args::some_words;
 use super::break_glass::BreakGlass;
 use super::evidence::Evidence;
 use super::incident::Incidents;
@@ -50,7 +51,7 @@ pub(super) enum Command {
     /// Go on with an older copy of the vault, leaving newer records behind (needs a permit)
     Branch {
         /// Why the newer records are given up; stands in the vault for ever
-        #[arg(long, value_name = "WHY")]
+        #[arg(long, value_name = "WHY", value_parser = some_words)]
         reason: String,
     },
 
@@ -60,7 +61,7 @@ pub(super) enum Command {
         #[arg(value_name = "NUMBER", required = true)]
         numbers: Vec<u64>,
         /// What destroyed them, and what was tried; stands in the vault for ever
-        #[arg(long, value_name = "WHY")]
+        #[arg(long, value_name = "WHY", value_parser = some_words)]
         reason: String,
     },
 

@@ -1,11 +1,13 @@
 //! `incomplete`: its arguments, and how orphans read, there and in `status`.
 
 use clap::Subcommand;
+use clap::error::ErrorKind;
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::{Session, human, line};
+use super::args::some_words;
+use super::{Session, human, line, usage};
 use crate::clock::{Clock, SystemClock, Time};
 use crate::error::Result;
 use crate::ops::incomplete;
@@ -28,9 +30,9 @@ pub(super) enum Incompletes {
         #[arg(value_name = "NAME")]
         name: String,
         /// Why it stays
-        #[arg(long, value_name = "WHY")]
+        #[arg(long, value_name = "WHY", value_parser = some_words)]
         label: String,
-        /// Until which day, such as 2026-01-31
+        /// Until which day to come, such as 2026-01-31
         #[arg(long, value_name = "DAY", value_parser = day)]
         until: Time,
     },
@@ -81,6 +83,9 @@ impl Session {
                 self.done(incomplete_json("discard", &report), text)
             }
             Incompletes::Tag { name, label, until } => {
+                if *until <= SystemClock.now() {
+                    usage(ErrorKind::ValueValidation, "`--until` names a day to come: what is put off comes back then");
+                }
                 let report = incomplete::tag(&access, name, label, *until)?;
                 let text = || {
                     let mut out = String::new();

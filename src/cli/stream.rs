@@ -44,13 +44,13 @@ impl Stream {
         write!(self.out, "{{\"schema\":\"{schema}\",\"{name}\":[")
     }
 
-    /// Ends with what is known only now: fields of the document, or text.
-    pub(super) fn end(mut self, fields: impl FnOnce() -> Value, text: impl FnOnce() -> String) -> Result<()> {
+    /// Ends with what is known only now: fields of the document, or text. Findings may have decided the exit status.
+    pub(super) fn end(mut self, exit: u8, fields: impl FnOnce() -> Value, text: impl FnOnce() -> String) -> Result<()> {
         let printed = match self.document {
             Some(_) => self.begin().and_then(|()| {
                 let fields = printable_json(&fields().to_string());
                 // An object without its opening brace continues the one that has begun.
-                writeln!(self.out, "],\"ok\":true,{}", fields.strip_prefix('{').unwrap_or("}"))
+                writeln!(self.out, "],\"ok\":{},{}", exit == 0, fields.strip_prefix('{').unwrap_or("}"))
             }),
             None => self.out.write_all(text().as_bytes()),
         };

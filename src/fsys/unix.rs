@@ -10,7 +10,7 @@ mod sparse;
 
 pub use self::machine::{device_name, host_name, mounted, raise_descriptor_limit};
 pub use self::object::Object;
-pub use self::owners::{group_name, group_number, is_root, user_name, user_number};
+pub use self::owners::{group_name, group_number, is_root, own_user, user_name, user_number};
 pub use self::private::{
     create_private_directory, is_private, keeps_modes, let_others_read, new_private, open_lock, write_private,
 };

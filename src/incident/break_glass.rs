@@ -13,7 +13,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::journal::{Entry, Event, Journal, bounded};
-use super::registry::{self, is_full_verification};
+use super::registry::{self, Incident, is_full_verification};
 use crate::clock::Time;
 use crate::crypto::Id;
 use crate::error::{Error, Result};
@@ -278,6 +278,14 @@ impl Declaration {
             (None, None) if now < self.effective => State::Waiting,
             (None, None) => State::Open,
         }
+    }
+
+    /// Returns where the vault lies, as far as the journal knows: where its incident is about, or where this host last did
+    /// anything with the vault.
+    pub fn place(&self, entries: &[Entry]) -> Option<String> {
+        let own = |incident: &Incident| Some(&incident.id) == self.incident.as_ref();
+        let incident = registry::replay(entries).into_iter().find(own).map(|incident| incident.place);
+        incident.or_else(|| registry::last_place(entries, self.scope.vault).map(str::to_owned))
     }
 
     /// Returns whether somebody still has to close it.
@@ -572,7 +580,9 @@ pub fn close(host: &Host, now: Time, id: &str, outcome: &str, by: &str) -> Resul
             return Err(ended(known, State::Closed));
         }
         if outcome.trim().is_empty() {
-            return Err(Refusal::new(Code::IncidentUnfit, "an outcome without words records nothing").into());
+            return Err(Refusal::new(Code::IncidentUnfit, "an outcome without words records nothing")
+                .next(format!("say what came of it: `devvault break-glass close {} --outcome WHAT`", known.id))
+                .into());
         }
         let verified = verified_since(entries, known);
         if known.uses > 0 && verified.is_none() {
@@ -580,7 +590,10 @@ pub fn close(host: &Host, now: Time, id: &str, outcome: &str, by: &str) -> Resul
                 Code::IncidentUnfit,
                 format!("{} was used, and the whole vault was not fully verified since", known.id),
             )
-            .next("verify the whole vault, whatever it finds: `devvault verify`; then close it")
+            .next(format!(
+                "verify the whole vault, whatever it finds: `{}`; then close it",
+                registry::verify_at(known.place(entries).as_deref())
+            ))
             .into());
         }
         let mut data = json!({

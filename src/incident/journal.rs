@@ -404,9 +404,21 @@ impl Journal {
         let path = self.path();
         match fsys::open_plain(&path) {
             Ok(file) => Ok(Some(file)),
-            Err(error) if missing(&error) => Ok(None),
+            Err(error) if missing(&error) => self.require_place().map(|()| None),
             Err(error) => Err(unreadable(&path, &error).into()),
         }
+    }
+
+    /// Refuses where something else lies in the place of the directory: a system may say of what lies below it that it is
+    /// not there, and that is not known.
+    fn require_place(&self) -> Result<()> {
+        for directory in self.directory.ancestors().take(2) {
+            let there = std::fs::symlink_metadata(directory).is_ok();
+            if there && !std::fs::metadata(directory).is_ok_and(|metadata| metadata.is_dir()) {
+                return Err(unreadable(directory, &io::ErrorKind::NotADirectory.into()).into());
+            }
+        }
+        Ok(())
     }
 
     fn open_to_append(&self) -> io::Result<File> {
@@ -604,8 +616,7 @@ fn scan_lines(
 }
 
 fn missing(error: &io::Error) -> bool {
-    // A file where the directory should be holds no journal either; appending will say so.
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+    error.kind() == io::ErrorKind::NotFound
 }
 
 fn broken(path: &Path, reason: &str) -> Refusal {

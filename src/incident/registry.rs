@@ -16,6 +16,7 @@ use crate::crypto::Id;
 use crate::error::Result;
 use crate::fsys::Dir;
 use crate::limits;
+use crate::path::quoted;
 use crate::refusal::{Code, Family, Refusal};
 
 /// How long after an incident opened its report is due, in seconds.
@@ -121,14 +122,10 @@ impl Incident {
 
 /// Returns whether a code opens an incident: a failure of integrity or authenticity that leaves something to preserve.
 ///
-/// A name that was mistyped, a vault without snapshots, a key that is missing or another vault's, a host that has lost
-/// its own memory, and a drill on a copy say nothing against the vault.
+/// A question about what is not there, a key that is missing or another vault's, a host that has lost its own memory, and
+/// a drill on a copy say nothing against the vault.
 pub fn opens(code: Code) -> bool {
     let harmless = [
-        Code::NothingToVerify,
-        Code::NoSuchSnapshot,
-        Code::SnapshotRemoved,
-        Code::NothingToDrill,
         Code::DamageNotRefused,
         Code::KeyMissing,
         Code::KeyWrong,
@@ -141,7 +138,13 @@ pub fn opens(code: Code) -> bool {
         Code::EvidenceDamaged,
         Code::ReceiptForged,
     ];
-    leaves_evidence(code) && !harmless.contains(&code)
+    leaves_evidence(code) && !only_answers(code) && !harmless.contains(&code)
+}
+
+/// Returns whether a code only answers a question about what is not there: a number that was mistyped or removed, a vault
+/// or a snapshot without what was asked of it. It is no part of the story of an incident either.
+fn only_answers(code: Code) -> bool {
+    [Code::NothingToVerify, Code::NoSuchSnapshot, Code::SnapshotRemoved, Code::NothingToDrill].contains(&code)
 }
 
 /// Returns whether a code leaves a file of evidence.
@@ -250,6 +253,9 @@ pub enum Matter {
 
 /// Decides what findings mean.
 pub fn matter(incidents: &[Incident], vault: Option<Id>, place: &str, items: &[Item]) -> Matter {
+    if items.iter().all(|item| only_answers(item.code)) {
+        return Matter::Nothing;
+    }
     let own = || incidents.iter().filter(|incident| incident.concerns(vault, place));
     if let Some(open) = own().find(|incident| incident.closed.is_none()) {
         // A finding that would open none still belongs to the story of the one that is open.
@@ -384,6 +390,24 @@ pub fn find<'a>(incidents: &'a [Incident], id: &str) -> Result<&'a Incident> {
     })
 }
 
+/// Returns the command that verifies the vault at a place, as a shell takes it. A place that cannot be named so as it was
+/// written down is left to whoever knows the vault.
+pub fn verify_at(place: Option<&str>) -> String {
+    let nameable = |place: &&str| {
+        let escaped = !cfg!(windows) && place.contains('\\');
+        Path::new(place).is_absolute() && !escaped && !place.ends_with('…')
+    };
+    match place.filter(nameable) {
+        Some(place) => format!("devvault --vault {} verify", quoted(place)),
+        None => "devvault verify".into(),
+    }
+}
+
+/// Returns where this host last did anything with a vault, as far as its journal knows.
+pub fn last_place(entries: &[Entry], vault: Id) -> Option<&str> {
+    entries.iter().rev().filter(|entry| entry.vault == Some(vault)).find_map(|entry| entry.place.as_deref())
+}
+
 /// Returns the event of a note.
 pub fn note(incident: &Incident, text: &str, by: &str) -> Event {
     let data = json!({"event": "noted", "incident": incident.id, "text": bounded(text), "by": bounded(by)});
@@ -414,7 +438,9 @@ pub fn closing(
         return Err(unfit(message).next(format!("read it: `devvault incident show {}`", incident.id)).into());
     }
     if reason.trim().is_empty() || decision.is_some_and(|decision| decision.trim().is_empty()) {
-        return Err(unfit("a reason or a decision without words decides nothing".into()).into());
+        return Err(unfit("a reason or a decision without words decides nothing".into())
+            .next(format!("say why it is over: `devvault incident close {} --reason WHY`", incident.id))
+            .into());
     }
     let clean = clean_verification(entries, incident);
     if decision.is_none() && clean.is_none() {
@@ -431,7 +457,8 @@ pub fn closing(
                 ))
                 .next(format!("if you go on with that copy, say so: `{close} 'we go on with another copy' --by WHO`")),
             None => refusal.next(format!(
-                "verify the whole vault: `devvault verify`; or record what stays broken: `{close} WHAT --by WHO`"
+                "verify the whole vault: `{}`; or record what stays broken: `{close} WHAT --by WHO`",
+                verify_at(Some(&incident.place))
             )),
         }
         .into());
@@ -459,14 +486,13 @@ fn clean_verification(entries: &[Entry], incident: &Incident) -> Option<u64> {
             && (incident.vault.is_none() || entry.vault == incident.vault)
             && is_full_verification(entry)
     })?;
-    (last.text("verdict") == "valid").then_some(last.number)
+    found_nothing(last).then_some(last.number)
 }
 
 /// Returns the place of another copy of the vault whose full verification found nothing since the incident last grew.
 fn clean_copy<'a>(entries: &'a [Entry], incident: &Incident) -> Option<&'a str> {
     let later = |entry: &&Entry| entry.number > incident.last_entry && is_full_verification(entry);
-    let copy =
-        |entry: &&Entry| incident.vault.is_some() && entry.vault == incident.vault && entry.text("verdict") == "valid";
+    let copy = |entry: &&Entry| incident.vault.is_some() && entry.vault == incident.vault && found_nothing(entry);
     entries.iter().rev().filter(later).find(copy)?.place.as_deref()
 }
 
@@ -476,6 +502,21 @@ pub fn is_full_verification(entry: &Entry) -> bool {
         && entry.text("level") == "full"
         && entry.data.get("whole") == Some(&Value::Bool(true))
         && !entry.text("verdict").is_empty()
+}
+
+/// The verdict of a verification that read everything and found nothing.
+pub const VALID: &str = "valid";
+/// The verdict of a verification that read a part and found nothing.
+pub const NO_FAULT_FOUND: &str = "no-fault-found";
+
+/// Returns whether an entry tells of a verification that found nothing in what it read.
+pub fn found_nothing(entry: &Entry) -> bool {
+    [VALID, NO_FAULT_FOUND].contains(&entry.text("verdict"))
+}
+
+/// Returns what a verdict that was written down claims at its level: what earlier versions wrote of a part was `valid` too.
+pub fn claimed<'a>(verdict: &'a str, level: &str) -> &'a str {
+    if verdict == VALID && level != "full" { NO_FAULT_FOUND } else { verdict }
 }
 
 /// Proves that nothing stands against removing something from a vault; only the checks here make one.

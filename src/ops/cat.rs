@@ -55,13 +55,14 @@ fn print(
 ) -> Result<Report> {
     let reading = Reading::open(access)?;
     let (number, snapshot) = reading.select(&place.snapshot)?;
-    let entry = match reading.listing(snapshot, &place.path, progress).next() {
+    let path = reading.meant(snapshot, &place.path);
+    let entry = match reading.listing(snapshot, &path, progress).next() {
         Some(entry) => entry?,
-        None => return Err(no_file(number, &place.path, "there is nothing of that name")),
+        None => return Err(no_file(number, &path, "there is nothing of that name")),
     };
     let file = match &entry.kind {
         Kind::File(file) => file,
-        other => return Err(no_file(number, &place.path, &what_it_is(other))),
+        other => return Err(no_file(number, &path, &what_it_is(other))),
     };
     let mut bytes = 0;
     hand_on(&reading, &entry, file, progress, |piece| {

@@ -4,7 +4,7 @@
 //! that cannot be written; what cannot be read is named as such. The last entries of a bundle are its manifest, with the
 //! BLAKE3 of every other entry, and, where the key is at hand, the manifest's tag under a domain of its own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
@@ -33,11 +33,12 @@ use crate::vault::{Finding, key, layout};
 /// What is to be packed.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// Only what belongs to this incident, instead of all evidence of this host about the vault.
+    /// Only what belongs to this incident, instead of all evidence and incidents of this host about the vault.
     pub incident: Option<String>,
     /// Also copies of damaged packs as they are.
     pub raw: bool,
-    /// Read every pack, to find damaged ones without the key: a pack's name is the digest of its bytes.
+    /// Read every pack, to find damaged ones without the key: a pack's name is the digest of its bytes. Else those are
+    /// read that the incidents name.
     pub all_packs: bool,
 }
 
@@ -56,6 +57,8 @@ pub struct Captured {
     pub authenticated: bool,
     /// What could not be read, in words.
     pub unreadable: Vec<String>,
+    /// How many packs were read because an incident names them, or because all were to be read.
+    pub packs_read: u64,
     /// Packs whose bytes are not those that their names promise.
     pub damaged: Vec<String>,
     /// What should be said besides.
@@ -129,13 +132,13 @@ fn pack(access: &Access, output: &Path, options: &Options) -> Result<Captured> {
         Some(id) => Some(super::incident::show(&access.host, id)?.0),
         None => None,
     };
-    let about: Vec<Incident> = match &incident {
-        Some(one) => vec![one.clone()],
-        None => super::incident::list(&access.host)
-            .unwrap_or_default()
-            .into_iter()
-            .filter(|incident| incident.place == scene.place())
-            .collect(),
+    let (about, unknown): (Vec<Incident>, _) = match (&incident, super::incident::list(&access.host)) {
+        (Some(one), _) => (vec![one.clone()], None),
+        (None, Ok(all)) => {
+            (all.into_iter().filter(|incident| incident.place == bounded(scene.place())).collect(), None)
+        }
+        // Evidence is packed all the same, and says what it may lack.
+        (None, Err(error)) => (Vec::new(), Some(format!("the incidents of this host: {error}"))),
     };
     // A vault that is gone is no reason to lose what this host kept about it; a mistyped one is a mistake.
     let store = match (&scene.store, gate::open_store(&access.vault)) {
@@ -148,9 +151,10 @@ fn pack(access: &Access, output: &Path, options: &Options) -> Result<Captured> {
     }
     let file = new_file(output)?;
     let mut bundle = Bundle::new(BufWriter::new(file), output);
+    bundle.unreadable.extend(unknown);
     bundle.host_side(access, &about, &scene)?;
     match &store {
-        Ok(store) => bundle.vault_side(&**store, incident.as_ref(), options)?,
+        Ok(store) => bundle.vault_side(&**store, &about, options)?,
         Err(error) => bundle.unreadable.push(format!("the vault: {error}")),
     }
     let macs = find_macs(access, &scene);
@@ -206,13 +210,23 @@ struct Bundle<'a, W: Write> {
     output: &'a Path,
     files: Vec<Packed>,
     unreadable: Vec<String>,
+    packs_read: u64,
     damaged: Vec<String>,
+    notes: Vec<String>,
 }
 
 impl<'a> Bundle<'a, BufWriter<File>> {
     fn new(out: BufWriter<File>, output: &'a Path) -> Self {
         let tar = tar::Builder::new(out);
-        Self { tar, output, files: Vec::new(), unreadable: Vec::new(), damaged: Vec::new() }
+        Self {
+            tar,
+            output,
+            files: Vec::new(),
+            unreadable: Vec::new(),
+            packs_read: 0,
+            damaged: Vec::new(),
+            notes: Vec::new(),
+        }
     }
 
     fn failed(&self, error: io::Error) -> Error {
@@ -333,8 +347,9 @@ impl<'a> Bundle<'a, BufWriter<File>> {
         Ok(())
     }
 
-    /// Adds records, listings with sizes and times, and digests of packs that are damaged.
-    fn vault_side(&mut self, store: &dyn Store, incident: Option<&Incident>, options: &Options) -> Result<()> {
+    /// Adds records, listings with sizes and times, and digests of packs that are damaged: of those that the incidents
+    /// name, or of all.
+    fn vault_side(&mut self, store: &dyn Store, incidents: &[Incident], options: &Options) -> Result<()> {
         let mut listing = Vec::new();
         let mut packs = Vec::new();
         let mut small = Vec::new();
@@ -343,12 +358,11 @@ impl<'a> Bundle<'a, BufWriter<File>> {
         for name in small {
             self.add_vault_file(store, &name, limits::RECORD_BYTES_MAX)?;
         }
-        let suspected = |name: &String| {
-            options.all_packs
-                || incident.is_some_and(|incident| incident.items.iter().any(|item| item.subject == *name))
-        };
+        let named: BTreeSet<&str> =
+            incidents.iter().flat_map(|incident| &incident.items).map(|item| &*item.subject).collect();
         let mut digests = Vec::new();
-        for name in packs.iter().filter(|name| suspected(name)) {
+        for name in packs.iter().filter(|name| options.all_packs || named.contains(&***name)) {
+            self.packs_read += 1;
             let about = evidence::describe(store, name);
             if about["found_digest"] == about["expected_digest"] {
                 continue;
@@ -357,6 +371,14 @@ impl<'a> Bundle<'a, BufWriter<File>> {
             self.damaged.push(name.clone());
         }
         self.add("damaged-packs.jsonl", &digests)?;
+        let gone = named.iter().filter(|name| name.starts_with("packs/") && !packs.iter().any(|pack| pack == *name));
+        match (self.packs_read, gone.count()) {
+            (0, 0) if !options.all_packs => self.notes.push(
+                "no pack was looked at: no incident that this bundle tells of names one; `--all-packs` reads every pack".into(),
+            ),
+            (_, 0) => {}
+            (_, gone) => self.notes.push(format!("{gone} pack(s) that an incident names are not there")),
+        }
         if options.raw {
             for name in self.damaged.clone().iter().take(RAW_MAX) {
                 self.add_vault_file(store, name, evidence::DIGESTED_BYTES_MAX)?;
@@ -423,7 +445,7 @@ impl<'a> Bundle<'a, BufWriter<File>> {
         let out = self.tar.into_inner().map_err(failed)?;
         let file = out.into_inner().map_err(|error| failed(error.into_error()))?;
         fsys::sync_file(&file).and_then(|()| replace::sync_name(&output)).map_err(failed)?;
-        let mut notes = Vec::new();
+        let mut notes = self.notes;
         if macs.is_none() {
             notes.push("the key is not at hand: the bundle has digests, but no tag that proves who made it".into());
         }
@@ -434,6 +456,7 @@ impl<'a> Bundle<'a, BufWriter<File>> {
             manifest: Digest::of(&bytes),
             authenticated: macs.is_some(),
             unreadable: self.unreadable,
+            packs_read: self.packs_read,
             damaged: self.damaged,
             notes,
         })

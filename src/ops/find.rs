@@ -184,7 +184,7 @@ fn search(
     let mut wanted = Vec::new();
     for place in places {
         let (number, snapshot) = reading.select(&place.snapshot)?;
-        wanted.push((number, snapshot, place.path.clone()));
+        wanted.push((number, snapshot, reading.meant(snapshot, &place.path)));
     }
     if places.is_empty() {
         wanted.extend(vault.chain.snapshots().map(|(number, snapshot)| (number, snapshot, EntryPath::root())));

@@ -98,7 +98,12 @@ pub fn tag(access: &Access, name: &str, label: &str, until: Time) -> Result<Repo
         let orphans = look(&vault, &[], false)?;
         let name = orphans.named(name).ok_or_else(|| unknown(&vault, name))?.to_owned();
         if label.trim().is_empty() || until <= access.clock.now() {
-            return refuse(Code::DeclarationUnfit, "a decision that is put off needs a reason and a time to come");
+            return Err(Refusal::new(
+                Code::DeclarationUnfit,
+                "a decision that is put off needs a reason and a time to come",
+            )
+            .next("name both: `devvault incomplete tag NAME --label WHY --until DAY`")
+            .into());
         }
         let tag = Some(orphans::Tag { label: bounded(label), until });
         Ok(Report { vault: vault.config.vault, name, bytes: 0, tag, permit: None, notes: Vec::new() })
@@ -176,7 +181,22 @@ fn named(vault: &Vault, name: &str) -> Result<String> {
         .incomplete
         .iter()
         .find(|known| *known == wanted || known.strip_prefix(layout::INCOMPLETE_PREFIX) == Some(wanted));
-    found.cloned().ok_or_else(|| unknown(vault, name).into())
+    if let Some(found) = found {
+        return Ok(found.clone());
+    }
+    let orphans = look(vault, &[], false)?;
+    let Some(other) = orphans.named(name) else { return Err(unknown(vault, name).into()) };
+    // The list names it too, for another reason: it never was a snapshot that was being written.
+    let message = format!("{} is no unfinished snapshot, and nothing else is discarded", shown(other.as_bytes()));
+    let refusal = Refusal::new(Code::NoSuchSnapshot, message);
+    Err(match orphans.packs.iter().any(|pack| pack.name == other) {
+        true => refusal.next("leave it: no snapshot names this pack, and the next backup uses what it holds"),
+        false => refusal.next(
+            "find out who put it there before anybody moves it away; until then put the decision off: \
+             `devvault incomplete tag NAME --label WHY --until DAY`",
+        ),
+    }
+    .into())
 }
 
 fn unknown(vault: &Vault, name: &str) -> Refusal {

@@ -39,10 +39,10 @@ pub fn show(host: &Host, count: usize, act: Option<&str>) -> Result<Shown> {
     let mut entries = std::collections::VecDeque::new();
     let scan = journal.scan(|entry, _| {
         if act.is_none_or(|act| entry.act == act) {
-            if entries.len() == count {
+            entries.push_back(entry);
+            if entries.len() > count {
                 entries.pop_front();
             }
-            entries.push_back(entry);
         }
         Ok(())
     })?;
@@ -76,6 +76,18 @@ pub struct Checked {
     pub not_checked: Vec<String>,
     /// What should be said besides.
     pub notes: Vec<String>,
+}
+
+impl Checked {
+    /// Returns what it comes to: `sound`, `broken`, or `absent` where there was no entry to check and nothing says that
+    /// there should be one.
+    pub fn verdict(&self) -> &'static str {
+        match (self.findings.is_empty(), self.entries) {
+            (false, _) => "broken",
+            (true, 0) => "absent",
+            (true, _) => "sound",
+        }
+    }
 }
 
 /// Checks every entry of the journal, and that every entry which this host's snapshots in a vault name is there.
@@ -225,11 +237,19 @@ pub fn export(host: &Host, file: &Path) -> Result<Moved> {
 /// another one was put in its place.
 ///
 /// # Errors
-/// DV709 where the journal is sound; DV410 where the state directory cannot be read or written.
+/// DV709 where the journal is sound, or where the reason has no words; DV410 where the state directory cannot be read or
+/// written.
 pub fn restart(host: &Host, access: Option<&Access>, clock: &dyn Clock, reason: &str) -> Result<Moved> {
+    if reason.trim().is_empty() {
+        return Err(Refusal::new(Code::IncidentUnfit, "a journal that is begun anew without words explains nothing")
+            .next("say what you found: `devvault journal restart --reason WHY`")
+            .into());
+    }
     let journal = Journal::of(host);
-    if verify(host, access)?.findings.is_empty() {
-        return Err(Refusal::new(Code::IncidentUnfit, "the journal is sound: nothing needs to be begun anew")
+    let checked = verify(host, access)?;
+    if checked.findings.is_empty() {
+        let message = format!("the journal is {}: nothing needs to be begun anew", checked.verdict());
+        return Err(Refusal::new(Code::IncidentUnfit, message)
             .next("check it, naming the vault that this host backs up into: `devvault --vault VAULT journal verify`")
             .into());
     }

@@ -82,6 +82,10 @@ fn declare(access: &Access, numbers: &[u64], reason: &str) -> Result<Report> {
     Ok(Report { vault: vault.config.vault, lost: wanted.into_iter().collect(), head, permits: names, notes })
 }
 
+/// What to do where nothing that is named is lost. No permit makes it so.
+const KEEP: &str =
+    "declare nothing: `devvault verify` names the records that are lost, and no permit makes another one so";
+
 /// What the tombstone will say.
 struct Plan {
     number: u64,
@@ -104,13 +108,17 @@ fn check(access: &Access, vault: &Vault, wanted: &BTreeSet<u64>) -> Result<Plan>
     let settled = |number: &u64| sound.contains(number) || chain.gone(*number).is_some();
     let missing: BTreeSet<u64> = (1..=highest).filter(|number| !settled(number)).take(NUMBERS_MAX + 1).collect();
     if missing.len() > NUMBERS_MAX {
-        return Err(out(format!("more than {NUMBERS_MAX} records are missing: this is no loss of records")).into());
+        return Err(out(format!("more than {NUMBERS_MAX} records are missing: this is no loss of records"))
+            .next("look for a newer copy of the vault: `devvault runbook DV313`")
+            .into());
     }
     if wanted.is_empty() || wanted.len() > NUMBERS_MAX {
-        return Err(out("no record is named, or too many".into()).into());
+        return Err(out("no record is named, or too many".into()).next(KEEP).into());
     }
     if let Some(number) = wanted.iter().find(|number| !missing.contains(number)) {
-        return Err(out(format!("record {number} is not lost: it is there, is gone already, or never was")).into());
+        return Err(out(format!("record {number} is not lost: it is there, is gone already, or never was"))
+            .next(KEEP)
+            .into());
     }
     if let Some(number) = missing.iter().find(|number| !wanted.contains(number)) {
         return Err(out(format!("record {number} is missing too: without it the chain stays broken"))
@@ -127,6 +135,7 @@ fn check(access: &Access, vault: &Vault, wanted: &BTreeSet<u64>) -> Result<Plan>
         return Err(out(
             "the chain lacks more than these records: it continues differently from what this host has seen".into(),
         )
+        .next("this is another history of the vault and no loss of records: read `devvault runbook DV314`")
         .into());
     }
     let digests: BTreeMap<u64, Digest> =

@@ -44,12 +44,13 @@ fn list(
     let reading = Reading::open(access)?;
     let (number, snapshot) = reading.select(&place.snapshot)?;
     let mut entries = 0;
-    for entry in reading.listing(snapshot, &place.path, progress) {
+    let path = reading.meant(snapshot, &place.path);
+    for entry in reading.listing(snapshot, &path, progress) {
         take(&entry?)?;
         entries += 1;
     }
     if entries == 0 {
-        return refuse(Code::SelectionEmpty, format!("snapshot {number} holds no {}", place.path));
+        return refuse(Code::SelectionEmpty, format!("snapshot {number} holds no {path}"));
     }
     Ok(Report { snapshot: number, freshness: reading.vault.freshness, entries })
 }

@@ -54,6 +54,11 @@ impl Reading {
         select::select(&self.vault, selector)
     }
 
+    /// Returns the path in a snapshot that a person names: see [`meant`].
+    pub(crate) fn meant(&self, snapshot: &Snapshot, named: &EntryPath) -> EntryPath {
+        meant(&self.reader, &self.pool, snapshot, named)
+    }
+
     /// Returns what should be said besides, in words, and keeps packs that failed a read in mind for later backups.
     pub(crate) fn remarks(&self, access: &Access) -> Vec<String> {
         let mut notes = self.vault.notes.clone();
@@ -79,6 +84,23 @@ impl Reading {
             counts: Counts::default(),
             meant: within.is_root().then_some(snapshot.counts),
         }
+    }
+}
+
+/// Returns the path in a snapshot that a person names: what it reads, or where the snapshot certainly holds nothing there, the
+/// one that lists show so.
+pub(crate) fn meant(reader: &Arc<Reader>, pool: &Pool, snapshot: &Snapshot, named: &EntryPath) -> EntryPath {
+    let holds = |path: &EntryPath| -> Result<bool, Finding> {
+        for batch in reader.entries_within(pool, &snapshot.lists, path) {
+            if !batch?.entries.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    };
+    match named.unshown() {
+        Some(shown) if holds(named) == Ok(false) && holds(&shown) == Ok(true) => shown,
+        _ => named.clone(),
     }
 }
 

@@ -108,7 +108,7 @@ pub struct Receipt {
     pub snapshots: Vec<(u64, String)>,
     /// The vault.
     pub vault: Id,
-    /// What it came to: `valid`, `unstable` or `invalid`; of a drill `passed` or `failed`.
+    /// What it came to: `valid` (of a full verification alone), `no-fault-found`, `unstable` or `invalid`; of a drill `passed` or `failed`.
     pub verdict: String,
 }
 

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use crate::crypto::Id;
 use crate::error::{Error, Result, refuse};
 use crate::format::record::{Fate, Snapshot};
-use crate::path::{EntryPath, shown};
+use crate::path::{EntryPath, shown, unshown};
 use crate::refusal::{Code, Refusal};
 use crate::vault::chain::Chain;
 use crate::vault::gate::Vault;
@@ -75,7 +75,9 @@ impl Place {
             path = rest;
         }
         let path = if path == b"." { b"" } else { path };
-        let path = EntryPath::parse(path).map_err(|error| error.to_string())?;
+        // A name that is shown by escapes may be longer than a name can be.
+        let shown = |_: &_| unshown(path).and_then(|bytes| EntryPath::parse(&bytes).ok());
+        let path = EntryPath::parse(path).or_else(|error| shown(&error).ok_or_else(|| error.to_string()))?;
         Ok(Self { snapshot: snapshot(&bytes[..colon])?, path })
     }
 }

@@ -63,7 +63,7 @@ pub struct Verified {
     pub time: Time,
     /// `full`, `quick` or `sample`.
     pub level: String,
-    /// `valid`, `unstable` or `invalid`.
+    /// `valid` (of a full verification alone), `no-fault-found`, `unstable` or `invalid`.
     pub verdict: String,
     /// Packs that were read completely.
     pub packs_read: u64,

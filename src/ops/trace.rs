@@ -16,7 +16,8 @@ use crate::error::{Result, refuse};
 use crate::format::entry::{Entry as Listed, Kind};
 use crate::format::record::Snapshot;
 use crate::incident::journal::{Entry, Journal};
-use crate::path::{EntryPath, shown};
+use crate::incident::registry;
+use crate::path::{EntryPath, shown, unshown};
 use crate::pool::Pool;
 use crate::progress::Progress;
 use crate::refusal::{Code, Kept};
@@ -158,10 +159,20 @@ fn trace(access: &Access, target: &Target, progress: &dyn Progress) -> Result<Re
         Target::Pack(name) => trace_pack(&vault, name, &mut report)?,
         Target::Path(path) => trace_path(&vault, path, progress, &mut report)?,
     }
+    let mut target = target.clone();
+    if let Target::Path(named) = &target
+        && report.holders.is_empty()
+        && report.findings.is_empty()
+        && let Some(shown) = named.unshown()
+    {
+        // No snapshot holds what it reads: a path may be copied from a list, as it is shown there.
+        trace_path(&vault, &shown, progress, &mut report)?;
+        target = Target::Path(shown);
+    }
     if report.holders.is_empty() && report.findings.is_empty() && report.notes.len() == vault.notes.len() {
         return refuse(Code::SelectionEmpty, format!("nothing of that name is in {}", vault.store.describe()));
     }
-    done_with(access, &vault, target, &mut report);
+    done_with(access, &vault, &target, &mut report);
     Ok(report)
 }
 
@@ -299,7 +310,12 @@ fn done_with(access: &Access, vault: &Vault, target: &Target, report: &mut Repor
         .clone()
         .filter(verified)
         .take(DONE_MAX)
-        .map(|entry| done(entry, format!("{} verification: {}", entry.text("level"), entry.text("verdict"))))
+        .map(|entry| {
+            done(entry, {
+                let (level, verdict) = (entry.text("level"), entry.text("verdict"));
+                format!("{level} verification: {}", registry::claimed(verdict, level).replace('-', " "))
+            })
+        })
         .collect();
     let again: Vec<Done> = own
         .filter(restored)
@@ -312,7 +328,9 @@ fn done_with(access: &Access, vault: &Vault, target: &Target, report: &mut Repor
 /// Returns whether a restore may have brought back what is traced.
 fn concerns(entry: &Entry, target: &Target) -> bool {
     let Target::Path(path) = target else { return true };
-    let restored = EntryPath::parse(entry.text("path").as_bytes()).unwrap_or_default();
+    // The journal has it as it is shown.
+    let restored = unshown(entry.text("path").as_bytes());
+    let restored = restored.and_then(|path| EntryPath::parse(&path).ok()).unwrap_or_default();
     entry.text("path") == EntryPath::root().to_string() || restored.is_root() || path.is_within(&restored)
 }
 

@@ -22,6 +22,12 @@ pub fn group_number(name: &str) -> Option<u32> {
     Group::from_name(name).ok().flatten().map(|group| group.gid.as_raw())
 }
 
+/// Returns the name of the user whose process this is, or the number of one without a name.
+pub fn own_user() -> Option<String> {
+    let uid = rustix::process::getuid().as_raw();
+    Some(user_name(uid).unwrap_or_else(|| format!("user {uid}")))
+}
+
 /// Returns whether this process may act on files of every owner.
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()

@@ -186,12 +186,14 @@ fn compare(
     let (number, snapshot) = reading.select(&left.snapshot)?;
     let mut output =
         Output { take, options, tally: Tally::default(), not_compared: BTreeSet::new(), notes: Vec::new() };
-    let first = (number, snapshot, &left.path);
+    let path = reading.meant(snapshot, &left.path);
+    let first = (number, snapshot, &path);
     progress.phase(Phase::Comparing, Some(snapshot.counts.files), None);
     let (against, bytes_read) = match right {
         Side::Snapshot(place) => {
             let (other, snapshot) = reading.select(&place.snapshot)?;
-            snapshots(&reading, first, (other, snapshot, &place.path), progress, &mut output)?;
+            let path = reading.meant(snapshot, &place.path);
+            snapshots(&reading, first, (other, snapshot, &path), progress, &mut output)?;
             (Against::Snapshot(other, SourceName::of(snapshot)), 0)
         }
         Side::Directory(path) => {

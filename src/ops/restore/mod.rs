@@ -33,7 +33,7 @@ use self::seals::Sealer;
 use self::target::{Staging, Target};
 use self::tree::{Finisher, TreeWriter};
 use super::audit::{self, Told};
-use super::reading::check_counts;
+use super::reading::{check_counts, meant};
 use super::select::{self, Place as Selection};
 use crate::crypto::{Digest, Id};
 use crate::error::{Error, Result, refuse, shown_path};
@@ -175,8 +175,9 @@ fn put_back(
     notes.extend(index.notes());
     let indexed = index.packs_indexed > 0;
     let look = |reader: &Arc<Reader>| {
-        Part { reader, pool: &pool, snapshot, selection: &selection.path, choice: &choice }
-            .preflight(&target, options, progress)
+        let selection = meant(reader, &pool, snapshot, &selection.path);
+        let part = Part { reader, pool: &pool, snapshot, selection: &selection, choice: &choice };
+        part.preflight(&target, options, progress).map(|(plan, looked)| (plan, looked, selection))
     };
     let keep_in_mind = |reader: &Reader| {
         reads::keep_in_mind(&access.host, &vault.macs, &*vault.store, &reader.failed_packs(), access.clock.now())
@@ -185,7 +186,7 @@ fn put_back(
     if looked.is_err() {
         notes.extend(keep_in_mind(&reader));
     }
-    let (mut plan, looked) = match looked {
+    let (mut plan, looked, path) = match looked {
         Err(error) if indexed && error.code().is_some_and(|code| code.family() == Family::SnapshotIntegrity) => {
             // The index may be what is wrong: the packs themselves decide.
             reader = Arc::new(vault.reader(vault.catalog(UseIndex::No)?));
@@ -195,9 +196,9 @@ fn put_back(
         }
         other => other?,
     };
-    let part = Part { reader: &reader, pool: &pool, snapshot, selection: &selection.path, choice: &choice };
-    let partial = !selection.path.is_root() || looked.all != looked.chosen;
-    let left_out = snapshot.left_out.iter().filter(|path| path.is_within(&selection.path)).cloned().collect();
+    let part = Part { reader: &reader, pool: &pool, snapshot, selection: &path, choice: &choice };
+    let partial = !path.is_root() || looked.all != looked.chosen;
+    let left_out = snapshot.left_out.iter().filter(|left| left.is_within(&path)).cloned().collect();
 
     let staging = target.stage(plan.maker)?;
     let restored = part.write(&staging, &plan, progress).and_then(|sealed| {
@@ -259,7 +260,6 @@ fn put_back(
         notes.push("the chain has findings elsewhere; this snapshot authenticates, and all that was to be restored was; run `devvault verify`".into());
     }
     let vault_id = vault.config.vault;
-    let path = selection.path.clone();
     vault.advance_witness(access);
     notes.extend(vault.notes.drain(..).filter(|note| note.starts_with("the witness")));
     Ok(Report {

@@ -72,6 +72,21 @@ impl<'a> Copier<'a> {
         })
     }
 
+    /// Returns the path that a person names: what it reads, or where nothing that can be read lies there, the one that
+    /// lists show so.
+    pub(super) fn meant(&self, snapshot: &Snapshot, named: &EntryPath) -> EntryPath {
+        let Some(shown) = named.unshown() else { return named.clone() };
+        let segments = snapshot.lists.iter().filter_map(|list| self.reader.segment_list(list).ok()).flatten();
+        let mut as_shown = false;
+        for entry in segments.filter_map(|segment| self.reader.segment(&segment).ok()).flatten() {
+            if entry.path.is_within(named) {
+                return named.clone();
+            }
+            as_shown |= entry.path.is_within(&shown);
+        }
+        if as_shown { shown } else { named.clone() }
+    }
+
     /// Copies everything at and below a path. What cannot be read is put down and passed over.
     pub(super) fn copy(&mut self, snapshot: &Snapshot, within: &EntryPath) -> Result<()> {
         self.progress.phase(Phase::Restoring, Some(snapshot.counts.files), Some(snapshot.counts.bytes));

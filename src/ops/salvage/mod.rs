@@ -169,12 +169,13 @@ fn salvage(access: &Access, place: &Place, destination: &Path, progress: &dyn Pr
     let authenticated = found.permit.is_none();
     let target = target.make()?;
     let mut copier = Copier::new(&target, &found.reader, authenticated, progress)?;
-    let written = copier.copy(&found.snapshot, &place.path);
+    let path = copier.meant(&found.snapshot, &place.path);
+    let written = copier.copy(&found.snapshot, &path);
     let (standing, from_memory) = written.and_then(|()| copier.finish()).map_err(|error| {
         error.written(|| format!("{} holds what was copied so far; it is not complete", shown_path(&target.path)))
     })?;
     if standing == Standing::default() {
-        return Err(Refusal::new(Code::SelectionEmpty, format!("snapshot {} names no {}", found.number, place.path))
+        return Err(Refusal::new(Code::SelectionEmpty, format!("snapshot {} names no {path}", found.number))
             .written(format!("{} was made and holds no copies", shown_path(&target.path)))
             .into());
     }
@@ -191,7 +192,7 @@ fn salvage(access: &Access, place: &Place, destination: &Path, progress: &dyn Pr
     Ok(Report {
         snapshot: found.number,
         vault: found.vault,
-        path: place.path.clone(),
+        path,
         list: target.path.join(copy::LIST),
         destination: target.path,
         authenticated,

@@ -2,7 +2,7 @@
 //!
 //! It takes a store and a key rather than an opened vault, so that it still speaks when the vault would refuse. It
 //! writes nothing into the vault. `valid` means: every byte that the snapshots need was read, decoded and hashed in
-//! this run.
+//! this run; what read less than that and found nothing comes to `no-fault-found`, in every report and record.
 
 mod blame;
 mod packs;
@@ -23,7 +23,7 @@ use crate::crypto::{Digest, Id};
 use crate::error::{Error, Result, refuse};
 use crate::format::listing::PartRef;
 use crate::format::record::Head;
-use crate::incident::evidence;
+use crate::incident::{evidence, registry};
 use crate::path::EntryPath;
 use crate::pool::{Pool, Task};
 use crate::progress::{Phase, Progress};
@@ -62,8 +62,10 @@ impl Level {
 /// What a verification comes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verdict {
-    /// Nothing was found.
+    /// Everything was read, and nothing was found.
     Valid,
+    /// Nothing was found in what was read, which was not everything: it proves no snapshot recoverable.
+    NoFaultFound,
     /// Something read differently the second time: suspect the host or the medium before the data.
     Unstable,
     /// Something is wrong.
@@ -74,15 +76,25 @@ impl Verdict {
     /// Returns the verdict's name.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Valid => "valid",
+            Self::Valid => registry::VALID,
+            Self::NoFaultFound => registry::NO_FAULT_FOUND,
             Self::Unstable => "unstable",
             Self::Invalid => "invalid",
         }
     }
 
-    fn of(findings: &[Finding]) -> Self {
+    /// Returns whether nothing was found, in everything or in a part.
+    pub fn is_good(self) -> bool {
+        matches!(self, Self::Valid | Self::NoFaultFound)
+    }
+
+    /// Decides by what was found, and where that is nothing, by how much was read.
+    fn of(findings: &[Finding], level: Level) -> Self {
         let of = |finding: &Finding| if finding.code == Code::Unstable { Self::Unstable } else { Self::Invalid };
-        findings.iter().map(of).max().unwrap_or(Self::Valid)
+        findings.iter().map(of).max().unwrap_or(match level {
+            Level::Full => Self::Valid,
+            Level::Quick | Level::Rolling(_) => Self::NoFaultFound,
+        })
     }
 }
 
@@ -193,11 +205,11 @@ impl Told for Report {
 }
 
 impl Report {
-    /// Returns the process exit status: 0 only for valid, else that of the lowest family among the findings.
+    /// Returns the process exit status: 0 only where nothing was found, else that of the lowest family among the findings.
     pub fn exit(&self) -> u8 {
         match self.verdict {
-            Verdict::Valid => 0,
-            _ => exit_of(self.findings.iter().map(|finding| finding.code)).max(1),
+            Verdict::Valid | Verdict::NoFaultFound => 0,
+            Verdict::Unstable | Verdict::Invalid => exit_of(self.findings.iter().map(|finding| finding.code)).max(1),
         }
     }
 }
@@ -499,7 +511,7 @@ impl<'a> Verifier<'a> {
     /// Returns the packs that may hold what a snapshot lacks: all that one names which is not valid. Nothing where one does
     /// not tell.
     fn may_be_needed(&self, snapshots: &BTreeMap<u64, Verdict>, reader: &Reader) -> Option<BTreeSet<Digest>> {
-        let lacking = snapshots.iter().filter(|(_, verdict)| **verdict != Verdict::Valid);
+        let lacking = snapshots.iter().filter(|(_, verdict)| !verdict.is_good());
         let mut named = BTreeSet::new();
         for snapshot in lacking.filter_map(|(number, _)| self.chain.snapshot(*number)) {
             named.extend(reader.packs(snapshot).ok()?.into_iter().map(|pack| pack.0));
@@ -525,9 +537,9 @@ impl<'a> Verifier<'a> {
         }
         findings.sort_by(|a, b| (a.code, &a.subject).cmp(&(b.code, &b.subject)));
         let mut snapshots: BTreeMap<u64, Verdict> =
-            self.numbers.iter().map(|&number| (number, Verdict::Valid)).collect();
+            self.numbers.iter().map(|&number| (number, Verdict::of(&[], self.level))).collect();
         for finding in &findings {
-            let verdict = Verdict::of(std::slice::from_ref(finding));
+            let verdict = Verdict::of(std::slice::from_ref(finding), self.level);
             for number in &finding.snapshots {
                 // A number that a tampered record blocks is named in the findings; it is no snapshot that was looked at.
                 let known = snapshots.entry(*number).or_insert(verdict);
@@ -581,7 +593,7 @@ impl<'a> Verifier<'a> {
                 }
             }
         }
-        let verdict = Verdict::of(&findings);
+        let verdict = Verdict::of(&findings, self.level);
         let left_out = self.left_out();
         let sound = findings.iter().all(|finding| finding.code.family() != crate::refusal::Family::CryptoBoundary);
         if sound && self.chain.findings.is_empty() && !matches!(self.freshness, Freshness::Behind { .. }) {

@@ -133,17 +133,20 @@ fn judge(small: &Small, store: &Arc<Memory>, choice: u8, read: &BTreeMap<u64, Re
     };
     let selectors: Vec<Selector> = named.iter().map(|number| Selector::Number(*number)).collect();
     let Ok(report) = verify::run(&access, &selectors, level, &Silent) else { return 0 };
-    let needed = if level == Level::Full { Reads::Everything } else { Reads::Listing };
+    let (needed, good) = match level {
+        Level::Full => (Reads::Everything, Verdict::Valid),
+        _ => (Reads::Listing, Verdict::NoFaultFound),
+    };
     let mut valid = BTreeSet::new();
     for (number, verdict) in &report.snapshots {
-        if *verdict == Verdict::Valid {
-            assert!(read.get(number) >= Some(&needed), "{level:?} of {named:?}: {number} is called valid");
+        if *verdict == good {
+            assert!(read.get(number) >= Some(&needed), "{level:?} of {named:?}: {number} is called {}", verdict.name());
             valid.insert(*number);
         }
     }
-    if report.verdict == Verdict::Valid {
+    if report.verdict == good {
         let asked = if named.is_empty() { &numbers[..] } else { named };
-        assert!(valid.iter().eq(asked), "{level:?} of {named:?} is called valid with {valid:?}");
+        assert!(valid.iter().eq(asked), "{level:?} of {named:?} is called {} with {valid:?}", good.name());
     }
     valid.len()
 }
