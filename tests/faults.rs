@@ -363,7 +363,7 @@ fn an_interrupted_verify_tells_and_remembers_what_it_has_found() {
     assert_eq!(stopped.exit(), 130);
     let told = stopped.what_was_written().unwrap();
     assert!(told.text.contains("1 finding(s) so far") && !told.changed, "{}", told.text);
-    let report = devvault::ops::status::run(&home.access()).unwrap();
+    let report = status::run(&home.access()).unwrap();
     assert_eq!(report.findings.iter().filter(|finding| finding.code == Code::ChunkDamaged).count(), 1);
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use devvault::drill;
 use devvault::incident::break_glass;
@@ -167,7 +168,7 @@ fn only_a_whole_drill_of_as_much_settles_one_that_failed() {
     /// Spoils what was restored.
     struct Spoiler;
     impl drill::Observer for Spoiler {
-        fn restored(&self, restored: &std::path::Path) {
+        fn restored(&self, restored: &Path) {
             fs::write(restored.join("extra"), "").unwrap();
         }
     }
@@ -348,7 +349,7 @@ fn metrics_can_be_read_by_a_collector_and_are_replaced_as_a_whole() {
     crate::support::write_tree(&home.path(awkward), &[("file", "x")]);
     backup::run(&home.access(), &home.path(awkward), &backup::Options::default(), &Silent).unwrap();
     let file = home.path("metrics.prom");
-    fs::write(&file, "what was there before").unwrap();
+    fs::write(&file, "# HELP devvault_other what was there before\n").unwrap();
     let output = home.run(&["status", "--metrics", file.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     let samples = parsed(&fs::read_to_string(&file).unwrap());
@@ -373,4 +374,43 @@ fn metrics_can_be_read_by_a_collector_and_are_replaced_as_a_whole() {
     let samples = parsed(&fs::read_to_string(&file).unwrap());
     assert_eq!((samples["devvault_up"], samples["devvault_refused{code=\"DV406\"}"]), (0.0, 1.0));
     assert_eq!(samples.len(), 3);
+}
+
+#[test]
+fn metrics_replace_nothing_but_metrics() {
+    let home = Home::with_snapshot();
+    home.write_source(&[("document", "precious"), ("empty file", ""), ("# HELP devvaul", "# HELP devvaul")]);
+    let journal = home.host().journal_directory().join("journal.jsonl");
+    let (key, witness) = (home.key(), home.witness());
+    let mut victims: Vec<(PathBuf, i32, &str)> = vec![
+        (home.vault().join("vault.json"), 12, "DV202"),
+        (home.vault().join("snapshots/00000001/manifest.json"), 12, "DV202"),
+        (home.vault().join("snapshots/00000001/metrics.prom"), 12, "DV202"),
+        (home.path("config/metrics.prom"), 12, "DV202"),
+        (key, 12, "DV202"),
+        (witness, 12, "DV202"),
+        (journal, 12, "DV202"),
+        (home.source().join("document"), 14, "DV407"),
+        (home.source().join("empty file"), 14, "DV407"),
+        (home.source().join("# HELP devvaul"), 14, "DV407"),
+        (home.source(), 14, "DV407"),
+    ];
+    #[cfg(unix)]
+    {
+        let (genuine, link, pipe) = (home.path("genuine.prom"), home.path("link.prom"), home.path("pipe"));
+        fs::write(&genuine, "# HELP devvault_up of the last time\n").unwrap();
+        std::os::unix::fs::symlink(&genuine, &link).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        victims.extend([(link, 14, "DV407"), (pipe, 14, "DV407"), ("/dev/null".into(), 14, "DV407")]);
+    }
+    let look = |path: &Path| fs::symlink_metadata(path).map(|metadata| (metadata.file_type(), metadata.len())).ok();
+    for (victim, exit, code) in victims {
+        let read = || if victim.is_file() { fs::read(&victim).unwrap() } else { Vec::new() };
+        // A refusal goes into the journal.
+        let own = victim.ends_with("journal.jsonl");
+        let before = (look(&victim), read());
+        let (found, document) = home.json(&["status", "--metrics", victim.to_str().unwrap()]);
+        assert_eq!((found, document["code"].as_str()), (exit, Some(code)), "{}: {document}", victim.display());
+        assert!(own && read().starts_with(&before.1) || (look(&victim), read()) == before, "{}", victim.display());
+    }
 }

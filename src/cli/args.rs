@@ -152,7 +152,8 @@ Examples:
         /// Fail with exit status 17 where there is anything to see to, for a weekly audit
         #[arg(long)]
         check: bool,
-        /// Also write metrics in the text format of Prometheus to a file, which is replaced as a whole
+        /// Also write metrics in the text format of Prometheus to a file: a new one, or the one of the last time, which is
+        /// replaced as a whole
         #[arg(long, value_name = "FILE")]
         metrics: Option<PathBuf>,
     },

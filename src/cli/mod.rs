@@ -199,10 +199,17 @@ impl Session {
             Command::Restore(options) => self.restore(options),
             Command::Drill(options) => self.drill(options),
             Command::Status { check, metrics } => {
-                let report = self.access().and_then(|access| status::run(&access));
+                let access = self.access();
+                let vault = self.vault_at_hand();
+                let place = |path| metrics::place(path, &self.host, vault.as_deref());
+                // A place that is refused is, before anything is looked at.
+                if let Some(Err(error @ Error::Refused(_))) = metrics.as_deref().map(place) {
+                    return Err(error);
+                }
+                let report = access.and_then(|access| status::run(&access));
                 // Whoever looks at the screen gets the answer, also where the collector does not.
-                let written = metrics.as_ref().map(|path| metrics::write(path, &report, SystemClock.now()));
-                let unwritten = written.and_then(Result::err);
+                let write = |path| place(path)?.replace(metrics::text(&report, SystemClock.now()).as_bytes());
+                let unwritten = metrics.as_deref().map(write).and_then(Result::err);
                 if let Some(error) = &unwritten {
                     talk(&human::error(error));
                 }
@@ -250,6 +257,11 @@ impl Session {
             None => self.host.vault()?,
         };
         Ok(self.access_to(vault))
+    }
+
+    /// Returns the vault that the arguments, the environment or the settings name, if they do.
+    fn vault_at_hand(&self) -> Option<PathBuf> {
+        self.access().ok().map(|access| access.vault)
     }
 
     fn access_to(&self, vault: PathBuf) -> Access {
