@@ -340,7 +340,7 @@ fn a_vault_is_judged_without_a_trace_and_a_report_replaces_nothing() {
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
     assert_eq!(crate::support::fingerprint(&home.vault()), before);
     let written = fs::read(&report).unwrap();
-    assert_eq!(run().unwrap().status.code(), Some(1));
+    assert_eq!(run().unwrap().status.code(), Some(14));
     assert_eq!(fs::read(&report).unwrap(), written);
     // What is printed is what is written.
     let (exit, document) = home.json(&["conformance"]);

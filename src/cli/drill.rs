@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::args::Drill;
 use super::human::{self, freshness};
-use super::{Session, line, refuse_existing};
+use super::{Session, line};
 use crate::drill::scenario::{self, Report as Played};
 use crate::drill::{self, Failure, Options, Recovery, Report, Step, Verdict};
 use crate::error::{Error, Result, shown_path};
@@ -21,9 +21,7 @@ impl Session {
             return Ok(report.exit());
         }
         let access = self.access()?;
-        if let Some(path) = &options.receipt {
-            refuse_existing(path)?;
-        }
+        options.receipt.as_deref().map(|path| receipt::place(&access, path)).transpose()?;
         let program = std::env::current_exe().map_err(|error| Error::environment("find this program", error));
         let chosen = Options {
             snapshot: options.snapshot.clone().unwrap_or(Selector::Latest(None)),

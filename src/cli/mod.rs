@@ -430,9 +430,7 @@ impl Session {
             None if options.quick => verify::Level::Quick,
             None => verify::Level::Full,
         };
-        if let Some(path) = &options.receipt {
-            refuse_existing(path)?;
-        }
+        options.receipt.as_deref().map(|path| receipt::place(&access, path)).transpose()?;
         let report = verify::run(&access, &options.snapshots, level, &self.watch);
         self.watch.end();
         let mut report = report?;
@@ -526,15 +524,6 @@ impl Session {
 fn program() -> String {
     let program = std::env::args_os().next().unwrap_or_else(|| OsString::from("devvault"));
     quoted(&program.to_string_lossy())
-}
-
-/// Fails before anything is done where a receipt could not be written afterwards.
-fn refuse_existing(receipt: &Path) -> Result<()> {
-    if !receipt.exists() {
-        return Ok(());
-    }
-    let error = io::Error::from(io::ErrorKind::AlreadyExists);
-    Err(Error::environment(format!("write the receipt {}", shown_path(receipt)), error))
 }
 
 /// Names the whole command with the options that a refusal offers, ready to be pasted: nobody puts it together in the night.

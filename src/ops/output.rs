@@ -3,9 +3,9 @@
 //! Invariants: none lies in a vault or among devvault's own files, and none replaces anything, but metrics older metrics.
 //! That is looked at before the work begins, and once more when the file is written; it is written whole or not at all.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result, shown_path};
 use crate::fsys::{self, replace};
@@ -63,6 +63,11 @@ impl<'a> Output<'a> {
         }
     }
 
+    /// Returns the place.
+    pub(super) fn path(&self) -> &Path {
+        self.path
+    }
+
     /// Writes the new file for whoever the system lets read new files.
     ///
     /// # Errors
@@ -79,6 +84,26 @@ impl<'a> Output<'a> {
         replace::create_private(self.path, bytes).map_err(|error| self.failed(error))
     }
 
+    /// Begins the new file, for its owner alone, under a name beside its own.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub(super) fn draft(&self) -> Result<(Draft, File)> {
+        let path = replace::draft_path(self.path);
+        let file = fsys::new_private(&path).map_err(|error| self.failed(error))?;
+        Ok((Draft { path, done: false }, file))
+    }
+
+    /// Puts what was written and made durable in its place.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create).
+    pub(super) fn publish(&self, mut draft: Draft) -> Result<()> {
+        fsys::rename_no_replace(&draft.path, self.path).map_err(|error| self.failed(error))?;
+        draft.done = true;
+        replace::sync_name(self.path).map_err(|error| self.failed(error))
+    }
+
     /// Replaces the file as a whole, for everybody to read.
     ///
     /// # Errors
@@ -89,7 +114,7 @@ impl<'a> Output<'a> {
     }
 
     /// Says what a failure to write it means.
-    fn failed(&self, error: io::Error) -> Error {
+    pub(super) fn failed(&self, error: io::Error) -> Error {
         match error.kind() {
             io::ErrorKind::AlreadyExists => self.exists(),
             _ => Error::environment(format!("write {} {}", self.what, shown_path(self.path)), error),
@@ -119,6 +144,20 @@ impl<'a> Output<'a> {
         Err(Refusal::new(Code::DestinationOverlaps, format!("{} lies in {place}", shown_path(self.path)))
             .next("name a file elsewhere, best on another medium than the vault's")
             .into())
+    }
+}
+
+/// A file that is being written under another name; removed when dropped, unless it was published.
+pub(super) struct Draft {
+    path: PathBuf,
+    done: bool,
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        if !self.done {
+            let _ = fs::remove_file(&self.path);
+        }
     }
 }
 
