@@ -191,7 +191,8 @@ Examples:
     /// Judge this machine and the medium of a directory or vault, or compare the reports of several machines
     ///
     /// Runs the vaults, vectors and trees that the program carries, compares what each came to with what this release
-    /// expects, and describes machine and medium. What it writes lies below a name of its own and is removed.
+    /// expects, and describes machine and medium. What it writes lies below a name of its own and is removed. A directory in
+    /// which nothing can be written is not judged.
     #[command(after_help = "\
 Examples:
   devvault conformance                      this machine
