@@ -129,7 +129,7 @@ fn drill(home: &Home, seconds: i64) -> drill::Report {
 }
 
 fn drill_as(home: &Home, seconds: i64, options: drill::Options) -> drill::Report {
-    let options = drill::Options { scratch: Some(home.path("scratch")), ..options };
+    let options = drill::Options { scratch: Some(home.scratch()), ..options };
     drill::run(&home.access_after(seconds), &options, &Silent).unwrap()
 }
 
@@ -177,7 +177,7 @@ fn only_a_whole_drill_of_as_much_settles_one_that_failed() {
     }
     let home = Home::with_snapshot();
     home.verify(&[]).unwrap();
-    let options = drill::Options { negative: true, scratch: Some(home.path("scratch")), ..drill::Options::default() };
+    let options = drill::Options { negative: true, scratch: Some(home.scratch()), ..drill::Options::default() };
     let report = drill::run_observed(&home.access_after(10), &options, &Spoiler, &Silent).unwrap();
     assert_eq!(report.exit(), 12);
     let failed = |seconds| status::run(&home.access_after(seconds)).unwrap().sources[0].drill_failed.is_some();
@@ -276,8 +276,7 @@ fn a_scenario_on_a_throw_away_vault_is_no_drill_of_this_one() {
     }
     let home = Home::with_snapshot();
     let report =
-        drill::scenario::run(&home.host(), drill::scenario::Scenario::EscrowRestore, Some(&home.path("scratch")))
-            .unwrap();
+        drill::scenario::run(&home.host(), drill::scenario::Scenario::EscrowRestore, Some(&home.scratch())).unwrap();
     assert_eq!(report.exit(), 0, "{:?}", report.failure);
     assert_eq!(status::run(&home.access()).unwrap().sources[0].drilled, None);
 }
@@ -359,6 +358,7 @@ fn metrics_can_be_read_by_a_collector_and_are_replaced_as_a_whole() {
     assert_eq!(value("proven_timestamp_seconds"), 0.0);
     let sources = samples.keys().filter(|name| name.starts_with("devvault_source_backup_timestamp_seconds{")).count();
     assert_eq!(sources, 2);
+    home.scratch();
     home.json(&["drill", "1", "--to", "scratch"]);
     home.json(&["verify"]);
     home.run(&["status", "--metrics", file.to_str().unwrap()]);

@@ -391,7 +391,8 @@ pub(super) struct Drill {
     /// A snapshot: a number, `latest`, `latest:SOURCE` [default: latest]
     #[arg(value_name = "SNAP")]
     pub(super) snapshot: Option<Selector>,
-    /// The directory in which the scratch directory is made [default: one for temporary files that has room]
+    /// The directory in which the scratch directory is made, which must be there [default: one for temporary files that has
+    /// room]
     #[arg(long, value_name = "SCRATCH")]
     pub(super) to: Option<PathBuf>,
     /// Restore with a process of its own that has empty directories, no environment, and nothing but the vault and the key

@@ -1,11 +1,12 @@
 //! `drill`: the command, and its report for people and programs.
 
+use clap::error::ErrorKind;
 use indicatif::{HumanBytes, HumanCount};
 use serde_json::{Value, json};
 
 use super::args::Drill;
 use super::human::{self, freshness};
-use super::{Session, line};
+use super::{Session, line, usage};
 use crate::drill::scenario::{self, Report as Played};
 use crate::drill::{self, Failure, Options, Recovery, Report, Step, Verdict};
 use crate::error::{Error, Result, shown_path};
@@ -19,6 +20,11 @@ impl Session {
             let report = scenario::run(&self.host, scenario, options.to.as_deref())?;
             self.show(scenario_document(&report), || scenario_text(&report))?;
             return Ok(report.exit());
+        }
+        if options.clean_machine && self.args.key_file.is_none() {
+            let message =
+                "--clean-machine has nothing but the vault and an exported key: name that with --key-file FILE";
+            usage(ErrorKind::MissingRequiredArgument, message);
         }
         let access = self.access()?;
         options.receipt.as_deref().map(|path| receipt::place(&access, path)).transpose()?;
