@@ -126,7 +126,7 @@ codes! {
 
     DestinationNotEmpty = 201, "the destination is not empty",
         "restore into a new directory";
-    DestinationOverlaps = 202, "the destination overlaps the vault",
+    DestinationOverlaps = 202, "the destination overlaps a vault or devvault's own directories",
         "restore into a directory outside the vault";
     DestinationNotPlain = 203, "the destination is not a plain directory",
         "restore into a new directory, named by its real path";
@@ -204,7 +204,7 @@ codes! {
         "suspect cable, controller or memory; verify from another computer before you trust or change anything";
     VaultNotFound = 406, "there is no vault at that place",
         "mount or connect the vault's medium, or name the vault: `--vault V`";
-    NotEmpty = 407, "the place for a new vault is not empty",
+    NotEmpty = 407, "the place for a new vault or file is taken",
         "choose a new directory";
     NumberContested = 408, "another writer keeps taking the next number",
         "let only one host write to the vault at a time, then back up again";

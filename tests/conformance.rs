@@ -341,12 +341,34 @@ fn a_vault_is_judged_without_a_trace_and_a_report_replaces_nothing() {
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stdout));
     assert_eq!(crate::support::fingerprint(&home.vault()), before);
     let written = fs::read(&report).unwrap();
-    assert_eq!(run().unwrap().status.code(), Some(1));
+    assert_eq!(run().unwrap().status.code(), Some(14));
     assert_eq!(fs::read(&report).unwrap(), written);
     // What is printed is what is written.
     let (exit, document) = home.json(&["conformance"]);
     assert_eq!((exit, document["schema"].as_str()), (0, Some("devvault.conformance/1")));
     assert_eq!(document["agreed"], serde_json::from_slice::<serde_json::Value>(&written).unwrap()["agreed"]);
+}
+
+// Linux alone: a file system that nobody can write to.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_place_where_no_case_can_run_is_not_judged() {
+    let home = Home::with_snapshot();
+    let report = home.path("report.json");
+    let file = report.to_str().unwrap();
+    // Neither as the medium of a directory nor as that of a vault, for nobody, the superuser included.
+    for arguments in [
+        &["conformance", "/sys", "--report", file][..],
+        &["--json", "conformance", "/sys", "--report", file],
+        &["--vault", "/sys", "conformance", "--report", file],
+        &["conformance", "/no/such/directory", "--report", file],
+    ] {
+        let output = home.program().args(arguments).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
+        assert!(said.contains("no case ran") && !said.contains("CONFORMS") && !said.contains("hard links"), "{said}");
+        assert!(!report.exists(), "{arguments:?}");
+    }
 }
 
 #[test]

@@ -19,7 +19,11 @@ use crate::support::{
 };
 
 fn options(home: &Home) -> Options {
-    Options { scratch: Some(home.path("scratch")), ..Options::default() }
+    Options { scratch: Some(home.scratch()), ..Options::default() }
+}
+
+fn status(home: &Home) -> devvault::ops::status::Report {
+    devvault::ops::status::run(&home.access()).unwrap()
 }
 
 fn drill(home: &Home, options: &Options) -> Result<Report> {
@@ -275,7 +279,7 @@ fn a_drill_that_would_restore_nothing_is_refused() {
         let refusal = assert_refused(Code::NothingToDrill, drill(&home, &sampled));
         assert!(refusal.message.contains("fits into"), "{}", refusal.message);
     }
-    assert!(!home.path("scratch").exists() || names(&home.path("scratch")).is_empty());
+    assert!(names(&home.path("scratch")).is_empty());
     assert_eq!(registry::replay(&Journal::of(&home.host()).entries().unwrap()).len(), 0, "it opens no incident");
     let log = fs::read_to_string(home.host().drills_directory().join("log.md")).unwrap();
     assert_eq!(log.matches("drill refused, DV114").count(), 3, "{log}");
@@ -356,8 +360,14 @@ fn a_clean_machine_has_nothing_but_the_vault_and_the_key() {
     let home = Home::with_snapshot();
     let program = Some(program().to_owned());
     let clean = Options { clean_machine: program, negative: true, ..options(&home) };
-    let refused = drill::run(&home.access(), &clean, &Silent).unwrap();
-    assert_eq!(code(&refused), Some(Code::KeyMissing), "no key is named");
+    assert_refused(Code::KeyMissing, drill::run(&home.access(), &clean, &Silent));
+    let output = home.run(&["drill", "--clean-machine", "--to", "scratch"]);
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.code() == Some(2) && said.contains("--key-file"), "{said}");
+    // No drill has failed that way.
+    assert_eq!(names(&home.scratch()), [""; 0]);
+    assert!(Journal::of(&home.host()).entries().unwrap().iter().all(|entry| entry.act != "drill"));
+    assert!(!home.host().evidence_directory().exists() && !home.host().drills_directory().exists());
     let access = Access { key_file: Some(home.key()), ..home.access() };
     let report = drill::run(&access, &clean, &Silent).unwrap();
     assert_eq!((report.exit(), report.scenario()), (0, "clean-machine"), "{:?}", report.failure);
@@ -372,15 +382,30 @@ fn a_clean_machine_has_nothing_but_the_vault_and_the_key() {
 #[test]
 fn a_scratch_directory_never_lies_in_the_vault_the_source_or_devvaults_own_directories() {
     let home = Home::with_snapshot();
+    for new in ["vault/new/deep", "config/new"] {
+        fs::create_dir_all(home.path(new)).unwrap();
+    }
     for place in ["vault", "vault/new/deep", "source", "source/src", "state", "config/new"] {
         let wrong = Options { scratch: Some(home.path(place)), ..Options::default() };
         unchanged(&home.vault(), || {
             unchanged(&home.source(), || assert_refused(Code::ScratchUnfit, drill(&home, &wrong)))
         });
     }
+}
+
+#[test]
+fn a_scratch_directory_is_made_only_in_a_directory_that_is_there() {
+    let home = Home::with_snapshot();
     fs::write(home.path("file"), "").unwrap();
-    let wrong = Options { scratch: Some(home.path("file/x")), ..Options::default() };
-    assert_refused(Code::DestinationParent, drill(&home, &wrong));
+    // A disk that is not mounted looks like the second.
+    for place in ["file/x", "disk/drills", "disk"] {
+        let wrong = Options { scratch: Some(home.path(place)), ..Options::default() };
+        assert_refused(Code::DestinationParent, drill(&home, &wrong));
+        let (exit, document) = home.json(&["drill", "--scenario", "full-vault", "--to", place]);
+        assert_eq!((exit, document["code"].as_str()), (12, Some("DV206")), "{document}");
+    }
+    assert!(!home.path("disk").exists());
+    assert!(status(&home).sources[0].drill_failed.is_none());
 }
 
 #[test]
@@ -474,6 +499,7 @@ fn a_receipt_of_a_drill_is_genuine_and_says_what_was_exercised() {
     }
     let home = Home::with_snapshot();
     let path = home.path("receipt");
+    home.scratch();
     let (exit, document) = home.json(&["drill", "--to", "scratch", "--negative", "--receipt", path.to_str().unwrap()]);
     assert_eq!(
         (exit, &document["schema"], &document["ok"]),
@@ -500,6 +526,7 @@ fn a_failed_drill_prints_the_code_and_where_the_evidence_is() {
     let home = Home::with_snapshot();
     let _ = fs::remove_dir_all(home.vault().join("index"));
     packs(&home.vault()).iter().for_each(|pack| flip(pack, 60));
+    home.scratch();
     let output = home.run(&["drill", "--to", "scratch"]);
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(11), "{text}");
@@ -553,7 +580,7 @@ fn every_scenario_goes_through_its_procedure_on_a_throw_away_vault() {
     use devvault::drill::scenario::{self, Scenario};
     for one in Scenario::ALL {
         let home = Home::new();
-        let report = scenario::run(&home.host(), one, Some(&home.path("scratch"))).unwrap();
+        let report = scenario::run(&home.host(), one, Some(&home.scratch())).unwrap();
         assert_eq!(report.exit(), 0, "{one}: {:?}\n{:?}", report.failure, report.steps);
         assert!(report.steps.len() >= 6 && report.steps.iter().all(|step| step.passed), "{one}: {:?}", report.steps);
         assert_eq!(names(&home.path("scratch")), [""; 0], "{one}");
@@ -564,6 +591,7 @@ fn every_scenario_goes_through_its_procedure_on_a_throw_away_vault() {
         assert!(log.contains(&format!("scenario {one}: passed")) && log.contains("- simulated: "), "{log}");
     }
     let home = Home::new();
+    home.scratch();
     let output = home.program().args(["drill", "--scenario", "tampered-manifest", "--to", "scratch"]).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(0), "{text}");

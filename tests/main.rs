@@ -48,6 +48,7 @@ mod meanwhile;
 // Linux alone: owners, attributes, access lists, capabilities.
 #[cfg(target_os = "linux")]
 mod metadata;
+mod output;
 mod program;
 mod proof;
 mod properties;

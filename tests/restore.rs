@@ -3,9 +3,12 @@
 use std::fs;
 use std::path::Path;
 
+use devvault::incident::journal::Journal;
+use devvault::ops::backup;
+use devvault::progress::Silent;
 use devvault::refusal::Code;
 
-use crate::support::{Home, assert_refused, fingerprint, picture, skip};
+use crate::support::{Home, assert_refused, fingerprint, picture, skip, write_tree};
 
 /// What lies beside the vault, so that a refused restore can be shown to have written nothing.
 fn nothing_new(home: &Home, act: impl FnOnce()) {
@@ -39,6 +42,30 @@ fn restore_takes_an_empty_directory_and_an_absent_one() {
     assert_eq!(picture(&home.path("empty")), picture(&home.source()));
     home.restore("1", "absent").unwrap();
     assert_eq!(picture(&home.path("absent")), picture(&home.source()));
+}
+
+#[test]
+fn a_restore_says_of_which_source_and_time_it_is() {
+    let home = Home::with_snapshot();
+    let other = home.path("other \u{e9}");
+    write_tree(&other, &[("file", "x")]);
+    backup::run(&home.access_after(60), &other, &backup::Options::default(), &Silent).unwrap();
+    for (place, source, seconds) in [("latest", &other, 60), ("1", &home.source(), 0)] {
+        let destination = format!("restored {place}");
+        let (exit, document) = home.json(&["restore", place, &destination]);
+        let path = fs::canonicalize(source).unwrap();
+        let path = path.to_str().unwrap();
+        let time = home.access_after(seconds).clock.now().rfc3339();
+        let (host, wanted) = (document["host"].as_str().unwrap(), Some(path));
+        assert_eq!((exit, document["source"].as_str(), document["time"].as_str()), (0, wanted, Some(&*time)));
+        let entry = Journal::of(&home.host()).entries().unwrap().pop().unwrap();
+        assert_eq!((&*entry.act, entry.text("source_host"), entry.text("time")), ("restore", host, &*time));
+        assert_eq!(entry.text("source"), devvault::path::shown(path.as_bytes()));
+        fs::remove_dir_all(home.path(&destination)).unwrap();
+        let text = String::from_utf8(home.run(&["restore", place, &destination]).stdout).unwrap();
+        let line = format!("  of {} on {host}, as it was {time}", devvault::path::shown(path.as_bytes()));
+        assert!(text.lines().any(|found| found == line), "{line}: {text}");
+    }
 }
 
 #[test]
@@ -132,13 +159,7 @@ fn the_medium_is_named_only_where_memory_was_dropped() {
     let home = Home::with_snapshot();
     let options = devvault::ops::restore::Options { from_medium: true, ..Default::default() };
     let run = |destination: &Path| {
-        devvault::ops::restore::run(
-            &home.access(),
-            &"1".parse().unwrap(),
-            destination,
-            &options,
-            &devvault::progress::Silent,
-        )
+        devvault::ops::restore::run(&home.access(), &"1".parse().unwrap(), destination, &options, &Silent)
     };
     let memory = Path::new("/dev/shm");
     let Ok(place) = tempfile::Builder::new().prefix("devvault-test-").tempdir_in(memory) else {
@@ -162,8 +183,7 @@ fn what_went_well_is_not_noted() {
     // Where no file has a byte none can have been read from memory.
     let options = devvault::ops::restore::Options { from_medium: true, ..crate::support::restore_options() };
     let (place, to) = ("1".parse().unwrap(), home.path("from-medium"));
-    let report =
-        devvault::ops::restore::run(&home.access(), &place, &to, &options, &devvault::progress::Silent).unwrap();
+    let report = devvault::ops::restore::run(&home.access(), &place, &to, &options, &Silent).unwrap();
     assert_eq!((report.compared_from, &report.notes[..]), ("medium", [].as_slice()));
 }
 

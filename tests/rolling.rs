@@ -389,7 +389,7 @@ fn a_receipt_is_genuine_and_tells_what_has_happened_since() {
     assert_eq!((since.head_occurs, &since.added[..], report.exit()), (true, &[2][..], 0));
     // Nothing is overwritten.
     let again = home.run(&["verify", "--receipt", path.to_str().unwrap()]);
-    assert_eq!(again.status.code(), Some(1), "{}", String::from_utf8_lossy(&again.stdout));
+    assert_eq!(again.status.code(), Some(14), "{}", String::from_utf8_lossy(&again.stdout));
 
     fs::remove_dir_all(home.vault().join("snapshots/00000002")).unwrap();
     fs::remove_dir_all(home.vault().join("snapshots/00000001")).unwrap();

@@ -368,6 +368,9 @@ mod run {
         if !text.contains("mkdir COPY") && home.vault().exists() {
             copy_tree(&home.vault(), &home.path("copy"));
         }
+        if text.contains("--to PLACE") {
+            fs::create_dir_all(home.path("place")).unwrap();
+        }
         if !text.contains("mkdir EVIDENCE") {
             fs::create_dir_all(home.path("evidence")).unwrap();
         }

@@ -1,11 +1,14 @@
 //! Sources: read completely, or refused with the complete list of what stands in the way.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use devvault::clock::{Clock, FixedClock, SystemClock, Time};
+use devvault::format::record::{ExcludedBy, Exclusion};
 use devvault::ops::backup::{self, Options};
+use devvault::ops::key;
 use devvault::progress::Silent;
 use devvault::refusal::Code;
 use devvault::vault::gate::Access;
@@ -73,6 +76,40 @@ fn the_key_in_use_is_never_part_of_a_source() {
     assert!(report.notes.iter().any(|note| note.contains("my.key")), "{:?}", report.notes);
     home.restore("1", "restored").unwrap();
     assert!(!home.path("restored/my.key").exists() && home.path("restored/README").exists());
+}
+
+#[test]
+fn a_copy_of_the_vaults_key_is_never_part_of_a_source() {
+    let home = Home::with_vault();
+    home.write_source(&SMALL_TREE);
+    let exported = home.source().join("src/exported");
+    key::export(&home.access(), &exported, true).unwrap();
+    let key = fs::read(&exported).unwrap();
+    fs::copy(&exported, home.source().join("copy")).unwrap();
+    fs::write(home.source().join("ended otherwise"), [key.trim_ascii_end(), b"\r\n"].concat()).unwrap();
+    // Others of its length are files as any other, whatever they begin with.
+    let mut other = key.clone();
+    other[key.len() - 10] ^= 1;
+    fs::write(home.source().join("other"), &other).unwrap();
+    let left: BTreeSet<&[u8]> = [&b"copy"[..], b"ended otherwise", b"src/exported"].into();
+    let own = |exclusions: &[Exclusion]| -> BTreeSet<Vec<u8>> {
+        let own = exclusions.iter().filter(|one| one.by == ExcludedBy::Own && one.objects == 1);
+        own.filter_map(|one| one.from.clone()).collect()
+    };
+    for reread in [false, true] {
+        let report = home.try_backup(&Options { reread, ..Options::default() }).unwrap();
+        assert_eq!(own(&report.exclusions).iter().map(|path| &path[..]).collect::<BTreeSet<_>>(), left);
+        let said = |name: &str| report.notes.iter().any(|note| note.contains(name) && note.contains("vault's key"));
+        assert!(said("copy") && said("src/exported"), "{:?}", report.notes);
+    }
+    let (exit, plan) = home.json(&["backup", home.source().to_str().unwrap(), "--dry-run"]);
+    let planned = plan["objects"].as_array().unwrap();
+    let taken = |path: &str| planned.iter().any(|one| one["path"] == path && one["take"] == true);
+    assert!(exit == 0 && taken("other") && !taken("copy") && !taken("src/exported"), "{plan}");
+    home.restore("2", "restored").unwrap();
+    let restored = home.path("restored");
+    assert!(!restored.join("copy").exists() && !restored.join("src/exported").exists());
+    assert!(!restored.join("ended otherwise").exists() && fs::read(restored.join("other")).unwrap() == other);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -131,7 +132,7 @@ fn drill(home: &Home, seconds: i64) -> drill::Report {
 }
 
 fn drill_as(home: &Home, seconds: i64, options: drill::Options) -> drill::Report {
-    let options = drill::Options { scratch: Some(home.path("scratch")), ..options };
+    let options = drill::Options { scratch: Some(home.scratch()), ..options };
     drill::run(&home.access_after(seconds), &options, &Silent).unwrap()
 }
 
@@ -170,7 +171,7 @@ fn only_a_whole_drill_of_as_much_settles_one_that_failed() {
     /// Spoils what was restored.
     struct Spoiler;
     impl drill::Observer for Spoiler {
-        fn restored(&self, restored: &std::path::Path) {
+        fn restored(&self, restored: &Path) {
             fs::write(restored.join("extra"), "").unwrap();
         }
     }
@@ -179,7 +180,7 @@ fn only_a_whole_drill_of_as_much_settles_one_that_failed() {
     }
     let home = Home::with_snapshot();
     home.verify(&[]).unwrap();
-    let options = drill::Options { negative: true, scratch: Some(home.path("scratch")), ..drill::Options::default() };
+    let options = drill::Options { negative: true, scratch: Some(home.scratch()), ..drill::Options::default() };
     let report = drill::run_observed(&home.access_after(10), &options, &Spoiler, &Silent).unwrap();
     assert_eq!(report.exit(), 12);
     let failed = |seconds| status::run(&home.access_after(seconds)).unwrap().sources[0].drill_failed.is_some();
@@ -278,8 +279,7 @@ fn a_scenario_on_a_throw_away_vault_is_no_drill_of_this_one() {
     }
     let home = Home::with_snapshot();
     let report =
-        drill::scenario::run(&home.host(), drill::scenario::Scenario::EscrowRestore, Some(&home.path("scratch")))
-            .unwrap();
+        drill::scenario::run(&home.host(), drill::scenario::Scenario::EscrowRestore, Some(&home.scratch())).unwrap();
     assert_eq!(report.exit(), 0, "{:?}", report.failure);
     assert_eq!(status::run(&home.access()).unwrap().sources[0].drilled, None);
 }
@@ -325,7 +325,10 @@ fn parsed(text: &str) -> BTreeMap<String, f64> {
             let mut rest = labels.strip_suffix('}').unwrap();
             while !rest.is_empty() {
                 let (label, value) = rest.split_once("=\"").unwrap();
-                assert!(label.trim_start_matches(',').bytes().all(|byte| byte.is_ascii_lowercase()), "{line}");
+                assert!(
+                    label.trim_start_matches(',').bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'),
+                    "{line}"
+                );
                 let mut escaped = false;
                 let end = value.find(|c: char| {
                     let ends = c == '"' && !escaped;
@@ -351,7 +354,7 @@ fn metrics_can_be_read_by_a_collector_and_are_replaced_as_a_whole() {
     crate::support::write_tree(&home.path(awkward), &[("file", "x")]);
     backup::run(&home.access(), &home.path(awkward), &backup::Options::default(), &Silent).unwrap();
     let file = home.path("metrics.prom");
-    fs::write(&file, "what was there before").unwrap();
+    fs::write(&file, "# HELP devvault_other what was there before\n").unwrap();
     let output = home.run(&["status", "--metrics", file.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
     let samples = parsed(&fs::read_to_string(&file).unwrap());
@@ -361,6 +364,7 @@ fn metrics_can_be_read_by_a_collector_and_are_replaced_as_a_whole() {
     assert_eq!(value("proven_timestamp_seconds"), 0.0);
     let sources = samples.keys().filter(|name| name.starts_with("devvault_source_backup_timestamp_seconds{")).count();
     assert_eq!(sources, 2);
+    home.scratch();
     home.json(&["drill", "1", "--to", "scratch"]);
     home.json(&["verify"]);
     home.run(&["status", "--metrics", file.to_str().unwrap()]);
@@ -464,4 +468,43 @@ fn whoever_looks_whether_somebody_writes_keeps_no_writer_out() {
         });
         assert_eq!(home.backup().snapshot, 2);
     });
+}
+
+#[test]
+fn metrics_replace_nothing_but_metrics() {
+    let home = Home::with_snapshot();
+    home.write_source(&[("document", "precious"), ("empty file", ""), ("# HELP devvaul", "# HELP devvaul")]);
+    let journal = home.host().journal_directory().join("journal.jsonl");
+    let (key, witness) = (home.key(), home.witness());
+    let mut victims: Vec<(PathBuf, i32, &str)> = vec![
+        (home.vault().join("vault.json"), 12, "DV202"),
+        (home.vault().join("snapshots/00000001/manifest.json"), 12, "DV202"),
+        (home.vault().join("snapshots/00000001/metrics.prom"), 12, "DV202"),
+        (home.path("config/metrics.prom"), 12, "DV202"),
+        (key, 12, "DV202"),
+        (witness, 12, "DV202"),
+        (journal, 12, "DV202"),
+        (home.source().join("document"), 14, "DV407"),
+        (home.source().join("empty file"), 14, "DV407"),
+        (home.source().join("# HELP devvaul"), 14, "DV407"),
+        (home.source(), 14, "DV407"),
+    ];
+    #[cfg(unix)]
+    {
+        let (genuine, link, pipe) = (home.path("genuine.prom"), home.path("link.prom"), home.path("pipe"));
+        fs::write(&genuine, "# HELP devvault_up of the last time\n").unwrap();
+        std::os::unix::fs::symlink(&genuine, &link).unwrap();
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        victims.extend([(link, 14, "DV407"), (pipe, 14, "DV407"), ("/dev/null".into(), 14, "DV407")]);
+    }
+    let look = |path: &Path| fs::symlink_metadata(path).map(|metadata| (metadata.file_type(), metadata.len())).ok();
+    for (victim, exit, code) in victims {
+        let read = || if victim.is_file() { fs::read(&victim).unwrap() } else { Vec::new() };
+        // A refusal goes into the journal.
+        let own = victim.ends_with("journal.jsonl");
+        let before = (look(&victim), read());
+        let (found, document) = home.json(&["status", "--metrics", victim.to_str().unwrap()]);
+        assert_eq!((found, document["code"].as_str()), (exit, Some(code)), "{}: {document}", victim.display());
+        assert!(own && read().starts_with(&before.1) || (look(&victim), read()) == before, "{}", victim.display());
+    }
 }

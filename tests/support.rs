@@ -133,6 +133,13 @@ impl Home {
         self.path("source")
     }
 
+    /// Makes the directory in which drills are done, and returns it.
+    pub fn scratch(&self) -> PathBuf {
+        let path = self.path("scratch");
+        fs::create_dir_all(&path).unwrap();
+        path
+    }
+
     /// Returns this host's directories.
     pub fn host(&self) -> Host {
         Host::new(self.path("config"), self.path("state"), self.path("data"))

@@ -150,7 +150,7 @@ fn transcript() -> String {
 
 /// Sizes, ages and free space differ between machines and times: such lines are left out.
 fn comparable(text: &str) -> Vec<&str> {
-    let own = [" ago, ", " free", "lie on one device", "  /home/source on ", "read back from the page cache"];
+    let own = [" ago, ", " free", "lie on one device", " /home/source on ", "read back from the page cache"];
     text.lines().filter(|line| !own.iter().any(|part| line.contains(part))).collect()
 }
 

@@ -153,7 +153,8 @@ Examples:
         /// Fail with exit status 17 where there is anything to see to, for a weekly audit
         #[arg(long)]
         check: bool,
-        /// Also write metrics in the text format of Prometheus to a file, which is replaced as a whole
+        /// Also write metrics in the text format of Prometheus to a file: a new one, or the one of the last time, which is
+        /// replaced as a whole
         #[arg(long, value_name = "FILE")]
         metrics: Option<PathBuf>,
     },
@@ -191,7 +192,8 @@ Examples:
     /// Judge this machine and the medium of a directory or vault, or compare the reports of several machines
     ///
     /// Runs the vaults, vectors and trees that the program carries, compares what each came to with what this release
-    /// expects, and describes machine and medium. What it writes lies below a name of its own and is removed.
+    /// expects, and describes machine and medium. What it writes lies below a name of its own and is removed. A directory in
+    /// which nothing can be written is not judged.
     #[command(after_help = "\
 Examples:
   devvault conformance                      this machine
@@ -395,7 +397,8 @@ pub(super) struct Drill {
     /// A snapshot: a number, `latest`, `latest:SOURCE` [default: latest]
     #[arg(value_name = "SNAP")]
     pub(super) snapshot: Option<Selector>,
-    /// The directory in which the scratch directory is made [default: one for temporary files that has room]
+    /// The directory in which the scratch directory is made, which must be there [default: one for temporary files that has
+    /// room]
     #[arg(long, value_name = "SCRATCH")]
     pub(super) to: Option<PathBuf>,
     /// Restore with a process of its own that has empty directories, no environment, and nothing but the vault and the key

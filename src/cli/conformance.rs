@@ -1,13 +1,12 @@
 //! `conformance`: judges this machine, or compares the reports of several.
 
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use super::{Session, say};
 use crate::conformance::compare::{self, Comparison};
 use crate::conformance::{self, Place, Report};
-use crate::error::{Error, Result, shown_path};
-use crate::fsys;
+use crate::error::{Result, shown_path};
+use crate::ops::output::Output;
 use crate::path::printable;
 use crate::refusal::{Code, Family};
 
@@ -40,10 +39,13 @@ impl Session {
             (None, Some(vault)) => Place::Vault(vault),
             (None, None) => Place::Temporary,
         };
+        let vault = self.vault_at_hand();
+        let output = |path| Output::new("the report", path, &self.host, vault.as_deref());
+        options.report.as_deref().map(output).transpose()?;
         let report = conformance::run(place, &self.watch)?;
         self.watch.end();
         if let Some(path) = &options.report {
-            write_new(path, &report)?;
+            output(path)?.create(&report.encode())?;
         }
         if self.args.json {
             say(&String::from_utf8_lossy(&report.encode()))?;
@@ -52,14 +54,6 @@ impl Session {
         }
         Ok(if report.ok { 0 } else { Family::PlatformDivergence.exit() })
     }
-}
-
-fn write_new(path: &Path, report: &Report) -> Result<()> {
-    let written = std::fs::File::create_new(path).and_then(|mut file| {
-        file.write_all(&report.encode())?;
-        fsys::sync_file(&file)
-    });
-    written.map_err(|error| Error::environment(format!("write the report {}", shown_path(path)), error))
 }
 
 fn report_text(report: &Report, file: Option<&Path>) -> String {

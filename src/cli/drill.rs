@@ -1,11 +1,12 @@
 //! `drill`: the command, and its report for people and programs.
 
+use clap::error::ErrorKind;
 use indicatif::{HumanBytes, HumanCount};
 use serde_json::{Value, json};
 
 use super::args::Drill;
 use super::human::{self, freshness};
-use super::{Session, line, refuse_existing};
+use super::{Session, line, usage};
 use crate::drill::scenario::{self, Report as Played};
 use crate::drill::{self, Failure, Options, Recovery, Report, Step, Verdict};
 use crate::error::{Error, Result, shown_path};
@@ -20,10 +21,13 @@ impl Session {
             self.show(scenario_document(&report), || scenario_text(&report))?;
             return Ok(report.exit());
         }
-        let access = self.access()?;
-        if let Some(path) = &options.receipt {
-            refuse_existing(path)?;
+        if options.clean_machine && self.args.key_file.is_none() {
+            let message =
+                "--clean-machine has nothing but the vault and an exported key: name that with --key-file FILE";
+            usage(ErrorKind::MissingRequiredArgument, message);
         }
+        let access = self.access()?;
+        options.receipt.as_deref().map(|path| receipt::place(&access, path)).transpose()?;
         let program = std::env::current_exe().map_err(|error| Error::environment("find this program", error));
         let chosen = Options {
             snapshot: options.snapshot.clone().unwrap_or(Selector::Latest(None)),

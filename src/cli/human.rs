@@ -335,6 +335,13 @@ pub(super) fn restore(report: &restore::Report) -> String {
     );
     line!(
         out,
+        "  of {} on {}, as it was {}",
+        shown(&report.source.path),
+        shown(report.source.host.as_bytes()),
+        report.time.rfc3339()
+    );
+    line!(
+        out,
         "  everything was read back from the {} and compared: content, kinds, metadata, targets, names; {:.1} s",
         report.compared_from,
         report.seconds

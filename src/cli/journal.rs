@@ -58,7 +58,7 @@ impl Session {
                 Ok(worst(&report.findings))
             }
             Journal::Export { file } => {
-                let report = journal::export(&self.host, file)?;
+                let report = journal::export(&self.host, self.vault_at_hand().as_deref(), file)?;
                 let text = || format!("{} entries were written to {}\n", report.entries, shown_path(&report.path));
                 self.done(moved_json("export", &report), text)
             }

@@ -229,10 +229,12 @@ fn shortfall(shortfall: &restore::Shortfall) -> Value {
 }
 
 pub(super) fn restore(report: &restore::Report) -> String {
-    let document = json!({
+    let mut document = json!({
         "schema": "devvault.restore/1",
         "ok": true,
         "snapshot": report.snapshot,
+        "host": report.source.host,
+        "time": report.time.rfc3339(),
         "vault": report.vault,
         "path": path(&report.path),
         "destination": shown_path(&report.destination),
@@ -249,6 +251,9 @@ pub(super) fn restore(report: &restore::Report) -> String {
         "milliseconds": milliseconds(report.seconds),
         "notes": report.notes,
     });
+    if let Value::Object(fields) = &mut document {
+        put_bytes(fields, "source", &report.source.path);
+    }
     text(&with_counts(document, &report.counts))
 }
 

@@ -1,34 +1,38 @@
 //! `status --metrics`: how a vault stands, in the text format of Prometheus, for a collector that reads files.
 //!
 //! The file is replaced as a whole, also where `status` refuses: `devvault_up` is 0 then, and nothing else can be taken
-//! for the present state.
+//! for the present state. Nothing but earlier metrics is replaced.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::clock::Time;
-use crate::error::{Error, Result, shown_path};
+use crate::error::{Error, Result};
 use crate::format::PROGRAM;
-use crate::fsys::{self, replace};
+use crate::host::Host;
 use crate::ops::attention;
+use crate::ops::output::Output;
 use crate::ops::status::Report;
 use crate::path::shown;
 use crate::vault::witness::Freshness;
 
-/// Writes the metrics of a vault, or of a refusal, to a file that is replaced as a whole.
+/// What every file of metrics begins with: nothing else is replaced.
+const BEGINNING: &str = "# HELP devvault_";
+
+/// Takes the place that the metrics go to.
 ///
 /// # Errors
-/// The file cannot be written; the old one is then still there, unchanged.
-pub(super) fn write(path: &Path, outcome: &Result<Report>, now: Time) -> Result<()> {
-    let text = match outcome {
+/// It is in a vault or among devvault's own files; something else than metrics is there; its directory is missing.
+pub(super) fn place<'a>(path: &'a Path, host: &Host, vault: Option<&Path>) -> Result<Output<'a>> {
+    Output::over("the metrics", path, BEGINNING, host, vault)
+}
+
+/// Returns the metrics of a vault, or of a refusal.
+pub(super) fn text(outcome: &Result<Report>, now: Time) -> String {
+    match outcome {
         Ok(report) => of_report(report),
         Err(error) => of_error(error, now),
-    };
-    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    replace::replace(&path, text.as_bytes())
-        // A collector runs as another user; nothing in the file is secret.
-        .and_then(|()| fsys::let_others_read(&path))
-        .map_err(|error| Error::environment(format!("write the metrics {}", shown_path(&path)), error))
+    }
 }
 
 /// Collects metrics in the text format.
@@ -215,6 +219,7 @@ mod tests {
     fn a_refusal_replaces_what_was_known() {
         let refusal: Error = Refusal::new(Code::VaultNotFound, "gone").into();
         let text = of_error(&refusal, Time { seconds: 7, nanos: 0 });
+        assert!(text.starts_with(BEGINNING), "the next run would not replace it: {text}");
         assert!(text.contains("devvault_up 0\n") && text.contains("devvault_refused{code=\"DV406\"} 1\n"), "{text}");
         assert!(text.contains("devvault_status_timestamp_seconds 7\n") && !text.contains("snapshots"));
     }

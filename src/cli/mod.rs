@@ -221,10 +221,17 @@ impl Session {
             Command::Restore(options) => self.restore(options),
             Command::Drill(options) => self.drill(options),
             Command::Status { check, metrics } => {
-                let report = self.access().and_then(|access| status::run(&access));
+                let access = self.access();
+                let vault = self.vault_at_hand();
+                let place = |path| metrics::place(path, &self.host, vault.as_deref());
+                // A place that is refused is, before anything is looked at.
+                if let Some(Err(error @ Error::Refused(_))) = metrics.as_deref().map(place) {
+                    return Err(error);
+                }
+                let report = access.and_then(|access| status::run(&access));
                 // Whoever looks at the screen gets the answer, also where the collector does not.
-                let written = metrics.as_ref().map(|path| metrics::write(path, &report, SystemClock.now()));
-                let unwritten = written.and_then(Result::err);
+                let write = |path| place(path)?.replace(metrics::text(&report, SystemClock.now()).as_bytes());
+                let unwritten = metrics.as_deref().map(write).and_then(Result::err);
                 if let Some(error) = &unwritten {
                     talk(&human::error(error));
                 }
@@ -273,6 +280,11 @@ impl Session {
             None => self.host.vault()?,
         };
         Ok(self.access_to(vault))
+    }
+
+    /// Returns the vault that the arguments, the environment or the settings name, if they do.
+    fn vault_at_hand(&self) -> Option<PathBuf> {
+        self.access().ok().map(|access| access.vault)
     }
 
     fn access_to(&self, vault: PathBuf) -> Access {
@@ -451,9 +463,7 @@ impl Session {
             None if options.quick => verify::Level::Quick,
             None => verify::Level::Full,
         };
-        if let Some(path) = &options.receipt {
-            refuse_existing(path)?;
-        }
+        options.receipt.as_deref().map(|path| receipt::place(&access, path)).transpose()?;
         let report = verify::run(&access, &options.snapshots, level, &self.watch);
         self.watch.end();
         let mut report = report?;
@@ -565,15 +575,6 @@ impl Session {
 fn program() -> String {
     let program = std::env::args_os().next().unwrap_or_else(|| OsString::from("devvault"));
     quoted(&program.to_string_lossy())
-}
-
-/// Fails before anything is done where a receipt could not be written afterwards.
-fn refuse_existing(receipt: &Path) -> Result<()> {
-    if !receipt.exists() {
-        return Ok(());
-    }
-    let error = io::Error::from(io::ErrorKind::AlreadyExists);
-    Err(Error::environment(format!("write the receipt {}", shown_path(receipt)), error))
 }
 
 /// Names the whole command with the options that a refusal offers, ready to be pasted: nobody puts it together in the night.

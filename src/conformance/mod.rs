@@ -1,7 +1,8 @@
 //! Conformance: whether this machine behaves as every other one, and what it is like.
 //!
 //! Invariants: the cases and what they must come to are part of the program, so that a machine can be judged on the
-//! spot; a case that did not run diverges; what may differ between machines never enters the agreed part.
+//! spot; a case that did not run diverges; a place where none can run is not judged; what may differ between machines never
+//! enters the agreed part.
 
 pub mod compare;
 mod contract;

@@ -52,7 +52,6 @@ fn place(scratch: &Scratch) -> Vec<(&'static str, String)> {
     let path = scratch.named.as_deref().unwrap_or(scratch.place());
     let mut facts = vec![
         ("path", shown_path(path)),
-        ("writable", scratch.elsewhere.clone().map_or_else(|| "yes".to_owned(), |why| format!("no: {why}"))),
         ("file system", fsys::file_system(path).unwrap_or_else(|| "unknown".into())),
         ("exclusive rename", said(exclusive_rename(scratch.place()))),
         ("durable names", said(fsys::sync_directory(scratch.place()).map(|()| "yes".into()))),

@@ -24,15 +24,15 @@ pub(super) struct Scratch {
     place: TempDir,
     // Keys need a file system with modes, which the place need not have.
     host: TempDir,
-    /// Why the cases do not run in the directory that was named, if so.
-    pub(super) elsewhere: Option<String>,
     /// The directory that was named.
     pub(super) named: Option<PathBuf>,
 }
 
 impl Scratch {
-    /// Makes the directories. A directory that cannot be written, such as one of a read-only medium, is described all the
-    /// same; the cases then run elsewhere.
+    /// Makes the directories.
+    ///
+    /// # Errors
+    /// The directory that was named cannot be written, such as one of a read-only medium: what was not tried is not judged.
     pub(super) fn new(place: Place<'_>) -> Result<Self> {
         let temporary = || {
             let made = tempfile::Builder::new().prefix("devvault-conformance-").tempdir();
@@ -40,25 +40,22 @@ impl Scratch {
         };
         let host = temporary()?;
         let (named, made) = match place {
-            Place::Temporary => (None, temporary().map(Ok)?),
+            Place::Temporary => return Ok(Self { place: temporary()?, host, named: None }),
             Place::Directory(path) => {
                 let builder = &mut tempfile::Builder::new();
-                (Some(path), builder.prefix(".devvault-conformance-").tempdir_in(path))
+                (path, builder.prefix(".devvault-conformance-").tempdir_in(path))
             }
             Place::Vault(path) => {
                 let id = Id::random().map_err(|error| Error::environment("draw random bytes", error))?;
                 let name = format!("{}{id}", layout::PROBE_PREFIX);
-                (Some(path), tempfile::Builder::new().prefix(&name).rand_bytes(0).tempdir_in(path))
+                (path, tempfile::Builder::new().prefix(&name).rand_bytes(0).tempdir_in(path))
             }
         };
-        let (place, elsewhere) = match (made, named) {
-            (Ok(place), _) => (place, None),
-            (Err(error), Some(path)) if fs::read_dir(path).is_ok() => {
-                (temporary()?, Some(format!("{} cannot be written: {error}", shown_path(path))))
-            }
-            (Err(error), _) => return Err(Error::environment("make a directory for the cases", error)),
-        };
-        Ok(Self { place, host, elsewhere, named: named.map(Path::to_owned) })
+        let place = made.map_err(|error| {
+            let attempt = format!("judge {}: no case ran, because none can be written there", shown_path(named));
+            Error::environment(attempt, error)
+        })?;
+        Ok(Self { place, host, named: Some(named.to_owned()) })
     }
 
     /// Returns the directory in which cases run.

@@ -108,7 +108,7 @@ const CLEAN_UP: &str = "clean up";
 ///
 /// # Errors
 /// What opening the vault refuses; DV114 where there is nothing to restore; DV212, DV207 or DV206 where there is no place
-/// to restore to; interrupted.
+/// to restore to; DV301 where a clean machine is to restore and no key is named; interrupted.
 pub fn run(access: &Access, options: &Options, progress: &dyn Progress) -> Result<Report> {
     run_observed(access, options, &Nobody, progress)
 }
@@ -123,6 +123,10 @@ pub fn run_observed(
     observer: &dyn Observer,
     progress: &dyn Progress,
 ) -> Result<Report> {
+    if options.clean_machine.is_some() && access.key_file.is_none() {
+        // Nothing was exercised, and nothing failed.
+        return Err(no_key());
+    }
     audit::watch(access, "drill", || {
         let drilled = drill(access, options, observer, progress);
         let now = access.clock.now();
@@ -364,11 +368,7 @@ impl Drill<'_> {
                 clean = CleanMachine { program, vault: absolute(&access.vault), key: absolute(key), scratch, number };
                 &clean
             }
-            (Some(_), None) => {
-                return Err(Refusal::new(Code::KeyMissing, "a clean machine has no key of its own, and none is named")
-                    .next("name the exported key: `--key-file FILE`")
-                    .into());
-            }
+            (Some(_), None) => return Err(no_key()),
             (None, _) => {
                 own = Own { access, number };
                 &own
@@ -567,6 +567,12 @@ impl Drill<'_> {
         }
         report.steps.push(Step { name: CLEAN_UP.into(), seconds, said, passed });
     }
+}
+
+fn no_key() -> Error {
+    Refusal::new(Code::KeyMissing, "a clean machine has no key of its own, and none is named")
+        .next("name the exported key: `--key-file FILE`")
+        .into()
 }
 
 /// Refuses a comparison that found a difference, and one that looked at no content.

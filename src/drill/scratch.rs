@@ -43,23 +43,20 @@ pub(super) struct Scratch {
 }
 
 impl Scratch {
-    /// Makes a scratch directory with room for `bytes` more bytes: in the directory that is named, which is made where it
-    /// is missing, or in the first of the system's places for temporary files that has room.
+    /// Makes a scratch directory with room for `bytes` more bytes: in the directory that is named, which must be there, or
+    /// in the first of the system's places for temporary files that has room.
     ///
     /// # Errors
     /// DV212 where it would lie in the vault, the source or devvault's own directories; DV207 where there is not enough
-    /// room; DV206 where nothing can be written.
+    /// room; DV206 where the directory is missing or nothing can be written.
     pub(super) fn create(named: Option<&Path>, apart: &Apart<'_>, bytes: u64) -> Result<Self> {
         if let Some(named) = named {
-            // What is missing lies where the nearest directory above it does.
-            let there = std::path::absolute(named).unwrap_or_else(|_| named.to_owned());
-            let above = there.ancestors().find_map(|path| Some((path, fs::canonicalize(path).ok()?)));
-            if let Some((path, real)) = above {
-                let rest = there.strip_prefix(path).unwrap_or(Path::new(""));
-                refuse_conflict(apart, &real.join(rest))?;
-            }
-            replace::create_directories(named, true).map_err(|error| unwritable(named, &error))?;
-            let base = fs::canonicalize(named).map_err(|error| unwritable(named, &error))?;
+            // A directory that is missing may be a disk that is not mounted: what it would be on is not what was meant.
+            let base = fs::canonicalize(named).map_err(|error| {
+                unwritable(named, &error).next(
+                    "mount its disk, or make the directory if it is the one that you mean; then do the drill again",
+                )
+            })?;
             refuse_conflict(apart, &base)?;
             return match short_of_room(&base, bytes) {
                 Some(short) => Err(Refusal::new(Code::DestinationSpace, short)

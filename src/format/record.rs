@@ -238,7 +238,7 @@ pub enum ExcludedBy {
     Gitignore,
     /// Another file system, mounted in the source.
     OneFileSystem,
-    /// devvault's own directories and the key in use.
+    /// devvault's own directories, the key in use, and copies of the vault's key.
     Own,
 }
 

@@ -112,7 +112,7 @@ mod tests {
         fs::write(root.path().join("b"), b"").expect("writable");
         struct Breaking;
         impl Guide for Breaking {
-            fn decide(&mut self, path: &EntryPath, _: &Stat) -> Decision {
+            fn decide(&mut self, _: &Dir, path: &EntryPath, _: &Stat) -> Decision {
                 assert!(path.name() != b"b", "on purpose");
                 Decision::Take
             }

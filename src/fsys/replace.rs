@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{self, Read, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Replaces the file at `path` by `bytes`: a temporary file beside it, synced, renamed over it, directory synced.
 ///
@@ -27,17 +27,39 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 /// # Errors
 /// [`io::ErrorKind::AlreadyExists`]; the file system refuses. Nothing is there then, unless only its name may not last.
 pub fn create_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    create(path, |draft| super::write_private(draft, bytes))
+}
+
+/// Creates a file as [`create_private`] does, for whoever the system lets read new files.
+///
+/// # Errors
+/// As [`create_private`].
+pub fn create_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    create(path, |draft| {
+        let mut file = fs::File::create_new(draft)?;
+        let written = file.write_all(bytes).and_then(|()| super::sync_file(&file));
+        drop(file);
+        written.inspect_err(|_| drop(fs::remove_file(draft)))
+    })
+}
+
+fn create(path: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
     if fs::symlink_metadata(path).is_ok() {
         return Err(io::ErrorKind::AlreadyExists.into());
     }
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    let draft = path.with_file_name(format!(".new-{}-{}", std::process::id(), since.as_nanos()));
-    super::write_private(&draft, bytes)?;
+    let draft = draft_path(path);
+    write(&draft)?;
     if let Err(error) = super::rename_no_replace(&draft, path) {
         let _ = fs::remove_file(&draft);
         return Err(error);
     }
     sync_name(path)
+}
+
+/// Returns a name beside a file under which it can be written before it gets its own.
+pub fn draft_path(path: &Path) -> PathBuf {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    path.with_file_name(format!(".new-{}-{}", std::process::id(), since.as_nanos()))
 }
 
 /// Makes the name of a file durable, relative to the working directory or not.
@@ -109,15 +131,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_private_file_is_made_whole_and_over_nothing() {
-        let root = tempfile::tempdir().expect("a directory");
-        let path = root.path().join("key");
-        create_private(&path, b"one").expect("new");
-        let again = create_private(&path, b"two").expect_err("there");
-        assert_eq!(again.kind(), io::ErrorKind::AlreadyExists);
-        assert_eq!(fs::read(&path).expect("there"), b"one");
-        assert!(create_private(&root.path().join("none/key"), b"").is_err());
-        assert_eq!(fs::read_dir(root.path()).expect("there").count(), 1, "no draft stays");
+    fn a_new_file_is_made_whole_and_over_nothing() {
+        for create in [create_private, create_new] {
+            let root = tempfile::tempdir().expect("a directory");
+            let path = root.path().join("key");
+            create(&path, b"one").expect("new");
+            let again = create(&path, b"two").expect_err("there");
+            assert_eq!(again.kind(), io::ErrorKind::AlreadyExists);
+            assert_eq!(fs::read(&path).expect("there"), b"one");
+            assert!(create(&root.path().join("none/key"), b"").is_err());
+            assert_eq!(fs::read_dir(root.path()).expect("there").count(), 1, "no draft stays");
+        }
     }
 
     #[test]

@@ -57,8 +57,8 @@ pub enum Decision {
 
 /// Decides on the way what is walked.
 pub trait Guide {
-    /// Decides about an object, before it is opened; never asked about the root.
-    fn decide(&mut self, path: &EntryPath, stat: &Stat) -> Decision;
+    /// Decides about an object in a directory, before it is opened; never asked about the root.
+    fn decide(&mut self, dir: &Dir, path: &EntryPath, stat: &Stat) -> Decision;
 
     /// Sees a directory before its content, the root too, and may take names out of those that will be visited.
     ///
@@ -81,7 +81,7 @@ pub trait Guide {
 struct By<F>(F);
 
 impl<F: FnMut(&EntryPath, &Stat) -> Decision> Guide for By<F> {
-    fn decide(&mut self, path: &EntryPath, stat: &Stat) -> Decision {
+    fn decide(&mut self, _: &Dir, path: &EntryPath, stat: &Stat) -> Decision {
         (self.0)(path, stat)
     }
 }
@@ -114,7 +114,7 @@ fn entered(
 pub struct Everything;
 
 impl Guide for Everything {
-    fn decide(&mut self, _: &EntryPath, _: &Stat) -> Decision {
+    fn decide(&mut self, _: &Dir, _: &EntryPath, _: &Stat) -> Decision {
         Decision::Take
     }
 }
@@ -219,7 +219,7 @@ enum Looked {
 
 fn look(dir: &Dir, name: &[u8], path: &EntryPath, guide: &mut impl Guide) -> io::Result<Looked> {
     let stat = dir.stat_at(name)?;
-    if guide.decide(path, &stat) == Decision::Skip {
+    if guide.decide(dir, path, &stat) == Decision::Skip {
         return Ok(Looked::Skipped);
     }
     Ok(match stat.kind {

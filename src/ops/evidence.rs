@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::audit::{self, Scene, Told};
+use super::output::{Draft, Output};
 use crate::clock::Time;
 use crate::crypto::{Digest, Domain, Id, Macs};
 use crate::error::{Error, Result, shown_path};
@@ -24,7 +25,7 @@ use crate::incident::journal::{Entry, Journal, bounded};
 use crate::incident::registry::{self, Incident};
 use crate::limits;
 use crate::path::shown;
-use crate::refusal::{Code, Kept, Refusal};
+use crate::refusal::{Code, Kept};
 use crate::store::{NameKind, Store};
 use crate::vault::chain::{decode_mac_file, encode_mac_file};
 use crate::vault::gate::{self, Access};
@@ -120,13 +121,14 @@ const RAW_MAX: usize = 64;
 /// Packs the journal, evidence, reports, records, listings of the vault's directories, and digests of damaged packs.
 ///
 /// # Errors
-/// DV407 where the output exists, DV304 where it would lie in the vault, DV406 where there is no directory at the
-/// vault's place, DV709 where there is no such incident. Whatever cannot be read is no error but is named.
+/// As [`Output::new`]; DV406 where there is no directory at the vault's place, DV709 where there is no such incident.
+/// Whatever cannot be read is no error but is named.
 pub fn capture(access: &Access, output: &Path, options: &Options) -> Result<Captured> {
     audit::watch(access, CAPTURE_ACT, || pack(access, output, options))
 }
 
 fn pack(access: &Access, output: &Path, options: &Options) -> Result<Captured> {
+    let output = Output::new("the bundle", output, &access.host, Some(&access.vault))?;
     let scene = Scene::of(access);
     let incident = match &options.incident {
         Some(id) => Some(super::incident::show(&access.host, id)?.0),
@@ -146,11 +148,9 @@ fn pack(access: &Access, output: &Path, options: &Options) -> Result<Captured> {
         (None, Err(error)) if about.is_empty() => return Err(error),
         (None, opened) => opened,
     };
-    if let Ok(store) = &store {
-        refuse_in_vault(output, &**store)?;
-    }
-    let file = new_file(output)?;
-    let mut bundle = Bundle::new(BufWriter::new(file), output);
+    // Only what is complete gets the name: what a full disk cuts off would stand in the way of the next try.
+    let (draft, file) = output.draft()?;
+    let mut bundle = Bundle::new(BufWriter::new(file), &output);
     bundle.unreadable.extend(unknown);
     bundle.host_side(access, &about, &scene)?;
     match &store {
@@ -168,7 +168,7 @@ fn pack(access: &Access, output: &Path, options: &Options) -> Result<Captured> {
         unreadable: bundle.unreadable.clone(),
         vault: scene.vault,
     };
-    bundle.finish(&manifest, macs.as_ref())
+    bundle.finish(&manifest, macs.as_ref(), draft)
 }
 
 /// The key may be missing or wrong: then the bundle has digests only.
@@ -177,37 +177,10 @@ fn find_macs(access: &Access, scene: &Scene) -> Option<Macs> {
     Some(Macs::new(found.key.secret(), found.key.vault))
 }
 
-fn refuse_in_vault(output: &Path, store: &dyn Store) -> Result<()> {
-    let parent = output.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let parent = parent
-        .canonicalize()
-        .map_err(|error| Error::environment(format!("open the directory {}", shown_path(parent)), error))?;
-    if store.local_path().is_some_and(|vault| fsys::lies_within(&parent, vault)) {
-        return Err(Refusal::new(
-            Code::DestinationOverlaps,
-            format!("{} lies in the vault, which is only read", shown_path(output)),
-        )
-        .next("name a file outside the vault, best on another medium")
-        .into());
-    }
-    Ok(())
-}
-
-fn new_file(path: &Path) -> Result<File> {
-    fsys::new_private(path).map_err(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => {
-            Refusal::new(Code::NotEmpty, format!("{} exists; nothing is written over it", shown_path(path)))
-                .next("name a file that does not exist yet")
-                .into()
-        }
-        _ => Error::environment(format!("write {}", shown_path(path)), error),
-    })
-}
-
 /// A bundle that is being written.
 struct Bundle<'a, W: Write> {
     tar: tar::Builder<W>,
-    output: &'a Path,
+    output: &'a Output<'a>,
     files: Vec<Packed>,
     unreadable: Vec<String>,
     packs_read: u64,
@@ -216,7 +189,7 @@ struct Bundle<'a, W: Write> {
 }
 
 impl<'a> Bundle<'a, BufWriter<File>> {
-    fn new(out: BufWriter<File>, output: &'a Path) -> Self {
+    fn new(out: BufWriter<File>, output: &'a Output<'a>) -> Self {
         let tar = tar::Builder::new(out);
         Self {
             tar,
@@ -227,11 +200,6 @@ impl<'a> Bundle<'a, BufWriter<File>> {
             damaged: Vec::new(),
             notes: Vec::new(),
         }
-    }
-
-    fn failed(&self, error: io::Error) -> Error {
-        Error::environment(format!("write {}", shown_path(self.output)), error)
-            .written(|| format!("{} is not complete", shown_path(self.output)))
     }
 
     fn add(&mut self, name: &str, bytes: &[u8]) -> Result<()> {
@@ -247,13 +215,13 @@ impl<'a> Bundle<'a, BufWriter<File>> {
 
     fn append(&mut self, name: &str, length: u64, bytes: &mut dyn Read) -> Result<()> {
         if self.files.len() >= FILES_MAX {
-            return Err(self.failed(io::Error::other("too many files for one bundle")));
+            return Err(self.output.failed(io::Error::other("too many files for one bundle")));
         }
         let mut header = tar::Header::new_gnu();
         header.set_size(length);
         header.set_mode(0o600);
         header.set_entry_type(tar::EntryType::Regular);
-        self.tar.append_data(&mut header, name, bytes).map_err(|error| self.failed(error))
+        self.tar.append_data(&mut header, name, bytes).map_err(|error| self.output.failed(error))
     }
 
     /// Adds a file of this host; one that is not there or cannot be read is named.
@@ -433,24 +401,26 @@ impl<'a> Bundle<'a, BufWriter<File>> {
         Ok(())
     }
 
-    fn finish(mut self, manifest: &Manifest, macs: Option<&Macs>) -> Result<Captured> {
+    fn finish(mut self, manifest: &Manifest, macs: Option<&Macs>, draft: Draft) -> Result<Captured> {
         let bytes = canonical::encode(manifest);
         self.append(MANIFEST, bytes.len() as u64, &mut &bytes[..])?;
         if let Some(macs) = macs {
             let tag = encode_mac_file(macs.tag(Domain::Evidence, 0, &bytes));
             self.append(MANIFEST_MAC, tag.len() as u64, &mut &tag[..])?;
         }
-        let output = self.output.to_owned();
-        let failed = |error| Error::environment(format!("write {}", shown_path(&output)), error);
+        let failed = |error| self.output.failed(error);
         let out = self.tar.into_inner().map_err(failed)?;
         let file = out.into_inner().map_err(|error| failed(error.into_error()))?;
-        fsys::sync_file(&file).and_then(|()| replace::sync_name(&output)).map_err(failed)?;
+        fsys::sync_file(&file).map_err(failed)?;
+        // Windows renames nothing that is open.
+        drop(file);
+        self.output.publish(draft)?;
         let mut notes = self.notes;
         if macs.is_none() {
             notes.push("the key is not at hand: the bundle has digests, but no tag that proves who made it".into());
         }
         Ok(Captured {
-            path: self.output.to_owned(),
+            path: self.output.path().to_owned(),
             files: manifest.files.len() as u64,
             bytes: manifest.files.iter().map(|file| file.length).sum(),
             manifest: Digest::of(&bytes),

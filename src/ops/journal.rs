@@ -4,11 +4,11 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use super::audit::Told;
+use super::output::Output;
 use crate::clock::{Clock, Time};
 use crate::error::{Error, Result, shown_path};
 use crate::format::json;
 use crate::format::record::Head;
-use crate::fsys::replace;
 use crate::host::Host;
 use crate::incident::journal::{BEGUN_ACT, Entry, Journal};
 use crate::incident::{break_glass, registry};
@@ -207,26 +207,18 @@ impl Told for Moved {
     }
 }
 
-/// Writes every sound entry to a file that must not exist.
+/// Writes every sound entry to a file that must not exist and lies in no vault: not in this one, if one is named.
 ///
 /// # Errors
-/// DV319 where the journal is broken: nothing is written then; DV410 where it cannot be read; DV407 where the file
-/// exists.
-pub fn export(host: &Host, file: &Path) -> Result<Moved> {
+/// As [`Output::new`]; DV319 where the journal is broken: nothing is written then; DV410 where it cannot be read.
+pub fn export(host: &Host, vault: Option<&Path>, file: &Path) -> Result<Moved> {
+    let output = Output::new("the journal's copy", file, host, vault)?;
     let entries = Journal::of(host).entries()?;
     let mut bytes = Vec::new();
     for entry in &entries {
         json::append_line(&mut bytes, entry);
     }
-    let failed = |error: std::io::Error| match error.kind() {
-        std::io::ErrorKind::AlreadyExists => {
-            Refusal::new(Code::NotEmpty, format!("{} exists; nothing is written over it", shown_path(file)))
-                .next("name a file that does not exist yet")
-                .into()
-        }
-        _ => Error::environment(format!("write {}", shown_path(file)), error),
-    };
-    replace::create_private(file, &bytes).map_err(failed)?;
+    output.create_private(&bytes)?;
     Ok(Moved { path: file.to_owned(), entries: entries.len() as u64, notes: Vec::new() })
 }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::audit::{self, Told};
+use super::output::Output;
 use crate::clock::{SystemClock, Time};
 use crate::crypto::{Id, KeyId};
 use crate::error::{Error, Result, shown_path};
@@ -68,8 +69,8 @@ struct Exported {
 /// Writes the vault's key, in clear, to a file that must not exist.
 ///
 /// # Errors
-/// DV701 without acknowledgement, DV304 where the file would lie inside the vault, DV407 where it exists; what opening
-/// the vault refuses.
+/// DV701 without acknowledgement, DV304 where the file would lie inside the vault; as [`Output::new`]; what opening the
+/// vault refuses.
 pub fn export(access: &Access, file: &Path, acknowledged: bool) -> Result<Report> {
     audit::watch(access, "key export", || write_out(access, file, acknowledged))
 }
@@ -83,20 +84,11 @@ fn write_out(access: &Access, file: &Path, acknowledged: bool) -> Result<Report>
         .next("choose a safe place, then add --acknowledge-plain-secret")
         .into());
     }
+    // The key in the vault that it opens is worse than any other file there.
+    key::refuse_inside(file, Some(&access.vault))?;
+    let output = Output::new("the key", file, &access.host, Some(&access.vault))?;
     let vault = gate::open(access)?;
-    let parent = match file.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    key::refuse_inside(parent, vault.store.local_path())?;
-    let failed = |error: io::Error| match error.kind() {
-        io::ErrorKind::AlreadyExists => Error::from(
-            Refusal::new(Code::NotEmpty, format!("{} exists; a key is never written over anything", shown_path(file)))
-                .next("name a file that does not exist yet"),
-        ),
-        _ => Error::environment(format!("write {}", shown_path(file)), error),
-    };
-    replace::create_private(file, &vault.key.key.encode()).map_err(failed)?;
+    output.create_private(&vault.key.key.encode())?;
     let mut notes = Vec::new();
     if let Err(error) = note_export(access, vault.config.vault, file) {
         notes.push(format!("`status` will not know of this export: {error}"));

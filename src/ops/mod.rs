@@ -21,6 +21,7 @@ pub mod lost;
 pub mod ls;
 mod object;
 pub mod orphans;
+pub mod output;
 pub(crate) mod reading;
 pub mod receipt;
 pub mod restore;

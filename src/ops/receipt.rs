@@ -3,19 +3,19 @@
 //! A receipt is one line of canonical JSON and its HMAC under a subkey of its own. It proves that somebody with the
 //! vault's key saw this result; it says nothing of the vault's state after that moment.
 
-use std::io::Write;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use super::audit::{self, Told};
+use super::output::Output;
 use super::verify;
 use crate::clock::Time;
 use crate::crypto::{Domain, Id, Macs};
 use crate::error::{Error, shown_path};
 use crate::format::PROGRAM;
 use crate::format::record::Head;
-use crate::fsys::{self, replace};
+use crate::fsys::replace;
 use crate::host::Host;
 use crate::limits;
 use crate::refusal::{Code, Family, Kept, Refusal, exit_of};
@@ -150,19 +150,22 @@ impl Receipt {
     }
 }
 
+/// Takes the place that a receipt goes to.
+///
+/// # Errors
+/// As [`Output::new`].
+pub fn place<'a>(access: &Access, path: &'a Path) -> crate::error::Result<Output<'a>> {
+    Output::new("the receipt", path, &access.host, Some(&access.vault))
+}
+
 /// Writes a receipt, authenticated by the vault's key, to a file that must not exist.
 ///
 /// # Errors
-/// Where the key is not at hand; an environment error where the file exists or cannot be written.
+/// As [`place`]; where the key is not at hand; the file cannot be written.
 pub fn write(access: &Access, receipt: &Receipt, path: &Path) -> crate::error::Result<()> {
+    let output = place(access, path)?;
     let found = gate::find(access)?;
-    let bytes = sealed::encode(receipt, &found.macs, Domain::Receipt);
-    let written = std::fs::File::create_new(path).and_then(|mut file| {
-        file.write_all(&bytes)?;
-        fsys::sync_file(&file)?;
-        replace::sync_name(path)
-    });
-    written.map_err(|error| Error::environment(format!("write the receipt {}", shown_path(path)), error))
+    output.create(&sealed::encode(receipt, &found.macs, Domain::Receipt))
 }
 
 /// What a receipt says, and what has happened since.

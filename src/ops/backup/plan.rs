@@ -15,7 +15,8 @@ use crate::fsys::walk::{Event, Found, walk_guided};
 use crate::fsys::{ObjectId, ObjectKind};
 use crate::path::EntryPath;
 use crate::progress::{Phase, Progress};
-use crate::vault::gate::Access;
+use crate::vault::gate::{self, Access};
+use crate::vault::key;
 
 /// An object of the source, and what a backup would do with it.
 #[derive(Debug, Clone)]
@@ -68,7 +69,13 @@ pub fn plan(
     progress.phase(Phase::Opening, None, None);
     let source = Source::open(source, options)?;
     source.refuse_own_directories(&access.host)?;
-    let kept = Kept::find(&access.host, Some(&access.vault), access.key_file.as_deref());
+    let named = access.key_file.as_deref();
+    let key = gate::find(access).map(|found| found.key).or_else(|error| match named {
+        // The vault need not be there.
+        Some(path) => key::load(path, true, None),
+        None => Err(error),
+    });
+    let kept = Kept::find(&access.host, Some(&access.vault), named, key.as_ref().ok().map(|found| &found.key));
     let leavings = Leavings::logged();
     let mut report = Report { source: source.path.clone(), ..Report::default() };
     let problems = RefCell::new(Problems::default());

@@ -11,6 +11,8 @@ use std::io::{self, Read as _};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use zeroize::Zeroizing;
+
 use super::Options;
 use crate::error::{Result, shown_path};
 use crate::format::record::{ExcludedBy, Exclusion};
@@ -219,10 +221,39 @@ impl Level {
     }
 }
 
+/// How many bytes may follow the line of a key: ends of lines.
+const ENDS_MAX: u64 = 3;
+
+/// What is devvault's own and never part of a source.
+#[derive(Default)]
+pub(super) struct Own {
+    /// Its directories and the key in use.
+    pub(super) ids: Vec<ObjectId>,
+    /// What the vault's key file holds, wherever a copy of it lies.
+    pub(super) key: Option<Zeroizing<Vec<u8>>>,
+}
+
+impl Own {
+    /// Returns whether a file is a copy of the vault's key, whatever an editor made of its end. No other file than one of
+    /// that length is opened.
+    fn is_key(&self, dir: &Dir, path: &EntryPath, stat: &Stat) -> bool {
+        let Some(key) = &self.key else { return false };
+        let line = key.trim_ascii_end();
+        let lengths = line.len() as u64..=line.len() as u64 + ENDS_MAX;
+        if !lengths.contains(&stat.size) || stat.kind != ObjectKind::File {
+            return false;
+        }
+        let mut found = Zeroizing::new(Vec::with_capacity(key.len()));
+        let read = |file: File| file.take(line.len() as u64).read_to_end(&mut found);
+        // What cannot be read is refused when it is taken.
+        dir.open_file(path.name()).and_then(read).is_ok() && **found == *line
+    }
+}
+
 /// Decides on one walk.
 pub(super) struct Sieve {
     mesh: Arc<Mesh>,
-    own: Arc<[ObjectId]>,
+    own: Arc<Own>,
     leavings: Leavings,
     // Of those directories that something is to be known of.
     levels: Trail<Level>,
@@ -230,8 +261,8 @@ pub(super) struct Sieve {
 }
 
 impl Sieve {
-    /// Begins a walk; `own` are devvault's own directories and files, which are never part of a source.
-    pub(super) fn new(mesh: &Arc<Mesh>, own: &Arc<[ObjectId]>, leavings: Leavings) -> Self {
+    /// Begins a walk.
+    pub(super) fn new(mesh: &Arc<Mesh>, own: &Arc<Own>, leavings: Leavings) -> Self {
         Self { mesh: Arc::clone(mesh), own: Arc::clone(own), leavings, levels: Trail::default(), device: None }
     }
 
@@ -240,9 +271,9 @@ impl Sieve {
         Decision::Skip
     }
 
-    fn judge(&self, path: &EntryPath, stat: &Stat) -> Option<Why> {
+    fn judge(&self, dir: &Dir, path: &EntryPath, stat: &Stat) -> Option<Why> {
         let is_directory = stat.kind == ObjectKind::Directory;
-        if self.own.contains(&stat.id) {
+        if self.own.ids.contains(&stat.id) || self.own.is_key(dir, path, stat) {
             return Some(Why {
                 by: ExcludedBy::Own,
                 from: Some(path.as_bytes().to_vec()),
@@ -346,11 +377,11 @@ impl Sieve {
 }
 
 impl Guide for Sieve {
-    fn decide(&mut self, path: &EntryPath, stat: &Stat) -> Decision {
+    fn decide(&mut self, dir: &Dir, path: &EntryPath, stat: &Stat) -> Decision {
         while self.levels.is_left_by(path) {
             self.levels.pop();
         }
-        match self.judge(path, stat) {
+        match self.judge(dir, path, stat) {
             Some(why) => self.leave(path, stat.kind, why),
             None => Decision::Take,
         }

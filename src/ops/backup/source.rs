@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use super::Options;
 use super::queue::Queue;
-use super::sieve::{Leavings, Mesh, Sieve};
+use super::sieve::{Leavings, Mesh, Own, Sieve};
 use super::take::Taker;
 use crate::error::{Error, Result, refuse, shown_path};
+use crate::format::keyfile::KeyFile;
 use crate::format::record::{ExcludedBy, Exclusion};
 use crate::fsys::ahead::WalkAhead;
 use crate::fsys::walk::{Event, Found, walk_guided};
@@ -90,7 +91,7 @@ impl Source {
         pool: &Pool,
         taker: &mut Taker<'_>,
     ) -> Result<Option<bool>> {
-        let kept = Kept::find(&access.host, vault.store.local_path(), Some(&vault.key.path));
+        let kept = Kept::find(&access.host, vault.store.local_path(), Some(&vault.key.path), Some(&vault.key.key));
         let leavings = Leavings::default();
         let mut walk = WalkAhead::start(self.open_root()?, self.sieve(&kept, leavings.clone()));
         let mut queue = Queue::new(pool);
@@ -117,7 +118,8 @@ impl Source {
         taker.report.exclusions = self.exclusions(&leavings);
         for own in taker.report.exclusions.iter().filter(|exclusion| exclusion.by == ExcludedBy::Own) {
             let path = shown(own.from.as_deref().unwrap_or_default());
-            taker.report.notes.push(format!("{path} belongs to devvault itself and is not part of the snapshot"));
+            let why = "belongs to devvault itself, or is a copy of this vault's key, and is not part of the snapshot";
+            taker.report.notes.push(format!("{path} {why}"));
         }
         let Some(look) = look else { return Ok(None) };
         Ok(Some(self.look_again(&kept, taker.progress)?.is_same(&look)))
@@ -200,17 +202,17 @@ impl Look {
 /// What must not become part of a source.
 pub(super) struct Kept {
     vault: Option<ObjectId>,
-    own: Arc<[ObjectId]>,
+    own: Arc<Own>,
 }
 
 impl Kept {
-    /// Finds the vault, devvault's own directories and the key in use, as far as they are there.
-    pub(super) fn find(host: &Host, vault: Option<&Path>, key: Option<&Path>) -> Self {
+    /// Finds the vault, devvault's own directories and the key in use, as far as they are there and known.
+    pub(super) fn find(host: &Host, vault: Option<&Path>, key_path: Option<&Path>, key: Option<&KeyFile>) -> Self {
         let id = |path: &Path| Dir::open(path).and_then(|dir| dir.stat()).ok().map(|stat| stat.id);
-        let mut own: Vec<ObjectId> = host.own_directories().into_iter().filter_map(id).collect();
-        let key = key.and_then(|key| fs::canonicalize(key).ok()).and_then(|path| fs::File::open(path).ok());
-        own.extend(key.and_then(|key| crate::fsys::stat_file(&key).ok()).map(|stat| stat.id));
-        Self { vault: vault.and_then(id), own: own.into() }
+        let mut ids: Vec<ObjectId> = host.own_directories().into_iter().filter_map(id).collect();
+        let file = key_path.and_then(|path| fs::canonicalize(path).ok()).and_then(|path| fs::File::open(path).ok());
+        ids.extend(file.and_then(|file| crate::fsys::stat_file(&file).ok()).map(|stat| stat.id));
+        Self { vault: vault.and_then(id), own: Arc::new(Own { ids, key: key.map(KeyFile::encode) }) }
     }
 
     /// Refuses a source that holds the vault.

@@ -34,7 +34,8 @@ use self::target::{Staging, Target};
 use self::tree::{Finisher, TreeWriter};
 use super::audit::{self, Told};
 use super::reading::{check_counts, meant};
-use super::select::{self, Place as Selection};
+use super::select::{self, Place as Selection, SourceName};
+use crate::clock::Time;
 use crate::crypto::{Digest, Id};
 use crate::error::{Error, Result, refuse, shown_path};
 use crate::format::entry::{ChunkRef, Entry};
@@ -44,7 +45,7 @@ use crate::fsys::ahead::WalkAhead;
 use crate::fsys::walk::Everything;
 use crate::fsys::{Dir, ObjectId};
 use crate::incident::journal::bounded;
-use crate::path::EntryPath;
+use crate::path::{EntryPath, shown};
 use crate::pool::Pool;
 use crate::progress::{Phase, Progress};
 use crate::refusal::{Code, Family, Kept, Refusal};
@@ -77,6 +78,10 @@ pub struct Options {
 pub struct Report {
     /// The snapshot's number.
     pub snapshot: u64,
+    /// What it is a snapshot of: `latest` is the newest of any source.
+    pub source: SourceName,
+    /// When it was complete.
+    pub time: Time,
     /// The vault's id.
     pub vault: Id,
     /// Which part of it was restored; the root for all.
@@ -113,6 +118,9 @@ impl Told for Report {
     fn told(&self) -> serde_json::Value {
         serde_json::json!({
             "snapshot": self.snapshot,
+            "source": bounded(&shown(&self.source.path)),
+            "source_host": bounded(&self.source.host),
+            "time": self.time.rfc3339(),
             "path": bounded(&self.path.to_string()),
             "destination": bounded(&shown_path(&self.destination)),
             "files": self.counts.files,
@@ -259,11 +267,14 @@ fn put_back(
     if !vault.chain.findings.is_empty() {
         notes.push("the chain has findings elsewhere; this snapshot authenticates, and all that was to be restored was; run `devvault verify`".into());
     }
+    let (source, time) = (SourceName::of(snapshot), snapshot.ended);
     let vault_id = vault.config.vault;
     vault.advance_witness(access);
     notes.extend(vault.notes.drain(..).filter(|note| note.starts_with("the witness")));
     Ok(Report {
         snapshot: number,
+        source,
+        time,
         vault: vault_id,
         path,
         destination: target.path.clone(),
