@@ -449,7 +449,7 @@ fn a_sync_taken_out_alone_is_noticed_on_one_of_the_file_systems() {
     }
     // By take and place among its syncs: what went wrong without it, if anything did.
     let mut syncs: BTreeMap<(usize, usize), (String, Option<String>)> = BTreeMap::new();
-    let mut tried = false;
+    let mut tried = BTreeSet::new();
     let all_places = if full { &[TOGETHER, APART][..] } else { &[TOGETHER] };
     for (places, kind) in all_places.iter().flat_map(|places| [&BTRFS, &XFS, &EXT4].map(|kind| (*places, kind))) {
         with_scene(kind, places, |scene| {
@@ -462,7 +462,7 @@ fn a_sync_taken_out_alone_is_noticed_on_one_of_the_file_systems() {
                 };
                 let start = scene.start(later);
                 let Some(take) = scene.record(&start, runs, NO_DEED) else { return };
-                tried = true;
+                tried.insert(kind.name);
                 for (nth, about) in take.syncs.iter().enumerate() {
                     let (about, noticed) = syncs.entry((number, nth)).or_insert((name(about), None));
                     if noticed.is_some() || !full && !ALWAYS.contains(&&about[..]) {
@@ -480,8 +480,9 @@ fn a_sync_taken_out_alone_is_noticed_on_one_of_the_file_systems() {
             }
         });
     }
-    if !tried {
-        return;
+    if tried.len() < 3 {
+        // What one of them brings along by chance another one misses.
+        return skip(&format!("it takes ext4, xfs and btrfs, and here are {tried:?}"));
     }
     for ((_, nth), (about, noticed)) in syncs.iter().filter(|_| full) {
         println!("proof: without sync {nth}, {about}: {}", noticed.as_deref().unwrap_or("nothing"));
