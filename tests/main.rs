@@ -8,6 +8,7 @@
     not(target_os = "linux"),
     allow(
         unused_imports,
+        unused_mut,
         dead_code,
         reason = "what only tests use that this platform lacks; each says why above itself"
     )
