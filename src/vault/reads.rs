@@ -40,6 +40,14 @@ struct Failure {
     writing: u64,
 }
 
+impl Failure {
+    /// Returns the finding about a pack that it is, in these words.
+    fn finding(&self, pack: &Digest, detail: impl std::fmt::Display) -> Finding {
+        let code = Code::parse(&self.code).unwrap_or(Code::PackDamaged);
+        Finding::new(code, layout::pack_path(pack), detail)
+    }
+}
+
 /// What is remembered of one pack: a failure or when it was intact.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -135,9 +143,8 @@ impl Reads {
         let is_answered = |failure: &&Failure| here.is_some_and(|known| known.answered.contains(&failure.seen));
         let elsewhere = self.elsewhere.get(pack).and_then(|failures| failures.iter().find(|one| !is_answered(one)));
         let failure = here.and_then(|known| known.failed.as_ref()).or(elsewhere)?;
-        let code = Code::parse(&failure.code).unwrap_or(Code::PackDamaged);
         let detail = format!("it failed a read on this host on {}: {}", failure.seen.rfc3339(), failure.detail);
-        Some(Finding::new(code, layout::pack_path(pack), detail))
+        Some(failure.finding(pack, detail))
     }
 
     /// Returns what tells later what other processes of this host found since this was loaded.
@@ -234,8 +241,7 @@ impl Recall {
         let stored = trusted(&self.file, &self.macs).ok().flatten();
         let failed = stored.into_iter().flat_map(|stored| stored.packs).filter_map(|known| {
             let failure = known.failed.filter(|failure| failure.writing > self.writings)?;
-            let code = Code::parse(&failure.code).unwrap_or(Code::PackDamaged);
-            Some((known.pack, Finding::new(code, layout::pack_path(&known.pack), failure.detail)))
+            Some((known.pack, failure.finding(&known.pack, &failure.detail)))
         });
         failed.collect()
     }
