@@ -215,3 +215,46 @@ fn a_branch_that_contradicts_itself_is_refused() {
         blocked(&home, Code::RecordDamaged);
     }
 }
+
+#[test]
+fn the_list_of_snapshots_says_what_became_of_the_others_and_why() {
+    let (home, _) = three();
+    let forger = Forger::new(&home);
+    let gone = [(1, Some(forger.head(1).digest), Fate::Removed), (2, Some(forger.head(2).digest), Fate::Lost)];
+    forger.put(4, tombstone(&gone));
+    remove(&home, 1);
+    remove(&home, 2);
+    let (exit, document) = home.json(&["snapshots"]);
+    assert_eq!(exit, 0, "{document}");
+    let time = "2023-11-14T22:13:20Z";
+    let host = recorded_host().name;
+    assert_eq!(
+        document["amendments"],
+        serde_json::json!([{
+            "record": 4, "time": time, "host": host, "reason": "a test", "removed": [1], "lost": [2], "rule": "",
+        }])
+    );
+    let line = format!("       4  {time}  {host}  removed: record(s) 1; declared lost: record(s) 2; reason: a test");
+    let output = home.run(&["snapshots"]);
+    assert_eq!(String::from_utf8(output.stdout).unwrap().lines().nth(1), Some(line.as_str()));
+
+    // A branch stands among the snapshots, in the order of their numbers.
+    let (home, _) = three();
+    let forger = Forger::new(&home);
+    let (abandons, continues) = (forger.head(3), forger.head(2));
+    remove(&home, 3);
+    forger.put(3, branch(abandons, continues));
+    home.backup();
+    let (_, document) = home.json(&["snapshots"]);
+    assert_eq!(
+        document["amendments"],
+        serde_json::json!([{
+            "record": 3, "time": time, "host": host, "reason": "a test",
+            "continues": continues.to_string(), "abandons": abandons.to_string(),
+        }])
+    );
+    let output = home.run(&["snapshots"]);
+    let line =
+        format!("       3  {time}  {host}  branch: goes on from {continues}, leaves {abandons} behind; reason: a test");
+    assert_eq!(String::from_utf8(output.stdout).unwrap().lines().nth(2), Some(line.as_str()));
+}

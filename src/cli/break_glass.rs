@@ -1,7 +1,7 @@
 //! `break-glass`: its arguments and how its reports read.
 
 use clap::Subcommand;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::incident::who;
 use super::{Session, line};
@@ -174,7 +174,7 @@ fn declarations(all: &[Declaration], now: Time, time: Option<Time>) -> String {
     out
 }
 
-fn declarations_json(all: &[Declaration], now: Time, time: Option<Time>) -> String {
+fn declarations_json(all: &[Declaration], now: Time, time: Option<Time>) -> Value {
     let one = |one: &Declaration| {
         json!({
             "permit": one.id,
@@ -202,5 +202,4 @@ fn declarations_json(all: &[Declaration], now: Time, time: Option<Time>) -> Stri
         "ok": true,
         "permits": all.iter().map(one).collect::<Vec<_>>(),
     })
-    .to_string()
 }

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use serde_json::{Value, json};
+
 use super::{Session, say};
 use crate::conformance::compare::{self, Comparison};
 use crate::conformance::{self, Place, Report};
@@ -31,8 +33,7 @@ impl Session {
     pub(super) fn conformance(&self, options: &Options) -> Result<u8> {
         if !options.compare.is_empty() {
             let comparison = compare::run(&options.compare)?;
-            self.show(comparison_document(&comparison), || comparison_text(&comparison))?;
-            return Ok(comparison.exit());
+            return self.show(comparison.exit(), comparison_document(&comparison), || comparison_text(&comparison));
         }
         let place = match (&options.directory, &self.args.vault) {
             (Some(directory), _) => Place::Directory(directory),
@@ -114,9 +115,9 @@ fn comparison_text(comparison: &Comparison) -> String {
     text
 }
 
-fn comparison_document(comparison: &Comparison) -> String {
+fn comparison_document(comparison: &Comparison) -> Value {
     let divergence = |divergence: &compare::Divergence| {
-        serde_json::json!({
+        json!({
             "code": divergence.code.to_string(),
             "case": divergence.case,
             "reports": divergence.reports.iter().map(|path| shown_path(path)).collect::<Vec<_>>(),
@@ -125,15 +126,12 @@ fn comparison_document(comparison: &Comparison) -> String {
             "runbook": divergence.code.runbook(),
         })
     };
-    let report =
-        |(path, machine): &(PathBuf, String)| serde_json::json!({"file": shown_path(path), "machine": machine});
-    serde_json::json!({
+    let report = |(path, machine): &(PathBuf, String)| json!({"file": shown_path(path), "machine": machine});
+    json!({
         "schema": "devvault.conformance-comparison/1",
         "ok": comparison.divergences.is_empty(),
-        "exit": comparison.exit(),
         "cases": comparison.cases,
         "reports": comparison.reports.iter().map(report).collect::<Vec<_>>(),
         "divergences": comparison.divergences.iter().map(divergence).collect::<Vec<_>>(),
     })
-    .to_string()
 }

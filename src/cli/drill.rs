@@ -18,8 +18,7 @@ impl Session {
     pub(super) fn drill(&self, options: &Drill) -> Result<u8> {
         if let Some(scenario) = options.scenario {
             let report = scenario::run(&self.host, scenario, options.to.as_deref())?;
-            self.show(scenario_document(&report), || scenario_text(&report))?;
-            return Ok(report.exit());
+            return self.show(report.exit(), scenario_document(&report), || scenario_text(&report));
         }
         if options.clean_machine && self.args.key_file.is_none() {
             let message =
@@ -46,8 +45,7 @@ impl Session {
             report.notes.push(format!("the receipt was not written: {error}"));
             exit = exit.max(1);
         }
-        self.show(document(&report, exit), || text(&report))?;
-        Ok(exit)
+        self.show(exit, document(&report), || text(&report))
     }
 }
 
@@ -177,11 +175,10 @@ fn scenario_text(report: &Played) -> String {
     out
 }
 
-fn scenario_document(report: &Played) -> String {
+fn scenario_document(report: &Played) -> Value {
     let document = json!({
         "schema": "devvault.scenario/1",
         "ok": report.failure.is_none(),
-        "exit": report.exit(),
         "scenario": report.scenario.name(),
         "simulated": report.scenario.simulated(),
         "runbook": report.scenario.runbook(),
@@ -191,7 +188,7 @@ fn scenario_document(report: &Played) -> String {
         "log": report.log.as_deref().map(shown_path),
         "notes": report.notes,
     });
-    document.to_string()
+    document
 }
 
 fn recovery_text(recovery: &Recovery) -> String {
@@ -253,12 +250,11 @@ pub(super) fn failure_json(failure: &Failure) -> Value {
     })
 }
 
-fn document(report: &Report, exit: u8) -> String {
+fn document(report: &Report) -> Value {
     let source = crate::format::json::TextOrBase64::of(&report.source.path);
     let document = json!({
         "schema": "devvault.drill/1",
         "ok": report.failure.is_none(),
-        "exit": exit,
         "vault": report.vault,
         "path": report.place,
         "scenario": report.scenario(),
@@ -311,7 +307,7 @@ fn document(report: &Report, exit: u8) -> String {
         "incident": report.kept.incident,
         "notes": report.notes,
     });
-    document.to_string()
+    document
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Session, human, json as documents, line, program, worst};
 use crate::clock::Time;
@@ -50,8 +50,7 @@ impl Session {
             }
             Evidence::Verify { file } => {
                 let report = evidence::verify(&self.host, self.args.key_file.as_deref(), file)?;
-                self.show(bundle_json(&report), || bundle_checked(&report))?;
-                Ok(worst(&report.findings))
+                self.show(worst(&report.findings), bundle_json(&report), || bundle_checked(&report))
             }
         }
     }
@@ -77,7 +76,7 @@ fn captured(report: &evidence::Captured, words: &str) -> String {
     out
 }
 
-fn captured_json(report: &evidence::Captured) -> String {
+fn captured_json(report: &evidence::Captured) -> Value {
     json!({
         "schema": "devvault.evidence-capture/1",
         "ok": true,
@@ -91,7 +90,6 @@ fn captured_json(report: &evidence::Captured) -> String {
         "unreadable": report.unreadable,
         "notes": report.notes,
     })
-    .to_string()
 }
 
 fn bundle_checked(report: &evidence::Verified) -> String {
@@ -121,7 +119,7 @@ fn bundle_checked(report: &evidence::Verified) -> String {
     out
 }
 
-fn bundle_json(report: &evidence::Verified) -> String {
+fn bundle_json(report: &evidence::Verified) -> Value {
     json!({
         "schema": "devvault.evidence-verify/1",
         "ok": report.findings.is_empty(),
@@ -140,7 +138,5 @@ fn bundle_json(report: &evidence::Verified) -> String {
         "unreadable": report.unreadable,
         "not_checked": report.not_checked,
         "findings": documents::findings(&report.findings),
-        "exit": worst(&report.findings),
     })
-    .to_string()
 }

@@ -15,6 +15,7 @@ use crate::incident::registry;
 use crate::limits;
 use crate::ops::change::{Aspect, State};
 use crate::ops::select::SourceName;
+use crate::ops::snapshots::Says;
 use crate::ops::{backup, cat, diff, find, index, init, key, receipt, restore, snapshots, status, verify};
 use crate::path::{EntryPath, shown};
 use crate::refusal::Kept;
@@ -159,7 +160,11 @@ pub(super) fn snapshots(report: &snapshots::Report) -> String {
     if report.snapshots.is_empty() {
         line!(out, "no snapshots");
     }
+    let mut amendments = report.amendments.iter().peekable();
     for snapshot in &report.snapshots {
+        while let Some(amendment) = amendments.next_if(|amendment| amendment.number < snapshot.number) {
+            line!(out, "{}", amended(amendment));
+        }
         let tags = if snapshot.tags.is_empty() {
             String::new()
         } else {
@@ -178,12 +183,36 @@ pub(super) fn snapshots(report: &snapshots::Report) -> String {
         exclusions(&mut out, "          ", &snapshot.exclusions, 0);
         left_out(&mut out, "          ", &snapshot.left_out);
     }
+    for amendment in amendments {
+        line!(out, "{}", amended(amendment));
+    }
     line!(out, "head: {}", report.head);
     line!(out, "freshness: {}", freshness(&report.freshness));
     findings(&mut out, &report.findings);
     kept(&mut out, &report.kept);
     notes(&mut out, &report.notes);
     out
+}
+
+/// A line that says what a record that is no snapshot says.
+fn amended(amendment: &snapshots::Amendment) -> String {
+    let says = match &amendment.says {
+        Says::Gone { removed, lost, rule } => {
+            let parts = [("removed", removed), ("declared lost", lost)].into_iter().filter(|part| !part.1.is_empty());
+            let parts: Vec<String> = parts.map(|(how, these)| format!("{how}: record(s) {}", numbers(these))).collect();
+            let rule =
+                if rule.is_empty() { String::new() } else { format!(", by the rule {}", shown(rule.as_bytes())) };
+            format!("{}{rule}", parts.join("; "))
+        }
+        Says::Branch { continues, abandons } => format!("branch: goes on from {continues}, leaves {abandons} behind"),
+    };
+    format!(
+        "{:>8}  {}  {}  {says}; reason: {}",
+        amendment.number,
+        amendment.time.rfc3339(),
+        shown(amendment.host.as_bytes()),
+        shown(amendment.reason.as_bytes())
+    )
 }
 
 /// Says what a snapshot lacks, at the margin of what is said of it.

@@ -1,7 +1,7 @@
 //! `incident`: its arguments and how its reports read.
 
 use clap::Subcommand;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::journal::{entry_json, entry_line};
 use super::{Session, human, line};
@@ -94,7 +94,7 @@ impl Session {
                     "notes": report.notes,
                 });
                 // The text alone stands on stdout: it goes into a file.
-                let exit = self.done(document.to_string(), || report.text.clone())?;
+                let exit = self.done(document, || report.text.clone())?;
                 let mut notes = String::new();
                 human::notes(&mut notes, &report.notes);
                 eprint!("{notes}");
@@ -111,7 +111,7 @@ pub(super) fn who(named: Option<&String>) -> String {
     named.cloned().filter(|name| !name.is_empty()).or_else(user).unwrap_or_else(|| "somebody".into())
 }
 
-fn incidents_json(all: &[Incident], entries: &[Entry], now: Time) -> String {
+fn incidents_json(all: &[Incident], entries: &[Entry], now: Time) -> Value {
     let one = |incident: &Incident| {
         json!({
             "incident": incident.id,
@@ -145,7 +145,7 @@ fn incidents_json(all: &[Incident], entries: &[Entry], now: Time) -> String {
     if !entries.is_empty() {
         document["journal"] = entries.iter().map(entry_json).collect();
     }
-    document.to_string()
+    document
 }
 
 fn codes(incident: &Incident) -> String {

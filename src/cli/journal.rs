@@ -49,13 +49,11 @@ impl Session {
         match command {
             Journal::Show { last, act } => {
                 let report = journal::show(&self.host, *last, act.as_deref())?;
-                self.show(journal_shown_json(&report), || journal_shown(&report))?;
-                Ok(worst(&report.findings))
+                self.show(worst(&report.findings), journal_shown_json(&report), || journal_shown(&report))
             }
             Journal::Verify => {
                 let report = journal::verify(&self.host, self.access().ok().as_ref())?;
-                self.show(journal_checked_json(&report), || journal_checked(&report))?;
-                Ok(worst(&report.findings))
+                self.show(worst(&report.findings), journal_checked_json(&report), || journal_checked(&report))
             }
             Journal::Export { file } => {
                 let report = journal::export(&self.host, self.vault_at_hand().as_deref(), file)?;
@@ -133,7 +131,7 @@ fn journal_shown(report: &journal::Shown) -> String {
     out
 }
 
-fn journal_shown_json(report: &journal::Shown) -> String {
+fn journal_shown_json(report: &journal::Shown) -> Value {
     json!({
         "schema": "devvault.journal/1",
         "ok": report.findings.is_empty(),
@@ -141,9 +139,7 @@ fn journal_shown_json(report: &journal::Shown) -> String {
         "entries": report.entries.iter().map(entry_json).collect::<Vec<_>>(),
         "findings": documents::findings(&report.findings),
         "notes": report.notes,
-        "exit": worst(&report.findings),
     })
-    .to_string()
 }
 
 fn journal_checked(report: &journal::Checked) -> String {
@@ -179,7 +175,7 @@ fn journal_checked(report: &journal::Checked) -> String {
     out
 }
 
-fn journal_checked_json(report: &journal::Checked) -> String {
+fn journal_checked_json(report: &journal::Checked) -> Value {
     json!({
         "schema": "devvault.journal-verify/1",
         "ok": report.findings.is_empty(),
@@ -196,12 +192,10 @@ fn journal_checked_json(report: &journal::Checked) -> String {
         "findings": documents::findings(&report.findings),
         "not_checked": report.not_checked,
         "notes": report.notes,
-        "exit": worst(&report.findings),
     })
-    .to_string()
 }
 
-fn moved_json(act: &str, report: &journal::Moved) -> String {
+fn moved_json(act: &str, report: &journal::Moved) -> Value {
     json!({
         "schema": "devvault.journal/1",
         "ok": true,
@@ -210,5 +204,4 @@ fn moved_json(act: &str, report: &journal::Moved) -> String {
         "entries": report.entries,
         "notes": report.notes,
     })
-    .to_string()
 }

@@ -2,20 +2,16 @@
 
 use serde_json::{Map, Value, json};
 
-use super::worst;
 use crate::error::{Error, shown_path};
 use crate::format::attribute::Attribute;
 use crate::format::entry::{Entry, FileContent, Kind};
 use crate::format::json::TextOrBase64;
 use crate::format::record::{Counts, Exclusion};
 use crate::ops::change::{Aspect, State};
+use crate::ops::snapshots::Says;
 use crate::ops::{backup, diff, find, index, init, key, ls, receipt, restore, snapshots, status, verify};
 use crate::path::{EntryPath, shown};
 use crate::vault::Finding;
-
-fn text(value: &Value) -> String {
-    value.to_string()
-}
 
 /// A path as text; one that is no UTF-8 is escaped as for a person.
 fn path(path: &EntryPath) -> String {
@@ -71,11 +67,11 @@ pub(super) fn findings(findings: &[Finding]) -> Vec<Value> {
 }
 
 /// An error of any kind as a document.
-pub(super) fn error(error: &Error) -> String {
+pub(super) fn error(error: &Error) -> Value {
     let written = error.what_was_written();
     let changed = written.is_some_and(|written| written.changed);
     let written = written.map(|written| written.text.clone());
-    text(&match error {
+    match error {
         Error::Refused(refusal) => json!({
             "schema": "devvault.refusal/1",
             "ok": false,
@@ -103,11 +99,11 @@ pub(super) fn error(error: &Error) -> String {
             "written": written,
             "message": error.to_string(),
         }),
-    })
+    }
 }
 
-pub(super) fn init(report: &init::Report) -> String {
-    text(&json!({
+pub(super) fn init(report: &init::Report) -> Value {
+    json!({
         "schema": "devvault.init/1",
         "ok": true,
         "vault": report.vault,
@@ -116,10 +112,10 @@ pub(super) fn init(report: &init::Report) -> String {
         "head": report.head,
         "encrypted": false,
         "notes": report.notes,
-    }))
+    })
 }
 
-pub(super) fn backup(report: &backup::Report, made: Option<&init::Report>) -> String {
+pub(super) fn backup(report: &backup::Report, made: Option<&init::Report>) -> Value {
     let document = json!({
         "schema": "devvault.backup/1",
         "ok": report.findings.is_empty(),
@@ -140,14 +136,13 @@ pub(super) fn backup(report: &backup::Report, made: Option<&init::Report>) -> St
         "findings": findings(&report.findings),
         "evidence": report.kept.evidence,
         "incident": report.kept.incident,
-        "exit": report.exit(),
         "made": made.map(|made| json!({"vault": shown_path(&made.path), "key": shown_path(&made.key)})),
         "notes": report.notes,
     });
-    text(&with_counts(document, &report.counts))
+    with_counts(document, &report.counts)
 }
 
-pub(super) fn snapshots(report: &snapshots::Report) -> String {
+pub(super) fn snapshots(report: &snapshots::Report) -> Value {
     let line = |line: &snapshots::Line| {
         let source = TextOrBase64::of(&line.source);
         let mut document = json!({
@@ -165,28 +160,43 @@ pub(super) fn snapshots(report: &snapshots::Report) -> String {
         }
         with_counts(document, &line.counts)
     };
-    text(&json!({
+    let amendment = |amendment: &snapshots::Amendment| {
+        let mut document = match &amendment.says {
+            Says::Gone { removed, lost, rule } => json!({"removed": removed, "lost": lost, "rule": rule}),
+            Says::Branch { continues, abandons } => {
+                json!({"continues": continues.to_string(), "abandons": abandons.to_string()})
+            }
+        };
+        if let Value::Object(fields) = &mut document {
+            fields.insert("record".into(), amendment.number.into());
+            fields.insert("time".into(), amendment.time.rfc3339().into());
+            fields.insert("host".into(), amendment.host.as_str().into());
+            fields.insert("reason".into(), amendment.reason.as_str().into());
+        }
+        document
+    };
+    json!({
         "schema": "devvault.snapshots/1",
         "ok": report.findings.is_empty(),
         "vault": report.vault,
         "head": report.head.to_string(),
         "freshness": report.freshness.to_string(),
         "snapshots": report.snapshots.iter().map(line).collect::<Vec<_>>(),
+        "amendments": report.amendments.iter().map(amendment).collect::<Vec<_>>(),
         "findings": findings(&report.findings),
         "evidence": report.kept.evidence,
         "incident": report.kept.incident,
         "notes": report.notes,
-        "exit": worst(&report.findings),
-    }))
+    })
 }
 
 /// `exit` is the process's: a receipt that could not be written counts too.
-pub(super) fn verify(report: &verify::Report, exit: u8) -> String {
+pub(super) fn verify(report: &verify::Report, exit: u8) -> Value {
     let snapshot = |(number, verdict): &(u64, verify::Verdict)| {
         let left_out = report.left_out.get(number).map_or(&[][..], Vec::as_slice);
         json!({"snapshot": number, "verdict": verdict.name(), "left_out": paths(left_out)})
     };
-    text(&json!({
+    json!({
         "schema": "devvault.verify/1",
         "ok": exit == 0,
         "vault": report.vault,
@@ -220,15 +230,14 @@ pub(super) fn verify(report: &verify::Report, exit: u8) -> String {
         },
         "not_checked": report.not_checked,
         "notes": report.notes,
-        "exit": exit,
-    }))
+    })
 }
 
 fn shortfall(shortfall: &restore::Shortfall) -> Value {
     json!({"class": shortfall.class, "count": shortfall.count, "reason": shortfall.reason})
 }
 
-pub(super) fn restore(report: &restore::Report) -> String {
+pub(super) fn restore(report: &restore::Report) -> Value {
     let mut document = json!({
         "schema": "devvault.restore/1",
         "ok": true,
@@ -254,11 +263,11 @@ pub(super) fn restore(report: &restore::Report) -> String {
     if let Value::Object(fields) = &mut document {
         put_bytes(fields, "source", &report.source.path);
     }
-    text(&with_counts(document, &report.counts))
+    with_counts(document, &report.counts)
 }
 
 /// `exit` is the process's: what a person has to see to counts with `--check` alone, and metrics may not have been written.
-pub(super) fn status(report: &status::Report, exit: u8) -> String {
+pub(super) fn status(report: &status::Report, exit: u8) -> Value {
     let drilled = |drilled: &status::Drilled| {
         json!({
             "time": drilled.time.rfc3339(),
@@ -284,7 +293,7 @@ pub(super) fn status(report: &status::Report, exit: u8) -> String {
             "drill_failed": line.drill_failed.map(|failed| failed.time.rfc3339()),
         })
     };
-    text(&json!({
+    json!({
         "schema": "devvault.status/1",
         "ok": exit == 0,
         "vault": report.vault,
@@ -320,13 +329,12 @@ pub(super) fn status(report: &status::Report, exit: u8) -> String {
         "evidence": report.kept.evidence,
         "incident": report.kept.incident,
         "notes": report.notes,
-        "exit": exit,
-    }))
+    })
 }
 
-pub(super) fn receipt(report: &receipt::Report) -> String {
+pub(super) fn receipt(report: &receipt::Report) -> Value {
     let since = report.since.as_ref().ok();
-    text(&json!({
+    json!({
         "schema": "devvault.receipt-check/1",
         "ok": report.exit() == 0,
         "genuine": true,
@@ -343,11 +351,11 @@ pub(super) fn receipt(report: &receipt::Report) -> String {
         "evidence": report.kept.evidence,
         "incident": report.kept.incident,
         "notes": report.notes,
-    }))
+    })
 }
 
-pub(super) fn index(report: &index::Report) -> String {
-    text(&json!({
+pub(super) fn index(report: &index::Report) -> Value {
+    json!({
         "schema": "devvault.index/1",
         "ok": true,
         "vault": report.vault,
@@ -356,11 +364,11 @@ pub(super) fn index(report: &index::Report) -> String {
         "replaced": report.rebuilt.replaced,
         "old": report.old,
         "notes": report.notes,
-    }))
+    })
 }
 
-pub(super) fn key(act: &str, report: &key::Report) -> String {
-    text(&json!({
+pub(super) fn key(act: &str, report: &key::Report) -> Value {
+    json!({
         "schema": "devvault.key/1",
         "ok": true,
         "act": act,
@@ -368,11 +376,11 @@ pub(super) fn key(act: &str, report: &key::Report) -> String {
         "key_id": report.key_id,
         "path": shown_path(&report.path),
         "notes": report.notes,
-    }))
+    })
 }
 
-pub(super) fn key_check(report: &key::CheckReport) -> String {
-    text(&json!({
+pub(super) fn key_check(report: &key::CheckReport) -> Value {
+    json!({
         "schema": "devvault.key/1",
         "ok": true,
         "act": "check",
@@ -383,11 +391,11 @@ pub(super) fn key_check(report: &key::CheckReport) -> String {
         "snapshot": report.snapshot,
         "freshness": report.freshness.to_string(),
         "notes": report.key.notes,
-    }))
+    })
 }
 
-pub(super) fn runbook(code: Option<&str>, section: &str) -> String {
-    text(&json!({"schema": "devvault.runbook/1", "ok": true, "code": code, "text": section}))
+pub(super) fn runbook(code: Option<&str>, section: &str) -> Value {
+    json!({"schema": "devvault.runbook/1", "ok": true, "code": code, "text": section})
 }
 
 /// What two fields tell of bytes: text where they are UTF-8, else base64.

@@ -1,6 +1,6 @@
 //! Going on after loss: how the reports of `branch` and `declare-lost` read.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{human, line};
 use crate::ops::{branch, lost};
@@ -16,7 +16,7 @@ pub(super) fn branch_begun(report: &branch::Report) -> String {
     out
 }
 
-pub(super) fn branch_json(report: &branch::Report) -> String {
+pub(super) fn branch_json(report: &branch::Report) -> Value {
     json!({
         "schema": "devvault.branch/1",
         "ok": true,
@@ -28,7 +28,6 @@ pub(super) fn branch_json(report: &branch::Report) -> String {
         "permit": report.permit,
         "notes": report.notes,
     })
-    .to_string()
 }
 
 pub(super) fn lost_declared(report: &lost::Report) -> String {
@@ -44,7 +43,7 @@ pub(super) fn lost_declared(report: &lost::Report) -> String {
     out
 }
 
-pub(super) fn lost_json(report: &lost::Report) -> String {
+pub(super) fn lost_json(report: &lost::Report) -> Value {
     json!({
         "schema": "devvault.declare-lost/1",
         "ok": true,
@@ -54,7 +53,6 @@ pub(super) fn lost_json(report: &lost::Report) -> String {
         "permits": report.permits,
         "notes": report.notes,
     })
-    .to_string()
 }
 
 #[cfg(test)]

@@ -210,8 +210,7 @@ impl Session {
             Command::Snapshots => {
                 let report = snapshots::run(&self.access()?)?;
                 let exit = worst(&report.findings);
-                self.show(json::snapshots(&report), || human::snapshots(&report))?;
-                Ok(exit)
+                self.show(exit, json::snapshots(&report), || human::snapshots(&report))
             }
             Command::Ls { place } => self.ls(place),
             Command::Find(options) => self.find(options),
@@ -246,16 +245,14 @@ impl Session {
                     Some(error) if report.findings.is_empty() => error.exit(),
                     _ => exit,
                 };
-                self.show(json::status(&report, exit), || human::status(&report))?;
-                Ok(exit)
+                self.show(exit, json::status(&report, exit), || human::status(&report))
             }
             Command::Receipt { command: ReceiptCommand::Check { file } } => {
                 let report = match self.access() {
                     Ok(access) => receipt::check(&access, file)?,
                     Err(_) => receipt::check_by_key(&self.host, self.args.key_file.as_deref(), file)?,
                 };
-                self.show(json::receipt(&report), || human::receipt(&report))?;
-                Ok(report.exit())
+                self.show(report.exit(), json::receipt(&report), || human::receipt(&report))
             }
             Command::Index { command: IndexCommand::Rebuild } => {
                 let report = index::run(&self.access()?)?;
@@ -334,8 +331,9 @@ impl Session {
             )),
             None => error,
         })?;
-        self.show(json::backup(&report, made.as_ref()), || human::backup(&report, &self.words(&access.vault)))?;
-        Ok(report.exit())
+        self.show(report.exit(), json::backup(&report, made.as_ref()), || {
+            human::backup(&report, &self.words(&access.vault))
+        })
     }
 
     fn plan(&self, source: &Path, options: &backup::Options) -> Result<u8> {
@@ -476,8 +474,7 @@ impl Session {
                 exit = exit.max(1);
             }
         }
-        self.show(json::verify(&report, exit), || human::verify(&report, &self.words(&access.vault)))?;
-        Ok(exit)
+        self.show(exit, json::verify(&report, exit), || human::verify(&report, &self.words(&access.vault)))
     }
 
     fn restore(&self, options: &args::Restore) -> Result<u8> {
@@ -548,21 +545,22 @@ impl Session {
         words
     }
 
-    fn done(&self, document: String, text: impl FnOnce() -> String) -> Result<u8> {
-        self.show(document, text)?;
-        Ok(0)
+    fn done(&self, document: Value, text: impl FnOnce() -> String) -> Result<u8> {
+        self.show(0, document, text)
     }
 
-    /// Prints a report: one JSON document, or text for a person.
-    fn show(&self, document: String, text: impl FnOnce() -> String) -> Result<()> {
+    /// Prints a report: one JSON document, or text for a person. Returns the exit status, which the document has too.
+    fn show(&self, exit: u8, mut document: Value, text: impl FnOnce() -> String) -> Result<u8> {
         let shown = match self.args.json {
-            true => print(&match serde_json::from_str(&document) {
-                Ok(parsed) if document.contains("\"next\":") => self.pasteable_document(parsed).to_string(),
-                _ => document,
-            }),
+            true => {
+                if let Value::Object(fields) = &mut document {
+                    fields.insert("exit".into(), exit.into());
+                }
+                print(&self.pasteable_document(document))
+            }
             false => say(&self.pasteable(&text())),
         };
-        shown.map_err(|error| {
+        shown.map(|()| exit).map_err(|error| {
             error.written(|| Written {
                 text: "what was asked for was done; only the report could not be printed".into(),
                 changed: true,
@@ -607,8 +605,8 @@ fn worst(findings: &[crate::vault::Finding]) -> u8 {
     exit_of(findings.iter().map(|finding| finding.code))
 }
 
-fn print(document: &str) -> Result<()> {
-    say(&format!("{}\n", printable_json(document)))
+fn print(document: &Value) -> Result<()> {
+    say(&format!("{}\n", printable_json(&document.to_string())))
 }
 
 fn say(text: &str) -> Result<()> {

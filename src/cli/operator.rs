@@ -132,15 +132,15 @@ impl Session {
                 let report = trace::run(&self.access()?, target, &self.watch);
                 self.watch.end();
                 let report = report?;
-                self.show(super::trace::trace_json(&report), || super::trace::traced(&report))?;
-                Ok(super::worst(&report.findings))
+                self.show(super::worst(&report.findings), super::trace::trace_json(&report), || {
+                    super::trace::traced(&report)
+                })
             }
             Command::Salvage { place, destination } => {
                 let report = salvage::run(&self.access()?, place, destination, &self.watch);
                 self.watch.end();
                 let report = report?;
-                self.show(super::salvage::salvage_json(&report), || super::salvage::salvaged(&report))?;
-                Ok(report.exit())
+                self.show(report.exit(), super::salvage::salvage_json(&report), || super::salvage::salvaged(&report))
             }
         }
     }

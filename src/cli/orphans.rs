@@ -70,7 +70,7 @@ impl Session {
                     "orphans": orphans_json(&report.orphans, SystemClock.now()),
                     "notes": report.notes,
                 });
-                self.done(document.to_string(), text)
+                self.done(document, text)
             }
             Incompletes::Discard { name } => {
                 let report = incomplete::discard(&access, name)?;
@@ -196,7 +196,7 @@ pub(super) fn orphans_json(orphans: &Orphans, now: Time) -> Value {
     })
 }
 
-fn incomplete_json(act: &str, report: &incomplete::Report) -> String {
+fn incomplete_json(act: &str, report: &incomplete::Report) -> Value {
     json!({
         "schema": "devvault.incomplete/1",
         "ok": true,
@@ -209,5 +209,4 @@ fn incomplete_json(act: &str, report: &incomplete::Report) -> String {
         "permit": report.permit,
         "notes": report.notes,
     })
-    .to_string()
 }

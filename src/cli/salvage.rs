@@ -47,12 +47,11 @@ pub(super) fn salvaged(report: &salvage::Report) -> String {
     out
 }
 
-pub(super) fn salvage_json(report: &salvage::Report) -> String {
+pub(super) fn salvage_json(report: &salvage::Report) -> Value {
     let mut document = report.standing.to_json();
     let fields = json!({
         "schema": "devvault.salvage/1",
         "ok": report.exit() == 0,
-        "exit": report.exit(),
         "snapshot": report.snapshot,
         "vault": report.vault.to_string(),
         "path": report.path.to_string(),
@@ -65,5 +64,5 @@ pub(super) fn salvage_json(report: &salvage::Report) -> String {
     if let Value::Object(fields) = fields {
         document.extend(fields);
     }
-    Value::Object(document).to_string()
+    Value::Object(document)
 }

@@ -50,7 +50,7 @@ impl Stream {
             Some(_) => self.begin().and_then(|()| {
                 let fields = printable_json(&fields().to_string());
                 // An object without its opening brace continues the one that has begun.
-                writeln!(self.out, "],\"ok\":{},{}", exit == 0, fields.strip_prefix('{').unwrap_or("}"))
+                writeln!(self.out, "],\"ok\":{},\"exit\":{exit},{}", exit == 0, fields.strip_prefix('{').unwrap_or("}"))
             }),
             None => self.out.write_all(text().as_bytes()),
         };
@@ -63,7 +63,9 @@ impl Stream {
     /// The error, unless it stands in the document already; then its exit status is returned.
     pub(super) fn broken(mut self, error: Error) -> Result<u8> {
         if self.document.is_some() && self.begun {
-            writeln!(self.out, "],\"ok\":false,\"error\":{}}}", json::error(&error)).map_err(closed)?;
+            let (exit, told) = (error.exit(), json::error(&error).to_string());
+            writeln!(self.out, "],\"ok\":false,\"exit\":{exit},\"error\":{}}}", printable_json(&told))
+                .map_err(closed)?;
             self.out.flush().map_err(closed)?;
             return Ok(error.exit());
         }

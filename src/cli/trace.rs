@@ -1,6 +1,6 @@
 //! `trace`: how its report reads.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{human, json, line};
 use crate::clock::Time;
@@ -46,7 +46,7 @@ pub(super) fn traced(report: &trace::Report) -> String {
     out
 }
 
-pub(super) fn trace_json(report: &trace::Report) -> String {
+pub(super) fn trace_json(report: &trace::Report) -> Value {
     let done = |done: &trace::Done| json!({"entry": done.entry, "time": done.time.rfc3339(), "what": done.what});
     json!({
         "schema": "devvault.trace/1",
@@ -69,5 +69,4 @@ pub(super) fn trace_json(report: &trace::Report) -> String {
         "incident": report.kept.incident,
         "notes": report.notes,
     })
-    .to_string()
 }
