@@ -343,6 +343,12 @@ fn a_vault_is_judged_without_a_trace_and_a_report_replaces_nothing() {
     let written = fs::read(&report).unwrap();
     assert_eq!(run().unwrap().status.code(), Some(14));
     assert_eq!(fs::read(&report).unwrap(), written);
+    let output = home.program().arg("conformance").arg(home.vault().join("packs")).output().unwrap();
+    assert!(
+        output.status.code() == Some(12) && String::from_utf8_lossy(&output.stderr).contains("DV202"),
+        "{output:?}"
+    );
+    assert_eq!(crate::support::fingerprint(&home.vault()), before);
     // What is printed is what is written.
     let (exit, document) = home.json(&["conformance"]);
     assert_eq!((exit, document["schema"].as_str()), (0, Some("devvault.conformance/1")));

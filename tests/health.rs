@@ -221,7 +221,14 @@ fn a_vault_is_never_made_over_anything() {
     let file = home.path("file");
     fs::write(&file, "precious").unwrap();
     assert_refused(Code::NotEmpty, init::run(&Access { vault: file, ..home.access() }, small()));
+    unchanged(&home.vault(), || {
+        let inside = home.vault().join("packs/new");
+        assert_refused(Code::NotEmpty, init::run(&Access { vault: inside, ..home.access() }, small()));
+    });
     assert_eq!(fingerprint(&home.path("config")), key, "a key was made");
+    // What only has a name of a vault's is none, and may hold one.
+    let below = home.path("place-of-vault.json").join("new");
+    init::run(&Access { vault: below, ..home.access() }, small()).unwrap();
 }
 
 // Locks

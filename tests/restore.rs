@@ -8,7 +8,7 @@ use devvault::ops::backup;
 use devvault::progress::Silent;
 use devvault::refusal::Code;
 
-use crate::support::{Home, assert_refused, fingerprint, picture, skip, write_tree};
+use crate::support::{Home, assert_refused, copy_tree, fingerprint, picture, skip, write_tree};
 
 /// What lies beside the vault, so that a refused restore can be shown to have written nothing.
 fn nothing_new(home: &Home, act: impl FnOnce()) {
@@ -90,12 +90,26 @@ fn restore_refuses_what_is_not_a_plain_directory() {
 }
 
 #[test]
-fn restore_refuses_to_overlap_the_vault() {
+fn restore_refuses_to_overlap_a_vault_or_what_is_devvaults_own() {
     let home = Home::with_snapshot();
+    copy_tree(&home.vault(), &home.path("other"));
     nothing_new(&home, || {
-        assert_refused(Code::DestinationOverlaps, home.restore("1", "vault/packs/restored"));
-        assert_refused(Code::DestinationOverlaps, home.restore("1", "vault/restored"));
+        for place in [
+            "vault/packs/restored",
+            "vault/restored",
+            "other/restored",
+            "other/packs/restored",
+            "config/restored",
+            "config/keys/restored",
+            "state/restored",
+        ] {
+            assert_refused(Code::DestinationOverlaps, home.restore("1", place));
+        }
     });
+    // A file that has the name of a vault's, in a project, is no vault.
+    fs::create_dir(home.path("project")).unwrap();
+    fs::write(home.path("project/vault.json"), "{}").unwrap();
+    home.restore("1", "project/restored").unwrap();
 }
 
 #[test]

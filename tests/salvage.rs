@@ -13,7 +13,9 @@ use devvault::refusal::Code;
 use devvault::vault::gate::Access;
 use serde_json::Value;
 
-use crate::support::{Forger, Home, SMALL_TREE, assert_refused, flip, later, noise, packs, request, unchanged};
+use crate::support::{
+    Forger, Home, SMALL_TREE, assert_refused, copy_tree, flip, later, noise, packs, request, unchanged,
+};
 
 /// A home whose snapshot has a file in many packs, and small ones.
 fn home() -> Home {
@@ -182,7 +184,10 @@ fn a_destination_that_holds_anything_is_refused_and_left_alone() {
     fs::write(home.path("file"), "kept").unwrap();
     assert_refused(Code::DestinationNotEmpty, salvage(&home, &home.access(), "1", "full"));
     assert_refused(Code::DestinationNotPlain, salvage(&home, &home.access(), "1", "file"));
-    assert_refused(Code::DestinationOverlaps, salvage(&home, &home.access(), "1", "vault/out"));
+    copy_tree(&home.vault(), &home.path("other"));
+    for place in ["vault/out", "other/snapshots/out", "config/out", "state/out"] {
+        assert_refused(Code::DestinationOverlaps, salvage(&home, &home.access(), "1", place));
+    }
     assert_refused(Code::DestinationParent, salvage(&home, &home.access(), "1", "none/out"));
     #[cfg(unix)]
     {

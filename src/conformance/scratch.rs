@@ -13,6 +13,7 @@ use crate::crypto::Id;
 use crate::error::{Error, Result, shown_path};
 use crate::fsys;
 use crate::host::Host;
+use crate::refusal::{Code, Refusal};
 use crate::vault::gate::Access;
 use crate::vault::layout;
 
@@ -33,6 +34,7 @@ impl Scratch {
     ///
     /// # Errors
     /// The directory that was named cannot be written, such as one of a read-only medium: what was not tried is not judged.
+    /// DV202 where it lies in a vault and was not named as one.
     pub(super) fn new(place: Place<'_>) -> Result<Self> {
         let temporary = || {
             let made = tempfile::Builder::new().prefix("devvault-conformance-").tempdir();
@@ -42,6 +44,13 @@ impl Scratch {
         let (named, made) = match place {
             Place::Temporary => return Ok(Self { place: temporary()?, host, named: None }),
             Place::Directory(path) => {
+                let real = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+                if let Some(vault) = layout::root_above(&real) {
+                    let (path, vault) = (shown_path(path), shown_path(vault));
+                    return Err(Refusal::new(Code::DestinationOverlaps, format!("{path} lies in the vault {vault}"))
+                        .next("judge the medium of a vault by `devvault --vault V conformance`")
+                        .into());
+                }
                 let builder = &mut tempfile::Builder::new();
                 (path, builder.prefix(".devvault-conformance-").tempdir_in(path))
             }
@@ -68,13 +77,6 @@ impl Scratch {
         let path = self.place.path().join(name);
         fs::create_dir(&path)?;
         Ok(path)
-    }
-
-    /// Returns where a new vault goes: where cases run, but never inside another vault.
-    pub(super) fn new_vault(&self, name: &str) -> PathBuf {
-        let place = self.place.path();
-        let inside = place.ancestors().any(|above| above.join(layout::CONFIG).exists());
-        if inside { self.host.path().join(name) } else { place.join(name) }
     }
 
     /// Returns a host that no other case has used, without any state.

@@ -80,7 +80,7 @@ fn prepare(scratch: &Scratch) -> Result<Access> {
     let failed = |error| Error::environment("write the tree", error);
     let tree = scratch.directory("tree").map_err(failed)?;
     Dir::open(&tree).and_then(|root| write(&root)).map_err(failed)?;
-    let access = scratch.access("tree", &scratch.new_vault("tree-vault"), None).map_err(failed)?;
+    let access = scratch.access("tree", &scratch.place().join("tree-vault"), None).map_err(failed)?;
     let [min, avg, max] = SIZES.map(|size| size as u32);
     let parameters = Parameters {
         block_bytes: 1 << 12,

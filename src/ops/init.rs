@@ -130,7 +130,7 @@ fn prepare(path: &Path) -> Result<(PathBuf, bool)> {
         return refuse(Code::NotEmpty, format!("{} is not a directory", shown_path(path)));
     }
     let absolute = std::path::absolute(path).map_err(|error| forbidden(path, &error))?;
-    if let Some(vault) = absolute.ancestors().skip(1).find(|above| above.join(layout::CONFIG).exists()) {
+    if let Some(vault) = absolute.parent().and_then(layout::root_above) {
         let message = format!("{} lies inside the vault {}", shown_path(path), shown_path(vault));
         return refuse(Code::NotEmpty, message);
     }

@@ -7,11 +7,11 @@ use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use super::overlap;
 use crate::error::{Error, Result, shown_path};
 use crate::fsys::{self, replace};
 use crate::host::Host;
 use crate::refusal::{Code, Refusal};
-use crate::vault::layout;
 
 /// A place that a file may be written to.
 #[derive(Debug)]
@@ -131,13 +131,7 @@ impl<'a> Output<'a> {
     fn look_at_directory(&self, host: &Host, vault: Option<&Path>) -> Result<()> {
         let directory = self.path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let directory = directory.canonicalize().map_err(|error| self.failed(error))?;
-        let place = if vault.is_some_and(|vault| fsys::lies_within(&directory, vault)) {
-            "the vault, which is only read".to_owned()
-        } else if let Some(vault) = directory.ancestors().find(|above| is_vault(above)) {
-            format!("the vault {}", shown_path(vault))
-        } else if let Some(own) = host.own_directories().into_iter().find(|own| fsys::lies_within(&directory, own)) {
-            format!("devvault's own directory {}", shown_path(own))
-        } else {
+        let Some(place) = overlap::taken(&directory, host, vault) else {
             // Nothing of it stays. What cannot be written is told before the work and not after it.
             return tempfile::tempfile_in(&directory).map(drop).map_err(|error| self.failed(error));
         };
@@ -159,12 +153,6 @@ impl Drop for Draft {
             let _ = fs::remove_file(&self.path);
         }
     }
-}
-
-/// Returns whether a directory is the root of a vault, whichever: it holds a `vault.json`, and something else of a vault's.
-fn is_vault(directory: &Path) -> bool {
-    let holds = |name: &str| fs::symlink_metadata(directory.join(name)).is_ok();
-    holds(layout::CONFIG) && [layout::CONFIG_MAC, layout::SNAPSHOTS, layout::PACKS].into_iter().any(holds)
 }
 
 fn begins_with(path: &Path, beginning: &[u8]) -> bool {

@@ -1,5 +1,8 @@
 //! Where things lie in a vault.
 
+use std::fs;
+use std::path::Path;
+
 use crate::crypto::{Digest, Id};
 use crate::format::record::RecordKind;
 
@@ -79,9 +82,38 @@ pub fn index_path(id: Id) -> String {
     format!("{INDEX}/{id}.idx")
 }
 
+/// Returns the root of the vault, whichever, that a directory is or lies in: what holds a `vault.json`, and something else
+/// that only a vault holds beside it. What lies in a probe of the medium is no part of the vault that it lies in.
+pub fn root_above(directory: &Path) -> Option<&Path> {
+    let is_root = |above: &&Path| {
+        let holds = |name: &str| fs::symlink_metadata(above.join(name)).is_ok();
+        holds(CONFIG) && [CONFIG_MAC, SNAPSHOTS, PACKS].into_iter().any(holds)
+    };
+    let root = directory.ancestors().find(is_root)?;
+    let first = directory.strip_prefix(root).ok()?.components().next();
+    let in_probe = first.is_some_and(|name| name.as_os_str().to_string_lossy().starts_with(PROBE_PREFIX));
+    (!in_probe).then_some(root)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_of_the_name_alone_makes_no_vault() {
+        let root = tempfile::tempdir().unwrap();
+        let inside = root.path().join("packs/ab");
+        fs::create_dir_all(&inside).unwrap();
+        assert_eq!(root_above(&inside), None);
+        fs::write(root.path().join(CONFIG), "{}").unwrap();
+        assert_eq!(root_above(&inside), Some(root.path()));
+        assert_eq!(root_above(root.path()), Some(root.path()));
+        let probe = root.path().join(".probe-0/restored");
+        fs::create_dir_all(&probe).unwrap();
+        assert_eq!(root_above(&probe), None);
+        fs::remove_dir_all(root.path().join(PACKS)).unwrap();
+        assert_eq!(root_above(root.path()), None);
+    }
 
     #[test]
     fn only_exact_names_stand_for_records_and_packs() {

@@ -175,7 +175,7 @@ fn put_back(
     let mut vault = gate::open(access)?;
     let _lock = gate::read_lock(&*vault.store)?;
     let (number, snapshot) = select::select(&vault, &selection.snapshot)?;
-    let target = Target::preflight(destination, &vault)?;
+    let target = Target::preflight(destination, &vault, &access.host)?;
     let pool = Pool::new();
     let mut notes = vault.notes.clone();
     let mut reader = Arc::new(vault.reader(vault.catalog(UseIndex::Yes)?));

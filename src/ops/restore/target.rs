@@ -12,6 +12,8 @@ use super::probe;
 use crate::crypto::Id;
 use crate::error::{Error, Result, refuse, shown_path};
 use crate::fsys::{self, Dir, ObjectId, ObjectKind};
+use crate::host::Host;
+use crate::ops::overlap;
 use crate::progress::{Phase, Progress};
 use crate::refusal::{Code, Refusal};
 use crate::vault::gate::Vault;
@@ -27,7 +29,7 @@ pub(super) struct Target {
 
 impl Target {
     /// Refuses every destination that a restore could put at risk; changes nothing.
-    pub(super) fn preflight(destination: &Path, vault: &Vault) -> Result<Self> {
+    pub(super) fn preflight(destination: &Path, vault: &Vault, host: &Host) -> Result<Self> {
         let shown = shown_path(destination);
         let name = destination
             .file_name()
@@ -44,10 +46,8 @@ impl Target {
         let path = parent_path.join(name);
         let name = name.as_encoded_bytes().to_vec();
         let existed = Self::look(&parent, &name, &shown)?;
-        if let Some(place) = vault.store.local_path()
-            && (fsys::lies_within(&parent_path, place) || path.starts_with(place) || place.starts_with(&path))
-        {
-            return refuse(Code::DestinationOverlaps, format!("{shown} overlaps the vault {}", shown_path(place)));
+        if let Some(place) = overlap::taken(&parent_path, host, vault.store.local_path()) {
+            return refuse(Code::DestinationOverlaps, format!("{shown} lies in {place}"));
         }
         if !parent.is_writable() {
             return refuse(Code::DestinationParent, format!("{} is not writable", shown_path(&parent_path)));

@@ -161,7 +161,7 @@ fn salvage(access: &Access, place: &Place, destination: &Path, progress: &dyn Pr
         None => gate::open_store(&access.vault)?,
     };
     let _lock = gate::read_lock(&*store)?;
-    let target = target::Target::preflight(destination, store.local_path())?;
+    let target = target::Target::preflight(destination, store.local_path(), &access.host)?;
     let found = match authenticated(access, &place.snapshot) {
         Ok(found) => found,
         Err(error) => without_proof(access, store, &place.snapshot, error)?,

@@ -5,7 +5,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result, refuse, shown_path};
-use crate::fsys::{self, Dir, ObjectKind};
+use crate::fsys::{Dir, ObjectKind};
+use crate::host::Host;
+use crate::ops::overlap;
 use crate::refusal::{Code, Refusal};
 
 /// A destination that was found safe.
@@ -18,7 +20,7 @@ pub(super) struct Target {
 
 impl Target {
     /// Refuses every destination that holds anything, is no plain directory, or overlaps the vault; changes nothing.
-    pub(super) fn preflight(destination: &Path, vault: Option<&Path>) -> Result<Self> {
+    pub(super) fn preflight(destination: &Path, vault: Option<&Path>, host: &Host) -> Result<Self> {
         let shown = shown_path(destination);
         let name = destination
             .file_name()
@@ -51,10 +53,8 @@ impl Target {
                 true
             }
         };
-        if let Some(vault) = vault
-            && (fsys::lies_within(&above_path, vault) || path.starts_with(vault) || vault.starts_with(&path))
-        {
-            return refuse(Code::DestinationOverlaps, format!("{shown} overlaps the vault {}", shown_path(vault)));
+        if let Some(place) = overlap::taken(&above_path, host, vault) {
+            return refuse(Code::DestinationOverlaps, format!("{shown} lies in {place}"));
         }
         Ok(Self { path, name, parent, existed })
     }
