@@ -100,19 +100,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_of_the_name_alone_makes_no_vault() {
-        let root = tempfile::tempdir().unwrap();
+    fn a_file_of_the_name_alone_makes_no_vault() -> std::io::Result<()> {
+        let root = tempfile::tempdir()?;
         let inside = root.path().join("packs/ab");
-        fs::create_dir_all(&inside).unwrap();
+        fs::create_dir_all(&inside)?;
         assert_eq!(root_above(&inside), None);
-        fs::write(root.path().join(CONFIG), "{}").unwrap();
+        fs::write(root.path().join(CONFIG), "{}")?;
         assert_eq!(root_above(&inside), Some(root.path()));
         assert_eq!(root_above(root.path()), Some(root.path()));
         let probe = root.path().join(".probe-0/restored");
-        fs::create_dir_all(&probe).unwrap();
+        fs::create_dir_all(&probe)?;
         assert_eq!(root_above(&probe), None);
-        fs::remove_dir_all(root.path().join(PACKS)).unwrap();
+        fs::remove_dir_all(root.path().join(PACKS))?;
         assert_eq!(root_above(root.path()), None);
+        Ok(())
     }
 
     #[test]
