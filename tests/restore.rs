@@ -4,9 +4,10 @@ use std::fs;
 use std::path::Path;
 
 use devvault::incident::journal::Journal;
-use devvault::ops::backup;
+use devvault::ops::{backup, restore};
 use devvault::progress::Silent;
 use devvault::refusal::Code;
+use devvault::vault::gate::Access;
 
 use crate::support::{Home, assert_refused, copy_tree, fingerprint, picture, skip, write_tree};
 
@@ -106,6 +107,15 @@ fn restore_refuses_to_overlap_a_vault_or_what_is_devvaults_own() {
             assert_refused(Code::DestinationOverlaps, home.restore("1", place));
         }
     });
+    // Neither where devvault's own would be, nor above it.
+    let host = devvault::host::Host::new(home.path("absent/config"), home.path("state"), home.path("data"));
+    let access = Access { host, key_file: Some(home.key()), ..home.access() };
+    for place in ["absent", "absent/config"] {
+        let destination = home.path(place);
+        let selection = "1".parse().unwrap();
+        let restored = restore::run(&access, &selection, &destination, &crate::support::restore_options(), &Silent);
+        assert!(restored.is_err() && !home.path("absent").exists(), "{place}: {restored:?}");
+    }
     // A file that has the name of a vault's, in a project, is no vault.
     fs::create_dir(home.path("project")).unwrap();
     fs::write(home.path("project/vault.json"), "{}").unwrap();
@@ -171,10 +181,8 @@ fn restore_refuses_a_mount_point_and_a_full_target() {
 #[test]
 fn the_medium_is_named_only_where_memory_was_dropped() {
     let home = Home::with_snapshot();
-    let options = devvault::ops::restore::Options { from_medium: true, ..Default::default() };
-    let run = |destination: &Path| {
-        devvault::ops::restore::run(&home.access(), &"1".parse().unwrap(), destination, &options, &Silent)
-    };
+    let options = restore::Options { from_medium: true, ..Default::default() };
+    let run = |destination: &Path| restore::run(&home.access(), &"1".parse().unwrap(), destination, &options, &Silent);
     let memory = Path::new("/dev/shm");
     let Ok(place) = tempfile::Builder::new().prefix("devvault-test-").tempdir_in(memory) else {
         skip(&format!("no file system in memory at {}", memory.display()));
@@ -195,9 +203,9 @@ fn what_went_well_is_not_noted() {
     let report = home.restore("2", "restored").unwrap();
     assert_eq!((report.compared_from, &report.notes[..]), ("page cache", [].as_slice()));
     // Where no file has a byte none can have been read from memory.
-    let options = devvault::ops::restore::Options { from_medium: true, ..crate::support::restore_options() };
+    let options = restore::Options { from_medium: true, ..crate::support::restore_options() };
     let (place, to) = ("1".parse().unwrap(), home.path("from-medium"));
-    let report = devvault::ops::restore::run(&home.access(), &place, &to, &options, &Silent).unwrap();
+    let report = restore::run(&home.access(), &place, &to, &options, &Silent).unwrap();
     assert_eq!((report.compared_from, &report.notes[..]), ("medium", [].as_slice()));
 }
 

@@ -131,7 +131,8 @@ impl<'a> Output<'a> {
     fn look_at_directory(&self, host: &Host, vault: Option<&Path>) -> Result<()> {
         let directory = self.path.parent().filter(|above| !above.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let directory = directory.canonicalize().map_err(|error| self.failed(error))?;
-        let Some(place) = overlap::taken(&directory, host, vault) else {
+        let Some(place) = overlap::taken(&directory.join(self.path.file_name().unwrap_or_default()), host, vault)
+        else {
             // Nothing of it stays. What cannot be written is told before the work and not after it.
             return tempfile::tempfile_in(&directory).map(drop).map_err(|error| self.failed(error));
         };

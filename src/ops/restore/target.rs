@@ -46,8 +46,8 @@ impl Target {
         let path = parent_path.join(name);
         let name = name.as_encoded_bytes().to_vec();
         let existed = Self::look(&parent, &name, &shown)?;
-        if let Some(place) = overlap::taken(&parent_path, host, vault.store.local_path()) {
-            return refuse(Code::DestinationOverlaps, format!("{shown} lies in {place}"));
+        if let Some(place) = overlap::taken(&path, host, vault.store.local_path()) {
+            return refuse(Code::DestinationOverlaps, format!("{shown} overlaps {place}"));
         }
         if !parent.is_writable() {
             return refuse(Code::DestinationParent, format!("{} is not writable", shown_path(&parent_path)));

@@ -53,8 +53,8 @@ impl Target {
                 true
             }
         };
-        if let Some(place) = overlap::taken(&above_path, host, vault) {
-            return refuse(Code::DestinationOverlaps, format!("{shown} lies in {place}"));
+        if let Some(place) = overlap::taken(&path, host, vault) {
+            return refuse(Code::DestinationOverlaps, format!("{shown} overlaps {place}"));
         }
         Ok(Self { path, name, parent, existed })
     }
