@@ -344,7 +344,13 @@ fn usage_errors_exit_with_two_and_help_with_zero() {
         &["restore", "1:../x", "y"],
         &["backup", "--expect-head", "1", "x"],
     ] {
-        assert_eq!(home.run(wrong).status.code(), Some(2), "{wrong:?}");
+        let output = home.run(wrong);
+        assert_eq!((output.status.code(), &output.stdout[..]), (Some(2), &b""[..]), "{wrong:?}");
+        // A program that reads documents gets one.
+        let (exit, document) = home.json(wrong);
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((exit, &document["schema"], &document["ok"]), (2, &"devvault.usage/1".into(), &false.into()));
+        assert!(said.contains(document["message"].as_str().unwrap().lines().next().unwrap()), "{document} {said}");
     }
     for command in ["init", "backup", "snapshots", "ls", "verify", "restore", "status", "index", "key", "runbook"] {
         let output = home.program().args([command, "--help"]).output().unwrap();

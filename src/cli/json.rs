@@ -102,6 +102,11 @@ pub(super) fn error(error: &Error) -> Value {
     }
 }
 
+/// A command line that cannot be understood, as a document.
+pub(super) fn usage(message: &str, exit: i32) -> Value {
+    json!({"schema": "devvault.usage/1", "ok": false, "exit": exit, "changed": false, "message": message})
+}
+
 pub(super) fn init(report: &init::Report) -> Value {
     json!({
         "schema": "devvault.init/1",

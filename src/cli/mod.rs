@@ -62,7 +62,7 @@ use line;
 /// Runs the program and returns its exit status.
 pub fn main() -> ExitCode {
     fsys::raise_descriptor_limit();
-    let args = Args::parse();
+    let args = Args::try_parse().unwrap_or_else(|error| end(&error));
     let interrupted = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&interrupted);
     // A second Ctrl-C ends at once; what that leaves behind is what a crash would. On Windows the handler also gets the closing
@@ -597,7 +597,18 @@ fn again(words: &[String], options: &str) -> String {
 
 /// Ends the program as it ends where the command line cannot be understood.
 fn usage(kind: ErrorKind, message: &str) -> ! {
-    command().error(kind, message).exit()
+    end(&command().error(kind, message))
+}
+
+/// Ends the program with what the reader of the command line says: help, or what it cannot understand.
+fn end(error: &clap::Error) -> ! {
+    let wrong = error.use_stderr();
+    // What was asked for cannot be known from a command line that cannot be understood, but for this.
+    if wrong && std::env::args_os().any(|word| word == "--json") {
+        let _ = print(&json::usage(&error.render().to_string(), error.exit_code()));
+    }
+    let printed = error.print();
+    std::process::exit(if printed.is_err() && !wrong { 1 } else { error.exit_code() })
 }
 
 /// Returns the exit status that findings mean: that of the lowest family, 0 where there is none.
