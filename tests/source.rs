@@ -117,7 +117,14 @@ fn a_source_that_is_empty_now_and_was_not_before_is_refused() {
     let home = Home::with_snapshot();
     fs::remove_dir_all(home.source()).unwrap();
     fs::create_dir(home.source()).unwrap();
-    assert_refused(Code::SourceEmpty, home.try_backup(&Options::default()));
+    let refusal = assert_refused(Code::SourceEmpty, home.try_backup(&Options::default()));
+    assert!(refusal.message.contains("is empty now"), "{refusal}");
+    // A rule that leaves out everything is no disk that is not mounted.
+    home.write_source(&[("some", "thing")]);
+    let everything = Options { exclude: vec!["*".into()], ..Options::default() };
+    let refusal = assert_refused(Code::SourceEmpty, home.try_backup(&everything));
+    assert!(refusal.message.contains("the rules leave out everything") && refusal.next.contains("rules"), "{refusal}");
+    fs::remove_file(home.source().join("some")).unwrap();
     assert_eq!(home.verify(&[]).unwrap().snapshots.len(), 1);
     let report = home.try_backup(&Options { allow_empty: true, ..Options::default() }).unwrap();
     assert_eq!(report.counts.entries(), 1);

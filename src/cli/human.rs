@@ -1,5 +1,6 @@
 //! Reports for people: what is, what it means, what to do next.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use indicatif::{HumanBytes, HumanCount};
@@ -226,7 +227,11 @@ fn left_out(out: &mut String, margin: &str, paths: &[EntryPath]) {
 pub(super) fn freshness(freshness: &Freshness) -> String {
     match freshness {
         Freshness::Proven => "proven (this host's newest head occurs in it)".into(),
-        Freshness::Unproven => "unproven (this host has no witness of this vault)".into(),
+        Freshness::Unproven => "unproven (this host has no witness of this vault that it can trust)".into(),
+        Freshness::Looked { since } => format!(
+            "unproven (no record is missing since this host first looked, on {}; for what it saw then nothing vouches)",
+            since.rfc3339()
+        ),
         Freshness::Behind { seen, fork, .. } => {
             let how = if *fork { "it continues differently" } else { "newer records are missing" };
             format!("{freshness} (this host has seen head {seen}; {how})")
@@ -330,7 +335,7 @@ pub(super) fn verify(report: &verify::Report, words: &str) -> String {
 
 /// Says how old the proof is that the vault's packs are intact.
 fn coverage(out: &mut String, covered: &verify::Covered) {
-    let share = |bytes: u64| (100 * u128::from(bytes)).checked_div(u128::from(covered.bytes)).unwrap_or(100);
+    let share = |bytes: u64| (100 * u128::from(bytes)).checked_div(u128::from(covered.bytes)).unwrap_or(0);
     let oldest = covered.oldest.map_or_else(
         || "for some of it no read here found it intact".to_owned(),
         |time| format!("what was not read for longest was read {}", time.rfc3339()),
@@ -549,6 +554,15 @@ pub(super) fn receipt(report: &receipt::Report) -> String {
         said.exit,
         receipt_extent(said)
     );
+    let of = |verdict: &str| -> Vec<String> {
+        let all = said.snapshots.iter().filter(|(_, one)| one == verdict);
+        all.map(|(number, _)| number.to_string()).collect()
+    };
+    let verdicts: BTreeSet<&str> = said.snapshots.iter().map(|(_, verdict)| verdict.as_str()).collect();
+    for verdict in verdicts {
+        let claimed = in_words(registry::claimed(verdict, &said.level));
+        line!(out, "  {claimed}: snapshot(s) {}", ranges(&of(verdict)));
+    }
     for found in &said.findings {
         line!(out, "  it found {} {}", found.code, found.subject);
     }
@@ -560,7 +574,7 @@ pub(super) fn receipt(report: &receipt::Report) -> String {
             findings(&mut out, &unknown.findings);
         }
     }
-    line!(out, "a receipt speaks of its moment only; `verify` tells how the vault is now");
+    line!(out, "a receipt speaks of its moment and of these snapshots only; `verify` tells how the vault is now");
     kept(&mut out, &report.kept);
     notes(&mut out, &report.notes);
     out

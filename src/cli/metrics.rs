@@ -98,7 +98,7 @@ fn of_report(report: &Report) -> String {
     }
     text.one(
         "freshness_proven",
-        "Whether the newest records that this host has seen are in the vault.",
+        "Whether the newest records that this host has seen are in the vault, and something vouches for what it saw first.",
         u8::from(report.freshness == Freshness::Proven),
     );
     findings(&mut text, report);

@@ -89,7 +89,7 @@ fn left_behind(vault: &Vault) -> Result<(Head, Head)> {
     }
     match &vault.freshness {
         Freshness::Behind { seen, .. } => Ok((*seen, vault.chain.head())),
-        Freshness::Proven | Freshness::Unproven => Err(Refusal::new(
+        Freshness::Proven | Freshness::Unproven | Freshness::Looked { .. } => Err(Refusal::new(
             Code::PermitOutOfScope,
             "this copy of the vault lacks nothing that this host has seen: there is nothing to leave behind",
         )
@@ -104,7 +104,7 @@ pub(super) fn follow(access: &Access, vault: &Vault) -> Option<String> {
         .map_err(|error| Error::from(read_error(&*vault.store, layout::SNAPSHOTS, &error)));
     let advanced = chain.and_then(|chain| match chain.findings.first() {
         Some(finding) => Err(finding.clone().into()),
-        None => witness::advance(&access.host, &vault.macs, &chain, false, access.clock.now()),
+        None => witness::advance(&access.host, &vault.macs, &chain, witness::By::Writing, access.clock.now()),
     });
     advanced.err().map(|error| format!("the record is published, but the witness does not follow it: {error}"))
 }

@@ -94,7 +94,7 @@ fn make(access: &Access, parameters: Parameters) -> Result<Report> {
     })?;
     let chain = Chain::read(store, &macs, Some(crate::crypto::Digest::of(&config)))
         .map_err(|error| crate::vault::read_error(store, layout::SNAPSHOTS, &error))?;
-    witness::advance(&access.host, &macs, &chain, false, now).map_err(|error| {
+    witness::advance(&access.host, &macs, &chain, witness::By::Writing, now).map_err(|error| {
         error.written(|| {
             format!(
                 "vault {vault} in {} and its key {} were made; this host has no witness of it yet: the first backup \

@@ -9,7 +9,7 @@ use super::catalog::{Catalog, UseIndex};
 use super::chain::{Chain, claimed_vault, decode_mac_file};
 use super::key::{self, FoundKey};
 use super::read::Reader;
-use super::witness::{self, Freshness, Witness};
+use super::witness::{self, By, Freshness, Witness};
 use super::{Finding, layout, read_error, unreadable, write_error};
 use crate::clock::Clock;
 use crate::crypto::{Digest, Domain, Id, Macs, Random, SystemRandom};
@@ -323,7 +323,7 @@ pub fn judge(
         Err(error) => return Err(error),
     };
     Ok(match witness::freshness(witness.as_ref(), chain) {
-        Freshness::Unproven if access.expect_head.is_some() => Freshness::Proven,
+        Freshness::Unproven | Freshness::Looked { .. } if access.expect_head.is_some() => Freshness::Proven,
         other => other,
     })
 }
@@ -345,7 +345,8 @@ pub fn remember(access: &Access, key: &FoundKey, macs: &Macs, chain: &Chain, fre
                 .to_owned(),
         )),
         false => {
-            witness::advance(&access.host, macs, chain, access.expect_head.is_some(), access.clock.now()).map(|()| None)
+            let by = if access.expect_head.is_some() { By::Naming } else { By::Looking };
+            witness::advance(&access.host, macs, chain, by, access.clock.now()).map(|()| None)
         }
     });
     advanced.unwrap_or_else(|error| Some(format!("the witness was not advanced: {error}")))

@@ -13,6 +13,8 @@ use crate::crypto::Digest;
 /// What snapshots say of one pack.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Naming {
+    /// Its length, in bytes.
+    pub bytes: u64,
     /// The snapshots that rely on it, ascending.
     pub snapshots: Vec<u64>,
     /// When all of it had last been read and was intact, as the newest word on it says.
@@ -39,6 +41,7 @@ impl NamedPacks {
             };
             for pack in packs {
                 let naming = named.packs.entry(pack.0).or_default();
+                naming.bytes = pack.1;
                 naming.snapshots.push(number);
                 naming.last_read = naming.last_read.max(pack.2);
             }

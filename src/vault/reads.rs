@@ -171,7 +171,8 @@ impl Reads {
             return;
         }
         let detail = finding.detail.chars().take(DETAIL_CHARACTERS_MAX).collect();
-        let failure = Failure { code: finding.code.to_string(), detail, seen: now, writing: self.writings + 1 };
+        // Which writing brings it is known when it is written.
+        let failure = Failure { code: finding.code.to_string(), detail, seen: now, writing: 0 };
         let known = Known { answered: BTreeSet::new(), failed: Some(failure), intact: None, pack };
         self.news.insert(pack, known);
     }

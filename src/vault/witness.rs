@@ -24,6 +24,9 @@ use crate::refusal::{Code, Refusal};
 pub struct Witness {
     /// Heads that were seen, ascending by number; the last is the newest.
     pub heads: Vec<Head>,
+    /// When this host first looked, where nothing vouches for what it saw then: an older copy would have looked the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub began_by_looking: Option<Time>,
     /// Heads that a branch left behind knowingly, oldest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub left: Vec<Head>,
@@ -40,6 +43,12 @@ pub enum Freshness {
     Proven,
     /// This host has not seen the vault before.
     Unproven,
+    /// The newest head that this host saw occurs in the chain; but it began by looking, and nothing vouches for what it
+    /// saw then.
+    Looked {
+        /// When it first looked.
+        since: Time,
+    },
     /// The chain lacks records that this host saw.
     Behind {
         /// How many at least.
@@ -55,7 +64,7 @@ impl std::fmt::Display for Freshness {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Proven => f.write_str("proven"),
-            Self::Unproven => f.write_str("unproven"),
+            Self::Unproven | Self::Looked { .. } => f.write_str("unproven"),
             Self::Behind { records, .. } => write!(f, "behind {records}"),
         }
     }
@@ -123,7 +132,7 @@ pub fn freshness(witness: Option<&Witness>, chain: &Chain) -> Freshness {
     let Some(&seen) = witness.heads.last() else { return Freshness::Unproven };
     // A branch record tells every host which head it left behind.
     if chain.holds(&seen) || chain.branches().any(|branch| branch.from == seen) {
-        return Freshness::Proven;
+        return witness.began_by_looking.map_or(Freshness::Proven, |since| Freshness::Looked { since });
     }
     let shared = witness.heads.iter().rev().find(|head| chain.holds(head)).map_or_else(
         || witness.heads.first().map_or(0, |oldest| oldest.number.saturating_sub(1)).min(chain.head().number),
@@ -136,18 +145,29 @@ pub fn freshness(witness: Option<&Witness>, chain: &Chain) -> Freshness {
     }
 }
 
+/// What a chain is known to be new by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// This host looked at it.
+    Looking,
+    /// This host wrote its newest record, or made the vault.
+    Writing,
+    /// The operator named a head that occurs in it.
+    Naming,
+}
+
 /// Remembers the heads of a chain that authenticated. Does nothing where the witness knows more already.
 ///
-/// `vouched` tells that the operator named the head: then a witness that cannot be trusted is set aside as evidence,
-/// under a name that says so, and a new one is begun.
+/// Where the operator named the head, a witness that cannot be trusted is set aside as evidence, under a name that says so,
+/// and a new one is begun. A witness that looking began says so until this host writes, or the operator names a head.
 ///
 /// # Errors
 /// DV410 where the state directory cannot be written; DV315 where the witness there cannot be trusted.
-pub fn advance(host: &Host, macs: &Macs, chain: &Chain, vouched: bool, now: Time) -> Result<()> {
+pub fn advance(host: &Host, macs: &Macs, chain: &Chain, by: By, now: Time) -> Result<()> {
     let path = host.witness_path(macs.vault());
     let _lock = sealed::lock(host, &path)?;
     let known = match read(host, macs) {
-        Err(_) if vouched => {
+        Err(_) if by == By::Naming => {
             set_aside(&path)?;
             None
         }
@@ -157,7 +177,9 @@ pub fn advance(host: &Host, macs: &Macs, chain: &Chain, vouched: bool, now: Time
         return Ok(());
     }
     let head = chain.head();
-    if known.as_ref().is_some_and(|witness| witness.heads.last() == Some(&head)) {
+    let looked = known.as_ref().map_or(Some(now), |witness| witness.began_by_looking).filter(|_| by == By::Looking);
+    let same = |witness: &Witness| witness.heads.last() == Some(&head) && witness.began_by_looking == looked;
+    if known.as_ref().is_some_and(same) {
         return Ok(());
     }
     let mut heads: Vec<Head> = chain.links().map(|(number, link)| Head { digest: link.digest, number }).collect();
@@ -171,7 +193,7 @@ pub fn advance(host: &Host, macs: &Macs, chain: &Chain, vouched: bool, now: Time
     let abandoned = known.and_then(|witness| witness.heads.last().copied()).filter(|head| !chain.holds(head));
     left.extend(abandoned);
     left.drain(..left.len().saturating_sub(limits::WITNESS_HEADS_MAX));
-    let witness = Witness { heads, left, seen: now, vault: macs.vault() };
+    let witness = Witness { heads, began_by_looking: looked, left, seen: now, vault: macs.vault() };
     sealed::write(&path, macs, Domain::Witness, &witness)
 }
 
@@ -196,6 +218,7 @@ mod tests {
     fn witness() -> Witness {
         Witness {
             heads: vec![Head { digest: Digest([3; 32]), number: 7 }],
+            began_by_looking: None,
             left: Vec::new(),
             seen: Time::default(),
             vault: Id([2; 16]),
@@ -263,19 +286,36 @@ mod tests {
     fn a_witness_that_cannot_be_trusted_is_replaced_only_by_a_head_that_somebody_vouches_for_and_kept() {
         let (_root, host, chain) = empty(5);
         let now = Time { seconds: 9, nanos: 0 };
-        advance(&host, &macs(), &chain, false, now).expect("there was none");
+        advance(&host, &macs(), &chain, By::Looking, now).expect("there was none");
         let path = host.witness_path(macs().vault());
         std::fs::write(&path, "damaged").expect("writable");
-        let refused = advance(&host, &macs(), &chain, false, now).expect_err("damaged");
+        let refused = advance(&host, &macs(), &chain, By::Looking, now).expect_err("damaged");
         assert_eq!(refused.code(), Some(Code::WitnessUnreadable));
         assert_eq!(std::fs::read(&path).expect("there"), b"damaged");
 
-        advance(&host, &macs(), &chain, true, now).expect("somebody vouches");
+        advance(&host, &macs(), &chain, By::Naming, now).expect("somebody vouches");
         let known = read(&host, &macs()).expect("sound").expect("there");
         assert_eq!((known.heads, known.seen), (vec![chain.head()], now));
         let files = std::fs::read_dir(path.parent().expect("a directory")).expect("there");
         let mut files = files.map(|entry| entry.expect("readable").path());
         let kept = files.find(|path| path.to_string_lossy().contains(".untrusted-")).expect("evidence");
         assert_eq!(std::fs::read(kept).expect("there"), b"damaged");
+    }
+
+    #[test]
+    fn what_looking_began_is_vouched_for_by_writing_or_by_a_name_and_not_by_looking_again() {
+        let (first, later) = (Time { seconds: 9, nanos: 0 }, Time { seconds: 10, nanos: 0 });
+        for by in [By::Writing, By::Naming] {
+            let (_root, host, chain) = empty(5);
+            let fresh = || freshness(read(&host, &macs()).expect("sound").as_ref(), &chain);
+            for time in [first, later] {
+                advance(&host, &macs(), &chain, By::Looking, time).expect("writable");
+                assert_eq!(fresh(), Freshness::Looked { since: first });
+            }
+            advance(&host, &macs(), &chain, by, later).expect("writable");
+            assert_eq!(fresh(), Freshness::Proven);
+            advance(&host, &macs(), &chain, By::Looking, later).expect("writable");
+            assert_eq!(fresh(), Freshness::Proven);
+        }
     }
 }

@@ -343,8 +343,14 @@ impl Run<'_> {
         taker.problems.refuse(&self.source.path)?;
         let was_empty = before.is_none_or(|counts| counts.entries() <= 1);
         if taker.report.counts.entries() <= 1 && !was_empty && !options.allow_empty {
-            let message = format!("{} is empty now and was not before", shown_path(&self.source.path));
-            return refuse(Code::SourceEmpty, message);
+            let source = shown_path(&self.source.path);
+            if taker.report.excluded() > 0 {
+                let message = format!("the rules leave out everything that {source} holds now, and did not before");
+                return Err(Refusal::new(Code::SourceEmpty, message)
+                    .next("look at the rules; `--allow-empty` takes an empty snapshot")
+                    .into());
+            }
+            return refuse(Code::SourceEmpty, format!("{source} is empty now and was not before"));
         }
         let Taker { draft, writer, prior, mut report, problems, .. } = taker;
         let trusted = prior.finish(&mut report.findings);
@@ -441,8 +447,8 @@ fn remember(access: &Access, vault: &Vault, number: u64, report: &mut Report) ->
         report.notes.push("the snapshot is finalized, but the witness was not advanced: the chain has findings".into());
         return Ok(());
     }
-    let vouched = access.expect_head.is_some();
-    if let Err(error) = witness::advance(&access.host, &vault.macs, &chain, vouched, access.clock.now()) {
+    let by = if access.expect_head.is_some() { witness::By::Naming } else { witness::By::Writing };
+    if let Err(error) = witness::advance(&access.host, &vault.macs, &chain, by, access.clock.now()) {
         report.notes.push(format!("the snapshot is finalized, but the witness was not advanced: {error}"));
     }
     Ok(())

@@ -254,7 +254,7 @@ fn look(access: &Access, selectors: &[Selector], level: Level, progress: &dyn Pr
     }
     verifier.remember(access);
     checked.map_err(|error| verifier.told_so_far(error))?;
-    let covered = verifier.covered(access, &catalog);
+    let covered = verifier.covered(access, &catalog, &reader);
     Ok(verifier.report(access, blame.expect("made before the snapshots were checked"), covered, &reader))
 }
 
@@ -568,8 +568,12 @@ impl<'a> Verifier<'a> {
         match &self.freshness {
             Freshness::Proven => {}
             Freshness::Unproven => self.not_checked.push(
-                "freshness: this host has not seen this vault before, so that an older copy cannot be told from the newest; compare the head, or use --expect-head HEAD".into(),
+                "freshness: this host has no witness of this vault that it can trust, so that an older copy cannot be told from the newest; compare the head, or use --expect-head HEAD".into(),
             ),
+            Freshness::Looked { since } => self.not_checked.push(format!(
+                "freshness: nothing vouches for what this host saw of this vault first, on {}: it may have been an older copy; compare the head, or use --expect-head HEAD once",
+                since.rfc3339()
+            )),
             // The freshness itself says it.
             Freshness::Behind { .. } => {}
         }

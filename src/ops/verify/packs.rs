@@ -91,7 +91,7 @@ impl Verifier<'_> {
         let needed = if self.level == Level::Quick { None } else { self.needed_packs(reader) };
         match (self.level, needed) {
             (Level::Quick, _) => {
-                let doubts = self.doubts(&reading.proof.catalog, &all);
+                let doubts = self.doubts(&reading.proof.catalog, &all, reader);
                 Ok(self.concerning(doubts, reader))
             }
             (Level::Full, None) => self.read_packs(&mut reading, &all),
@@ -109,17 +109,27 @@ impl Verifier<'_> {
                 reading.meter = Some(Meter::start(budget, bytes));
                 let mut findings = self.read_packs(&mut reading, &chosen)?;
                 let catalog = Arc::clone(&reading.proof.catalog);
-                findings.extend(self.doubts(&catalog, &chosen));
+                findings.extend(self.doubts(&catalog, &chosen, reader));
                 Ok(findings)
             }
         }
     }
 
-    /// Returns why packs are in doubt that this run did not read: what failed a read here stands until all of it was read.
-    fn doubts(&self, catalog: &Catalog, chosen: &BTreeSet<u32>) -> Vec<Finding> {
+    /// Returns why packs are in doubt that this run did not read: what failed a read here stands until all of it was read,
+    /// against every snapshot that relies on it.
+    fn doubts(&self, catalog: &Catalog, chosen: &BTreeSet<u32>, reader: &Reader) -> Vec<Finding> {
         let names = chosen.iter().map(|number| catalog.packs()[*number as usize].name);
         let unread = names.filter(|name| !self.complete.contains(name) && !self.failed.contains_key(name));
-        unread.filter_map(|name| self.reads.doubt(&name)).collect()
+        let mut doubts: Vec<(Digest, Finding)> =
+            unread.filter_map(|name| Some((name, self.reads.doubt(&name)?))).collect();
+        if !doubts.is_empty() {
+            let named = NamedPacks::of(&self.chain, reader);
+            for (name, doubt) in &mut doubts {
+                let relying = named.packs.get(name).into_iter().flat_map(|naming| &naming.snapshots);
+                doubt.snapshots.extend(relying.filter(|number| self.numbers.contains(number)));
+            }
+        }
+        doubts.into_iter().map(|(_, doubt)| doubt).collect()
     }
 
     /// Reads packs completely, as long as the budget lasts, and notes which chunks are intact.
@@ -240,8 +250,9 @@ impl Verifier<'_> {
         }
     }
 
-    /// Says how much of the vault this and earlier runs have read.
-    pub(super) fn covered(&self, access: &Access, catalog: &Catalog) -> Covered {
+    /// Says how much of the vault this and earlier runs have read. What snapshots name and nobody can read, or is not there,
+    /// belongs to it too.
+    pub(super) fn covered(&self, access: &Access, catalog: &Catalog, reader: &Reader) -> Covered {
         let since = access.clock.now().seconds.saturating_sub(limits::PROOF_DAYS as i64 * 86_400);
         let mut covered = Covered { files: self.files, files_whole: self.files_whole, ..Covered::default() };
         let mut oldest = Some(access.clock.now());
@@ -257,6 +268,13 @@ impl Verifier<'_> {
                 covered.bytes_recently += pack.length;
             }
             oldest = oldest.min(last);
+        }
+        let there: BTreeSet<Digest> = catalog.packs().iter().map(|pack| pack.name).collect();
+        let named = NamedPacks::of(&self.chain, reader).packs;
+        for (_, naming) in named.iter().filter(|(name, _)| !there.contains(name)) {
+            covered.packs += 1;
+            covered.bytes = covered.bytes.saturating_add(naming.bytes);
+            oldest = None;
         }
         covered.oldest = oldest.filter(|_| covered.packs > 0);
         covered.bad_packs_at_most = rolling::bad_at_most(covered.packs, covered.packs_now);
