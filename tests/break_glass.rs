@@ -278,6 +278,26 @@ fn nothing_is_discarded_while_the_journal_cannot_be_written_or_somebody_writes()
 }
 
 #[test]
+fn what_a_test_of_the_medium_left_can_be_removed_and_nothing_else_of_its_kind() {
+    let home = Home::with_snapshot();
+    let probe = home.vault().join(".probe-0123");
+    fs::write(&probe, "x").unwrap();
+    fs::create_dir(home.vault().join(".probe-4567")).unwrap();
+    fs::write(home.vault().join("foreign"), "x").unwrap();
+    for name in [".probe-4567", "foreign", ".probe-89", "vault.json", "../vault/.probe-0123"] {
+        unchanged(&home.vault(), || {
+            assert_refused(Code::NoSuchSnapshot, incomplete::discard(&home.access(), name));
+        });
+    }
+    let (_vault, lock) = gate::open_for_writing(&home.access()).unwrap();
+    assert_refused(Code::Locked, incomplete::discard(&home.access(), ".probe-0123"));
+    assert!(probe.exists());
+    drop(lock);
+    let report = incomplete::discard(&home.access(), ".probe-0123").unwrap();
+    assert_eq!((report.name.as_str(), report.bytes, probe.exists()), (".probe-0123", 1, false));
+}
+
+#[test]
 fn a_reason_without_words_and_a_day_that_is_over_are_usage_errors() {
     let home = Home::with_snapshot();
     let name = unfinished(&home);

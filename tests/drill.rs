@@ -602,3 +602,22 @@ fn every_scenario_goes_through_its_procedure_on_a_throw_away_vault() {
     let wrong = home.program().args(["drill", "--scenario", "another"]).output().unwrap();
     assert_eq!(wrong.status.code(), Some(2));
 }
+
+// Linux alone: a device, and a user who may not make one.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_drill_that_cannot_hold_everything_offers_no_option_that_it_does_not_have() {
+    let home = Home::with_vault();
+    home.write_source(&[("file", "content")]);
+    let made = std::process::Command::new("mknod").arg(home.source().join("null")).args(["c", "1", "3"]).status();
+    if !made.is_ok_and(|made| made.success()) {
+        return crate::support::skip("a device cannot be made");
+    }
+    home.backup();
+    fs::create_dir(home.path("place")).unwrap();
+    let place = home.path("place");
+    let Some((exit, document)) = home.json_as_user(&["drill", "1", "--to", place.to_str().unwrap()]) else { return };
+    let next = document["failure"]["next"].as_str().unwrap_or_default();
+    assert_eq!((exit, &document["failure"]["code"]), (12, &"DV204".into()), "{document}");
+    assert!(!next.contains("--without") && next.contains("a drill gives nothing up"), "{document}");
+}

@@ -706,6 +706,23 @@ fn a_draft_that_is_gone_where_it_was_to_be_given_up_is_not_said_to_be_unpublishe
 }
 
 #[test]
+fn a_medium_that_has_no_room_for_a_backup_needs_attention() {
+    let home = Home::with_snapshot();
+    home.verify(&[]).unwrap();
+    let wanted = devvault::limits::SPACE_RESERVE_BYTES + small().pack_bytes;
+    for (free, short) in [(0, true), (wanted - 1, true), (wanted, false)] {
+        let spoil = move |what: &str, _: &str, bytes: &mut [u8]| {
+            if what == "available" {
+                bytes.copy_from_slice(&u64::to_ne_bytes(free));
+            }
+        };
+        let report = status::run(&faulty(&home, no_ask, spoil)).unwrap();
+        assert_eq!(report.bytes_free, Some(free));
+        assert_eq!(report.attention.iter().any(|one| one.kind == "space"), short, "{free}: {:?}", report.attention);
+    }
+}
+
+#[test]
 fn a_backup_ends_before_the_medium_is_full_and_needs_no_more_than_it_says() {
     let reserve = devvault::limits::SPACE_RESERVE_BYTES;
     let pack = small().pack_bytes;

@@ -3,10 +3,12 @@
 use std::fs;
 
 use devvault::ops::trace::{self, Report};
+use devvault::ops::verify::Verdict;
 use devvault::progress::Silent;
 use devvault::refusal::Code;
+use devvault::vault::gate::Access;
 
-use crate::support::{Home, assert_refused, packs, unchanged};
+use crate::support::{Home, assert_refused, copy_tree, flip, packs, unchanged};
 
 fn run(home: &Home, target: &str) -> devvault::error::Result<Report> {
     unchanged(&home.vault(), || trace::run(&home.access(), &target.parse().unwrap(), &Silent))
@@ -107,4 +109,30 @@ fn a_snapshot_is_told_with_when_it_was_verified_and_restored() {
         (exit, &document["schema"], &document["snapshots"][0]["snapshot"]),
         (0, &"devvault.trace/1".into(), &1.into())
     );
+}
+
+#[test]
+fn a_verification_is_told_of_what_was_there_and_of_the_copy_that_was_read() {
+    let home = Home::with_snapshot();
+    home.verify(&[]).unwrap();
+    home.backup();
+    let verified = |access: &Access, what: &str| {
+        let report = trace::run(access, &what.parse().unwrap(), &Silent).unwrap();
+        (report.verified.len(), report.failed.len())
+    };
+    assert_eq!(verified(&home.access(), "1"), (1, 0));
+    assert_eq!(verified(&home.access(), "2"), (0, 0), "it was not there yet");
+    home.verify(&[]).unwrap();
+    assert_eq!(verified(&home.access(), "2"), (1, 0));
+
+    // Another copy was not read by that.
+    copy_tree(&home.vault(), &home.path("other"));
+    let other = Access { vault: home.path("other"), ..home.access() };
+    assert_eq!(verified(&other, "2"), (0, 0));
+    for pack in packs(&other.vault) {
+        flip(&pack, 60);
+    }
+    assert_eq!(home.verify_from(&other, &[]).unwrap().verdict, Verdict::Invalid);
+    assert_eq!(verified(&other, "2"), (0, 1));
+    assert_eq!(verified(&home.access(), "2"), (1, 0));
 }

@@ -252,7 +252,7 @@ pub(super) fn failure_json(failure: &Failure) -> Value {
 
 fn document(report: &Report) -> Value {
     let source = crate::format::json::TextOrBase64::of(&report.source.path);
-    let document = json!({
+    json!({
         "schema": "devvault.drill/1",
         "ok": report.failure.is_none(),
         "vault": report.vault,
@@ -306,8 +306,7 @@ fn document(report: &Report) -> Value {
         "evidence": report.kept.evidence,
         "incident": report.kept.incident,
         "notes": report.notes,
-    });
-    document
+    })
 }
 
 #[cfg(test)]

@@ -107,7 +107,10 @@ fn bundle_checked(report: &evidence::Verified) -> String {
     match report.maker {
         Maker::Key => line!(out, "  its manifest carries the tag of this vault's key"),
         Maker::Journal(entry) => line!(out, "  this host packed it: entry {entry} of its journal names the manifest"),
-        Maker::Unknown => line!(out, "  nothing proves who made it: its files agree with its own list, no more"),
+        Maker::Unknown if report.findings.is_empty() => {
+            line!(out, "  nothing proves who made it: its files agree with its own list, no more");
+        }
+        Maker::Unknown => line!(out, "  nothing proves who made it"),
     }
     for what in &report.unreadable {
         line!(out, "  could not be read when it was packed: {}", shown(what.as_bytes()));

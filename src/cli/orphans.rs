@@ -140,7 +140,7 @@ pub(super) fn orphans_listed(out: &mut String, orphans: &Orphans, now: Time) {
     }
     strays(out, "no snapshot names it, the next backup uses what it holds", &orphans.packs, now);
     strays(out, "does not belong to the vault", &orphans.foreign, now);
-    strays(out, "left by a test of the medium", &orphans.temporary, now);
+    remnants(out, &orphans.temporary, now);
     if let Some(word) = &orphans.stale_lock {
         line!(out, "  lock.holder is stale, nobody writes: {word}");
     }
@@ -153,6 +153,14 @@ fn strays(out: &mut String, what: &str, strays: &[Stray], now: Time) {
         if let Some(tag) = &stray.tag {
             line!(out, "    put off until {}: {}", tag.until.rfc3339(), shown(tag.label.as_bytes()));
         }
+    }
+}
+
+/// Says what to do with what a test of the medium left.
+fn remnants(out: &mut String, temporary: &[Stray], now: Time) {
+    strays(out, "left by a test of the medium", temporary, now);
+    for stray in temporary.iter().filter(|stray| stray.is_due(now)) {
+        line!(out, "    remove it: devvault incomplete discard {}", stray.name);
     }
 }
 

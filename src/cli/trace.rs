@@ -31,8 +31,11 @@ pub(super) fn traced(report: &trace::Report) -> String {
     for done in &report.restored {
         line!(out, "restored by this host {} {} (journal {})", done.time.rfc3339(), done.what, done.entry);
     }
+    for done in &report.failed {
+        line!(out, "not verified by this host {}: {} (journal {})", done.time.rfc3339(), done.what, done.entry);
+    }
     if report.verified.is_empty() && !report.holders.is_empty() {
-        line!(out, "this host never verified it");
+        line!(out, "this host never verified it in this copy of the vault");
     }
     if report.restored.is_empty() && !report.holders.is_empty() {
         line!(out, "this host never restored it");
@@ -62,6 +65,7 @@ pub(super) fn trace_json(report: &trace::Report) -> Value {
         })).collect::<Vec<_>>(),
         "read": report.read.map(Time::rfc3339),
         "verified": report.verified.iter().map(done).collect::<Vec<_>>(),
+        "failed": report.failed.iter().map(done).collect::<Vec<_>>(),
         "restored": report.restored.iter().map(done).collect::<Vec<_>>(),
         "freshness": report.freshness.to_string(),
         "findings": json::findings(&report.findings),

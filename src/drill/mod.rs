@@ -307,6 +307,20 @@ fn blocks(
     Ok(needed.map(|set| set.len() as u64))
 }
 
+/// Takes the way out of a refusal that a restore has and a drill has not: it exercises everything, or it fails.
+fn gives_nothing_up(error: Error) -> Error {
+    match error {
+        Error::Refused(mut refusal) if refusal.options.is_some() => {
+            refusal.options = None;
+            refusal.next = "name a place that holds it all with `--to`, or exercise it as the user who would restore: \
+                            a drill gives nothing up"
+                .into();
+            Error::Refused(refusal)
+        }
+        other => other,
+    }
+}
+
 impl Drill<'_> {
     fn run(mut self, files: &Files) -> Result<Report> {
         let outcome = self.steps(files);
@@ -387,7 +401,7 @@ impl Drill<'_> {
             |_| "restored by the public operation, which read it back and compared it".into(),
             |drill| {
                 let watch = Stopwatch::start(drill.progress);
-                let restored = hands.restore(&destination, only, &watch)?;
+                let restored = hands.restore(&destination, only, &watch).map_err(gives_nothing_up)?;
                 Ok((restored, watch.parts()))
             },
         )?;
@@ -412,7 +426,7 @@ impl Drill<'_> {
         let said = |_: &Parts| "what any restore of this snapshot takes, however little it restores".to_owned();
         let parts = self.step(RESTORE_ONE, said, |drill| {
             let watch = Stopwatch::start(drill.progress);
-            hands.restore(&destination, Some(one), &watch)?;
+            hands.restore(&destination, Some(one), &watch).map_err(gives_nothing_up)?;
             Ok(watch.parts())
         })?;
         self.clear(&destination, None)?;

@@ -25,11 +25,12 @@ pub struct Attention {
 }
 
 /// Every kind of thing to see to, the gravest first.
-pub const KINDS: [&str; 15] = [
+pub const KINDS: [&str; 16] = [
     "journal",
     "incident",
     "report",
     "break-glass",
+    "space",
     "incomplete",
     "foreign",
     "packs",
@@ -54,7 +55,7 @@ pub(super) struct Own<'a> {
 
 impl<'a> Own<'a> {
     /// Returns the entries about the copy of the vault at its place, the newest first.
-    fn newest(&self) -> impl Iterator<Item = &'a Entry> {
+    pub(super) fn newest(&self) -> impl Iterator<Item = &'a Entry> {
         let (vault, place) = (self.vault, bounded(self.place));
         let copy = self.copy.map(Time::rfc3339_exact).unwrap_or_default();
         self.entries.iter().rev().filter(move |entry| {
@@ -136,6 +137,10 @@ pub(super) struct Known<'a> {
     pub(super) now: Time,
     pub(super) orphans: &'a Orphans,
     pub(super) sources: &'a [SourceLine],
+    /// What is free on the medium, in bytes, where it tells.
+    pub(super) bytes_free: Option<u64>,
+    /// How long a pack of the vault becomes, in bytes.
+    pub(super) pack_bytes: u64,
 }
 
 /// Returns everything that a person has to see to, the gravest first.
@@ -147,6 +152,12 @@ pub(super) fn attention(known: &Known<'_>) -> Vec<Attention> {
     }
     incidents(known, &mut all);
     permits(known, &mut all);
+    let wanted = known.pack_bytes.saturating_add(limits::SPACE_RESERVE_BYTES);
+    if let Some(free) = known.bytes_free.filter(|free| *free < wanted) {
+        let text =
+            format!("{free} bytes are free on the medium, and a backup of any size may take {wanted}: make room");
+        push(&mut all, "space", text);
+    }
     orphans(known, &mut all);
     if known.sources.is_empty() {
         push(&mut all, "empty", "the vault holds no snapshot: devvault backup FOLDER".into());

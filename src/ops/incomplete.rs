@@ -114,7 +114,7 @@ pub fn tag(access: &Access, name: &str, label: &str, until: Time) -> Result<Repo
     }
 }
 
-/// Removes an incomplete snapshot. The act is journaled first.
+/// Removes an incomplete snapshot, or a file that a test of the medium left. The act is journaled first.
 ///
 /// # Errors
 /// DV112 where there is none of this name, DV404 where a process writes to the vault, DV702 while an incident is open
@@ -124,28 +124,45 @@ pub fn discard(access: &Access, name: &str) -> Result<Report> {
     audit::watch(access, "incomplete discard", || remove(access, name))
 }
 
+/// What can be removed.
+enum Remnant {
+    /// A snapshot that was never finalized: the name of its directory.
+    Snapshot(String),
+    /// A file that a test of the medium left.
+    Probe(String),
+}
+
 fn remove(access: &Access, name: &str) -> Result<Report> {
     let vault = gate::open(access)?;
-    let name = named(&vault, name)?;
+    let remnant = named(&vault, name)?;
     let (clearance, permit) = clear(access, &vault)?;
     let (vault, lock) = gate::open_to_sweep(access, &clearance)?;
-    let directory = format!("{}/{name}", layout::SNAPSHOTS);
-    let listed = vault.store.list(&directory).map_err(|error| read_error(&*vault.store, &directory, &error))?;
-    let files: Vec<Value> = listed
-        .iter()
-        .take(crate::limits::EVIDENCE_ITEMS_MAX)
-        .map(|file| {
-            json!({"name": shown(file.name.as_bytes()), "length": vault.store.length(&format!("{directory}/{}", file.name)).ok()})
-        })
-        .collect();
-    let bytes = listed.iter().filter_map(|file| vault.store.length(&format!("{directory}/{}", file.name)).ok()).sum();
+    let store = &*vault.store;
+    let length = |path: &str| store.length(path).ok();
+    let (name, path, files) = match remnant {
+        Remnant::Snapshot(name) => {
+            let path = format!("{}/{name}", layout::SNAPSHOTS);
+            let listed = store.list(&path).map_err(|error| read_error(store, &path, &error))?;
+            let files = listed.into_iter().map(|file| (length(&format!("{path}/{}", file.name)), file.name)).collect();
+            (name, path, files)
+        }
+        Remnant::Probe(name) => (name.clone(), name.clone(), vec![(length(&name), name)]),
+    };
+    let told = files.iter().take(crate::limits::EVIDENCE_ITEMS_MAX);
+    let told: Vec<Value> =
+        told.map(|(length, name)| json!({"name": shown(name.as_bytes()), "length": length})).collect();
+    let bytes = files.iter().filter_map(|(length, _)| *length).sum();
     let scene = Scene::of(access);
-    let intent = json!({"name": name, "files": files, "file_count": listed.len()});
+    let intent = json!({"name": name, "files": told, "file_count": files.len()});
     Journal::of(&access.host)
         .append(scene.now, Event::new("removal begun", intent).of(Some(vault.config.vault), scene.place()))?;
-    sweep::discard_incomplete(&*vault.store, &name, &clearance, &lock).map_err(|error| {
-        Error::from(crate::vault::write_error(&*vault.store, &directory, &error))
-            .written(|| format!("{directory} may be removed in part; it is no snapshot"))
+    let removed = match path == name {
+        true => sweep::discard_probe(store, &name, &clearance, &lock),
+        false => sweep::discard_incomplete(store, &name, &clearance, &lock),
+    };
+    removed.map_err(|error| {
+        Error::from(crate::vault::write_error(store, &path, &error))
+            .written(|| format!("{path} may be removed in part; it is no snapshot"))
     })?;
     Ok(Report { vault: vault.config.vault, name, bytes, tag: None, permit, notes: Vec::new() })
 }
@@ -173,8 +190,8 @@ fn clear(access: &Access, vault: &Vault) -> Result<(Clearance, Option<String>)> 
     }
 }
 
-/// Returns the directory that a person names, with or without what stands before it.
-fn named(vault: &Vault, name: &str) -> Result<String> {
+/// Returns what a person names, with or without what stands before it.
+fn named(vault: &Vault, name: &str) -> Result<Remnant> {
     let wanted = name.strip_prefix("snapshots/").unwrap_or(name);
     let found = vault
         .chain
@@ -182,10 +199,15 @@ fn named(vault: &Vault, name: &str) -> Result<String> {
         .iter()
         .find(|known| *known == wanted || known.strip_prefix(layout::INCOMPLETE_PREFIX) == Some(wanted));
     if let Some(found) = found {
-        return Ok(found.clone());
+        return Ok(Remnant::Snapshot(found.clone()));
     }
     let orphans = look(vault, &[], false)?;
     let Some(other) = orphans.named(name) else { return Err(unknown(vault, name).into()) };
+    // What `conformance` left is a directory, and of files that only who removes them looks at.
+    let is_probe = orphans.temporary.iter().any(|stray| stray.name == other);
+    if is_probe && vault.store.list(other).is_err() {
+        return Ok(Remnant::Probe(other.to_owned()));
+    }
     // The list names it too, for another reason: it never was a snapshot that was being written.
     let message = format!("{} is no unfinished snapshot, and nothing else is discarded", shown(other.as_bytes()));
     let refusal = Refusal::new(Code::NoSuchSnapshot, message);

@@ -194,10 +194,17 @@ fn latest_of(chain: &Chain, source: &str, host: Option<Id>, place: &str) -> Resu
         [] => {
             let refusal =
                 Refusal::new(Code::NoSuchSnapshot, format!("there is no snapshot of {shown_source} in {place}"));
-            Err(match chain.snapshots().next_back() {
-                Some((newest, _)) => refusal.next(format!(
-                    "list the snapshots: `devvault snapshots`; after `latest:` stands a source, so that a path in the \
-                     newest snapshot reads {newest}:{shown_source}"
+            // A path below a source that is known was meant for its newest snapshot.
+            let below = |snapshot: &Snapshot| {
+                let rest = source.as_bytes().strip_prefix(&snapshot.source[..])?;
+                rest.strip_prefix(b":").or_else(|| rest.strip_prefix(b"/")).map(shown)
+            };
+            let known = chain.snapshots().rev().find_map(|(number, snapshot)| Some((number, below(snapshot)?)));
+            let newest = chain.snapshots().next_back().map(|(newest, _)| (newest, shown_source));
+            Err(match known.or(newest) {
+                Some((number, path)) => refusal.next(format!(
+                    "list the snapshots: `devvault snapshots`; after `latest:` stands a source, so that a path in a \
+                     snapshot reads {number}:{path}"
                 )),
                 None => refusal,
             }

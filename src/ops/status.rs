@@ -240,6 +240,7 @@ fn look(access: &Access) -> Result<Report> {
     let (packs, bytes_stored) =
         (catalog.packs().len() as u64, catalog.packs().iter().map(|pack| pack.length).sum::<u64>());
     let orphans = orphans::find(&vault, Arc::new(catalog), &entries, false)?;
+    let bytes_free = vault.store.available_bytes().ok();
     let attention = attention::attention(&Known {
         own: &own,
         trouble,
@@ -247,6 +248,8 @@ fn look(access: &Access) -> Result<Report> {
         now,
         orphans: &orphans,
         sources: &sources,
+        bytes_free,
+        pack_bytes: vault.config.parameters.pack_bytes,
     });
     Ok(Report {
         vault: vault.config.vault,
@@ -256,7 +259,7 @@ fn look(access: &Access) -> Result<Report> {
         snapshots: vault.chain.snapshots().count() as u64,
         packs,
         bytes_stored,
-        bytes_free: vault.store.available_bytes().ok(),
+        bytes_free,
         key_exported: exported(&access.host, vault.config.vault),
         shared_devices: shared_devices(&vault, &sources),
         verified: own.verified(),

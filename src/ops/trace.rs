@@ -8,13 +8,14 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
+use super::attention;
 use super::audit::{self, Told};
 use super::select::{self, Selector};
 use crate::clock::Time;
 use crate::crypto::{Digest, Id};
 use crate::error::{Result, refuse};
 use crate::format::entry::{Entry as Listed, Kind};
-use crate::format::record::Snapshot;
+use crate::format::record::{Head, Snapshot};
 use crate::incident::journal::{Entry, Journal};
 use crate::incident::registry;
 use crate::path::{EntryPath, shown, unshown};
@@ -23,6 +24,7 @@ use crate::progress::Progress;
 use crate::refusal::{Code, Kept};
 use crate::vault::catalog::UseIndex;
 use crate::vault::gate::{self, Access, Vault};
+use crate::vault::reads::copy_of;
 use crate::vault::witness::Freshness;
 use crate::vault::{Finding, layout};
 
@@ -89,8 +91,10 @@ pub struct Report {
     pub vault: Id,
     /// Every snapshot that holds it, ascending.
     pub holders: Vec<Holder>,
-    /// When this host verified it, newest first.
+    /// When this host verified it in this copy of the vault, newest first.
     pub verified: Vec<Done>,
+    /// When a verification by this host found something wrong in this copy of the vault, in it or elsewhere, newest first.
+    pub failed: Vec<Done>,
     /// When this host restored it, newest first.
     pub restored: Vec<Done>,
     /// When a pack was last read completely, as manifests say.
@@ -140,6 +144,7 @@ fn trace(access: &Access, target: &Target, progress: &dyn Progress) -> Result<Re
         vault: vault.config.vault,
         holders: Vec::new(),
         verified: Vec::new(),
+        failed: Vec::new(),
         restored: Vec::new(),
         read: None,
         freshness: vault.freshness.clone(),
@@ -291,12 +296,13 @@ fn done_with(access: &Access, vault: &Vault, target: &Target, report: &mut Repor
         }
     };
     let holds = |number: u64| report.holders.iter().any(|holder| holder.snapshot == number);
-    let own = entries.iter().rev().filter(|entry| entry.vault == Some(vault.config.vault));
-    let verified = |entry: &&Entry| {
+    let looked_at = |entry: &&Entry| {
         let named = entry.data.get("snapshots").and_then(Value::as_array);
+        let mut numbers = named.into_iter().flatten().filter_map(Value::as_u64);
+        // Of many snapshots the journal names some: the whole of a vault is what it held up to its head then.
         let whole = entry.data.get("whole") == Some(&true.into());
-        let numbers = named.into_iter().flatten().filter_map(Value::as_u64);
-        entry.act == "verify" && !entry.text("verdict").is_empty() && (whole || numbers.into_iter().any(holds))
+        let head = entry.text("head").parse::<Head>().ok().filter(|_| whole).map_or(0, |head| head.number);
+        entry.act == "verify" && (numbers.any(holds) || report.holders.iter().any(|holder| holder.snapshot <= head))
     };
     let restored = |entry: &&Entry| {
         let number = entry.data.get("snapshot").and_then(Value::as_u64);
@@ -306,23 +312,26 @@ fn done_with(access: &Access, vault: &Vault, target: &Target, report: &mut Repor
             && concerns(entry, target)
     };
     let done = |entry: &Entry, what: String| Done { entry: entry.number, time: entry.time, what };
-    let found: Vec<Done> = own
-        .clone()
-        .filter(verified)
-        .take(DONE_MAX)
-        .map(|entry| {
-            done(entry, {
-                let (level, verdict) = (entry.text("level"), entry.text("verdict"));
-                format!("{level} verification: {}", registry::claimed(verdict, level).replace('-', " "))
-            })
-        })
-        .collect();
-    let again: Vec<Done> = own
+    let told = |entry: &Entry| {
+        let (level, verdict) = (entry.text("level"), entry.text("verdict"));
+        done(entry, format!("{level} verification: {}", registry::claimed(verdict, level).replace('-', " ")))
+    };
+    // What was read of another copy says nothing of this one; what was restored from it is the same.
+    let place = vault.store.describe();
+    let own =
+        attention::Own { entries: &entries, vault: vault.config.vault, place: &place, copy: copy_of(&*vault.store) };
+    let looks: Vec<&Entry> = own.newest().filter(looked_at).filter(|entry| !entry.text("verdict").is_empty()).collect();
+    let (good, bad): (Vec<&Entry>, Vec<&Entry>) = looks.into_iter().partition(|entry| registry::found_nothing(entry));
+    report.failed = bad.into_iter().take(DONE_MAX).map(told).collect();
+    report.verified = good.into_iter().take(DONE_MAX).map(told).collect();
+    report.restored = entries
+        .iter()
+        .rev()
+        .filter(|entry| entry.vault == Some(vault.config.vault))
         .filter(restored)
         .take(DONE_MAX)
         .map(|entry| done(entry, format!("to {}", entry.text("destination"))))
         .collect();
-    (report.verified, report.restored) = (found, again);
 }
 
 /// Returns whether a restore may have brought back what is traced.

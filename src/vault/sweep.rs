@@ -35,6 +35,23 @@ pub fn discard_incomplete(store: &dyn Store, name: &str, _clearance: &Clearance,
     discard_own_draft(store, name)
 }
 
+/// Removes a file that a test of the medium left, after it was found that nothing holds it.
+///
+/// # Errors
+/// The medium refuses.
+pub fn discard_probe(store: &dyn Store, name: &str, _clearance: &Clearance, _lock: &WriteLock) -> io::Result<()> {
+    if !is_probe(name) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "not the name of a test of the medium"));
+    }
+    store.remove_file(name)?;
+    store.sync_directory("")
+}
+
+/// Returns whether this is the name of what tests the medium, and of nothing within one.
+fn is_probe(name: &str) -> bool {
+    name.starts_with(layout::PROBE_PREFIX) && !name.contains('/')
+}
+
 /// Returns whether this is the name of an incomplete snapshot, and of nothing within one.
 fn is_incomplete(name: &str) -> bool {
     name.starts_with(layout::INCOMPLETE_PREFIX) && !name.contains('/')
@@ -100,6 +117,14 @@ mod tests {
         assert!(is_incomplete(&format!("{}0123", layout::INCOMPLETE_PREFIX)));
         for bad in ["00000001", "", "..", "x/.incomplete-0123", ".incomplete-0123/..", ".incomplete-0123/../00000001"] {
             assert!(!is_incomplete(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn only_a_test_of_the_medium_is_discarded_as_one() {
+        assert!(is_probe(&format!("{}0123", layout::PROBE_PREFIX)));
+        for bad in ["vault.json", "", "..", "snapshots/.probe-0123", ".probe-0123/..", ".probe-0123/../vault.json"] {
+            assert!(!is_probe(bad), "{bad}");
         }
     }
 }
