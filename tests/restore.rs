@@ -2,14 +2,15 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Mutex;
 
 use devvault::incident::journal::Journal;
-use devvault::ops::{backup, restore};
-use devvault::progress::Silent;
+use devvault::ops::{backup, restore, verify};
+use devvault::progress::{Phase, Progress, Silent};
 use devvault::refusal::Code;
 use devvault::vault::gate::Access;
 
-use crate::support::{Home, assert_refused, copy_tree, fingerprint, picture, skip, write_tree};
+use crate::support::{Home, assert_refused, copy_tree, fingerprint, noise, picture, skip, write_tree};
 
 /// What lies beside the vault, so that a refused restore can be shown to have written nothing.
 fn nothing_new(home: &Home, act: impl FnOnce()) {
@@ -90,6 +91,51 @@ fn restore_refuses_what_is_not_a_plain_directory() {
     }
 }
 
+/// Adds up what is done in each phase that says how much there is to do: files and bytes, expected and done.
+#[derive(Default)]
+struct Sums(Mutex<Vec<[Option<u64>; 2]>>, Mutex<Vec<[u64; 2]>>);
+
+impl Progress for Sums {
+    fn phase(&self, _: Phase, files: Option<u64>, bytes: Option<u64>) {
+        self.0.lock().unwrap().push([files, bytes]);
+        self.1.lock().unwrap().push([0, 0]);
+    }
+    fn advance(&self, files: u64, bytes: u64) {
+        let mut done = self.1.lock().unwrap();
+        let [all_files, all_bytes] = done.last_mut().unwrap();
+        *all_files += files;
+        *all_bytes += bytes;
+    }
+}
+
+#[test]
+fn what_is_told_of_progress_adds_up_to_what_there_was_to_do() {
+    let home = Home::with_vault();
+    let large: String = noise(100_000, 1).iter().map(|byte| format!("{byte:02x}")).collect();
+    home.write_source(&[
+        ("empty", ""),
+        ("small", "a few bytes"),
+        ("large", &large),
+        ("copy", &large),
+        ("below/x", "y"),
+    ]);
+    home.backup();
+    let sums = Sums::default();
+    let place = home.path("restored");
+    restore::run(&home.access(), &"1".parse().unwrap(), &place, &crate::support::restore_options(), &sums).unwrap();
+    verify::run(&home.access(), &[], verify::Level::Full, &sums).unwrap();
+    let (expected, done) = (sums.0.into_inner().unwrap(), sums.1.into_inner().unwrap());
+    let mut told = 0;
+    for (expected, done) in expected.iter().zip(&done) {
+        for (expected, done) in expected.iter().zip(done) {
+            let Some(expected) = expected else { continue };
+            assert_eq!(expected, done);
+            told += 1;
+        }
+    }
+    assert!(told >= 5, "{expected:?}");
+}
+
 #[test]
 fn restore_refuses_to_overlap_a_vault_or_what_is_devvaults_own() {
     let home = Home::with_snapshot();
@@ -151,7 +197,7 @@ fn restore_refuses_a_mount_point_and_a_full_target() {
     };
     let home = Home::with_vault();
     home.write_source(&[("a", "small")]);
-    fs::write(home.source().join("large"), crate::support::noise(3 << 20, 7)).unwrap();
+    fs::write(home.source().join("large"), noise(3 << 20, 7)).unwrap();
     home.backup();
     fs::create_dir(home.path("mount")).unwrap();
     let Some(document) = run(&home, "size=1m", "mount") else {

@@ -121,6 +121,17 @@ mod tests {
     }
 
     #[test]
+    fn an_index_file_that_another_has_removed_already_is_gone_all_the_same() -> io::Result<()> {
+        let root = tempfile::tempdir()?;
+        std::fs::create_dir(root.path().join(layout::INDEX))?;
+        std::fs::write(root.path().join(layout::INDEX).join("second"), "")?;
+        let store = crate::store::LocalStore::open(root.path())?;
+        discard_index(&store, &["first".to_owned(), "second".to_owned()])?;
+        assert_eq!(store.list(layout::INDEX)?.len(), 0);
+        Ok(())
+    }
+
+    #[test]
     fn only_a_test_of_the_medium_is_discarded_as_one() {
         assert!(is_probe(&format!("{}0123", layout::PROBE_PREFIX)));
         for bad in ["vault.json", "", "..", "snapshots/.probe-0123", ".probe-0123/..", ".probe-0123/../vault.json"] {

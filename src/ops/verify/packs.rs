@@ -159,8 +159,14 @@ impl Verifier<'_> {
             let pack = catalog.packs()[number as usize];
             reading.proof.ask(number);
             let before = findings.len();
-            let check = self.read_pack(&pack.name, reading.pool, reading.progress, &mut findings);
-            reading.progress.advance(1, 0);
+            let (progress, mut told) = (reading.progress, 0);
+            let mut advance = |bytes| {
+                told += bytes;
+                progress.advance(0, bytes);
+            };
+            let check = self.read_pack(&pack.name, reading.pool, &mut advance, &mut findings);
+            // The end of a pack is not told block by block, nor what did not read.
+            progress.advance(1, pack.length.saturating_sub(told));
             if let Some(meter) = &mut reading.meter {
                 meter.spend(pack.length);
             }
@@ -286,18 +292,11 @@ impl Verifier<'_> {
         &self,
         name: &Digest,
         pool: &Pool,
-        progress: &dyn Progress,
+        advance: &mut dyn FnMut(u64),
         findings: &mut Vec<Finding>,
     ) -> Option<PackCheck> {
-        let read = |count: bool| {
-            let mut advance = |bytes| {
-                if count {
-                    progress.advance(0, bytes);
-                }
-            };
-            check_pack(&*self.found.store, &self.found.macs, name, pool, &mut advance)
-        };
-        let (first, wrong) = match read(true) {
+        let read = |advance| check_pack(&*self.found.store, &self.found.macs, name, pool, advance);
+        let (first, wrong) = match read(advance) {
             Ok(check) if check.findings.is_empty() => return Some(check),
             Ok(check) => {
                 let wrong = check.findings.clone();
@@ -306,7 +305,7 @@ impl Verifier<'_> {
             Err(finding) => (None, vec![finding]),
         };
         let name = first.as_ref().and_then(|check| check.name);
-        match read(false) {
+        match read(&mut |_| {}) {
             Ok(second) if second.findings.is_empty() => {
                 findings.extend(wrong.into_iter().take(1).map(unstable));
                 Some(second)
