@@ -344,6 +344,11 @@ pub(super) mod tests {
     #[test]
     fn the_root_of_a_volume_is_no_destination() {
         let root = Dir::open(Path::new("/")).expect("readable");
+        let above = root.stat_at(b"..").expect("readable");
+        if above.id != root.stat().expect("readable").id {
+            // An emulator shows another directory there, which is the root of nothing.
+            return;
+        }
         let error = Target::look(&root, b"..", "shown").expect_err("the root");
         assert_eq!(error.code(), Some(Code::DestinationIsMount), "{error}");
     }
