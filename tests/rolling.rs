@@ -447,6 +447,9 @@ fn what_read_a_part_is_called_no_fault_found_in_every_document_and_record() {
     let home = home();
     for (at, arguments) in [&["verify", "--quick"][..], &["verify", "--sample", "100%"]].into_iter().enumerate() {
         let receipt = format!("receipt-{at}");
+        let text = String::from_utf8(home.run(arguments).stdout).unwrap();
+        let read = ["content not read", "a part of the content was read"][at];
+        assert!(text.contains(&format!("\n  no fault found, {read}: snapshot(s) 1\n")), "{text}");
         let (exit, document) = home.json(&[arguments, &["--receipt", &receipt]].concat());
         let written = [&document["verdict"], &document["snapshots"][0]["verdict"]];
         assert_eq!(exit, 0, "{document}");

@@ -149,3 +149,26 @@ fn compare_time(what: &str, meant: Time, found: Time) -> Option<Difference> {
     let class = (what == "time" && is_near).then_some("time");
     Some((class, format!("its {what} is {}, not {}", found.rfc3339_exact(), meant.rfc3339_exact())))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_time_of_modification_that_is_near_is_one_that_was_kept_in_coarser_steps() {
+        let meant = Time { seconds: 1_700_000_000, nanos: 0 };
+        let class = |what: &str, nanos: i128| {
+            let nanos = meant.as_nanos() + nanos;
+            let (seconds, nanos) = (nanos.div_euclid(1_000_000_000) as i64, nanos.rem_euclid(1_000_000_000) as u32);
+            compare_time(what, meant, Time { seconds, nanos }).map(|(class, _)| class)
+        };
+        assert_eq!(class("time", 0), None);
+        for near in [1_000, -1_000, COARSE_NANOS - 1_000, 1_000 - COARSE_NANOS] {
+            assert_eq!(class("time", near), Some(Some("time")), "{near}");
+            assert_eq!(class("time of creation", near), Some(None), "{near}");
+        }
+        for far in [COARSE_NANOS, -COARSE_NANOS, 1_000_000_000_000] {
+            assert_eq!(class("time", far), Some(None), "{far}");
+        }
+    }
+}

@@ -662,6 +662,17 @@ mod tests {
     }
 
     #[test]
+    fn a_journal_that_cannot_be_opened_is_not_one_that_is_absent() {
+        let (_root, journal) = journal();
+        fill(&journal, 1);
+        let path = journal.path();
+        std::fs::rename(&path, path.with_extension("away")).expect("writable");
+        std::fs::create_dir(&path).expect("writable");
+        assert_eq!(code(journal.entries()), Some(Code::StateUnwritable));
+        assert_eq!(code(journal.head()), Some(Code::StateUnwritable));
+    }
+
+    #[test]
     fn entries_come_back_in_order_and_the_head_is_the_last() {
         let (_root, journal) = journal();
         assert_eq!(journal.head().expect("empty"), None);
