@@ -253,6 +253,11 @@ fn nothing_is_discarded_under_an_evidence_hold_without_a_permit_for_the_head() {
         home.declare("evidence", &head.to_string(), 150);
         assert_refused(Code::PermitNotYet, incomplete::discard(&home.access_after(200), &name));
     });
+    // A permit is about snapshots, and not about what a test of the medium left.
+    fs::write(home.vault().join(".probe-0123"), "x").unwrap();
+    unchanged(&home.vault(), || {
+        assert_refused(Code::EvidenceHold, incomplete::discard(&home.access_after(300), ".probe-0123"));
+    });
     let report = incomplete::discard(&home.access_after(300), &name).unwrap();
     assert!(report.permit.is_some() && !home.vault().join("snapshots").join(&name).exists());
     assert_eq!(packs(&home.vault()).len(), 1, "nothing else was removed");
@@ -284,7 +289,11 @@ fn what_a_test_of_the_medium_left_can_be_removed_and_nothing_else_of_its_kind() 
     fs::write(&probe, "x").unwrap();
     fs::create_dir(home.vault().join(".probe-4567")).unwrap();
     fs::write(home.vault().join("foreign"), "x").unwrap();
-    for name in [".probe-4567", "foreign", ".probe-89", "vault.json", "../vault/.probe-0123"] {
+    fs::write(home.vault().join(".probe-x; touch y"), "x").unwrap();
+    let list = String::from_utf8(home.run(&["incomplete", "list"]).stdout).unwrap();
+    assert_eq!(list.matches("remove it: ").count(), 1, "{list}");
+    assert!(list.contains(" incomplete discard .probe-0123\n"), "{list}");
+    for name in [".probe-4567", "foreign", ".probe-89", "vault.json", "../vault/.probe-0123", ".probe-x; touch y"] {
         unchanged(&home.vault(), || {
             assert_refused(Code::NoSuchSnapshot, incomplete::discard(&home.access(), name));
         });
@@ -333,7 +342,7 @@ fn what_the_list_names_for_another_reason_is_not_discarded_and_not_looked_for_th
     let refusal = unchanged(&home.vault(), || {
         assert_refused(Code::NoSuchSnapshot, incomplete::discard(&home.access(), "m.prom"))
     });
-    assert!(refusal.message.contains("no unfinished snapshot"), "{}", refusal.message);
+    assert!(refusal.message.contains("neither an unfinished snapshot"), "{}", refusal.message);
     assert!(refusal.next.starts_with("find out who put it there"), "{}", refusal.next);
     fs::remove_dir_all(home.vault().join("snapshots/00000001")).unwrap();
     fs::remove_dir_all(home.host().witness_path(Forger::new(&home).macs.vault()).parent().unwrap()).unwrap();

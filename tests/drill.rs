@@ -385,11 +385,13 @@ fn a_scratch_directory_never_lies_in_the_vault_the_source_or_devvaults_own_direc
     for new in ["vault/new/deep", "config/new"] {
         fs::create_dir_all(home.path(new)).unwrap();
     }
-    for place in ["vault", "vault/new/deep", "source", "source/src", "state", "config/new"] {
+    copy_tree(&home.vault(), &home.path("other"));
+    let places = ["vault", "vault/new/deep", "source", "source/src", "state", "config/new", "other", "other/packs"];
+    for place in places {
         let wrong = Options { scratch: Some(home.path(place)), ..Options::default() };
-        unchanged(&home.vault(), || {
-            unchanged(&home.source(), || assert_refused(Code::ScratchUnfit, drill(&home, &wrong)))
-        });
+        for untouched in [home.path("other"), home.source(), home.vault()] {
+            unchanged(&untouched, || assert_refused(Code::ScratchUnfit, drill(&home, &wrong)));
+        }
     }
 }
 

@@ -226,6 +226,18 @@ fn a_vault_is_never_made_over_anything() {
         assert_refused(Code::NotEmpty, init::run(&Access { vault: inside, ..home.access() }, small()));
     });
     assert_eq!(fingerprint(&home.path("config")), key, "a key was made");
+    // It is the real place that counts, and not the way there.
+    let from_within =
+        home.program().current_dir(home.vault().join("packs")).args(["init", "../../beside"]).output().unwrap();
+    assert!(from_within.status.success() && home.path("beside/vault.json").exists(), "{from_within:?}");
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink(home.vault().join("packs"), home.path("way")).unwrap();
+        unchanged(&home.vault(), || {
+            let inside = home.path("way/new");
+            assert_refused(Code::NotEmpty, init::run(&Access { vault: inside, ..home.access() }, small()));
+        });
+    }
     // What only has a name of a vault's is none, and may hold one.
     let below = home.path("place-of-vault.json").join("new");
     init::run(&Access { vault: below, ..home.access() }, small()).unwrap();

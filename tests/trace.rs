@@ -2,13 +2,16 @@
 
 use std::fs;
 
+use devvault::clock::Time;
+use devvault::crypto::Id;
+use devvault::format::record::{Body, Branch};
 use devvault::ops::trace::{self, Report};
 use devvault::ops::verify::Verdict;
 use devvault::progress::Silent;
 use devvault::refusal::Code;
 use devvault::vault::gate::Access;
 
-use crate::support::{Home, assert_refused, copy_tree, flip, packs, unchanged};
+use crate::support::{Forger, Home, assert_refused, copy_tree, flip, packs, unchanged};
 
 fn run(home: &Home, target: &str) -> devvault::error::Result<Report> {
     unchanged(&home.vault(), || trace::run(&home.access(), &target.parse().unwrap(), &Silent))
@@ -124,6 +127,21 @@ fn a_verification_is_told_of_what_was_there_and_of_the_copy_that_was_read() {
     assert_eq!(verified(&home.access(), "2"), (0, 0), "it was not there yet");
     home.verify(&[]).unwrap();
     assert_eq!(verified(&home.access(), "2"), (1, 0));
+
+    // Nor was what a branch gives the same number to.
+    let branched = Home::with_snapshot();
+    branched.backup();
+    branched.verify(&[]).unwrap();
+    branched.restore("2", "restored").unwrap();
+    let forger = Forger::new(&branched);
+    let (from, to) = (forger.head(2), forger.head(1));
+    fs::remove_dir_all(branched.vault().join("snapshots/00000002")).unwrap();
+    let (time, host) = (Time { seconds: 1_700_000_000, nanos: 0 }, crate::chain::recorded_host());
+    forger.put(2, Body::Branch(Branch { branch: Id([9; 16]), from, host, reason: "a test".into(), time, to }));
+    branched.backup();
+    branched.verify_from(&branched.access_after(60), &[]).unwrap();
+    let report = trace::run(&branched.access_after(60), &"3".parse().unwrap(), &Silent).unwrap();
+    assert_eq!((report.verified.len(), report.restored.len()), (1, 0), "the last alone: {report:?}");
 
     // Another copy was not read by that.
     copy_tree(&home.vault(), &home.path("other"));

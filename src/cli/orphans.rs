@@ -12,15 +12,15 @@ use crate::clock::{Clock, SystemClock, Time};
 use crate::error::Result;
 use crate::ops::incomplete;
 use crate::ops::orphans::{Incomplete, Orphans, Stray, Tag};
-use crate::path::shown;
+use crate::path::{quoted, shown};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Incompletes {
     /// List everything in the vault that belongs to no snapshot, and read unfinished packs
     List,
-    /// Remove one incomplete snapshot; refused while an incident is open about the vault
+    /// Remove one incomplete snapshot, or a file that a test of the medium left; refused while an incident is open about the vault
     Discard {
-        /// Its name: `.incomplete-…`
+        /// Its name, as the list prints it: `.incomplete-…`, `.probe-…`
         #[arg(value_name = "NAME")]
         name: String,
     },
@@ -135,7 +135,11 @@ pub(super) fn orphans_listed(out: &mut String, orphans: &Orphans, now: Time) {
         } else if let Some(tag) = &one.tag {
             line!(out, "    put off until {}: {}", tag.until.rfc3339(), shown(tag.label.as_bytes()));
         } else {
-            line!(out, "    decide: back up the same source again, or devvault incomplete discard {}", one.name);
+            line!(
+                out,
+                "    decide: back up the same source again, or devvault incomplete discard {}",
+                quoted(&one.name)
+            );
         }
     }
     strays(out, "no snapshot names it, the next backup uses what it holds", &orphans.packs, now);
@@ -160,7 +164,10 @@ fn strays(out: &mut String, what: &str, strays: &[Stray], now: Time) {
 fn remnants(out: &mut String, temporary: &[Stray], now: Time) {
     strays(out, "left by a test of the medium", temporary, now);
     for stray in temporary.iter().filter(|stray| stray.is_due(now)) {
-        line!(out, "    remove it: devvault incomplete discard {}", stray.name);
+        match stray.can_be_discarded() {
+            true => line!(out, "    remove it: devvault incomplete discard {}", stray.name),
+            false => line!(out, "    look at it, and remove it by hand"),
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use crate::host::Host;
 use crate::limits;
 use crate::progress::Progress;
 use crate::refusal::{Code, Refusal};
+use crate::vault::layout;
 
 /// What a scratch directory must not touch.
 pub(super) struct Apart<'a> {
@@ -30,6 +31,9 @@ impl Apart<'_> {
         }
         if let Some(source) = self.source.filter(|source| within(source)) {
             return Some(format!("in the source {}", shown_path(source)));
+        }
+        if let Some(vault) = layout::root_above(place) {
+            return Some(format!("in the vault {}", shown_path(vault)));
         }
         let own = self.host.own_directories().into_iter().find(|own| within(own))?;
         Some(format!("in devvault's own directory {}", shown_path(own)))

@@ -29,7 +29,7 @@ pub mod walk;
 #[cfg(test)]
 mod contract;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::clock::Time;
 
@@ -132,6 +132,17 @@ pub fn lies_within(directory: &Path, root: &Path) -> bool {
     real.starts_with(root) || wanted.is_some() && real.ancestors().any(|above| id(above) == wanted)
 }
 
+/// Returns the real path of what need not be there, or not any more: what is there of its path is resolved. Links lead there
+/// on many machines, and Windows has a longer form.
+pub fn real_path(path: &Path) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let there = path.ancestors().find_map(|above| Some((above, above.canonicalize().ok()?)));
+    match there.and_then(|(above, real)| Some(real.join(path.strip_prefix(above).ok()?))) {
+        Some(real) => real,
+        None => path,
+    }
+}
+
 /// Returns whether a time that was set and read back is the one that was meant, as exactly as the platform keeps it.
 pub fn same_time(meant: Time, found: Time) -> bool {
     (meant.seconds, meant.nanos / TIME_STEP_NANOS) == (found.seconds, found.nanos / TIME_STEP_NANOS)
@@ -149,6 +160,19 @@ pub fn is_held(error: &std::io::Error) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_gone_has_the_real_path_that_it_had_while_it_was_there() {
+        let root = tempfile::tempdir().expect("a directory");
+        let way = root.path().join("other").join("..").join("vault");
+        std::fs::create_dir_all(root.path().join("other")).expect("new");
+        std::fs::create_dir(root.path().join("vault")).expect("new");
+        let real = way.canonicalize().expect("there");
+        assert_eq!(real_path(&way), real);
+        std::fs::remove_dir(&real).expect("empty");
+        assert_eq!(real_path(&way), real);
+        assert_eq!(real_path(&way.join("deeper")), real.join("deeper"));
+    }
 
     #[test]
     fn only_what_another_process_holds_is_held() {

@@ -3,7 +3,6 @@
 //! It stands around operations, not in them: what cannot be journaled becomes a note, and never turns a backup, a
 //! verification or a restore into a failure.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -11,6 +10,7 @@ use serde_json::{Value, json};
 use crate::clock::{Clock, Time};
 use crate::crypto::Id;
 use crate::error::{Error, Result, shown_path};
+use crate::fsys;
 use crate::host::Host;
 use crate::incident::Item;
 use crate::incident::evidence::{self, Case, Seen};
@@ -60,7 +60,8 @@ impl Scene {
     pub(super) fn of(access: &Access) -> Self {
         let store = access.store.clone().or_else(|| gate::open_store(&access.vault).ok());
         let bytes = store.as_ref().and_then(|store| store.read(layout::CONFIG, limits::CONFIG_BYTES_MAX).ok());
-        let place = store.as_ref().map_or_else(|| shown_path(&absent(&access.vault)), |store| store.describe());
+        let place =
+            store.as_ref().map_or_else(|| shown_path(&fsys::real_path(&access.vault)), |store| store.describe());
         Self {
             host: access.host.clone(),
             now: access.clock.now(),
@@ -89,17 +90,6 @@ impl Scene {
         event.vault = self.vault;
         event.place = self.place.as_deref().map(bounded);
         event
-    }
-}
-
-/// Returns where something that is gone would lie, by the name that it had while it was there: what is left of its path is
-/// resolved, as a store resolves the whole. Links lead there on many machines, and Windows has a longer form.
-fn absent(path: &Path) -> PathBuf {
-    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    let there = path.ancestors().skip(1).find_map(|above| Some((above, above.canonicalize().ok()?)));
-    match there.and_then(|(above, real)| Some(real.join(path.strip_prefix(above).ok()?))) {
-        Some(real) => real,
-        None => path,
     }
 }
 
@@ -291,22 +281,5 @@ pub(super) fn item(finding: &Finding) -> Item {
         snapshots: finding.snapshots.clone(),
         paths: finding.paths.iter().take(limits::EVIDENCE_ITEMS_MAX).map(ToString::to_string).collect(),
         path_count: finding.paths.len() as u64,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_gone_keeps_the_name_that_it_had_while_it_was_there() {
-        let root = tempfile::tempdir().expect("a directory");
-        let way = root.path().join("other").join("..").join("vault");
-        std::fs::create_dir_all(root.path().join("other")).expect("new");
-        std::fs::create_dir(root.path().join("vault")).expect("new");
-        let real = way.canonicalize().expect("there");
-        std::fs::remove_dir(&real).expect("empty");
-        assert_eq!(absent(&way), real);
-        assert_eq!(absent(&way.join("deeper")), real.join("deeper"));
     }
 }

@@ -104,7 +104,7 @@ pub(super) fn follow(access: &Access, vault: &Vault) -> Option<String> {
         .map_err(|error| Error::from(read_error(&*vault.store, layout::SNAPSHOTS, &error)));
     let advanced = chain.and_then(|chain| match chain.findings.first() {
         Some(finding) => Err(finding.clone().into()),
-        None => witness::advance(&access.host, &vault.macs, &chain, witness::By::Writing, access.clock.now()),
+        None => witness::advance(&access.host, &vault.macs, &chain, witness::By::Looking, access.clock.now()),
     });
     advanced.err().map(|error| format!("the record is published, but the witness does not follow it: {error}"))
 }

@@ -135,7 +135,7 @@ enum Remnant {
 fn remove(access: &Access, name: &str) -> Result<Report> {
     let vault = gate::open(access)?;
     let remnant = named(&vault, name)?;
-    let (clearance, permit) = clear(access, &vault)?;
+    let (clearance, permit) = clear(access, &vault, &remnant)?;
     let (vault, lock) = gate::open_to_sweep(access, &clearance)?;
     let store = &*vault.store;
     let length = |path: &str| store.length(path).ok();
@@ -169,13 +169,14 @@ fn remove(access: &Access, name: &str) -> Result<Report> {
 
 /// Makes sure that nothing holds what is to be removed: a sound chain and no open incident, or a permit for the vault's
 /// present head. What is wrong with the chain would open an incident as soon as somebody looks; what is removed before
-/// that is missing as evidence.
-fn clear(access: &Access, vault: &Vault) -> Result<(Clearance, Option<String>)> {
+/// that is missing as evidence. No permit is about what a test of the medium left.
+fn clear(access: &Access, vault: &Vault, remnant: &Remnant) -> Result<(Clearance, Option<String>)> {
     let entries = Journal::of(&access.host).entries()?;
     let (id, place) = (Some(vault.config.vault), vault.store.describe());
     let cleared = registry::clear_to_remove(&entries, id, &place, None, None);
     let held = match cleared.and_then(|clearance| vault.require_sound_chain().map(|()| clearance)) {
         Ok(clearance) => return Ok((clearance, None)),
+        Err(held) if matches!(remnant, Remnant::Probe(_)) => return Err(held),
         Err(held) => held,
     };
     let target = Target::Head(vault.chain.head());
@@ -203,13 +204,11 @@ fn named(vault: &Vault, name: &str) -> Result<Remnant> {
     }
     let orphans = look(vault, &[], false)?;
     let Some(other) = orphans.named(name) else { return Err(unknown(vault, name).into()) };
-    // What `conformance` left is a directory, and of files that only who removes them looks at.
-    let is_probe = orphans.temporary.iter().any(|stray| stray.name == other);
-    if is_probe && vault.store.list(other).is_err() {
+    if orphans.temporary.iter().any(|stray| stray.name == other && stray.can_be_discarded()) {
         return Ok(Remnant::Probe(other.to_owned()));
     }
     // The list names it too, for another reason: it never was a snapshot that was being written.
-    let message = format!("{} is no unfinished snapshot, and nothing else is discarded", shown(other.as_bytes()));
+    let message = format!("{} is neither an unfinished snapshot nor a file of a test", shown(other.as_bytes()));
     let refusal = Refusal::new(Code::NoSuchSnapshot, message);
     Err(match orphans.packs.iter().any(|pack| pack.name == other) {
         true => refusal.next("leave it: no snapshot names this pack, and the next backup uses what it holds"),

@@ -94,7 +94,7 @@ fn make(access: &Access, parameters: Parameters) -> Result<Report> {
     })?;
     let chain = Chain::read(store, &macs, Some(crate::crypto::Digest::of(&config)))
         .map_err(|error| crate::vault::read_error(store, layout::SNAPSHOTS, &error))?;
-    witness::advance(&access.host, &macs, &chain, witness::By::Writing, now).map_err(|error| {
+    witness::advance(&access.host, &macs, &chain, witness::By::Making, now).map_err(|error| {
         error.written(|| {
             format!(
                 "vault {vault} in {} and its key {} were made; this host has no witness of it yet: the first backup \
@@ -129,8 +129,7 @@ fn prepare(path: &Path) -> Result<(PathBuf, bool)> {
     if fs::metadata(path).is_ok_and(|metadata| !metadata.is_dir()) {
         return refuse(Code::NotEmpty, format!("{} is not a directory", shown_path(path)));
     }
-    let absolute = std::path::absolute(path).map_err(|error| forbidden(path, &error))?;
-    if let Some(vault) = absolute.parent().and_then(layout::root_above) {
+    if let Some(vault) = fsys::real_path(path).parent().and_then(layout::root_above) {
         let message = format!("{} lies inside the vault {}", shown_path(path), shown_path(vault));
         return refuse(Code::NotEmpty, message);
     }

@@ -104,6 +104,12 @@ impl Stray {
         }
     }
 
+    /// Returns whether it is a file that a test of the medium left, under a name that only such a test gives. What
+    /// `conformance` left is a directory, which holds what it tried.
+    pub fn can_be_discarded(&self) -> bool {
+        self.bytes.is_some() && layout::is_probe(&self.name)
+    }
+
     /// Returns whether a person has to decide about it now.
     pub fn is_due(&self, now: Time) -> bool {
         !self.may_be_written && self.tag.as_ref().is_none_or(|tag| tag.until <= now)

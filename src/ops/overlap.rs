@@ -1,6 +1,6 @@
 //! Where no command writes what it was asked for: in a vault, this one or another, and among devvault's own files.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::error::shown_path;
 use crate::fsys;
@@ -18,14 +18,10 @@ pub(super) fn taken(place: &Path, host: &Host, vault: Option<&Path>) -> Option<S
     if let Some(vault) = layout::root_above(directory) {
         return Some(format!("the vault {}", shown_path(vault)));
     }
-    let is_own = |own: &&Path| fsys::lies_within(directory, own) || real(own).starts_with(place);
+    let is_own = |own: &&Path| {
+        let real = fsys::real_path(own);
+        fsys::lies_within(directory, &real) || real.starts_with(place)
+    };
     let own = host.own_directories().into_iter().find(is_own)?;
     Some(format!("devvault's own directory {}", shown_path(own)))
-}
-
-/// Returns the real path of what need not be there yet.
-fn real(path: &Path) -> PathBuf {
-    let there = path.ancestors().find_map(|above| Some((above, above.canonicalize().ok()?)));
-    let found = there.and_then(|(above, real)| Some(real.join(path.strip_prefix(above).ok()?)));
-    found.unwrap_or_else(|| path.to_owned())
 }

@@ -248,7 +248,7 @@ fn look(access: &Access) -> Result<Report> {
         now,
         orphans: &orphans,
         sources: &sources,
-        bytes_free,
+        bytes_free: bytes_free.filter(|_| may_be_written(&*vault.store)),
         pack_bytes: vault.config.parameters.pack_bytes,
     });
     Ok(Report {
@@ -284,6 +284,11 @@ fn coverage(catalog: &Catalog, reads: &Reads, now: Time) -> Coverage {
         bytes_recently: recently.map(|pack| pack.length).sum(),
         oldest: catalog.packs().iter().map(read).min().flatten(),
     }
+}
+
+/// Returns whether the medium takes writing at all: a copy on one that does not needs no room.
+fn may_be_written(store: &dyn crate::store::Store) -> bool {
+    store.local_path().is_none_or(|path| Dir::open(path).is_ok_and(|root| root.is_writable()))
 }
 
 /// Returns the packs that manifests name and that are not there.

@@ -299,16 +299,20 @@ fn done_with(access: &Access, vault: &Vault, target: &Target, report: &mut Repor
     let looked_at = |entry: &&Entry| {
         let named = entry.data.get("snapshots").and_then(Value::as_array);
         let mut numbers = named.into_iter().flatten().filter_map(Value::as_u64);
+        // What was looked at was another history, if its head does not occur in this one: a branch gives numbers anew.
+        let Ok(head) = entry.text("head").parse::<Head>() else { return false };
         // Of many snapshots the journal names some: the whole of a vault is what it held up to its head then.
         let whole = entry.data.get("whole") == Some(&true.into());
-        let head = entry.text("head").parse::<Head>().ok().filter(|_| whole).map_or(0, |head| head.number);
-        entry.act == "verify" && (numbers.any(holds) || report.holders.iter().any(|holder| holder.snapshot <= head))
+        let holders = || report.holders.iter().filter(|holder| holder.snapshot <= head.number);
+        entry.act == "verify" && vault.chain.holds(&head) && (numbers.any(holds) || whole && holders().next().is_some())
     };
     let restored = |entry: &&Entry| {
         let number = entry.data.get("snapshot").and_then(Value::as_u64);
+        let record = |number: &u64| vault.chain.digest(*number).map(|record| record.to_string());
+        let same = |number: &u64| record(number).is_some_and(|record| entry.text("record") == record);
         entry.act == "restore"
             && entry.text("outcome") == "done"
-            && number.is_some_and(holds)
+            && number.filter(same).is_some_and(holds)
             && concerns(entry, target)
     };
     let done = |entry: &Entry, what: String| Done { entry: entry.number, time: entry.time, what };

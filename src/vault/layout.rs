@@ -3,8 +3,11 @@
 use std::fs;
 use std::path::Path;
 
+use super::chain::claimed_vault;
 use crate::crypto::{Digest, Id};
 use crate::format::record::RecordKind;
+use crate::fsys::replace;
+use crate::limits;
 
 /// What the vault is; written once.
 pub const CONFIG: &str = "vault.json";
@@ -82,17 +85,30 @@ pub fn index_path(id: Id) -> String {
     format!("{INDEX}/{id}.idx")
 }
 
-/// Returns the root of the vault, whichever, that a directory is or lies in: what holds a `vault.json`, and something else
-/// that only a vault holds beside it. What lies in a probe of the medium is no part of the vault that it lies in.
+/// Returns the root of the vault, whichever, that a directory is or lies in: what holds files or directories of a vault, one
+/// of which only a vault has. What lies in a probe of the medium is no part of the vault that it lies in.
 pub fn root_above(directory: &Path) -> Option<&Path> {
-    let is_root = |above: &&Path| {
-        let holds = |name: &str| fs::symlink_metadata(above.join(name)).is_ok();
-        holds(CONFIG) && [CONFIG_MAC, SNAPSHOTS, PACKS].into_iter().any(holds)
+    directory.ancestors().find(|above| {
+        let first = directory.strip_prefix(above).ok().and_then(|below| below.components().next());
+        is_root(above) && !first.is_some_and(|name| is_probe(&name.as_os_str().to_string_lossy()))
+    })
+}
+
+/// Returns whether a directory is the root of a vault, perhaps of a damaged one. A project may have a `vault.json` too.
+fn is_root(directory: &Path) -> bool {
+    let holds = |name: &str| fs::symlink_metadata(directory.join(name)).is_ok();
+    let claims = || {
+        let config = replace::read(&directory.join(CONFIG), limits::CONFIG_BYTES_MAX);
+        config.is_ok_and(|bytes| claimed_vault(&bytes).is_some())
     };
-    let root = directory.ancestors().find(is_root)?;
-    let first = directory.strip_prefix(root).ok()?.components().next();
-    let in_probe = first.is_some_and(|name| name.as_os_str().to_string_lossy().starts_with(PROBE_PREFIX));
-    (!in_probe).then_some(root)
+    let parts = [CONFIG, CONFIG_MAC, SNAPSHOTS, PACKS].into_iter().filter(|name| holds(name)).count();
+    parts >= 2 && (holds(CONFIG_MAC) || holds(CONFIG) && claims())
+}
+
+/// Returns whether this is the name of what tests the medium, and of nothing within it.
+pub fn is_probe(name: &str) -> bool {
+    let id = name.strip_prefix(PROBE_PREFIX).unwrap_or_default();
+    !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-')
 }
 
 #[cfg(test)]
@@ -106,11 +122,19 @@ mod tests {
         fs::create_dir_all(&inside)?;
         assert_eq!(root_above(&inside), None);
         fs::write(root.path().join(CONFIG), "{}")?;
+        assert_eq!(root_above(&inside), None, "a project may have both");
+        fs::write(root.path().join(CONFIG_MAC), "")?;
         assert_eq!(root_above(&inside), Some(root.path()));
         assert_eq!(root_above(root.path()), Some(root.path()));
-        let probe = root.path().join(".probe-0/restored");
-        fs::create_dir_all(&probe)?;
-        assert_eq!(root_above(&probe), None);
+        for (probe, found) in [(".probe-0", None), (".probe-other", Some(root.path())), (".probe-", Some(root.path()))]
+        {
+            let below = root.path().join(probe).join("restored");
+            fs::create_dir_all(&below)?;
+            assert_eq!(root_above(&below), found, "{probe}");
+        }
+        // What a damaged vault has left tells it too.
+        fs::remove_file(root.path().join(CONFIG))?;
+        assert_eq!(root_above(&inside), Some(root.path()));
         fs::remove_dir_all(root.path().join(PACKS))?;
         assert_eq!(root_above(root.path()), None);
         Ok(())

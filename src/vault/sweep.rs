@@ -40,16 +40,11 @@ pub fn discard_incomplete(store: &dyn Store, name: &str, _clearance: &Clearance,
 /// # Errors
 /// The medium refuses.
 pub fn discard_probe(store: &dyn Store, name: &str, _clearance: &Clearance, _lock: &WriteLock) -> io::Result<()> {
-    if !is_probe(name) {
+    if !layout::is_probe(name) {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not the name of a test of the medium"));
     }
     store.remove_file(name)?;
     store.sync_directory("")
-}
-
-/// Returns whether this is the name of what tests the medium, and of nothing within one.
-fn is_probe(name: &str) -> bool {
-    name.starts_with(layout::PROBE_PREFIX) && !name.contains('/')
 }
 
 /// Returns whether this is the name of an incomplete snapshot, and of nothing within one.
@@ -133,9 +128,18 @@ mod tests {
 
     #[test]
     fn only_a_test_of_the_medium_is_discarded_as_one() {
-        assert!(is_probe(&format!("{}0123", layout::PROBE_PREFIX)));
-        for bad in ["vault.json", "", "..", "snapshots/.probe-0123", ".probe-0123/..", ".probe-0123/../vault.json"] {
-            assert!(!is_probe(bad), "{bad}");
+        assert!(layout::is_probe(&format!("{}0123", layout::PROBE_PREFIX)));
+        for bad in [
+            "vault.json",
+            "",
+            "..",
+            "snapshots/.probe-0123",
+            ".probe-",
+            ".probe-x; y",
+            ".probe-0123/..",
+            ".probe-0123/../vault.json",
+        ] {
+            assert!(!layout::is_probe(bad), "{bad}");
         }
     }
 }

@@ -148,10 +148,10 @@ pub fn freshness(witness: Option<&Witness>, chain: &Chain) -> Freshness {
 /// What a chain is known to be new by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum By {
-    /// This host looked at it.
+    /// This host looked at it, or wrote to it: that vouches for nothing that was there before.
     Looking,
-    /// This host wrote its newest record, or made the vault.
-    Writing,
+    /// This host made the vault.
+    Making,
     /// The operator named a head that occurs in it.
     Naming,
 }
@@ -159,7 +159,7 @@ pub enum By {
 /// Remembers the heads of a chain that authenticated. Does nothing where the witness knows more already.
 ///
 /// Where the operator named the head, a witness that cannot be trusted is set aside as evidence, under a name that says so,
-/// and a new one is begun. A witness that looking began says so until this host writes, or the operator names a head.
+/// and a new one is begun. A witness that looking began says so until the operator names a head.
 ///
 /// # Errors
 /// DV410 where the state directory cannot be written; DV315 where the witness there cannot be trusted.
@@ -303,9 +303,9 @@ mod tests {
     }
 
     #[test]
-    fn what_looking_began_is_vouched_for_by_writing_or_by_a_name_and_not_by_looking_again() {
+    fn what_looking_began_is_vouched_for_by_a_name_and_not_by_looking_again() {
         let (first, later) = (Time { seconds: 9, nanos: 0 }, Time { seconds: 10, nanos: 0 });
-        for by in [By::Writing, By::Naming] {
+        for by in [By::Making, By::Naming] {
             let (_root, host, chain) = empty(5);
             let fresh = || freshness(read(&host, &macs()).expect("sound").as_ref(), &chain);
             for time in [first, later] {

@@ -347,7 +347,9 @@ impl Run<'_> {
             if taker.report.excluded() > 0 {
                 let message = format!("the rules leave out everything that {source} holds now, and did not before");
                 return Err(Refusal::new(Code::SourceEmpty, message)
-                    .next("look at the rules; `--allow-empty` takes an empty snapshot")
+                    .next(
+                        "mount the disk that it lies on, if that is missing; else look at the rules that leave it out",
+                    )
                     .into());
             }
             return refuse(Code::SourceEmpty, format!("{source} is empty now and was not before"));
@@ -447,7 +449,7 @@ fn remember(access: &Access, vault: &Vault, number: u64, report: &mut Report) ->
         report.notes.push("the snapshot is finalized, but the witness was not advanced: the chain has findings".into());
         return Ok(());
     }
-    let by = if access.expect_head.is_some() { witness::By::Naming } else { witness::By::Writing };
+    let by = if access.expect_head.is_some() { witness::By::Naming } else { witness::By::Looking };
     if let Err(error) = witness::advance(&access.host, &vault.macs, &chain, by, access.clock.now()) {
         report.notes.push(format!("the snapshot is finalized, but the witness was not advanced: {error}"));
     }

@@ -82,6 +82,8 @@ pub struct Report {
     pub source: SourceName,
     /// When it was complete.
     pub time: Time,
+    /// The digest of its record: a branch may give the number anew.
+    pub record: Option<Digest>,
     /// The vault's id.
     pub vault: Id,
     /// Which part of it was restored; the root for all.
@@ -118,6 +120,7 @@ impl Told for Report {
     fn told(&self) -> serde_json::Value {
         serde_json::json!({
             "snapshot": self.snapshot,
+            "record": self.record.map(|record| record.to_string()),
             "source": bounded(&shown(&self.source.path)),
             "source_host": bounded(&self.source.host),
             "time": self.time.rfc3339(),
@@ -267,12 +270,13 @@ fn put_back(
     if !vault.chain.findings.is_empty() {
         notes.push("the chain has findings elsewhere; this snapshot authenticates, and all that was to be restored was; run `devvault verify`".into());
     }
-    let (source, time) = (SourceName::of(snapshot), snapshot.ended);
+    let (source, time, record) = (SourceName::of(snapshot), snapshot.ended, vault.chain.digest(number));
     let vault_id = vault.config.vault;
     vault.advance_witness(access);
     notes.extend(vault.notes.drain(..).filter(|note| note.starts_with("the witness")));
     Ok(Report {
         snapshot: number,
+        record,
         source,
         time,
         vault: vault_id,

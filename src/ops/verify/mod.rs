@@ -31,6 +31,7 @@ use crate::refusal::{Code, Kept, exit_of};
 use crate::vault::catalog::{Catalog, UseIndex};
 use crate::vault::chain::Chain;
 use crate::vault::gate::{self, Access, Found};
+use crate::vault::named::NamedPacks;
 use crate::vault::read::Reader;
 use crate::vault::reads::Reads;
 use crate::vault::witness::{self, Freshness};
@@ -249,12 +250,13 @@ fn look(access: &Access, selectors: &[Selector], level: Level, progress: &dyn Pr
     let checked = check();
     // Whatever ended it: what was read, and what failed, is known now.
     verifier.fail_packs(reader.failed_packs());
+    let named = NamedPacks::of(&verifier.chain, &reader);
     if checked.is_ok() {
-        verifier.note_all_read(&reader);
+        verifier.note_all_read(&reader, &named);
     }
     verifier.remember(access);
     checked.map_err(|error| verifier.told_so_far(error))?;
-    let covered = verifier.covered(access, &catalog, &reader);
+    let covered = verifier.covered(access, &catalog, &named);
     Ok(verifier.report(access, blame.expect("made before the snapshots were checked"), covered, &reader))
 }
 

@@ -220,8 +220,7 @@ impl Verifier<'_> {
     }
 
     /// Notes it if this run has read every pack that is there or that a manifest names.
-    pub(super) fn note_all_read(&mut self, reader: &Reader) {
-        let named = NamedPacks::of(&self.chain, reader);
+    pub(super) fn note_all_read(&mut self, reader: &Reader, named: &NamedPacks) {
         let mut all = reader.catalog().packs().iter().map(|pack| &pack.name).chain(named.packs.keys());
         if named.complete
             && all.all(|name| self.complete.contains(name) || self.failed.contains_key(name))
@@ -258,7 +257,7 @@ impl Verifier<'_> {
 
     /// Says how much of the vault this and earlier runs have read. What snapshots name and nobody can read, or is not there,
     /// belongs to it too.
-    pub(super) fn covered(&self, access: &Access, catalog: &Catalog, reader: &Reader) -> Covered {
+    pub(super) fn covered(&self, access: &Access, catalog: &Catalog, named: &NamedPacks) -> Covered {
         let since = access.clock.now().seconds.saturating_sub(limits::PROOF_DAYS as i64 * 86_400);
         let mut covered = Covered { files: self.files, files_whole: self.files_whole, ..Covered::default() };
         let mut oldest = Some(access.clock.now());
@@ -276,8 +275,7 @@ impl Verifier<'_> {
             oldest = oldest.min(last);
         }
         let there: BTreeSet<Digest> = catalog.packs().iter().map(|pack| pack.name).collect();
-        let named = NamedPacks::of(&self.chain, reader).packs;
-        for (_, naming) in named.iter().filter(|(name, _)| !there.contains(name)) {
+        for (_, naming) in named.packs.iter().filter(|(name, _)| !there.contains(name)) {
             covered.packs += 1;
             covered.bytes = covered.bytes.saturating_add(naming.bytes);
             oldest = None;
