@@ -176,7 +176,7 @@ fn scenario_text(report: &Played) -> String {
 }
 
 fn scenario_document(report: &Played) -> Value {
-    let document = json!({
+    json!({
         "schema": "devvault.scenario/1",
         "ok": report.failure.is_none(),
         "scenario": report.scenario.name(),
@@ -187,8 +187,7 @@ fn scenario_document(report: &Played) -> Value {
         "scratch": report.scratch.as_deref().map(shown_path),
         "log": report.log.as_deref().map(shown_path),
         "notes": report.notes,
-    });
-    document
+    })
 }
 
 fn recovery_text(recovery: &Recovery) -> String {

@@ -1,6 +1,6 @@
 //! Reports for people: what is, what it means, what to do next.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use indicatif::{HumanBytes, HumanCount};
@@ -554,14 +554,12 @@ pub(super) fn receipt(report: &receipt::Report) -> String {
         said.exit,
         receipt_extent(said)
     );
-    let of = |verdict: &str| -> Vec<String> {
-        let all = said.snapshots.iter().filter(|(_, one)| one == verdict);
-        all.map(|(number, _)| number.to_string()).collect()
-    };
-    let verdicts: BTreeSet<&str> = said.snapshots.iter().map(|(_, verdict)| verdict.as_str()).collect();
-    for verdict in verdicts {
-        let claimed = in_words(registry::claimed(verdict, &said.level));
-        line!(out, "  {claimed}: snapshot(s) {}", ranges(&of(verdict)));
+    let mut verdicts: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for (number, verdict) in &said.snapshots {
+        verdicts.entry(verdict).or_default().push(number.to_string());
+    }
+    for (verdict, numbers) in verdicts {
+        line!(out, "  {}: snapshot(s) {}", in_words(registry::claimed(verdict, &said.level)), ranges(&numbers));
     }
     for found in &said.findings {
         line!(out, "  it found {} {}", found.code, found.subject);

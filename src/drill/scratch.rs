@@ -11,9 +11,12 @@ use crate::error::{Error, Result, refuse, shown_path};
 use crate::fsys::replace;
 use crate::host::Host;
 use crate::limits;
+use crate::ops::overlap;
 use crate::progress::Progress;
 use crate::refusal::{Code, Refusal};
-use crate::vault::layout;
+
+/// Begins the name of a scratch directory.
+const PREFIX: &str = "devvault-drill-";
 
 /// What a scratch directory must not touch.
 pub(super) struct Apart<'a> {
@@ -26,17 +29,10 @@ impl Apart<'_> {
     /// Returns what a place lies in, in words, if it may not lie there.
     fn conflict(&self, place: &Path) -> Option<String> {
         let within = |path: &Path| fs::canonicalize(path).is_ok_and(|real| place.starts_with(real));
-        if self.vault.is_some_and(within) {
-            return Some("in the vault".into());
-        }
         if let Some(source) = self.source.filter(|source| within(source)) {
             return Some(format!("in the source {}", shown_path(source)));
         }
-        if let Some(vault) = layout::root_above(place) {
-            return Some(format!("in the vault {}", shown_path(vault)));
-        }
-        let own = self.host.own_directories().into_iter().find(|own| within(own))?;
-        Some(format!("in devvault's own directory {}", shown_path(own)))
+        overlap::taken(&place.join(PREFIX), self.host, self.vault).map(|taken| format!("in {taken}"))
     }
 }
 
@@ -93,7 +89,7 @@ impl Scratch {
 
     fn within(base: &Path) -> Result<Self> {
         let id = Id::random().map_err(|error| Error::environment("draw random bytes", error))?.to_string();
-        let path = base.join(format!("devvault-drill-{}", &id[..12]));
+        let path = base.join(format!("{PREFIX}{}", &id[..12]));
         // Nobody else looks into what is restored there.
         replace::create_directories(&path, true).map_err(|error| unwritable(base, &error))?;
         Ok(Self { path })

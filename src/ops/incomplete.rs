@@ -132,21 +132,35 @@ enum Remnant {
     Probe(String),
 }
 
+impl Remnant {
+    fn name(&self) -> &str {
+        let (Self::Snapshot(name) | Self::Probe(name)) = self;
+        name
+    }
+
+    /// Returns where it lies in the vault.
+    fn path(&self) -> String {
+        match self {
+            Self::Snapshot(name) => format!("{}/{name}", layout::SNAPSHOTS),
+            Self::Probe(name) => name.clone(),
+        }
+    }
+}
+
 fn remove(access: &Access, name: &str) -> Result<Report> {
     let vault = gate::open(access)?;
     let remnant = named(&vault, name)?;
     let (clearance, permit) = clear(access, &vault, &remnant)?;
     let (vault, lock) = gate::open_to_sweep(access, &clearance)?;
     let store = &*vault.store;
+    let (name, path) = (remnant.name(), remnant.path());
     let length = |path: &str| store.length(path).ok();
-    let (name, path, files) = match remnant {
-        Remnant::Snapshot(name) => {
-            let path = format!("{}/{name}", layout::SNAPSHOTS);
+    let files: Vec<(Option<u64>, String)> = match &remnant {
+        Remnant::Snapshot(_) => {
             let listed = store.list(&path).map_err(|error| read_error(store, &path, &error))?;
-            let files = listed.into_iter().map(|file| (length(&format!("{path}/{}", file.name)), file.name)).collect();
-            (name, path, files)
+            listed.into_iter().map(|file| (length(&format!("{path}/{}", file.name)), file.name)).collect()
         }
-        Remnant::Probe(name) => (name.clone(), name.clone(), vec![(length(&name), name)]),
+        Remnant::Probe(name) => vec![(length(&path), name.clone())],
     };
     let told = files.iter().take(crate::limits::EVIDENCE_ITEMS_MAX);
     let told: Vec<Value> =
@@ -156,15 +170,15 @@ fn remove(access: &Access, name: &str) -> Result<Report> {
     let intent = json!({"name": name, "files": told, "file_count": files.len()});
     Journal::of(&access.host)
         .append(scene.now, Event::new("removal begun", intent).of(Some(vault.config.vault), scene.place()))?;
-    let removed = match path == name {
-        true => sweep::discard_probe(store, &name, &clearance, &lock),
-        false => sweep::discard_incomplete(store, &name, &clearance, &lock),
+    let removed = match &remnant {
+        Remnant::Snapshot(name) => sweep::discard_incomplete(store, name, &clearance, &lock),
+        Remnant::Probe(name) => sweep::discard_probe(store, name, &clearance, &lock),
     };
     removed.map_err(|error| {
         Error::from(crate::vault::write_error(store, &path, &error))
             .written(|| format!("{path} may be removed in part; it is no snapshot"))
     })?;
-    Ok(Report { vault: vault.config.vault, name, bytes, tag: None, permit, notes: Vec::new() })
+    Ok(Report { vault: vault.config.vault, name: name.to_owned(), bytes, tag: None, permit, notes: Vec::new() })
 }
 
 /// Makes sure that nothing holds what is to be removed: a sound chain and no open incident, or a permit for the vault's

@@ -22,7 +22,7 @@ pub mod ls;
 mod object;
 pub mod orphans;
 pub mod output;
-mod overlap;
+pub(crate) mod overlap;
 pub(crate) mod reading;
 pub mod receipt;
 pub mod restore;

@@ -10,7 +10,7 @@ use crate::vault::layout;
 /// Says in what a place lies that nothing else may be written into, or what it would come to hold; nothing where it lies
 /// elsewhere. The place is named by the real path of the directory that holds it; `vault` is the one that the command is
 /// about, whichever way leads there.
-pub(super) fn taken(place: &Path, host: &Host, vault: Option<&Path>) -> Option<String> {
+pub(crate) fn taken(place: &Path, host: &Host, vault: Option<&Path>) -> Option<String> {
     let directory = place.parent()?;
     if let Some(vault) = vault.filter(|vault| fsys::lies_within(directory, vault)) {
         return Some(format!("the vault {}", shown_path(vault)));

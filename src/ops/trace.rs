@@ -303,8 +303,11 @@ fn done_with(access: &Access, vault: &Vault, target: &Target, report: &mut Repor
         let Ok(head) = entry.text("head").parse::<Head>() else { return false };
         // Of many snapshots the journal names some: the whole of a vault is what it held up to its head then.
         let whole = entry.data.get("whole") == Some(&true.into());
-        let holders = || report.holders.iter().filter(|holder| holder.snapshot <= head.number);
-        entry.act == "verify" && vault.chain.holds(&head) && (numbers.any(holds) || whole && holders().next().is_some())
+        let was_there = |holder: &Holder| holder.snapshot <= head.number;
+        entry.act == "verify"
+            && !entry.text("verdict").is_empty()
+            && vault.chain.holds(&head)
+            && (numbers.any(holds) || whole && report.holders.iter().any(was_there))
     };
     let restored = |entry: &&Entry| {
         let number = entry.data.get("snapshot").and_then(Value::as_u64);
@@ -324,7 +327,7 @@ fn done_with(access: &Access, vault: &Vault, target: &Target, report: &mut Repor
     let place = vault.store.describe();
     let own =
         attention::Own { entries: &entries, vault: vault.config.vault, place: &place, copy: copy_of(&*vault.store) };
-    let looks: Vec<&Entry> = own.newest().filter(looked_at).filter(|entry| !entry.text("verdict").is_empty()).collect();
+    let looks: Vec<&Entry> = own.newest().filter(looked_at).collect();
     let (good, bad): (Vec<&Entry>, Vec<&Entry>) = looks.into_iter().partition(|entry| registry::found_nothing(entry));
     report.failed = bad.into_iter().take(DONE_MAX).map(told).collect();
     report.verified = good.into_iter().take(DONE_MAX).map(told).collect();

@@ -344,10 +344,8 @@ pub fn remember(access: &Access, key: &FoundKey, macs: &Macs, chain: &Chain, fre
             --expect-head HEAD says that this copy is the newest"
                 .to_owned(),
         )),
-        false => {
-            let by = if access.expect_head.is_some() { By::Naming } else { By::Looking };
-            witness::advance(&access.host, macs, chain, by, access.clock.now()).map(|()| None)
-        }
+        false => witness::advance(&access.host, macs, chain, By::of(access.expect_head.as_ref()), access.clock.now())
+            .map(|()| None),
     });
     advanced.unwrap_or_else(|error| Some(format!("the witness was not advanced: {error}")))
 }

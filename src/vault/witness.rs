@@ -156,6 +156,13 @@ pub enum By {
     Naming,
 }
 
+impl By {
+    /// Returns what vouches where the operator named this head, if any.
+    pub fn of(expected: Option<&Head>) -> Self {
+        if expected.is_some() { Self::Naming } else { Self::Looking }
+    }
+}
+
 /// Remembers the heads of a chain that authenticated. Does nothing where the witness knows more already.
 ///
 /// Where the operator named the head, a witness that cannot be trusted is set aside as evidence, under a name that says so,

@@ -449,7 +449,7 @@ fn remember(access: &Access, vault: &Vault, number: u64, report: &mut Report) ->
         report.notes.push("the snapshot is finalized, but the witness was not advanced: the chain has findings".into());
         return Ok(());
     }
-    let by = if access.expect_head.is_some() { witness::By::Naming } else { witness::By::Looking };
+    let by = witness::By::of(access.expect_head.as_ref());
     if let Err(error) = witness::advance(&access.host, &vault.macs, &chain, by, access.clock.now()) {
         report.notes.push(format!("the snapshot is finalized, but the witness was not advanced: {error}"));
     }

@@ -250,10 +250,8 @@ fn look(access: &Access, selectors: &[Selector], level: Level, progress: &dyn Pr
     let checked = check();
     // Whatever ended it: what was read, and what failed, is known now.
     verifier.fail_packs(reader.failed_packs());
-    let named = NamedPacks::of(&verifier.chain, &reader);
-    if checked.is_ok() {
-        verifier.note_all_read(&reader, &named);
-    }
+    let named = if checked.is_ok() { NamedPacks::of(&verifier.chain, &reader) } else { NamedPacks::default() };
+    verifier.note_all_read(&reader, &named);
     verifier.remember(access);
     checked.map_err(|error| verifier.told_so_far(error))?;
     let covered = verifier.covered(access, &catalog, &named);
