@@ -424,6 +424,16 @@ fn an_incident_whose_vault_lives_on_in_another_copy_says_how_it_is_closed() {
     assert!(verify.contains(" --vault "), "{verify}");
     assert!(refusal.next.contains(&format!("`{verify}`")) && refusal.next.contains(&id), "{}", refusal.next);
     let copy = devvault::vault::gate::Access { vault: home.path("whole"), ..home.access() };
+    // Neither another vault nor a copy that is damaged too is something to go on with.
+    let other = Home::with_snapshot();
+    let strange = devvault::vault::gate::Access { vault: other.vault(), key_file: Some(other.key()), ..home.access() };
+    home.verify_from(&strange, &[]).unwrap();
+    let pack = packs(&home.path("whole"))[0].clone();
+    flip(&pack, 60);
+    home.verify_from(&copy, &[]).unwrap();
+    let refusal = assert_refused(Code::IncidentUnfit, close(None));
+    assert!(refusal.causes.is_empty(), "{refusal:?}");
+    flip(&pack, 60);
     home.verify_from(&copy, &[]).unwrap();
     let refusal = assert_refused(Code::IncidentUnfit, close(None));
     assert!(refusal.causes[0].contains("whole") && refusal.next.contains("--decision 'we go on"), "{refusal:?}");

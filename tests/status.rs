@@ -297,6 +297,10 @@ fn the_screen_begins_with_whether_there_is_anything_to_see_to() {
     assert!(first(&home).starts_with("ATTENTION: 1 "));
     assert_eq!(home.json(&["verify"]).0, 0);
     assert!(first(&home).starts_with("NOTHING TO SEE TO"));
+    let text = String::from_utf8(home.run(&["status"]).stdout).unwrap();
+    let verified = text.lines().find(|line| line.starts_with("  last verification: ")).expect("told");
+    assert!(verified.contains("; full, valid; 1 of 1 pack(s) read"), "{verified}");
+    assert!(text.contains("that left nothing out: 0 min ago") && text.contains(": 100 % of what is stored;"), "{text}");
     let (_, document) = home.json(&["status"]);
     assert_eq!((&document["verified"]["level"], &document["verified"]["verdict"]), (&"full".into(), &"valid".into()));
     assert_eq!(document["coverage"]["bytes_recently"], document["bytes_stored"]);
@@ -393,9 +397,10 @@ fn times_by_a_clock_that_was_ahead_settle_nothing() {
     assert_eq!(kinds, ["unverified", "old"]);
     assert!(report.attention.iter().all(|one| one.text.contains("a clock that was ahead")), "{:?}", report.attention);
     assert_eq!((report.coverage.bytes_recently, report.coverage.oldest), (0, None));
-    // Less than a day is what the clocks of hosts may differ by.
+    // A day is what the clocks of hosts may differ by.
     home.verify_from(&home.access_after(DAY), &[]).unwrap();
-    assert_eq!(self::kinds(&home.access_after(60)), ["old"]);
+    assert_eq!(self::kinds(&home.access_after(0)), ["old"]);
+    assert_eq!(self::kinds(&home.access_after(-1)), ["unverified", "old"]);
 }
 
 // Unix alone: a time of change that a rename of the directory above leaves alone.
@@ -409,6 +414,8 @@ fn a_verification_of_another_copy_at_the_same_place_does_not_count() {
     home.verify(&[]).unwrap();
     assert_eq!(kinds(&home.access()), [""; 0]);
     fs::rename(home.vault(), home.path("first")).unwrap();
+    let moved = Access { vault: home.path("first"), ..home.access() };
+    assert_eq!(kinds(&moved), ["unverified"], "what was read through another path says nothing of this one");
     fs::rename(home.path("copy"), home.vault()).unwrap();
     let report = status::run(&home.access()).unwrap();
     assert!(report.proven.is_none() && report.verified.is_none() && report.coverage.bytes_recently == 0);
@@ -444,6 +451,11 @@ fn hosts_of_one_name_with_the_same_path_are_two_sources() {
     assert_eq!(newest, [(1, 1), (1, 2)]);
     let old: Vec<&str> = report.attention.iter().filter(|one| one.kind == "old").map(|one| &*one.text).collect();
     assert!(matches!(old[..], [text] if text.contains("last backed up")), "{old:?}");
+    if can_drill() {
+        drill_as(&home, 32 * DAY, drill::Options { snapshot: "1".parse().unwrap(), ..drill::Options::default() });
+        let drilled = status::run(&home.access_after(33 * DAY)).unwrap().sources;
+        assert!(drilled[0].drilled.is_some() && drilled[1].drilled.is_none(), "{drilled:?}");
+    }
 
     // The path means this host's source, and where neither is this host's it means none.
     let latest = format!("latest:{}", home.source().display());

@@ -755,6 +755,28 @@ mod tests {
     }
 
     #[test]
+    fn the_vault_of_a_permit_lies_where_its_incident_is_about_else_where_it_was_last_seen() {
+        let (_root, host) = host();
+        let journal = Journal::of(&host);
+        let open = |seconds, random, place| {
+            let (id, event) = registry::opening(at(seconds), Id([random; 16]), Some(VAULT), place, &[]);
+            journal.append(at(seconds), event).expect("writable");
+            id
+        };
+        let (first, second) = (open(0, 1, "/one"), open(1, 2, "/two"));
+        let declared = |seconds, incident| {
+            let declared = declare(&host, at(seconds), &Request { incident, ..salvage(3) }).expect("acceptable");
+            let place = declared.place(&journal.entries().expect("readable"));
+            cancel(&host, at(seconds), &declared.id).expect("taken back");
+            place
+        };
+        assert_eq!(declared(2, Some(first)).as_deref(), Some("/one"));
+        assert_eq!(declared(3, Some(second)).as_deref(), Some("/two"));
+        journal.append(at(4), Event::new("verify", json!({})).of(Some(VAULT), "/three")).expect("writable");
+        assert_eq!(declared(4, None).as_deref(), Some("/three"));
+    }
+
+    #[test]
     fn an_expired_permit_stays_expired_and_a_clock_that_is_behind_voids_it() {
         let (_root, host) = host();
         declare(&host, at(0), &salvage(3)).expect("acceptable");

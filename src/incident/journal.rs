@@ -69,6 +69,11 @@ impl Entry {
     pub fn text(&self, name: &str) -> &str {
         self.data.get(name).and_then(Value::as_str).unwrap_or_default()
     }
+
+    /// Returns whether it is about a place, given whole or as entries hold it.
+    pub fn is_at(&self, place: &str) -> bool {
+        self.place.as_deref() == Some(&*bounded(place))
+    }
 }
 
 /// Something to be recorded.
@@ -659,6 +664,19 @@ mod tests {
 
     fn code<T: std::fmt::Debug>(result: Result<T>) -> Option<Code> {
         result.expect_err("refused").code()
+    }
+
+    #[test]
+    fn an_entry_is_at_its_place_however_long_the_path_is() {
+        let (_root, journal) = journal();
+        let letters = |count: usize| "x".repeat(limits::JOURNAL_TEXT_BYTES_MAX - count);
+        for place in ["/vault".to_owned(), letters(0) + "/vault", letters(3) + "\u{1f512}/vault"] {
+            journal.append(Time::default(), event("").of(None, &place)).expect("writable");
+            let entry = journal.entries().expect("readable").pop().expect("appended");
+            let written = entry.place.clone().expect("written");
+            assert!(entry.is_at(&place) && entry.is_at(&written), "{written}");
+            assert!(!entry.is_at("/vaul") && !entry.is_at(""));
+        }
     }
 
     #[test]

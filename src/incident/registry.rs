@@ -90,8 +90,13 @@ impl Incident {
         if self.closed.is_some() { "closed" } else { "open" }
     }
 
+    /// Returns whether it is about a place, given whole or as entries hold it.
+    pub fn is_at(&self, place: &str) -> bool {
+        self.place == bounded(place)
+    }
+
     fn concerns(&self, vault: Option<Id>, place: &str) -> bool {
-        self.place == bounded(place) && (self.vault == vault || self.vault.is_none() || vault.is_none())
+        self.is_at(place) && (self.vault == vault || self.vault.is_none() || vault.is_none())
     }
 
     /// Returns whether the incident holds what lies at a place: there, and wherever the same directory may have gone. A
@@ -482,7 +487,7 @@ pub fn closing(
 fn clean_verification(entries: &[Entry], incident: &Incident) -> Option<u64> {
     let last = entries.iter().rev().find(|entry| {
         entry.number > incident.last_entry
-            && entry.place.as_deref() == Some(&incident.place)
+            && entry.is_at(&incident.place)
             && (incident.vault.is_none() || entry.vault == incident.vault)
             && is_full_verification(entry)
     })?;
@@ -553,7 +558,7 @@ pub fn clear_to_remove(
                 incident.severity,
                 incident.opened.rfc3339()
             ));
-            if incident.place != bounded(place) {
+            if !incident.is_at(place) {
                 let before = crate::path::shown(incident.place.as_bytes());
                 refusal = refusal.cause(format!("it opened about {before}, and this may be the same directory"));
             }

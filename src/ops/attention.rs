@@ -56,10 +56,9 @@ pub(super) struct Own<'a> {
 impl<'a> Own<'a> {
     /// Returns the entries about the copy of the vault at its place, the newest first.
     pub(super) fn newest(&self) -> impl Iterator<Item = &'a Entry> {
-        let (vault, place) = (self.vault, bounded(self.place));
         let copy = self.copy.map(Time::rfc3339_exact).unwrap_or_default();
         self.entries.iter().rev().filter(move |entry| {
-            entry.vault == Some(vault) && entry.place.as_deref() == Some(&*place) && entry.text("copy") == copy
+            entry.vault == Some(self.vault) && entry.is_at(self.place) && entry.text("copy") == copy
         })
     }
 
@@ -177,7 +176,7 @@ fn push(all: &mut Vec<Attention>, kind: &'static str, text: String) {
 
 fn incidents(known: &Known<'_>, all: &mut Vec<Attention>) {
     for incident in registry::replay(known.own.entries) {
-        let here = incident.place == known.own.place && incident.vault.is_none_or(|vault| vault == known.own.vault);
+        let here = incident.is_at(known.own.place) && incident.vault.is_none_or(|vault| vault == known.own.vault);
         let elsewhere =
             if here { String::new() } else { format!(" (about {})", crate::path::shown(incident.place.as_bytes())) };
         if incident.closed.is_none() {

@@ -136,9 +136,7 @@ fn pack(access: &Access, output: &Path, options: &Options) -> Result<Captured> {
     };
     let (about, unknown): (Vec<Incident>, _) = match (&incident, super::incident::list(&access.host)) {
         (Some(one), _) => (vec![one.clone()], None),
-        (None, Ok(all)) => {
-            (all.into_iter().filter(|incident| incident.place == bounded(scene.place())).collect(), None)
-        }
+        (None, Ok(all)) => (all.into_iter().filter(|incident| incident.is_at(scene.place())).collect(), None),
         // Evidence is packed all the same, and says what it may lack.
         (None, Err(error)) => (Vec::new(), Some(format!("the incidents of this host: {error}"))),
     };

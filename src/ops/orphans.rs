@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::clock::Time;
 use crate::error::Result;
-use crate::incident::journal::{Entry, bounded};
+use crate::incident::journal::Entry;
 use crate::limits;
 use crate::path::shown;
 use crate::pool::Pool;
@@ -237,8 +237,8 @@ fn modified(store: &dyn Store, name: &str) -> Option<Time> {
 /// Returns what was decided about orphans of this vault at this place, by name; the newest word counts.
 fn tags(vault: &Vault, entries: &[Entry]) -> BTreeMap<String, Tag> {
     let mut tags = BTreeMap::new();
-    let place = bounded(&vault.store.describe());
-    let own = |entry: &&Entry| entry.vault == Some(vault.config.vault) && entry.place.as_ref() == Some(&place);
+    let place = vault.store.describe();
+    let own = |entry: &&Entry| entry.vault == Some(vault.config.vault) && entry.is_at(&place);
     for entry in entries.iter().filter(own).filter(|entry| entry.act == TAG_ACT && entry.text("outcome") == "done") {
         let until = entry.data.get("until").and_then(serde_json::Value::as_i64).unwrap_or(0);
         let tag = Tag { label: entry.text("label").to_owned(), until: Time { seconds: until, nanos: 0 } };
