@@ -3,8 +3,12 @@
 //! A reader refuses what exceeds a bound before it allocates or loops; a writer never produces it. Bounds named in
 //! `format/FORMAT.md` are part of the format, and a test compares the two.
 
+use std::time::Duration;
+
 /// Longest JSON of one record (manifest, tombstone, branch), in bytes.
 pub const RECORD_BYTES_MAX: u64 = 64 << 20;
+/// The most that a manifest counts of anything, so that sums of a few counts stay below 2^64.
+pub const COUNT_MAX: u64 = u64::MAX / 4;
 /// Longest `vault.json` or key file, in bytes.
 pub const CONFIG_BYTES_MAX: u64 = 64 << 10;
 /// Length of a `.hmac` file: 64 hexadecimal digits and a line feed.
@@ -86,6 +90,11 @@ pub const INDEX_FILES_MAX: usize = 8;
 pub const RULES_BYTES_MAX: u64 = 1 << 20;
 /// How often a file that changes while it is read is read again.
 pub const READ_ATTEMPTS: u32 = 4;
+/// The longest that the clock from which systems take the times of files stands still: 10 ms on Linux with 100 ticks a
+/// second, 15.6 ms on Windows.
+pub const TICK: Duration = Duration::from_millis(20);
+/// The same where a medium keeps whole seconds; FAT keeps every second one.
+pub const COARSE_TICK: Duration = Duration::from_secs(2);
 /// How often a writer takes the next number when another writer took it first.
 pub const NUMBER_ATTEMPTS: u32 = 8;
 /// A timestamp younger than this at the time of reading does not prove that a file is unchanged, in nanoseconds.

@@ -334,6 +334,22 @@ fn importing_twice_is_the_same_as_once() {
 }
 
 #[test]
+fn the_proof_that_an_imported_key_works_names_no_other_vault() {
+    let (home, other) = (Home::with_vault(), Home::with_vault());
+    let import = |home: &Home, key: &Path| {
+        let output = home.run(&["key", "import", key.to_str().unwrap()]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let named = format!("--vault {}", home.vault().display());
+    let own = home.key();
+    let text = import(&home, &other.key());
+    assert!(text.contains("key check") && !text.contains(&named), "{text}");
+    let text = import(&home, &own);
+    assert!(text.contains(&named) || !text.contains("key check"), "{text}");
+}
+
+#[test]
 fn a_second_key_for_the_same_vault_is_not_imported() {
     let home = Home::with_snapshot();
     let real = read(&home.key());

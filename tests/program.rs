@@ -80,6 +80,31 @@ fn what_a_document_offers_names_the_vault_as_a_text_does() {
 // Unix alone: a shell.
 #[cfg(unix)]
 #[test]
+fn names_that_read_like_commands_are_printed_as_they_are() {
+    let home = Home::with_vault();
+    let source = home.path("my devvault restore");
+    crate::support::write_tree(&source, &[("file", "x")]);
+    let said = |arguments: &[&str]| String::from_utf8(home.run(arguments).stdout).unwrap();
+    let text = said(&["backup", source.to_str().unwrap()]);
+    assert!(text.contains("my devvault restore: 1 files"), "{text}");
+    let text = said(&["snapshots"]);
+    assert!(text.contains("my devvault restore"), "{text}");
+}
+
+#[test]
+fn a_source_that_holds_the_vault_is_told_how_to_leave_it_out() {
+    let home = Home::with_vault();
+    home.write_source(&SMALL_TREE);
+    let refusal = home.json(&["backup", home.path("").to_str().unwrap()]).1;
+    assert_eq!(refusal["code"], "DV804", "{refusal}");
+    let next = refusal["next"].as_str().unwrap();
+    let command = next.split('`').nth(1).unwrap();
+    assert!(command.ends_with(" --exclude /vault/"), "{next}");
+    let pasted = paste(&home, command);
+    assert!(pasted.status.success(), "{command}: {}", String::from_utf8_lossy(&pasted.stderr));
+}
+
+#[test]
 fn a_newcomer_backs_up_and_pastes_the_printed_commands() {
     let home = Home::new();
     home.write_source(&SMALL_TREE);

@@ -120,7 +120,7 @@ fn a_pack_that_is_missing_elsewhere_is_named() {
     assert!(largest.ends_with(&report.damage_elsewhere[0]), "{:?}", report.damage_elsewhere);
     let output = home.run(&["restore", "2:sub", "again"]);
     let text = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success() && text.contains("DAMAGED elsewhere: 1 pack(s)"), "{text}");
+    assert!(output.status.success() && text.contains("IN DOUBT: 1 pack(s)"), "{text}");
     let (_, document) = home.json(&["restore", "2:whole", "once-more"]);
     assert_eq!(document["damage_elsewhere"].as_array().unwrap().len(), 1);
 }

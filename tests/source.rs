@@ -180,6 +180,74 @@ fn a_file_that_keeps_changing_is_refused_or_left_out_as_allowed() {
     assert!(!home.path("restored/busy.log").exists() && home.path("restored/README").exists());
 }
 
+// Unix alone: what is open is renamed there.
+#[cfg(unix)]
+#[test]
+fn what_is_renamed_all_the_while_is_kept_under_one_of_its_names_or_the_backup_refuses() {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let home = Home::with_vault();
+    fs::create_dir_all(home.source().join("busy")).unwrap();
+    for number in 0..2_000 {
+        fs::write(home.source().join(format!("busy/{number:04}-a-name-of-some-length")), "").unwrap();
+    }
+    let (one, two) = (home.source().join("busy/a.log"), home.source().join("busy/z.log"));
+    fs::write(&one, "always there").unwrap();
+    let stop = AtomicBool::new(false);
+    let results: Vec<_> = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(Ordering::Relaxed) {
+                fs::rename(&one, &two).unwrap();
+                fs::rename(&two, &one).unwrap();
+            }
+        });
+        let run = |may_change: &[&str]| {
+            let may_change = may_change.iter().map(|&pattern| pattern.to_owned()).collect();
+            home.try_backup(&Options { may_change, ..Options::default() })
+        };
+        let results = (0..4).map(|_| run(&[])).chain((0..4).map(|_| run(&["/busy/", "*.log"]))).collect();
+        stop.store(true, Ordering::Relaxed);
+        results
+    });
+    for (at, result) in results.into_iter().enumerate() {
+        let report = match result {
+            Err(error) if at < 4 => {
+                let refusal = assert_refused(Code::SourceChanging, Err::<(), _>(error));
+                assert!(refusal.paths.iter().all(|path| path.to_string().starts_with("busy")), "{refusal:?}");
+                continue;
+            }
+            result => result.unwrap(),
+        };
+        let (_, listed) = home.json(&["ls", &report.snapshot.to_string()]);
+        let named = |name: &str| listed["entries"].as_array().unwrap().iter().any(|entry| entry["path"] == name);
+        assert!(named("busy/0000-a-name-of-some-length"), "{listed}");
+        let left_out: Vec<String> = report.left_out.iter().map(ToString::to_string).collect();
+        assert!(
+            named("busy/a.log") || named("busy/z.log") || (at >= 4 && !left_out.is_empty()),
+            "snapshot {} silently lacks what was there all the while: {left_out:?}",
+            report.snapshot
+        );
+    }
+}
+
+// Unix alone: a file system that takes any length.
+#[cfg(target_os = "linux")]
+#[test]
+fn more_bytes_than_a_vault_can_count_are_refused_by_name() {
+    let home = Home::with_vault();
+    let Ok(root) = tempfile::tempdir_in("/dev/shm") else { return crate::support::skip("there is no /dev/shm") };
+    for name in ["one", "two"] {
+        let file = fs::File::create(root.path().join(name)).unwrap();
+        if file.set_len(3 << 60).is_err() {
+            return crate::support::skip("/dev/shm takes no file of that length");
+        }
+    }
+    let run = backup::run(&home.access(), root.path(), &Options::default(), &Silent);
+    let refusal = assert_refused(Code::SourceUnsupported, run);
+    assert_eq!(refusal.paths.iter().map(ToString::to_string).collect::<Vec<_>>(), ["two"]);
+    fs::remove_file(root.path().join("two")).unwrap();
+    assert_eq!(backup::run(&home.access(), root.path(), &Options::default(), &Silent).unwrap().counts.bytes, 3 << 60);
+}
+
 #[test]
 fn a_change_within_the_same_tick_is_not_missed() {
     let home = Home::with_vault();

@@ -64,6 +64,72 @@ fn a_verification_of_another_place_or_of_a_part_does_not_count() {
 }
 
 #[test]
+fn a_lost_witness_and_a_head_that_the_journal_knows_better_need_attention() {
+    let home = Home::with_snapshot();
+    crate::support::copy_tree(&home.vault(), &home.path("older"));
+    home.backup();
+    home.verify(&[]).unwrap();
+    let kinds = |access: &Access| -> Vec<&'static str> {
+        let all = status::run(access).unwrap().attention;
+        all.into_iter().map(|one| one.kind).filter(|kind| *kind == "witness").collect()
+    };
+    assert_eq!(kinds(&home.access()), [""; 0]);
+    fs::remove_dir_all(home.path("state/witness")).unwrap();
+    assert_eq!(kinds(&home.access()), ["witness"], "every backup is refused");
+    let texts = |access: &Access| {
+        let all = status::run(access).unwrap().attention.into_iter();
+        all.filter(|one| one.kind == "witness").map(|one| one.text).collect::<Vec<_>>().join("\n")
+    };
+    assert!(texts(&home.access()).contains("devvault runbook DV316"));
+    let older = Access { vault: home.path("older"), ..home.access() };
+    assert_eq!(kinds(&older), ["witness", "witness"], "the journal has a newer head");
+    assert!(texts(&older).contains("which is not in this copy") && texts(&older).contains("devvault runbook DV313"));
+    assert_eq!(home.json(&["status", "--check"]).0, 17);
+    let head = Forger::new(&home).head(2);
+    home.verify_from(&Access { expect_head: Some(head), ..home.access() }, &[]).unwrap();
+    assert_eq!(kinds(&home.access()), [""; 0]);
+}
+
+#[test]
+fn a_source_whose_last_backup_came_to_nothing_needs_attention_until_one_succeeds() {
+    let home = Home::with_snapshot();
+    home.verify(&[]).unwrap();
+    let refused = |access: &Access| {
+        let all = status::run(access).unwrap().attention.into_iter();
+        all.filter(|one| one.kind == "refused").map(|one| one.text).collect::<Vec<_>>()
+    };
+    let run = |source: &Path| backup::run(&home.access(), source, &backup::Options::default(), &Silent);
+    let empty = home.path("empty 'folder'");
+    fs::create_dir(&empty).unwrap();
+    // Nothing is there, and never was: a slip of the finger.
+    assert_refused(Code::SourceMissing, run(&home.path("mistyped")));
+    assert_eq!(refused(&home.access()), [""; 0]);
+    fs::rename(home.source(), home.path("aside")).unwrap();
+    assert_refused(Code::SourceMissing, run(&home.source()));
+    let texts = refused(&home.access());
+    assert!(matches!(&texts[..], [text] if text.contains("DV803") && text.contains("devvault backup ")), "{texts:?}");
+    // Another source's success settles nothing.
+    fs::write(empty.join("file"), "x").unwrap();
+    run(&empty).unwrap();
+    assert_eq!(refused(&home.access()).len(), 1);
+    fs::rename(home.path("aside"), home.source()).unwrap();
+    home.backup();
+    assert_eq!(refused(&home.access()), [""; 0]);
+    // Once it is old, the age of the last backup tells.
+    fs::remove_file(empty.join("file")).unwrap();
+    assert_refused(Code::SourceEmpty, run(&empty));
+    let shown = fs::canonicalize(&empty).unwrap();
+    let quoted = devvault::path::quoted(&shown.to_string_lossy());
+    assert!(refused(&home.access())[0].ends_with(&format!(": devvault backup {quoted}")));
+    assert_eq!(refused(&home.access_after(31 * DAY)), [""; 0]);
+    let old = status::run(&home.access_after(31 * DAY)).unwrap().attention;
+    assert!(
+        old.iter().any(|one| one.kind == "old" && one.text.ends_with(&format!(": devvault backup {quoted}"))),
+        "{old:?}"
+    );
+}
+
+#[test]
 fn open_incidents_and_late_reports_need_attention_until_they_are_seen_to() {
     let home = Home::with_snapshot();
     let pack = packs(&home.vault())[0].clone();

@@ -5,13 +5,14 @@ use std::fs;
 use devvault::clock::Time;
 use devvault::crypto::Id;
 use devvault::format::record::{Body, Branch};
+use devvault::ops::restore;
 use devvault::ops::trace::{self, Report};
 use devvault::ops::verify::Verdict;
 use devvault::progress::Silent;
 use devvault::refusal::Code;
 use devvault::vault::gate::Access;
 
-use crate::support::{Forger, Home, assert_refused, copy_tree, flip, packs, unchanged};
+use crate::support::{Forger, Home, assert_refused, copy_tree, flip, packs, restore_options, unchanged};
 
 fn run(home: &Home, target: &str) -> devvault::error::Result<Report> {
     unchanged(&home.vault(), || trace::run(&home.access(), &target.parse().unwrap(), &Silent))
@@ -106,6 +107,18 @@ fn a_snapshot_is_told_with_when_it_was_verified_and_restored() {
     assert_eq!(report.verified[0].what, "full verification: valid");
     assert_eq!(run(&home, "src/main.rs").unwrap().restored.len(), 1);
     assert_eq!(run(&home, "README").unwrap().restored.len(), 0);
+    // Of what patterns chose, the journal has how much and not what.
+    assert_eq!(report.restored.len(), 1);
+    let only = restore::Options { include: vec!["/README".into()], ..restore_options() };
+    restore::run(&home.access(), &"2".parse().unwrap(), &home.path("only"), &only, &Silent).unwrap();
+    assert_eq!(run(&home, "src/main.rs").unwrap().restored.len(), 1);
+    let restored = run(&home, "2").unwrap().restored;
+    assert!(restored.iter().all(|one| one.what.starts_with("a part, to ")), "{restored:?}");
+    let drill = restore::Options { in_drill: true, ..restore_options() };
+    restore::run(&home.access(), &"2".parse().unwrap(), &home.path("drill"), &drill, &Silent).unwrap();
+    let restored = run(&home, "2").unwrap().restored;
+    let newest = &restored[0].what;
+    assert!(newest.starts_with("to ") && newest.ends_with("by a drill, which removed it again"), "{newest}");
     assert_refused(Code::NoSuchSnapshot, run(&home, "9"));
     let (exit, document) = home.json(&["trace", "1"]);
     assert_eq!(

@@ -124,14 +124,16 @@ pub(super) fn backup(report: &backup::Report, words: &str) -> String {
     line!(out, "snapshot {} of {}: {}", report.snapshot, shown_path(&report.source), counted(&report.counts));
     line!(
         out,
-        "  {} of the files unchanged; {} added to the vault, all of it read back and verified; {:.1} s",
+        "  {} of the files not read, being unchanged by their times; {} added to the vault, all of it read back and verified; {:.1} s",
         HumanCount(report.files_unchanged),
         HumanBytes(report.bytes_stored),
         report.seconds
     );
     if report.older_packs > 0 {
-        let read =
-            report.oldest_read.map(|time| format!(", the oldest last read {}", time.rfc3339())).unwrap_or_default();
+        let read = report
+            .oldest_read
+            .map(|time| format!(", the oldest last read {}, wherever the vault lay then", time.rfc3339()))
+            .unwrap_or_default();
         line!(out, "  relies on {} pack(s) written before{read}", HumanCount(report.older_packs));
     }
     exclusions(&mut out, "  ", &report.exclusions, limits::SHOWN_PATHS_MAX);
@@ -219,7 +221,11 @@ fn amended(amendment: &snapshots::Amendment) -> String {
 /// Says what a snapshot lacks, at the margin of what is said of it.
 fn left_out(out: &mut String, margin: &str, paths: &[EntryPath]) {
     if !paths.is_empty() {
-        line!(out, "{margin}lacks {} file(s) that kept changing and were left out, as allowed:", paths.len());
+        line!(
+            out,
+            "{margin}lacks {} file(s), or names in directories, that kept changing and were left out, as allowed:",
+            paths.len()
+        );
         some_paths(out, paths);
     }
 }
@@ -337,7 +343,7 @@ pub(super) fn verify(report: &verify::Report, words: &str) -> String {
 fn coverage(out: &mut String, covered: &verify::Covered) {
     let share = |bytes: u64| (100 * u128::from(bytes)).checked_div(u128::from(covered.bytes)).unwrap_or(0);
     let oldest = covered.oldest.map_or_else(
-        || "for some of it no read here found it intact".to_owned(),
+        || "some of it was never read here, or failed when it was read last".to_owned(),
         |time| format!("what was not read for longest was read {}", time.rfc3339()),
     );
     line!(
@@ -389,7 +395,7 @@ pub(super) fn restore(report: &restore::Report) -> String {
     if !report.damage_elsewhere.is_empty() {
         line!(
             out,
-            "  the snapshot is DAMAGED elsewhere: {} pack(s) that it relies on are missing, not vouched for, or failed a read:",
+            "  the rest of the snapshot is IN DOUBT: {} pack(s) that its record names are missing, not vouched for, or failed a read:",
             report.damage_elsewhere.len()
         );
         for pack in report.damage_elsewhere.iter().take(limits::SHOWN_PATHS_MAX) {
@@ -494,7 +500,7 @@ fn verifications(out: &mut String, report: &status::Report) {
     line!(out, "  verified as a whole, in one run or by samples of {days} days that left nothing out: {proven}");
     let share = (100 * u128::from(report.coverage.bytes_recently)).checked_div(u128::from(report.bytes_stored));
     let oldest = report.coverage.oldest.map_or_else(
-        || "some of it was never read here since it was written".to_owned(),
+        || "some of it was never read here, or failed when it was read last".to_owned(),
         |time| format!("the oldest read is {}", since(time, report.now)),
     );
     if let Some(share) = share {
@@ -582,7 +588,7 @@ fn happened_since(out: &mut String, since: &receipt::Since) {
     line!(out, "  head now:  {}", since.head);
     let list = |numbers: &[u64]| ranges(&numbers.iter().map(u64::to_string).collect::<Vec<_>>());
     if since.added.is_empty() && since.removed.is_empty() && since.head_occurs {
-        line!(out, "  since then: no record was added or removed");
+        line!(out, "  since then: nothing; the chain is as it was");
     }
     if !since.added.is_empty() {
         line!(out, "  added since: {}", list(&since.added));

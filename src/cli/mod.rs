@@ -35,15 +35,18 @@ use crate::clock::{Clock, SystemClock};
 use crate::crypto::Id;
 use crate::error::{Error, Result, shown_path};
 use crate::format::config::Parameters;
-use crate::fsys;
+use crate::fsys::{self, replace};
 use crate::host::Host;
 use crate::incident::journal::Journal;
 use crate::incident::registry;
+use crate::limits;
 use crate::ops::select::Place;
 use crate::ops::{audit, backup, cat, diff, find, index, init, key, ls, receipt, restore, snapshots, status, verify};
 use crate::path::{printable_json, quoted};
 use crate::refusal::{Code, Family, Written, exit_of};
+use crate::vault::chain::claimed_vault;
 use crate::vault::gate::Access;
+use crate::vault::layout;
 use args::{Args, Command, FindKind, IncludedKey, IndexCommand, ReceiptCommand, Show};
 use progress::Watch;
 use stream::{Stream, closed};
@@ -173,8 +176,12 @@ impl Session {
         let mut out = String::with_capacity(text.len());
         for (part, piece) in text.split("devvault ").enumerate() {
             if part > 0 {
-                // A command stands behind a quotation mark or a blank; what ends in these words may be another's name.
-                let begins = out.is_empty() || out.ends_with(['`', ' ', '\n']);
+                // A command begins a text or a line, or stands behind a quotation mark or a colon: whatever else has these
+                // words in it is a name.
+                let before = out.trim_end_matches(' ');
+                let blank = before.len() < out.len();
+                let begins =
+                    before.is_empty() || before.ends_with(['`', '\n']) || blank && before.ends_with([':', ';', ',']);
                 match begins && about_a_vault(piece) {
                     true => out.push_str(&format!("{words} ")),
                     false => out.push_str("devvault "),
@@ -311,9 +318,7 @@ impl Session {
         if options.dry_run {
             return self.plan(&options.source, &chosen);
         }
-        // Before a vault is made for it: a mistyped source leaves nothing behind.
-        backup::check_source(&self.host, &options.source)?;
-        let (mut access, made) = self.vault_for_backup()?;
+        let (mut access, made) = self.vault_for_backup(&options.source)?;
         access.expect_head = options.expect_head;
         if let Some(made) = &made
             && !self.args.json
@@ -352,7 +357,7 @@ impl Session {
 
     /// Returns the vault to back up into. The default one is made only where this host knows no vault at all: a job
     /// that lost its environment must not start a new one.
-    fn vault_for_backup(&self) -> Result<(Access, Option<init::Report>)> {
+    fn vault_for_backup(&self, source: &Path) -> Result<(Access, Option<init::Report>)> {
         if self.args.vault.is_some() || self.host.knows_any_vault()? {
             let access = self.access().map_err(|error| match error {
                 Error::Refused(refusal) if refusal.code == Code::NoVault => refusal
@@ -365,6 +370,8 @@ impl Session {
             })?;
             return Ok((access, None));
         }
+        // Before a vault is made for it: a mistyped source leaves nothing behind.
+        backup::check_source(&self.host, source)?;
         let access = self.access_to(self.host.default_vault());
         let report = init::run(&access, Parameters::default())?;
         Ok((access, Some(report)))
@@ -487,6 +494,7 @@ impl Session {
             only: None,
             without: options.without.clone(),
             numeric_owner: options.numeric_owner,
+            in_drill: false,
         };
         let report = restore::run(&access, &options.place, &options.destination, &chosen, &self.watch);
         self.watch.end();
@@ -516,10 +524,15 @@ impl Session {
         }
     }
 
-    /// Returns for a shell where a vault lies: where this run was told, else where this host last did anything with it, if
-    /// that is still there.
+    /// Returns for a shell where a vault lies: where this run was told, unless another one lies there, else where this host
+    /// last did anything with it, if that is still there.
     fn place_of(&self, vault: Id) -> Option<String> {
-        if let Some(named) = &self.args.vault {
+        let claimed = |place: &Path| {
+            let config = replace::read(&place.join(layout::CONFIG), limits::CONFIG_BYTES_MAX);
+            config.ok().and_then(|bytes| claimed_vault(&bytes))
+        };
+        if let Some(named) = self.args.vault.as_ref().filter(|named| claimed(named).is_none_or(|there| there == vault))
+        {
             return Some(quoted(&named.to_string_lossy()));
         }
         let entries = Journal::of(&self.host).entries().ok()?;

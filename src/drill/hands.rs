@@ -73,7 +73,7 @@ impl Hands for Own<'_> {
         progress: &dyn Progress,
     ) -> Result<Restored> {
         let place = Place { snapshot: Selector::Number(self.number), path: EntryPath::root() };
-        let options = restore::Options { only, ..restore::Options::default() };
+        let options = restore::Options { only, in_drill: true, ..restore::Options::default() };
         let report = restore::run(self.access, &place, destination, &options, progress)?;
         let told = |short: &Shortfall| (short.class.to_owned(), short.count, short.reason.clone());
         let short = report.not_restored.iter().chain(&report.coarser).map(told).collect();

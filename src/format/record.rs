@@ -488,7 +488,7 @@ impl Snapshot {
     fn check(&self) -> Result<(), Malformed> {
         let counts = &self.counts;
         let Counts { bytes, directories, files, hardlinks, specials, symlinks } = *counts;
-        if [bytes, directories, files, hardlinks, specials, symlinks].iter().any(|&count| count > u64::MAX / 4) {
+        if [bytes, directories, files, hardlinks, specials, symlinks].iter().any(|&count| count > limits::COUNT_MAX) {
             return Err(Malformed::new("a count is too large"));
         }
         if self.journal.is_some_and(|head| head.number == 0 || head.number > limits::JSON_INTEGER_MAX) {

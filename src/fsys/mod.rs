@@ -16,9 +16,10 @@ use windows as system;
 pub use system::{
     Dir, Object, TIME_STEP_NANOS, allow_holes, as_path, create_private_directory, device_name, drop_cached,
     file_system, group_name, group_number, holes, host_name, is_loop, is_private, is_root, is_sharing_violation,
-    keeps_modes, let_others_read, mounted, new_private, open_lock, open_plain, own_user, raise_descriptor_limit,
-    read_exact_at, rename_exclusively, rename_no_replace, rename_over, stat_file, sync_directory, sync_file,
-    sync_filesystem, syncs_filesystem, takes_size, user_name, user_number, write_ahead, write_private,
+    keeps_change_times, keeps_modes, let_others_read, mounted, new_private, open_lock, open_plain, own_user,
+    raise_descriptor_limit, read_exact_at, rename_exclusively, rename_no_replace, rename_over, stat_file,
+    sync_directory, sync_file, sync_filesystem, syncs_filesystem, takes_size, user_name, user_number, write_ahead,
+    write_private,
 };
 
 pub mod ahead;
@@ -30,8 +31,10 @@ pub mod walk;
 mod contract;
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use crate::clock::Time;
+use crate::limits;
 
 /// What a name in a directory stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -115,6 +118,25 @@ pub struct Stat {
     pub flags: Option<u32>,
 }
 
+impl Stat {
+    /// Returns for how long a further change may leave the times as they are: systems take them from a clock that ticks,
+    /// and some media keep whole seconds, or two. Nothing where any change from now on shows.
+    ///
+    /// A network server whose clock differs from this machine's by more than a tick is not seen through.
+    pub fn unsettled(&self) -> Duration {
+        let now = Time::from_system(SystemTime::now());
+        let last = self.ctime.unwrap_or(self.mtime);
+        let tick = if last.nanos == 0 { limits::COARSE_TICK } else { limits::TICK };
+        let age = now.as_nanos() - last.as_nanos();
+        let left = tick.as_nanos() as i128 - age;
+        // What is later than now was set by hand, and a change would set it to now.
+        if left <= 0 || age < -(tick.as_nanos() as i128) {
+            return Duration::ZERO;
+        }
+        Duration::from_nanos(u64::try_from(left).unwrap_or(u64::MAX))
+    }
+}
+
 /// Name and value of an extended attribute, or of an alternate stream.
 pub type Xattr = (Vec<u8>, Vec<u8>);
 
@@ -137,7 +159,12 @@ pub fn lies_within(directory: &Path, root: &Path) -> bool {
 pub fn real_path(path: &Path) -> PathBuf {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let there = path.ancestors().find_map(|above| Some((above, above.canonicalize().ok()?)));
-    match there.and_then(|(above, real)| Some(real.join(path.strip_prefix(above).ok()?))) {
+    let real = |(above, real): (&Path, PathBuf)| {
+        let rest = path.strip_prefix(above).ok()?;
+        // To join nothing adds a separator.
+        Some(if rest.as_os_str().is_empty() { real } else { real.join(rest) })
+    };
+    match there.and_then(real) {
         Some(real) => real,
         None => path,
     }
@@ -168,10 +195,31 @@ mod tests {
         std::fs::create_dir_all(root.path().join("other")).expect("new");
         std::fs::create_dir(root.path().join("vault")).expect("new");
         let real = way.canonicalize().expect("there");
-        assert_eq!(real_path(&way), real);
+        assert_eq!(real_path(&way).as_os_str(), real.as_os_str());
         std::fs::remove_dir(&real).expect("empty");
         assert_eq!(real_path(&way), real);
         assert_eq!(real_path(&way.join("deeper")), real.join("deeper"));
+    }
+
+    #[test]
+    fn times_are_unsettled_for_a_tick_after_a_change_and_for_two_seconds_where_seconds_are_kept() {
+        let now = Time::from_system(SystemTime::now()).as_nanos();
+        let at = |nanos: i128| Time {
+            seconds: i64::try_from(nanos.div_euclid(1_000_000_000)).expect("fits"),
+            nanos: u32::try_from(nanos.rem_euclid(1_000_000_000)).expect("fits"),
+        };
+        let fine = |nanos: i128| if at(nanos).nanos == 0 { at(nanos + 1) } else { at(nanos) };
+        let of = |mtime: Time, ctime: Option<Time>| Stat { mtime, ctime, ..Stat::default() }.unsettled();
+        let (old, hour) = (fine(now - 10_000_000_000), 3_600_000_000_000);
+        // What another process makes of this one's time only lets more of it pass.
+        assert!(of(fine(now), None) <= limits::TICK && of(fine(now + 10_000_000), None) > Duration::ZERO);
+        assert_eq!(of(old, None), Duration::ZERO);
+        assert_eq!(of(fine(now + hour), None), Duration::ZERO, "a change would set it to now");
+        let second = Time { nanos: 0, ..at(now) };
+        assert!(of(second, None) > limits::TICK && of(second, None) <= limits::COARSE_TICK);
+        // The time of change goes before: it alone cannot be set back.
+        assert_eq!(of(fine(now), Some(old)), Duration::ZERO);
+        assert!(of(old, Some(fine(now + 10_000_000))) > Duration::ZERO);
     }
 
     #[test]

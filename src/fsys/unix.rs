@@ -524,6 +524,29 @@ fn sync_descriptor(descriptor: BorrowedFd<'_>) -> io::Result<()> {
     Ok(fs::fsync(descriptor)?)
 }
 
+/// Returns whether the file system that holds `directory` keeps a time of every change that nobody can set back.
+///
+/// FAT and exFAT keep none, and Linux gives the time of modification for it; what a FUSE server gives is its own affair, and
+/// sshfs gives the same.
+pub fn keeps_change_times(directory: &Dir) -> bool {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    {
+        const FAT: u32 = 0x4d44;
+        const EXFAT: u32 = 0x2011_bab0;
+        const FUSE: u32 = 0x6573_5546;
+        fs::fstatfs(&directory.0).is_ok_and(|stat| ![FAT, EXFAT, FUSE].contains(&(stat.f_type as u32)))
+    }
+    #[cfg(target_vendor = "apple")]
+    {
+        fs::fstatfs(&directory.0).is_ok_and(|stat| !["msdos", "exfat"].contains(&&*type_name(&stat)))
+    }
+    #[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
+    {
+        let _ = directory;
+        true
+    }
+}
+
 /// Returns whether [`sync_filesystem`] makes everything durable at once on the file system that holds `directory`.
 ///
 /// Only where it is known to: FUSE passes the call on to few servers, FAT writes and does not have the disk flush. On those
@@ -535,13 +558,23 @@ pub fn syncs_filesystem(directory: &Dir) -> bool {
         const XFS: u32 = 0x5846_5342;
         const BTRFS: u32 = 0x9123_683e;
         const TMPFS: u32 = 0x0102_1994;
-        fs::fstatfs(&directory.0).is_ok_and(|stat| [EXT4, XFS, BTRFS, TMPFS].contains(&(stat.f_type as u32)))
+        let known =
+            fs::fstatfs(&directory.0).is_ok_and(|stat| [EXT4, XFS, BTRFS, TMPFS].contains(&(stat.f_type as u32)));
+        known && tells_of_failed_writes(&rustix::system::uname().release().to_string_lossy())
     }
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
     {
         let _ = directory;
         false
     }
+}
+
+/// Returns whether a release of Linux has `syncfs` tell that data were not written: since 5.8 (its commit 735e4ae5ba28).
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn tells_of_failed_writes(release: &str) -> bool {
+    let mut numbers =
+        release.split(|letter: char| !letter.is_ascii_digit()).map(|digits| digits.parse::<u32>().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= (5, 8)
 }
 
 /// Makes everything on the file system that holds `directory` durable.
@@ -555,6 +588,12 @@ pub fn sync_filesystem(directory: &Dir) -> io::Result<()> {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     fs::syncfs(&directory.0)?;
     Ok(())
+}
+
+/// Returns the name that macOS has for the type of a file system.
+#[cfg(target_vendor = "apple")]
+fn type_name(stat: &fs::StatFs) -> String {
+    stat.f_fstypename.iter().take_while(|byte| **byte != 0).map(|byte| char::from(*byte as u8)).collect()
 }
 
 /// Returns the name of the kind of file system that holds a path, as the system calls it.
@@ -576,9 +615,7 @@ pub fn file_system(path: &Path) -> Option<String> {
     #[cfg(target_vendor = "apple")]
     {
         let directory = fs::open(path, OFlags::RDONLY, Mode::empty()).ok()?;
-        let stat = fs::fstatfs(directory).ok()?;
-        let name = stat.f_fstypename.iter().take_while(|byte| **byte != 0).map(|byte| *byte as u8).collect();
-        String::from_utf8(name).ok()
+        Some(type_name(&fs::fstatfs(directory).ok()?))
     }
     #[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
     {
@@ -640,4 +677,19 @@ pub fn write_ahead(file: &File) {
     let _ = fs::fadvise(file, 0, None, fs::Advice::DontNeed);
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
     let _ = file;
+}
+
+#[cfg(all(test, any(target_os = "linux", target_os = "android")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn syncfs_is_believed_from_linux_5_8_on() {
+        for release in ["5.8.0", "5.10.0-9-amd64", "6.1", "10.0"] {
+            assert!(tells_of_failed_writes(release), "{release}");
+        }
+        for release in ["5.7.19", "4.19.0-8", "3.10.0-1160.el7", "", "odd"] {
+            assert!(!tells_of_failed_writes(release), "{release}");
+        }
+    }
 }

@@ -3,10 +3,17 @@
 //! Depth and length of paths are without limit: only the deepest directories stay open, one further up is opened again
 //! through `..` and must be the same object; of paths the deepest alone is held. Nothing is reported as missing that a
 //! second listing still holds.
+//!
+//! A directory is listed until it held still meanwhile. File systems promise to list a name that stays what it is: of one
+//! that is renamed they may give the old name, the new one or neither, and of one that is replaced by renaming over it, as
+//! editors save, btrfs gives none where that happens between opening the directory and reading so far.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 use super::{Dir, ObjectId, ObjectKind, Stat};
 use crate::path::{EntryPath, Trail};
@@ -25,7 +32,13 @@ pub struct Found {
     pub dir: Arc<Dir>,
     /// The target, of a symbolic link or junction.
     pub target: Vec<u8>,
+    /// Whether it is a directory in which names came, went or were renamed each time it was listed: those that any listing
+    /// gave are visited, and another may have been there.
+    pub restless: bool,
 }
+
+/// What there is to say of a restless directory.
+pub const RESTLESS: &str = "names in it came, went or were renamed each time it was listed";
 
 /// What the walk reports.
 #[derive(Debug)]
@@ -138,13 +151,12 @@ pub fn walk(
 /// # Errors
 /// As [`walk`].
 pub fn walk_guided(root: Dir, mut guide: impl Guide, mut emit: impl FnMut(Event) -> ControlFlow<()>) -> io::Result<()> {
-    let stat = root.stat()?;
     let root = Arc::new(root);
-    let mut names = sorted(root.names()?);
+    let Listing { stat, mut names, restless } = list(&root, || root.names())?;
     let broken = entered(&mut guide, &EntryPath::root(), &root, &stat, &mut names);
     let mut stack = Trail::default();
     stack.push(&EntryPath::root(), Frame { id: stat.id, names, dir: Some(Arc::clone(&root)), broken });
-    if emit(Event::Found(Found { path: EntryPath::root(), stat, dir: root, target: Vec::new() })).is_break() {
+    if emit(Event::Found(Found { path: EntryPath::root(), stat, dir: root, target: Vec::new(), restless })).is_break() {
         return Ok(());
     }
     while let Some(frame) = stack.last_mut() {
@@ -177,8 +189,8 @@ pub fn walk_guided(root: Dir, mut guide: impl Guide, mut emit: impl FnMut(Event)
     Ok(())
 }
 
-/// How often a name is looked at again whose object was replaced by one of another kind meanwhile.
-const LOOKS_MAX: usize = 4;
+/// How often a name is looked at whose object is renamed, or replaced by one of another kind, meanwhile.
+const LOOKS_MAX: u32 = 5;
 
 /// Looks at one name; a directory that is to be walked goes onto the stack.
 fn visit(
@@ -189,24 +201,31 @@ fn visit(
     stack: &mut Trail<Frame>,
 ) -> Option<Event> {
     let mut looked = look(dir, name, &path, guide);
-    for _ in 1..LOOKS_MAX {
+    for attempt in 1..LOOKS_MAX {
         match &looked {
-            Err(error) if is_other_kind(error) => looked = look(dir, name, &path, guide),
+            Err(error) if is_gone(dir, name, error) => return None,
+            // Renamed away and back, or over.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => thread::sleep(pause(attempt)),
+            Err(error) if is_other_kind(error) => {}
             _ => break,
         }
+        looked = look(dir, name, &path, guide);
     }
     match looked {
         Ok(Looked::Skipped) => None,
-        Ok(Looked::Object(stat, target)) => Some(Event::Found(Found { path, stat, dir: Arc::clone(dir), target })),
-        Ok(Looked::Directory(child, stat, mut names)) => {
+        Ok(Looked::Object(stat, target)) => {
+            Some(Event::Found(Found { path, stat, dir: Arc::clone(dir), target, restless: false }))
+        }
+        Ok(Looked::Directory(child, Listing { stat, mut names, restless })) => {
             let broken = entered(guide, &path, &child, &stat, &mut names);
             if let Some(above) = stack.above_mut(OPEN_MAX - 1) {
                 above.dir = None;
             }
             stack.push(&path, Frame { id: stat.id, dir: Some(Arc::clone(&child)), names, broken });
-            Some(Event::Found(Found { path, stat, dir: child, target: Vec::new() }))
+            Some(Event::Found(Found { path, stat, dir: child, target: Vec::new(), restless }))
         }
-        Err(error) => failed_unless_gone(dir, name, path, error),
+        Err(error) if is_gone(dir, name, &error) => None,
+        Err(error) => Some(Event::Failed(path, error)),
     }
 }
 
@@ -214,7 +233,7 @@ fn visit(
 enum Looked {
     Skipped,
     Object(Stat, Vec<u8>),
-    Directory(Arc<Dir>, Stat, Vec<Vec<u8>>),
+    Directory(Arc<Dir>, Listing),
 }
 
 fn look(dir: &Dir, name: &[u8], path: &EntryPath, guide: &mut impl Guide) -> io::Result<Looked> {
@@ -225,13 +244,58 @@ fn look(dir: &Dir, name: &[u8], path: &EntryPath, guide: &mut impl Guide) -> io:
     Ok(match stat.kind {
         ObjectKind::Directory => {
             let child = dir.open_dir(name)?;
-            let stat = child.stat()?;
-            let names = sorted(child.names_once()?);
-            Looked::Directory(Arc::new(child), stat, names)
+            let mut is_first = true;
+            let listing =
+                list(&child, || if std::mem::take(&mut is_first) { child.names_once() } else { child.names() })?;
+            Looked::Directory(Arc::new(child), listing)
         }
         ObjectKind::Symlink | ObjectKind::Junction => Looked::Object(stat, dir.read_link(name)?),
         _ => Looked::Object(stat, Vec::new()),
     })
+}
+
+/// What is in a directory.
+struct Listing {
+    stat: Stat,
+    // The first to visit last.
+    names: Vec<Vec<u8>>,
+    restless: bool,
+}
+
+/// How often a directory is listed in which names come, go or are renamed meanwhile.
+const LISTINGS_MAX: u32 = 8;
+
+/// Lists a directory until it holds still.
+fn list(dir: &Dir, names: impl FnMut() -> io::Result<Vec<Vec<u8>>>) -> io::Result<Listing> {
+    list_until_still(|| dir.stat().map(|stat| (stat, stat.unsettled())), names)
+}
+
+/// Lists until the times of a directory are the same before and after, and were so old before that a change would have
+/// shown. `stat` tells them, and for how long a change may still go unseen.
+fn list_until_still(
+    mut stat: impl FnMut() -> io::Result<(Stat, Duration)>,
+    mut names: impl FnMut() -> io::Result<Vec<Vec<u8>>>,
+) -> io::Result<Listing> {
+    let (mut all, mut attempt) = (BTreeSet::new(), 0);
+    loop {
+        let (before, unsettled) = stat()?;
+        let found = names()?;
+        let (after, _) = stat()?;
+        if unsettled.is_zero() && (before.mtime, before.ctime) == (after.mtime, after.ctime) {
+            return Ok(Listing { stat: after, names: sorted(found), restless: false });
+        }
+        all.extend(found);
+        attempt += 1;
+        if attempt == LISTINGS_MAX {
+            return Ok(Listing { stat: after, names: sorted(all.into_iter().collect()), restless: true });
+        }
+        thread::sleep(pause(attempt).max(unsettled));
+    }
+}
+
+/// Returns how long to wait for whoever renames something.
+fn pause(attempt: u32) -> Duration {
+    Duration::from_millis(1 << attempt)
 }
 
 /// Returns whether `error` says that a name stands for another kind of object than it did a moment ago.
@@ -256,11 +320,6 @@ fn leave(stack: &mut Trail<Frame>) -> io::Result<()> {
     }
     stack.pop();
     Ok(())
-}
-
-/// A name that has vanished since the directory was listed is dropped if a second listing lacks it too.
-fn failed_unless_gone(dir: &Dir, name: &[u8], path: EntryPath, error: io::Error) -> Option<Event> {
-    if is_gone(dir, name, &error) { None } else { Some(Event::Failed(path, error)) }
 }
 
 /// Returns whether `error` says that a name has vanished, and a second listing of its directory lacks it too.
@@ -306,6 +365,42 @@ mod tests {
             fs::write(root.path().join(file), b"").expect("new");
         }
         assert_eq!(paths(root.path()), [".", "a", "a/b", "a/b/c", "a/z", "a-", "a.d", "a.d/x", "empty"]);
+    }
+
+    /// Lists by what is told in turn: the time before and after each listing, how long a change goes unseen, the names.
+    fn listed(told: &[(i64, i64, u64, &[&str])]) -> (Vec<String>, bool, usize) {
+        let at = |seconds| Stat { mtime: crate::clock::Time { seconds, nanos: 0 }, ..Stat::default() };
+        let (stats, listings) = (std::cell::Cell::new(0), std::cell::Cell::new(0));
+        let stat = || {
+            let asked = stats.replace(stats.get() + 1);
+            let (before, after, unsettled, _) = told[asked / 2];
+            Ok((at(if asked % 2 == 0 { before } else { after }), Duration::from_millis(unsettled)))
+        };
+        let names = || {
+            let names = told[listings.replace(listings.get() + 1)].3;
+            Ok(names.iter().map(|name| name.as_bytes().to_vec()).collect())
+        };
+        let listing = list_until_still(stat, names).expect("nothing fails");
+        let names = listing.names.iter().rev().map(|name| String::from_utf8_lossy(name).into_owned());
+        (names.collect(), listing.restless, listings.get())
+    }
+
+    #[test]
+    fn a_directory_is_listed_until_it_held_still() {
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        assert_eq!(listed(&[(1, 1, 0, &["b", "a"])]), (names(&["a", "b"]), false, 1));
+        // What changed while it was listed, or so shortly before that a change would not show, is listed again.
+        assert_eq!(listed(&[(1, 2, 0, &["b"]), (2, 2, 0, &["a", "b"])]), (names(&["a", "b"]), false, 2));
+        assert_eq!(listed(&[(1, 1, 1, &["b"]), (1, 1, 0, &["a"])]), (names(&["a"]), false, 2));
+    }
+
+    #[test]
+    fn of_a_directory_that_never_holds_still_all_is_visited_that_any_listing_gave() {
+        let told: Vec<(i64, i64, u64, &[&str])> = (0..i64::from(LISTINGS_MAX))
+            .map(|at| (at, at + 1, 0, if at == 3 { &["b", "c"][..] } else { &["a", "c"][..] }))
+            .collect();
+        let names: Vec<String> = ["a", "b", "c"].map(str::to_owned).to_vec();
+        assert_eq!(listed(&told), (names, true, LISTINGS_MAX as usize));
     }
 
     // Unix alone: Windows tells no path beyond 32,767 units, through which the temporary directory is removed.

@@ -218,6 +218,11 @@ pub fn sync_file(file: &File) -> io::Result<()> {
     file.sync_all()
 }
 
+/// Returns whether the file system keeps a time of every change: where it keeps none, no time is told.
+pub fn keeps_change_times(_directory: &Dir) -> bool {
+    true
+}
+
 /// Returns whether [`sync_filesystem`] makes everything durable at once: not here.
 pub fn syncs_filesystem(_directory: &Dir) -> bool {
     false

@@ -14,6 +14,7 @@ use super::journal::{Entry, Event, bounded};
 use crate::clock::Time;
 use crate::crypto::Id;
 use crate::error::Result;
+use crate::format::record::Head;
 use crate::fsys::Dir;
 use crate::limits;
 use crate::path::quoted;
@@ -411,6 +412,14 @@ pub fn verify_at(place: Option<&str>) -> String {
 /// Returns where this host last did anything with a vault, as far as its journal knows.
 pub fn last_place(entries: &[Entry], vault: Id) -> Option<&str> {
     entries.iter().rev().filter(|entry| entry.vault == Some(vault)).find_map(|entry| entry.place.as_deref())
+}
+
+/// Returns the newest head of a vault that this host's journal has, since it last began a branch.
+pub fn newest_head(entries: &[Entry], vault: Id) -> Option<Head> {
+    let own = entries.iter().rev().filter(|entry| entry.vault == Some(vault));
+    let heads =
+        own.take_while(|entry| entry.act != "branch").filter_map(|entry| entry.text("head").parse::<Head>().ok());
+    heads.max_by_key(|head| head.number)
 }
 
 /// Returns the event of a note.

@@ -3,6 +3,8 @@
 //!
 //! `status` shows it; `status --check` fails on it, so that a weekly audit is one line.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::orphans::{Orphans, Stray};
@@ -14,6 +16,8 @@ use crate::incident::break_glass::{self, State};
 use crate::incident::journal::{Entry, bounded};
 use crate::incident::registry;
 use crate::limits;
+use crate::path::{quoted, shown};
+use crate::refusal::Code;
 
 /// One thing to see to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,8 +29,9 @@ pub struct Attention {
 }
 
 /// Every kind of thing to see to, the gravest first.
-pub const KINDS: [&str; 16] = [
+pub const KINDS: [&str; 18] = [
     "journal",
+    "witness",
     "incident",
     "report",
     "break-glass",
@@ -38,6 +43,7 @@ pub const KINDS: [&str; 16] = [
     "lock",
     "empty",
     "unverified",
+    "refused",
     "old",
     "drill",
     "undrilled",
@@ -50,16 +56,19 @@ pub(super) struct Own<'a> {
     pub(super) vault: Id,
     pub(super) place: &'a str,
     /// Which copy lies there: see [`crate::vault::reads::copy_of`].
-    pub(super) copy: Option<Time>,
+    pub(super) copy: Option<String>,
 }
 
 impl<'a> Own<'a> {
+    /// Returns the entries about the vault at its place, whichever copy lay there, the newest first.
+    fn at_place(&self) -> impl Iterator<Item = &'a Entry> {
+        self.entries.iter().rev().filter(|entry| entry.vault == Some(self.vault) && entry.is_at(self.place))
+    }
+
     /// Returns the entries about the copy of the vault at its place, the newest first.
     pub(super) fn newest(&self) -> impl Iterator<Item = &'a Entry> {
-        let copy = self.copy.map(Time::rfc3339_exact).unwrap_or_default();
-        self.entries.iter().rev().filter(move |entry| {
-            entry.vault == Some(self.vault) && entry.is_at(self.place) && entry.text("copy") == copy
-        })
+        let copy = self.copy.as_deref().unwrap_or_default();
+        self.at_place().filter(move |entry| entry.text("copy") == copy)
     }
 
     /// Returns when everything was last found valid.
@@ -86,7 +95,7 @@ impl<'a> Own<'a> {
     /// A failure stands until a whole drill passes that exercised as much: neither a sample nor a restore on this host
     /// says that a clean machine can restore, or that damage is refused.
     pub(super) fn drills_of(&self, line: &mut SourceLine) {
-        let (source, host) = (bounded(&crate::path::shown(&line.source)), line.host_id.to_string());
+        let (source, host) = (bounded(&shown(&line.source)), line.host_id.to_string());
         let drills = self
             .newest()
             .filter(|entry| entry.act == "drill" && entry.text("host_id") == host && entry.text("source") == source);
@@ -132,6 +141,8 @@ pub(super) struct Known<'a> {
     pub(super) own: &'a Own<'a>,
     /// Why the journal cannot be read, if so: then nothing is known of what it says.
     pub(super) trouble: Option<String>,
+    /// What is wrong with what this host knows of the vault's newest head, if anything.
+    pub(super) unwitnessed: Vec<String>,
     pub(super) settings: &'a Settings,
     pub(super) now: Time,
     pub(super) orphans: &'a Orphans,
@@ -149,6 +160,7 @@ pub(super) fn attention(known: &Known<'_>) -> Vec<Attention> {
         let text = format!("incidents, permits, decisions and verifications are not known: {trouble}");
         push(&mut all, "journal", text);
     }
+    known.unwitnessed.iter().for_each(|text| push(&mut all, "witness", text.clone()));
     incidents(known, &mut all);
     permits(known, &mut all);
     let wanted = known.pack_bytes.saturating_add(limits::SPACE_RESERVE_BYTES);
@@ -163,6 +175,7 @@ pub(super) fn attention(known: &Known<'_>) -> Vec<Attention> {
     } else if known.trouble.is_none() {
         verifications(known, &mut all);
     }
+    refusals(known, &mut all);
     backups(known, &mut all);
     if known.trouble.is_none() {
         drills(known, &mut all);
@@ -177,8 +190,7 @@ fn push(all: &mut Vec<Attention>, kind: &'static str, text: String) {
 fn incidents(known: &Known<'_>, all: &mut Vec<Attention>) {
     for incident in registry::replay(known.own.entries) {
         let here = incident.is_at(known.own.place) && incident.vault.is_none_or(|vault| vault == known.own.vault);
-        let elsewhere =
-            if here { String::new() } else { format!(" (about {})", crate::path::shown(incident.place.as_bytes())) };
+        let elsewhere = if here { String::new() } else { format!(" (about {})", shown(incident.place.as_bytes())) };
         if incident.closed.is_none() {
             let text = format!(
                 "incident {} is open since {}{elsewhere}: devvault incident show {}",
@@ -283,14 +295,38 @@ fn verifications(known: &Known<'_>, all: &mut Vec<Attention>) {
     }
 }
 
+/// Tells of every source whose newest backup by this host into this vault came to nothing, as long as no other rule would
+/// miss it. A path where nothing is, and of which there is no snapshot, was mistyped.
+fn refusals(known: &Known<'_>, all: &mut Vec<Attention>) {
+    let mut seen = BTreeSet::new();
+    let has_snapshot = |source: &str| known.sources.iter().any(|line| bounded(&shown(&line.source)) == source);
+    for entry in known.own.at_place().filter(|entry| entry.act == "backup") {
+        let (source, code) = (entry.text("source"), Code::parse(entry.text("code")));
+        let failed = ["refused", "failed"].contains(&entry.text("outcome"));
+        if source.is_empty() || !seen.insert(source) || !failed {
+            continue;
+        }
+        let mistyped = code == Some(Code::SourceMissing) && !has_snapshot(source);
+        if mistyped || is_overdue(known, entry.time, limits::BACKUP_DAYS) {
+            continue;
+        }
+        let why = code.map_or_else(|| entry.text("message").to_owned(), |code| format!("{code}, {}", code.title()));
+        let time = entry.time.rfc3339();
+        let text =
+            format!("the last backup of {source} came to nothing {time}: {why}: devvault backup {}", quoted(source));
+        push(all, "refused", text);
+    }
+}
+
 fn backups(known: &Known<'_>, all: &mut Vec<Attention>) {
     let days = known.settings.backup_days.unwrap_or(limits::BACKUP_DAYS);
     for line in known.sources.iter().filter(|line| is_overdue(known, line.time, days)) {
-        let source = crate::path::shown(&line.source);
+        let source = shown(&line.source);
         let text = format!(
-            "{source} on {} was last backed up {}: devvault backup {source}",
+            "{source} on {} was last backed up {}: devvault backup {}",
             line.host,
-            when(known, line.time)
+            when(known, line.time),
+            quoted(&source)
         );
         push(all, "old", text);
     }
@@ -299,7 +335,7 @@ fn backups(known: &Known<'_>, all: &mut Vec<Attention>) {
 fn drills(known: &Known<'_>, all: &mut Vec<Attention>) {
     let days = known.settings.drill_days.unwrap_or(limits::DRILL_DAYS);
     for line in known.sources {
-        let source = format!("{} on {}", crate::path::shown(&line.source), line.host);
+        let source = format!("{} on {}", shown(&line.source), line.host);
         let how = format!("devvault drill {}", line.newest);
         if let Some(failed) = line.drill_failed {
             let clean = if failed.clean_machine { " --clean-machine --key-file KEY" } else { "" };

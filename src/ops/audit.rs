@@ -52,7 +52,9 @@ pub(super) struct Scene {
     pub(super) place: Option<String>,
     pub(super) store: Option<Arc<dyn Store>>,
     // Which copy of the vault lies there: see [`reads::copy_of`].
-    copy: Option<Time>,
+    copy: Option<String>,
+    // What is told of an operation however it ends.
+    about: Option<(&'static str, String)>,
 }
 
 impl Scene {
@@ -69,12 +71,13 @@ impl Scene {
             place: Some(place),
             copy: store.as_ref().and_then(|store| reads::copy_of(&**store)),
             store,
+            about: None,
         }
     }
 
     /// A scene without a vault.
     pub(super) fn of_host(host: &Host, clock: &dyn Clock) -> Self {
-        Self { host: host.clone(), now: clock.now(), vault: None, place: None, store: None, copy: None }
+        Self { host: host.clone(), now: clock.now(), vault: None, place: None, store: None, copy: None, about: None }
     }
 
     /// Returns the vault's place, empty where none is meant.
@@ -83,8 +86,11 @@ impl Scene {
     }
 
     fn event(&self, act: &'static str, mut data: Value) -> Event {
-        if let (Some(copy), Some(data)) = (self.copy, data.as_object_mut()) {
-            data.insert("copy".into(), copy.rfc3339_exact().into());
+        if let (Some(copy), Some(data)) = (&self.copy, data.as_object_mut()) {
+            data.insert("copy".into(), copy.clone().into());
+        }
+        if let (Some((name, text)), Some(data)) = (&self.about, data.as_object_mut()) {
+            data.insert((*name).into(), bounded(text).into());
         }
         let mut event = Event::new(act, data);
         event.vault = self.vault;
@@ -97,6 +103,17 @@ impl Scene {
 pub(crate) fn watch<R: Told>(access: &Access, act: &'static str, run: impl FnOnce() -> Result<R>) -> Result<R> {
     let outcome = run();
     settle(&Scene::of(access), act, outcome)
+}
+
+/// Runs an operation as [`watch`] does, and tells something of it however it ends.
+pub(super) fn watch_about<R: Told>(
+    access: &Access,
+    act: &'static str,
+    about: (&'static str, String),
+    run: impl FnOnce() -> Result<R>,
+) -> Result<R> {
+    let outcome = run();
+    settle(&Scene { about: Some(about), ..Scene::of(access) }, act, outcome)
 }
 
 /// Runs an operation that only looks: it is journaled where it refuses or finds something.

@@ -13,7 +13,8 @@ use crate::crypto::{Digest, Id};
 use crate::error::Result;
 use crate::format::record::Head;
 use crate::fsys::Dir;
-use crate::incident::journal::Journal;
+use crate::incident::journal::{Entry, Journal};
+use crate::incident::registry;
 use crate::limits;
 use crate::path::EntryPath;
 use crate::refusal::Code;
@@ -244,6 +245,7 @@ fn look(access: &Access) -> Result<Report> {
     let attention = attention::attention(&Known {
         own: &own,
         trouble,
+        unwitnessed: unwitnessed(access, &vault, &entries)?,
         settings: &access.host.settings()?,
         now,
         orphans: &orphans,
@@ -274,6 +276,25 @@ fn look(access: &Access) -> Result<Report> {
         notes,
         kept: Kept::default(),
     })
+}
+
+/// Returns what is wrong with what this host knows of the newest head of a vault, where no witness tells.
+fn unwitnessed(access: &Access, vault: &gate::Vault, entries: &[Entry]) -> Result<Vec<String>> {
+    let mut all = Vec::new();
+    if gate::witness_lost(access, &vault.key, &vault.freshness)? {
+        let text = "this host made the key and has no witness of the vault: an older copy cannot be told from the newest, \
+                    and every backup is refused: devvault runbook DV316";
+        all.push(text.to_owned());
+    }
+    if vault.freshness == Freshness::Unproven
+        && let Some(head) = registry::newest_head(entries, vault.config.vault).filter(|head| !vault.chain.holds(head))
+    {
+        all.push(format!(
+            "this host's journal has head {head} of the vault, which is not in this copy: it is older, or another history: \
+             devvault runbook DV313"
+        ));
+    }
+    Ok(all)
 }
 
 fn coverage(catalog: &Catalog, reads: &Reads, now: Time) -> Coverage {

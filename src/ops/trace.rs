@@ -337,13 +337,29 @@ fn done_with(access: &Access, vault: &Vault, target: &Target, report: &mut Repor
         .filter(|entry| entry.vault == Some(vault.config.vault))
         .filter(restored)
         .take(DONE_MAX)
-        .map(|entry| done(entry, format!("to {}", entry.text("destination"))))
+        .map(|entry| done(entry, place_restored(entry)))
         .collect();
 }
 
-/// Returns whether a restore may have brought back what is traced.
+/// Returns whether patterns left something out of what a restore brought back; the journal has how much and not what.
+fn chose(entry: &Entry) -> bool {
+    entry.data.get("not_chosen").and_then(Value::as_u64).unwrap_or(0) > 0
+}
+
+/// Says where a restore brought back how much.
+fn place_restored(entry: &Entry) -> String {
+    let part = if entry.text("path") != EntryPath::root().to_string() || chose(entry) { "a part, " } else { "" };
+    let drill = entry.data.get("in_drill") == Some(&true.into());
+    let removed = if drill { " by a drill, which removed it again" } else { "" };
+    format!("{part}to {}{removed}", entry.text("destination"))
+}
+
+/// Returns whether a restore brought back what is traced.
 fn concerns(entry: &Entry, target: &Target) -> bool {
     let Target::Path(path) = target else { return true };
+    if chose(entry) {
+        return false;
+    }
     // The journal has it as it is shown.
     let restored = unshown(entry.text("path").as_bytes());
     let restored = restored.and_then(|path| EntryPath::parse(&path).ok()).unwrap_or_default();

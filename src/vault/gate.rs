@@ -329,7 +329,10 @@ pub fn judge(
 }
 
 /// Returns whether this host made the key, and with it the vault, but has no witness of it and no head to expect.
-fn witness_lost(access: &Access, key: &FoundKey, freshness: &Freshness) -> Result<bool> {
+///
+/// # Errors
+/// This host's id cannot be read.
+pub fn witness_lost(access: &Access, key: &FoundKey, freshness: &Freshness) -> Result<bool> {
     let made_here = access.host.known_identity()?.is_some_and(|host| host.id == key.key.host);
     Ok(made_here && *freshness == Freshness::Unproven)
 }

@@ -13,6 +13,17 @@ use crate::path::EntryPath;
 /// Longest part that a writer makes of several members, in bytes; one member alone may be longer.
 const PART_BYTES_MAX: usize = 1 << 20;
 
+/// Returns whether there is room for an entry in a segment, be it alone.
+pub fn fits(entry: &Entry) -> bool {
+    let target = entry.kind.target().map_or(0, <[u8]>::len);
+    let names =
+        entry.path.as_bytes().len() + target + entry.hardlink.as_ref().map_or(0, |first| first.as_bytes().len());
+    // Six bytes stand for one that is escaped. What else there is has bounds of its own, far below.
+    let is_short =
+        6 * names < limits::OBJECT_BYTES_MAX as usize / 2 && entry.xattrs.is_empty() && entry.streams.is_empty();
+    is_short || json::encode(entry).len() < limits::OBJECT_BYTES_MAX as usize
+}
+
 /// Takes entries in path order and stores them in a draft.
 pub struct ListingWriter {
     segment_mask: u64,
@@ -20,6 +31,8 @@ pub struct ListingWriter {
     segment: Part,
     list: Part,
     lists: Vec<PartRef>,
+    // The line that is added, kept for its room.
+    line: Vec<u8>,
 }
 
 #[derive(Default)]
@@ -62,17 +75,21 @@ impl ListingWriter {
             segment: Part::default(),
             list: Part::default(),
             lists: Vec::new(),
+            line: Vec::new(),
         }
     }
 
-    /// Adds the next entry in path order.
+    /// Adds the next entry in path order; [`fits`] says whether there is room for it in a segment.
     ///
     /// # Errors
     /// The draft cannot store a part.
     pub fn push(&mut self, draft: &mut Draft, entry: &Entry) -> Result<()> {
-        self.before(draft, &entry.path)?;
-        self.segment.add(&entry.path, 1, |bytes| json::append_line(bytes, entry));
-        Ok(())
+        let mut line = std::mem::take(&mut self.line);
+        line.clear();
+        json::append_line(&mut line, entry);
+        let pushed = self.push_line(draft, &entry.path, &line);
+        self.line = line;
+        pushed
     }
 
     /// Adds the next entry in path order by the exact line that it had in another listing.
@@ -80,15 +97,17 @@ impl ListingWriter {
     /// # Errors
     /// The draft cannot store a part.
     pub fn push_line(&mut self, draft: &mut Draft, path: &EntryPath, line: &[u8]) -> Result<()> {
-        self.before(draft, path)?;
+        self.before(draft, path, line.len())?;
         self.segment.add(path, 1, |bytes| bytes.extend_from_slice(line));
         Ok(())
     }
 
-    /// Closes what does not go on beyond a path.
-    fn before(&mut self, draft: &mut Draft, path: &EntryPath) -> Result<()> {
+    /// Closes what does not go on beyond a path, or has no room for a line of so many bytes.
+    fn before(&mut self, draft: &mut Draft, path: &EntryPath, length: usize) -> Result<()> {
         let hash = cut_hash(path);
-        let full = self.segment.members >= limits::SEGMENT_ENTRIES_MAX || self.segment.bytes.len() >= PART_BYTES_MAX;
+        let full = self.segment.members >= limits::SEGMENT_ENTRIES_MAX
+            || self.segment.bytes.len() >= PART_BYTES_MAX
+            || self.segment.bytes.len() + length > limits::OBJECT_BYTES_MAX as usize;
         if hash & self.segment_mask == 0 || full {
             self.close_segment(draft)?;
             let full = self.list.members >= limits::SEGMENT_LIST_MAX || self.list.bytes.len() >= PART_BYTES_MAX;

@@ -3,9 +3,9 @@
 //! Invariants: a pack that failed stays in doubt until all of it was read *at that place* and was intact, by a process that
 //! had begun to look after the failure was noted; a writer leaves out nothing because of a pack in doubt. Copies of a vault
 //! share its id and not its memory: each place has its own, and so has each copy that is mounted at one place in turn. What
-//! cannot be trusted counts as unknown: nothing is taken for read, and any pack may be in doubt. So does a read that is later
-//! than now: a clock that was ahead once would keep it for ever. Losing the file costs only this memory; other hosts do not
-//! see it.
+//! cannot be trusted counts as unknown: nothing is taken for read, and any pack may be in doubt; where it is the memory of
+//! another place, whose medium may be mounted here now, until every pack was read here. So does a read that is later than
+//! now: a clock that was ahead once would keep it for ever. Losing the file costs only this memory; other hosts do not see it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -68,7 +68,10 @@ struct Known {
 struct Stored {
     /// Which copy lies there: see [`copy_of`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    copy: Option<Time>,
+    copy: Option<String>,
+    /// Memories of other places that could not be trusted, by name and digest, when every pack was read here.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    lost: BTreeSet<String>,
     packs: Vec<Known>,
     place: String,
     /// It replaced what could not be trusted, and not every pack has been read since.
@@ -83,7 +86,7 @@ struct Stored {
 pub struct Reads {
     file: PathBuf,
     place: String,
-    copy: Option<Time>,
+    copy: Option<String>,
     known: BTreeMap<Digest, Known>,
     // How often the file had been written when it was loaded.
     writings: u64,
@@ -92,6 +95,9 @@ pub struct Reads {
     // What failed at places that are gone: the medium may be mounted elsewhere now.
     elsewhere: BTreeMap<Digest, Vec<Failure>>,
     unsure: Option<String>,
+    // Memories of other places that cannot be trusted, and what is said of those that nothing answers.
+    lost: BTreeSet<String>,
+    unsure_elsewhere: Option<String>,
     all_read: bool,
 }
 
@@ -99,13 +105,15 @@ impl Reads {
     /// Reads what this host remembers of a vault at the place of a store.
     pub fn load(host: &Host, macs: &Macs, store: &dyn Store, now: Time) -> Self {
         let (place, copy) = (place_of(store), copy_of(store));
-        let (directory, file) = file_of(host, macs, store, copy);
+        let (directory, file) = file_of(host, macs, store, copy.as_deref());
         let mut reads = Self { place, copy, ..Self::default() };
+        let mut answered = BTreeSet::new();
         match trusted(&file, macs) {
             Ok(None) => {}
             Ok(Some(stored)) => {
                 reads.unsure = stored.unsure.then(|| "an earlier list of packs that failed was lost".into());
                 reads.writings = stored.writings;
+                answered = stored.lost;
                 reads.known = stored.packs.into_iter().map(|known| (known.pack, known)).collect();
             }
             Err(reason) => reads.unsure = Some(format!("{} cannot be trusted: {reason}", shown_path(&file))),
@@ -113,19 +121,37 @@ impl Reads {
         for known in reads.known.values_mut() {
             known.intact = known.intact.filter(|intact| *intact <= now);
         }
-        for other in fs::read_dir(&directory).into_iter().flatten().flatten().map(|entry| entry.path()) {
-            if other != file
-                && other.extension().is_some_and(|extension| extension == "json")
-                && let Ok(Some(stored)) = trusted(&other, macs)
-                && !is_there(&stored)
-            {
-                for known in stored.packs {
-                    reads.elsewhere.entry(known.pack).or_default().extend(known.failed);
-                }
+        match others(&directory, &file) {
+            Ok(others) => others.iter().for_each(|other| reads.look_elsewhere(other, macs, &answered)),
+            Err(error) => {
+                reads.unsure_elsewhere = Some(format!("{} cannot be listed: {error}", shown_path(&directory)));
             }
         }
         reads.file = file;
         reads
+    }
+
+    /// Takes what failed at another place, if that is gone.
+    fn look_elsewhere(&mut self, other: &Path, macs: &Macs, answered: &BTreeSet<String>) {
+        match trusted(other, macs) {
+            Ok(Some(stored)) if !is_there(&stored) => {
+                for known in stored.packs {
+                    self.elsewhere.entry(known.pack).or_default().extend(known.failed);
+                }
+            }
+            Ok(_) => {}
+            Err(reason) => {
+                let name = other.file_name().unwrap_or_default().to_string_lossy();
+                // What is damaged anew, or is another one, is not what was answered.
+                let content = replace::read(other, limits::STATE_BYTES_MAX)
+                    .map_or_else(|_| String::new(), |bytes| Digest::of(&bytes).to_string());
+                let lost = format!("{name} {content}");
+                if !answered.contains(&lost) {
+                    self.unsure_elsewhere = Some(format!("{} cannot be trusted: {reason}", shown_path(other)));
+                }
+                self.lost.insert(lost);
+            }
+        }
     }
 
     fn get(&self, pack: &Digest) -> Option<&Known> {
@@ -154,7 +180,7 @@ impl Reads {
 
     /// Returns why packs may be in doubt that are not listed, in words.
     pub fn unsure(&self) -> Option<&str> {
-        self.unsure.as_deref()
+        self.unsure.as_deref().or(self.unsure_elsewhere.as_deref())
     }
 
     /// Notes that all of a pack was read at this place and is intact.
@@ -214,8 +240,13 @@ impl Reads {
             packs.insert(*pack, known);
         }
         let packs = packs.into_values().collect();
-        let (copy, place) = (self.copy, self.place.clone());
-        let mut stored = Stored { copy, packs, place, unsure, vault: macs.vault(), writings };
+        let (copy, place) = (self.copy.clone(), self.place.clone());
+        let lost = match &old {
+            Some(old) if !self.all_read => old.lost.clone(),
+            None if !self.all_read => BTreeSet::new(),
+            _ => self.lost.clone(),
+        };
+        let mut stored = Stored { copy, lost, packs, place, unsure, vault: macs.vault(), writings };
         if let Some(old) = old {
             stored.writings = old.writings;
             if old == stored {
@@ -290,24 +321,44 @@ fn place_of(store: &dyn Store) -> String {
     store.local_path().map_or_else(|| store.describe(), |path| path.to_string_lossy().into_owned())
 }
 
-/// Tells copies of a vault from each other that are mounted at one place in turn: when the file system last changed
-/// `vault.json` in any way. Nobody writes it after the vault was made, copying makes it anew, and who could set that time back
-/// has the medium. A copy of the whole medium, block by block, has the same time and is not told apart. Nothing where the
-/// system does not tell.
-pub fn copy_of(store: &dyn Store) -> Option<Time> {
+/// Tells copies of a vault from each other that are mounted at one place in turn: by when the file system last changed
+/// `vault.json` in any way, and by when it made that file. Nobody writes it after the vault was made, copying makes it anew,
+/// and who could set these times back has the medium. Both, because FAT and exFAT keep no time of change, for which Linux
+/// gives the time of modification there, and a copy may keep that. A copy of the whole medium, block by block, has the same
+/// times and is not told apart. Nothing where the system tells neither.
+pub fn copy_of(store: &dyn Store) -> Option<String> {
     store.local_path().and_then(copy_at)
 }
 
-fn copy_at(place: &Path) -> Option<Time> {
-    Dir::open(place).and_then(|dir| dir.stat_at(layout::CONFIG.as_bytes())).ok()?.ctime
+fn copy_at(place: &Path) -> Option<String> {
+    let changed = Dir::open(place).and_then(|dir| dir.stat_at(layout::CONFIG.as_bytes())).ok()?.ctime;
+    let created = fs::symlink_metadata(place.join(layout::CONFIG)).and_then(|metadata| metadata.created()).ok();
+    copy_by(changed, created.map(Time::from_system))
+}
+
+fn copy_by(changed: Option<Time>, created: Option<Time>) -> Option<String> {
+    let of = |what, time: Option<Time>| time.map(|time| format!("{what} {}", time.rfc3339_exact()));
+    let times: Vec<String> = of("changed", changed).into_iter().chain(of("made", created)).collect();
+    (!times.is_empty()).then(|| times.join(", "))
+}
+
+/// Returns the files beside one in which this host keeps what it remembers of the same vault at other places.
+fn others(directory: &Path, file: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(directory) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<std::io::Result<Vec<PathBuf>>>()?;
+    let is_other = |path: &PathBuf| path != file && path.extension().is_some_and(|extension| extension == "json");
+    Ok(paths.into_iter().filter(is_other).collect())
 }
 
 /// Returns the directory of a vault's memories, and the file of the one of a place and copy.
-fn file_of(host: &Host, macs: &Macs, store: &dyn Store, copy: Option<Time>) -> (PathBuf, PathBuf) {
+fn file_of(host: &Host, macs: &Macs, store: &dyn Store, copy: Option<&str>) -> (PathBuf, PathBuf) {
     let directory = host.reads_directory(macs.vault());
     let place = place_of(store);
     let mut of = store.local_path().map_or(place.as_bytes(), |path| path.as_os_str().as_encoded_bytes()).to_vec();
-    of.extend(copy.iter().flat_map(|copy| copy.as_nanos().to_be_bytes()));
+    of.extend_from_slice(copy.unwrap_or_default().as_bytes());
     let file = directory.join(format!("{}.json", &Digest::of(&of).to_string()[..32]));
     (directory, file)
 }
@@ -458,6 +509,37 @@ mod tests {
         let first = places.load(&here);
         assert!(first.last(&PACK) == Some(at(1)) && first.doubt(&PACK).is_some(), "either may be the one that failed");
         assert!(places.note(&here, |reads| reads.note_intact(PACK, at(3))).doubt(&PACK).is_none());
+    }
+
+    #[test]
+    fn a_copy_is_known_by_when_it_was_made_too() {
+        assert_eq!(copy_by(None, None), None);
+        let told = [(Some(at(1)), None), (None, Some(at(1))), (Some(at(1)), Some(at(1))), (Some(at(1)), Some(at(2)))];
+        let copies: BTreeSet<Option<String>> = told.into_iter().map(|(changed, made)| copy_by(changed, made)).collect();
+        assert_eq!(copies.len(), told.len());
+    }
+
+    #[test]
+    fn a_memory_of_another_place_that_cannot_be_trusted_is_doubt_until_every_pack_was_read_here() {
+        let places = Places::new();
+        let (here, there) = (places.put("here", VAULT), places.put("there", VAULT));
+        let file = places.note(&there, |reads| reads.note_failed(PACK, &damaged(), at(10))).file;
+        fs::rename(places.root.path().join("there"), places.root.path().join("aside")).expect("free");
+        let bytes = fs::read(&file).expect("there");
+        fs::write(&file, "damaged").expect("writable");
+        assert!(places.load(&here).unsure().expect("any may have failed").contains("cannot be trusted"));
+        assert!(places.note(&here, |reads| reads.note_intact(PACK, at(11))).unsure().is_some(), "one pack is not all");
+        let all = places.note(&here, Reads::note_all_read);
+        assert_eq!((all.unsure(), all.doubt(&PACK)), (None, None));
+        assert!(places.note(&here, |reads| reads.note_intact(PACK, at(12))).unsure().is_none(), "an answer stays");
+        fs::write(&file, "damaged anew").expect("writable");
+        assert!(places.load(&here).unsure().is_some());
+        fs::write(&file, bytes).expect("writable");
+        let known = places.load(&here);
+        assert!(
+            known.unsure().is_none() && known.doubt(&PACK).is_some(),
+            "nobody knew of that failure when it was read"
+        );
     }
 
     #[test]

@@ -124,16 +124,26 @@ impl<'a> Object<'a> {
     /// Returns the extended attributes, names ascending; none where the file system has none.
     ///
     /// # Errors
-    /// They cannot be read, or one vanishes meanwhile.
+    /// They cannot be read, or some vanish each time meanwhile.
     pub fn xattrs(self) -> io::Result<Vec<Xattr>> {
         #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
         {
             let place = self.place()?;
-            let mut names: Vec<Vec<u8>> = place.list()?;
-            names.retain(|name| !is_unsettable(name));
-            names.sort_unstable();
-            drop_second_forms(&mut names);
-            names.into_iter().map(|name| Ok((place.get(&name)?, name)).map(|(value, name)| (name, value))).collect()
+            let read = || -> io::Result<Vec<Xattr>> {
+                let mut names: Vec<Vec<u8>> = place.list()?;
+                names.retain(|name| !is_unsettable(name));
+                names.sort_unstable();
+                drop_second_forms(&mut names);
+                names.into_iter().map(|name| Ok((place.get(&name)?, name)).map(|(value, name)| (name, value))).collect()
+            };
+            let mut outcome = read();
+            for _ in 1..crate::limits::READ_ATTEMPTS {
+                match &outcome {
+                    Err(error) if has_vanished(error) => outcome = read(),
+                    _ => break,
+                }
+            }
+            outcome
         }
         #[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
         Ok(Vec::new())
@@ -283,6 +293,16 @@ fn read_growing(mut call: impl FnMut(&mut [u8]) -> rustix::io::Result<usize>) ->
             Err(error) => return Err(error),
         }
     }
+}
+
+/// Returns whether `error` says that there is no attribute of a name.
+#[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
+fn has_vanished(error: &io::Error) -> bool {
+    #[cfg(target_vendor = "apple")]
+    const NO_ATTRIBUTE: Errno = Errno::NOATTR;
+    #[cfg(not(target_vendor = "apple"))]
+    const NO_ATTRIBUTE: Errno = Errno::NODATA;
+    error.raw_os_error() == Some(NO_ATTRIBUTE.raw_os_error())
 }
 
 /// XFS shows the superuser each access list a second time, in the form in which it stores it.

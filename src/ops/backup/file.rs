@@ -17,9 +17,10 @@ use crate::fsys::{self, Dir, Object, ObjectKind, Stat, Xattr};
 use crate::limits;
 use crate::path::EntryPath;
 
-/// Returns the fields by which an unchanged file is recognised on this platform, ascending.
-pub(super) fn unchanged_by() -> Vec<String> {
-    ["ctime", "ino", "mtime", "size"].map(str::to_owned).to_vec()
+/// Returns the fields by which an unchanged file is recognised, ascending, on media that keep times of change or not.
+pub(super) fn unchanged_by(keeps_ctime: bool) -> Vec<String> {
+    let fields = ["ctime", "ino", "mtime", "size"].into_iter();
+    fields.filter(|field| keeps_ctime || *field != "ctime").map(str::to_owned).collect()
 }
 
 /// Returns whether a file is the one that an entry recorded, by size, times and inode, unless its times were too young
@@ -187,7 +188,9 @@ fn attempts<E>(
             Ok(whole) => return Ok(Read::Whole(Box::new(whole))),
             Err(Attempt::Changed(what)) => reason = what,
             Err(Attempt::Io(error)) if is_gone(dir, name, &error) => return Ok(Read::Gone),
-            Err(Attempt::Io(error)) if is_other_kind(&error) => reason = format!("it was replaced meanwhile: {error}"),
+            Err(Attempt::Io(error)) if error.kind() == io::ErrorKind::NotFound || is_other_kind(&error) => {
+                reason = format!("it was replaced meanwhile: {error}")
+            }
             // Whoever holds it may let it go.
             Err(Attempt::Io(error)) if fsys::is_held(&error) => held = Some(error.to_string()),
             Err(Attempt::Io(error)) => return Ok(Read::Failed(error.to_string())),
@@ -205,9 +208,18 @@ fn read_once<E>(
 ) -> Result<Whole, Attempt<E>> {
     let begun = clock.now();
     let file = dir.open_file(name)?;
-    let before = fsys::stat_file(&file)?;
+    let mut before = fsys::stat_file(&file)?;
     if before.kind != ObjectKind::File {
         return Err(Attempt::Changed("it is no longer a regular file".into()));
+    }
+    // A change that the times would not show: whoever goes on writing is seen by the next look.
+    let unsettled = before.unsettled();
+    if !unsettled.is_zero() {
+        std::thread::sleep(unsettled);
+        before = fsys::stat_file(&file)?;
+        if !before.unsettled().is_zero() {
+            return Err(Attempt::Changed("it was changed a moment ago".into()));
+        }
     }
     let holes = sparse::holes(&file, &before)?;
     let object = Object::File(&file);
@@ -335,7 +347,8 @@ mod tests {
         std::fs::write(&path, b"some content").expect("writable");
         let dir = Arc::new(Dir::open(root.path()).expect("readable"));
         let stat = dir.stat_at(b"f").expect("there");
-        let found = Found { path: EntryPath::parse(b"f").expect("valid"), stat, dir, target: Vec::new() };
+        let found =
+            Found { path: EntryPath::parse(b"f").expect("valid"), stat, dir, target: Vec::new(), restless: false };
         let mut asked = 0;
         let read = read_large(&found, SIZES, &FixedClock(Time::default()), |_, _| {
             asked += 1;

@@ -15,7 +15,7 @@ mod source;
 mod sparse;
 mod take;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -37,7 +37,7 @@ use crate::format::PROGRAM;
 use crate::format::index::IndexedPack;
 use crate::format::listing::PartRef;
 use crate::format::record::{Counts, ExcludedBy, Exclusion, Head, Host, Packs, Snapshot};
-use crate::incident::journal::{Journal, bounded};
+use crate::incident::journal::Journal;
 use crate::path::EntryPath;
 use crate::pool::Pool;
 use crate::progress::{Phase, Progress};
@@ -159,7 +159,8 @@ const ATTEMPTS_MAX: usize = 16;
 /// devvault's own directories; what opening for writing refuses; DV401 to DV403 where the vault's medium refuses; DV109
 /// where what was written reads back differently, or a pack after another fails.
 pub fn run(access: &Access, source: &Path, options: &Options, progress: &dyn Progress) -> Result<Report> {
-    audit::watch(access, "backup", || take_snapshot(access, source, options, progress))
+    let about = ("source", shown_path(&crate::fsys::real_path(source)));
+    audit::watch_about(access, "backup", about, || take_snapshot(access, source, options, progress))
 }
 
 impl Told for Report {
@@ -167,7 +168,6 @@ impl Told for Report {
         serde_json::json!({
             "snapshot": self.snapshot,
             "head": self.head,
-            "source": bounded(&shown_path(&self.source)),
             "files": self.counts.files,
             "bytes": self.counts.bytes.to_string(),
             "bytes_stored": self.bytes_stored.to_string(),
@@ -237,6 +237,10 @@ struct Run<'a> {
     pool: Pool,
 }
 
+/// What is said where files were taken for unchanged on a medium that does not tell every change.
+const WEAKER_RULE: &str = "a file system of the source keeps no times of change, or other times under that name: there, files \
+    were taken for unchanged by inode, size and time of modification; `--reread` reads them all";
+
 impl Run<'_> {
     /// Takes the snapshot. What was read of packs meanwhile goes into `reads`.
     fn attempt(&self, reads: &mut Reads) -> Result<Ended> {
@@ -288,7 +292,7 @@ impl Run<'_> {
             source: self.source.bytes().to_vec(),
             started,
             tags: options.tags.clone(),
-            unchanged_by: if options.reread { Vec::new() } else { file::unchanged_by() },
+            unchanged_by: if options.reread { Vec::new() } else { file::unchanged_by(taken.keeps_ctime) },
         };
         let finalized = match draft.finalize(snapshot, &vault.chain, vault.config_digest, &taken.trusted) {
             Ok(Finalized::Published(published)) => published,
@@ -333,6 +337,7 @@ impl Run<'_> {
             sizes: vault.config.parameters.chunk_sizes(),
             names: Names::default(),
             owners: Owners::default(),
+            media: HashMap::new(),
         };
         let before = prior.map(|(_, snapshot)| snapshot.counts);
         self.progress.phase(Phase::Storing, before.map(|counts| counts.files), before.map(|counts| counts.bytes));
@@ -354,11 +359,15 @@ impl Run<'_> {
             }
             return refuse(Code::SourceEmpty, format!("{source} is empty now and was not before"));
         }
-        let Taker { draft, writer, prior, mut report, problems, .. } = taker;
+        let Taker { draft, writer, prior, mut report, problems, media, .. } = taker;
+        let keeps_ctime = media.values().all(|keeps| *keeps);
+        if !keeps_ctime {
+            report.notes.push(WEAKER_RULE.into());
+        }
         let trusted = prior.finish(&mut report.findings);
         report.quiet = quiet;
         report.left_out = problems.left_out;
-        Ok((Taken { lists: writer.finish(draft)?, trusted }, report))
+        Ok((Taken { lists: writer.finish(draft)?, trusted, keeps_ctime }, report))
     }
 
     /// Says what was published.
@@ -398,6 +407,8 @@ impl Run<'_> {
 struct Taken {
     lists: Vec<PartRef>,
     trusted: HashSet<Digest>,
+    // Whether every medium on which a file was taken for unchanged keeps times of change.
+    keeps_ctime: bool,
 }
 
 /// Adds the new packs to the index, or makes it anew where it was not sound. It is a cache: a failure is a note.

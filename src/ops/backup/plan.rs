@@ -57,8 +57,8 @@ impl Report {
 /// The vault need not be there. A content that cannot be read is not found out.
 ///
 /// # Errors
-/// What a backup would refuse for the same source, after everything has been handed on: DV801, DV804, DV806, DV807;
-/// DV803 at once; whatever `take` returns.
+/// What a backup would refuse for the same source, after everything has been handed on: DV801, DV802 of names, DV804,
+/// DV806, DV807; DV803 at once; whatever `take` returns.
 pub fn plan(
     access: &Access,
     source: &Path,
@@ -87,11 +87,14 @@ pub fn plan(
         match event {
             Some(Event::Found(found)) => {
                 kept.refuse_overlap(&source.path, &found)?;
+                if found.restless {
+                    problems.borrow_mut().restless(&found.path, &source.may_change);
+                }
                 count(&mut report.counts, &found, &mut names, &mut problems.borrow_mut());
                 let bytes = (found.stat.kind == ObjectKind::File).then_some(found.stat.size);
                 take(&Planned::Taken { path: found.path, kind: found.stat.kind, bytes })?;
             }
-            Some(Event::Failed(path, error)) => problems.borrow_mut().failed(path, &error),
+            Some(Event::Failed(path, error)) => problems.borrow_mut().failed(path, &error, &source.may_change),
             None => {}
         }
         missing.into_iter().try_for_each(|left| take(&Planned::Left(left)))?;

@@ -17,7 +17,7 @@ use crate::fsys::walk::{Event, Found, walk_guided};
 use crate::fsys::{Dir, ObjectId, Stat};
 use crate::host::Host;
 use crate::ops::rules::Rules;
-use crate::path::{EntryPath, shown};
+use crate::path::{EntryPath, quoted, shown};
 use crate::pool::Pool;
 use crate::progress::Progress;
 use crate::refusal::{Code, Refusal};
@@ -27,7 +27,8 @@ use crate::vault::gate::{Access, Vault};
 pub(super) struct Source {
     pub(super) path: PathBuf,
     mesh: Arc<Mesh>,
-    may_change: Rules,
+    /// What may be left out, or lack names, where it keeps changing.
+    pub(super) may_change: Rules,
 }
 
 impl Source {
@@ -129,9 +130,12 @@ impl Source {
         match event {
             Event::Found(found) => {
                 kept.refuse_overlap(&self.path, &found)?;
+                if found.restless {
+                    taker.problems.restless(&found.path, &self.may_change);
+                }
                 taker.look_at(found, queue)?;
             }
-            Event::Failed(path, error) => taker.problems.failed(path, &error),
+            Event::Failed(path, error) => taker.problems.failed(path, &error, &self.may_change),
         }
         while let Some(result) = queue.ready() {
             taker.take_results(result, &self.may_change)?;
@@ -222,7 +226,19 @@ impl Kept {
         }
         let message =
             format!("{} contains the vault (a vault never holds itself) at {}", shown_path(source), found.path);
-        refuse(Code::SourceOverlaps, message)
+        let refusal = Refusal::new(Code::SourceOverlaps, message);
+        let path = found.path.to_string();
+        let is_plain = path.chars().all(|c| c.is_ascii_alphanumeric() || "/._-+=@%, ".contains(c));
+        Err(if is_plain {
+            refusal.next(format!(
+                "leave it out: `devvault backup {} --exclude {}`; or keep the vault on another disk",
+                quoted(&shown_path(source)),
+                quoted(&format!("/{path}/"))
+            ))
+        } else {
+            refusal
+        }
+        .into())
     }
 }
 

@@ -1,5 +1,6 @@
 //! Taking objects in path order: each becomes an entry, or stands in the way of the snapshot.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -18,14 +19,14 @@ use crate::format::entry::{ChunkRef, Chunks, Entry, Holes, Kind, ListRef, encode
 use crate::format::holes::Hole;
 use crate::format::json;
 use crate::format::pack::BlockKind;
-use crate::fsys::walk::{Found, is_gone};
+use crate::fsys::walk::{Found, RESTLESS, is_gone};
 use crate::fsys::{self, Object, ObjectKind, Stat, Xattr};
 use crate::limits;
 use crate::ops::rules::Rules;
 use crate::path::EntryPath;
 use crate::progress::Progress;
 use crate::refusal::{Code, Refusal};
-use crate::vault::listing::ListingWriter;
+use crate::vault::listing::{self, ListingWriter};
 use crate::vault::read::Reader;
 use crate::vault::write::{Draft, reference};
 
@@ -42,8 +43,31 @@ pub(super) struct Problems {
 }
 
 impl Problems {
+    /// Takes what changed each time it was looked at.
+    fn keeps_changing(&mut self, path: EntryPath, is_directory: bool, reason: String, may_change: &Rules) {
+        if may_change.matches(&path, is_directory) {
+            self.left_out.push(path);
+        } else {
+            self.changing.push((path, reason));
+        }
+    }
+
+    /// Takes a directory whose names changed each time it was listed.
+    pub(super) fn restless(&mut self, path: &EntryPath, may_change: &Rules) {
+        self.keeps_changing(path.clone(), true, RESTLESS.into(), may_change);
+    }
+
     /// Takes what a walk could not look at.
-    pub(super) fn failed(&mut self, path: EntryPath, error: &std::io::Error) {
+    pub(super) fn failed(&mut self, path: EntryPath, error: &std::io::Error, may_change: &Rules) {
+        if error.kind() == std::io::ErrorKind::NotFound {
+            // A listing has it.
+            return self.keeps_changing(
+                path,
+                false,
+                format!("it was renamed each time it was looked at: {error}"),
+                may_change,
+            );
+        }
         let list = if BadRules::is(error) {
             &mut self.rules
         } else if fsys::is_held(error) {
@@ -63,7 +87,7 @@ impl Problems {
     pub(super) fn refuse(&self, source: &Path) -> Result<()> {
         let kinds = [
             (Code::SourceUnreadable, &self.unreadable, "cannot be read"),
-            (Code::SourceChanging, &self.changing, "keep changing while they are read"),
+            (Code::SourceChanging, &self.changing, "keep changing while they are read or listed"),
             (Code::SourceUnsupported, &self.unsupported, "are of a kind that a vault cannot keep yet"),
             (Code::SourceRules, &self.rules, "are files of rules that cannot be used"),
             (Code::SourceElsewhere, &self.placeholders, "are not on this machine"),
@@ -127,10 +151,9 @@ pub(super) struct Taker<'a> {
     pub(super) sizes: [u32; 3],
     pub(super) names: Names,
     pub(super) owners: Owners,
+    /// Whether the media on which files were taken for unchanged tell every change by its time, by device.
+    pub(super) media: HashMap<u64, bool>,
 }
-
-/// Longest entry that a writer makes, in bytes: it must fit into a segment by itself.
-const ENTRY_BYTES_MAX: usize = limits::OBJECT_BYTES_MAX as usize - 4096;
 
 impl Taker<'_> {
     /// Decides what to do with an object: an entry at once, or a job.
@@ -155,6 +178,8 @@ impl Taker<'_> {
         match before.filter(|(before, _)| file::is_unchanged(before, &found.stat)) {
             // A change of owner, mode or attributes changes the change time too.
             Some((before, line)) if self.still_holds(&before) => {
+                let keeps = || fsys::keeps_change_times(&found.dir) && found.stat.ctime.is_some();
+                self.media.entry(found.stat.id.device).or_insert_with(keeps);
                 let (entry, since) = self.describe_again(found, before, line);
                 queue.push_entry(entry, since, self.sizes, &self.clock);
             }
@@ -261,12 +286,7 @@ impl Taker<'_> {
             self.problems.unsupported.push((entry.path, reason.into()));
             return Ok(None);
         }
-        let entry = Entry { xattrs: self.attributes(xattrs)?, streams: self.attributes(streams)?, ..entry };
-        if json::encode(&entry).len() >= ENTRY_BYTES_MAX {
-            self.problems.unsupported.push((entry.path, "more metadata than a vault can keep".into()));
-            return Ok(None);
-        }
-        Ok(Some(entry))
+        Ok(Some(Entry { xattrs: self.attributes(xattrs)?, streams: self.attributes(streams)?, ..entry }))
     }
 
     fn attributes(&mut self, attributes: Vec<Xattr>) -> Result<Vec<Attribute>> {
@@ -359,8 +379,7 @@ impl Taker<'_> {
 
     fn file_problem(&mut self, path: EntryPath, read: Read, may_change: &Rules) {
         match read {
-            Read::Changing(_) if may_change.matches(&path, false) => self.problems.left_out.push(path),
-            Read::Changing(reason) => self.problems.changing.push((path, reason)),
+            Read::Changing(reason) => self.problems.keeps_changing(path, false, reason, may_change),
             Read::Held(reason) => self.problems.held.push((path, reason)),
             Read::Failed(reason) => self.problems.unreadable.push((path, reason)),
             Read::Whole(_) | Read::Gone => {}
@@ -475,14 +494,25 @@ impl Taker<'_> {
         self.add_read(entry)
     }
 
-    /// Adds an entry whose progress has been told.
+    /// Adds an entry whose progress has been told; where a vault cannot keep it, it stands in the way of the snapshot.
     fn add_read(&mut self, entry: &Entry) -> Result<()> {
         self.count(entry);
+        if !listing::fits(entry) {
+            self.problems.unsupported.push((entry.path.clone(), "more metadata than a vault can keep".into()));
+            return Ok(());
+        }
         self.writer.push(self.draft, entry)
     }
 
     fn count(&mut self, entry: &Entry) {
-        self.report.counts.add(entry);
+        let counts = &mut self.report.counts;
+        let fitted = counts.bytes <= limits::COUNT_MAX;
+        counts.add(entry);
+        if fitted && counts.bytes > limits::COUNT_MAX {
+            let reason =
+                format!("with it the files have more bytes than the {} that a vault can count", limits::COUNT_MAX);
+            self.problems.unsupported.push((entry.path.clone(), reason));
+        }
     }
 }
 
@@ -508,15 +538,23 @@ mod tests {
     fn every_kind_of_problem_has_its_code_and_all_paths_are_named() {
         let path = |text: &str| EntryPath::parse(text.as_bytes()).expect("valid");
         let code = |problems: &Problems| problems.refuse(Path::new("/s")).expect_err("a problem").code();
+        let none = Rules::given(&[]).expect("no pattern is wrong");
         let mut problems = Problems::default();
         assert!(problems.refuse(Path::new("/s")).is_ok());
-        problems.failed(path("held"), &std::io::ErrorKind::ResourceBusy.into());
+        problems.failed(path("held"), &std::io::ErrorKind::ResourceBusy.into(), &none);
         assert_eq!(code(&problems), Some(Code::SourceHeld));
         problems.elsewhere(path("cloud"));
+        let allowed = Rules::given(&["/busy/".into(), "/log".into()]).expect("right");
+        problems.restless(&path("busy"), &allowed);
+        problems.failed(path("log"), &std::io::ErrorKind::NotFound.into(), &allowed);
+        assert_eq!(problems.left_out, [path("busy"), path("log")]);
         assert_eq!(code(&problems), Some(Code::SourceElsewhere));
-        problems.failed(path("closed"), &std::io::ErrorKind::PermissionDenied.into());
+        problems.failed(path("renamed"), &std::io::ErrorKind::NotFound.into(), &none);
+        problems.restless(&path("busy"), &none);
+        assert_eq!(code(&problems), Some(Code::SourceChanging));
+        problems.failed(path("closed"), &std::io::ErrorKind::PermissionDenied.into(), &none);
         let Err(Error::Refused(refusal)) = problems.refuse(Path::new("/s")) else { panic!("no refusal") };
         assert_eq!(refusal.code, Code::SourceUnreadable);
-        assert_eq!(refusal.paths, [path("closed"), path("cloud"), path("held")]);
+        assert_eq!(refusal.paths, ["busy", "closed", "cloud", "held", "renamed"].map(path));
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::merge::At;
 use crate::error::{Error, Result, refuse, shown_path};
 use crate::fsys::ahead::WalkAhead;
-use crate::fsys::walk::{Event, Everything};
+use crate::fsys::walk::{Event, Everything, RESTLESS};
 use crate::fsys::{Dir, Stat};
 use crate::path::EntryPath;
 use crate::refusal::{Code, Refusal};
@@ -113,6 +113,11 @@ impl Iterator for &mut Objects {
                 let what = || format!("walk {} to its end", shown_path(&self.real));
                 return ended.err().map(|error| Err(Error::environment(what(), error)));
             };
+            if let Event::Found(found) = &event
+                && found.restless
+            {
+                self.beside.push((found.path.clone(), RESTLESS.to_owned()));
+            }
             let seen = Objects::seen(event);
             if self.last.as_ref().is_some_and(|last| seen.path <= *last) {
                 // A name that has no path: told by its directory, which has been seen already.

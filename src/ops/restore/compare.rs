@@ -11,7 +11,7 @@ use super::keep::Keep;
 use crate::error::{Error, Result};
 use crate::format::entry::{Entry, Kind};
 use crate::fsys::ahead::WalkAhead;
-use crate::fsys::walk::{Event, Found};
+use crate::fsys::walk::{Event, Found, RESTLESS};
 use crate::fsys::{self, Dir, Object, ObjectId, ObjectKind};
 use crate::ops::holding::{Holder, Unlike};
 use crate::ops::object;
@@ -166,6 +166,9 @@ impl<'a> Comparer<'a> {
         if found.stat.kind != kind {
             self.differs(entry.path, format!("it is a {}", found.stat.kind.name()));
             return Ok(());
+        }
+        if found.restless {
+            self.differs(entry.path.clone(), RESTLESS);
         }
         if found.stat.device != device {
             self.differs(entry.path.clone(), "it is another device");
@@ -458,7 +461,8 @@ mod tests {
         let mut take = |entry: Entry, dir: &Arc<Dir>| {
             let size = entry.file().map_or(0, |file| file.size);
             let stat = Stat { kind: ObjectKind::File, size, links: 1, ..Stat::default() };
-            let found = Found { path: entry.path.clone(), stat, dir: Arc::clone(dir), target: Vec::new() };
+            let found =
+                Found { path: entry.path.clone(), stat, dir: Arc::clone(dir), target: Vec::new(), restless: false };
             comparer.check_content(entry, found).expect("nothing is read yet");
             comparer.open.len()
         };

@@ -69,6 +69,8 @@ pub struct Options {
     pub only: Option<BTreeSet<EntryPath>>,
     /// Classes that are given up; the report counts what is lost by that.
     pub without: Vec<Class>,
+    /// A drill restores, and removes it again.
+    pub in_drill: bool,
     /// Give files to the recorded numbers of users and groups, whatever names these have here.
     pub numeric_owner: bool,
 }
@@ -94,6 +96,8 @@ pub struct Report {
     pub counts: Counts,
     /// How much of that part was not restored, because patterns did not choose it.
     pub not_chosen: Counts,
+    /// Whether a drill restored it.
+    pub in_drill: bool,
     /// Whether less than the whole snapshot was restored; then nothing is said of the rest of it.
     pub partial: bool,
     /// Packs that the snapshot relies on and that are missing or not vouched for; nothing that was restored needs them.
@@ -125,6 +129,8 @@ impl Told for Report {
             "source_host": bounded(&self.source.host),
             "time": self.time.rfc3339(),
             "path": bounded(&self.path.to_string()),
+            "not_chosen": self.not_chosen.entries(),
+            "in_drill": self.in_drill,
             "destination": bounded(&shown_path(&self.destination)),
             "files": self.counts.files,
             "bytes": self.counts.bytes.to_string(),
@@ -283,6 +289,7 @@ fn put_back(
         path,
         destination: target.path.clone(),
         not_chosen: looked.all.minus(&looked.chosen),
+        in_drill: options.in_drill,
         counts: plan.counts,
         partial,
         damage_elsewhere,
