@@ -77,8 +77,6 @@ fn what_a_document_offers_names_the_vault_as_a_text_does() {
     assert_eq!(document["findings"][0]["next"], next);
 }
 
-// Unix alone: a shell.
-#[cfg(unix)]
 #[test]
 fn names_that_read_like_commands_are_printed_as_they_are() {
     let home = Home::with_vault();
@@ -91,6 +89,8 @@ fn names_that_read_like_commands_are_printed_as_they_are() {
     assert!(text.contains("my devvault restore"), "{text}");
 }
 
+// Unix alone: a shell.
+#[cfg(unix)]
 #[test]
 fn a_source_that_holds_the_vault_is_told_how_to_leave_it_out() {
     let home = Home::with_vault();
@@ -104,6 +104,8 @@ fn a_source_that_holds_the_vault_is_told_how_to_leave_it_out() {
     assert!(pasted.status.success(), "{command}: {}", String::from_utf8_lossy(&pasted.stderr));
 }
 
+// Unix alone: a shell.
+#[cfg(unix)]
 #[test]
 fn a_newcomer_backs_up_and_pastes_the_printed_commands() {
     let home = Home::new();

@@ -229,7 +229,7 @@ fn what_is_renamed_all_the_while_is_kept_under_one_of_its_names_or_the_backup_re
     }
 }
 
-// Unix alone: a file system that takes any length.
+// Linux alone: a file system in memory that takes any length.
 #[cfg(target_os = "linux")]
 #[test]
 fn more_bytes_than_a_vault_can_count_are_refused_by_name() {

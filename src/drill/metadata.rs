@@ -72,10 +72,15 @@ impl Meant {
             differences.extend(compare_mode(entry, mode));
         }
         if let (Some(owner), Some(found)) = (&entry.owner, found.owner) {
-            let meant = self.number(owner);
-            if meant != found {
-                let what = format!("it belongs to {}:{}, not {}:{}", found.0, found.1, meant.0, meant.1);
-                differences.push((Some("owner"), what));
+            match self.number(owner) {
+                Ok(meant) if meant == found => {}
+                Ok(meant) => {
+                    let what = format!("it belongs to {}:{}, not {}:{}", found.0, found.1, meant.0, meant.1);
+                    differences.push((Some("owner"), what));
+                }
+                Err(error) => {
+                    differences.push((Some("owner"), format!("who owns it here cannot be looked up: {error}")));
+                }
             }
         }
         differences.extend(entry.mtime.and_then(|meant| compare_time("time", meant, found.mtime)));
@@ -91,11 +96,14 @@ impl Meant {
         differences
     }
 
-    fn number(&mut self, owner: &Owner) -> (u32, u32) {
-        *self.owners.entry(owner.clone()).or_insert_with(|| {
-            let uid = owner.user.as_deref().and_then(fsys::user_number).unwrap_or(owner.uid);
-            (uid, owner.group.as_deref().and_then(fsys::group_number).unwrap_or(owner.gid))
-        })
+    fn number(&mut self, owner: &Owner) -> io::Result<(u32, u32)> {
+        if let Some(known) = self.owners.get(owner) {
+            return Ok(*known);
+        }
+        let uid = owner.user.as_deref().map_or(Ok(None), fsys::user_number)?.unwrap_or(owner.uid);
+        let gid = owner.group.as_deref().map_or(Ok(None), fsys::group_number)?.unwrap_or(owner.gid);
+        self.owners.insert(owner.clone(), (uid, gid));
+        Ok((uid, gid))
     }
 
     /// Holds the attributes and streams of an object against its entry.

@@ -60,14 +60,17 @@ pub struct Owner {
 
 impl Owner {
     /// Returns the numbers that the owner has on this system: by name where the name is known here.
-    pub fn numbers_here(
+    ///
+    /// # Errors
+    /// Whatever is asked for a name does not answer.
+    pub fn numbers_here<E>(
         &self,
-        user_number: impl Fn(&str) -> Option<u32>,
-        group_number: impl Fn(&str) -> Option<u32>,
-    ) -> (u32, u32) {
-        let uid = self.user.as_deref().and_then(user_number).unwrap_or(self.uid);
-        let gid = self.group.as_deref().and_then(group_number).unwrap_or(self.gid);
-        (uid, gid)
+        user_number: impl Fn(&str) -> Result<Option<u32>, E>,
+        group_number: impl Fn(&str) -> Result<Option<u32>, E>,
+    ) -> Result<(u32, u32), E> {
+        let uid = self.user.as_deref().map_or(Ok(None), user_number)?.unwrap_or(self.uid);
+        let gid = self.group.as_deref().map_or(Ok(None), group_number)?.unwrap_or(self.gid);
+        Ok((uid, gid))
     }
 }
 

@@ -679,6 +679,7 @@ pub fn write_ahead(file: &File) {
     let _ = file;
 }
 
+// Linux alone: its releases.
 #[cfg(all(test, any(target_os = "linux", target_os = "android")))]
 mod tests {
     use super::*;

@@ -1,23 +1,37 @@
 //! Names of users and groups: Windows has no numbers for them, and this program keeps none.
 
+use std::io;
+
 /// Returns none.
-pub fn user_name(_uid: u32) -> Option<String> {
-    None
+///
+/// # Errors
+/// None here.
+pub fn user_name(_uid: u32) -> io::Result<Option<String>> {
+    Ok(None)
 }
 
 /// Returns none.
-pub fn group_name(_gid: u32) -> Option<String> {
-    None
+///
+/// # Errors
+/// None here.
+pub fn group_name(_gid: u32) -> io::Result<Option<String>> {
+    Ok(None)
 }
 
 /// Returns none.
-pub fn user_number(_name: &str) -> Option<u32> {
-    None
+///
+/// # Errors
+/// None here.
+pub fn user_number(_name: &str) -> io::Result<Option<u32>> {
+    Ok(None)
 }
 
 /// Returns none.
-pub fn group_number(_name: &str) -> Option<u32> {
-    None
+///
+/// # Errors
+/// None here.
+pub fn group_number(_name: &str) -> io::Result<Option<u32>> {
+    Ok(None)
 }
 
 /// Returns none: the environment names the user.

@@ -188,9 +188,7 @@ fn attempts<E>(
             Ok(whole) => return Ok(Read::Whole(Box::new(whole))),
             Err(Attempt::Changed(what)) => reason = what,
             Err(Attempt::Io(error)) if is_gone(dir, name, &error) => return Ok(Read::Gone),
-            Err(Attempt::Io(error)) if error.kind() == io::ErrorKind::NotFound || is_other_kind(&error) => {
-                reason = format!("it was replaced meanwhile: {error}")
-            }
+            Err(Attempt::Io(error)) if is_in_motion(&error) => reason = format!("it was replaced meanwhile: {error}"),
             // Whoever holds it may let it go.
             Err(Attempt::Io(error)) if fsys::is_held(&error) => held = Some(error.to_string()),
             Err(Attempt::Io(error)) => return Ok(Read::Failed(error.to_string())),
@@ -198,6 +196,11 @@ fn attempts<E>(
         }
     }
     Ok(held.map_or(Read::Changing(reason), Read::Held))
+}
+
+/// Returns whether `error` says that a file is renamed, replaced or cut while it is read.
+fn is_in_motion(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof) || is_other_kind(error)
 }
 
 fn read_once<E>(

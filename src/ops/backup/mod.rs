@@ -359,7 +359,8 @@ impl Run<'_> {
             }
             return refuse(Code::SourceEmpty, format!("{source} is empty now and was not before"));
         }
-        let Taker { draft, writer, prior, mut report, problems, media, .. } = taker;
+        let Taker { draft, writer, prior, mut report, problems, media, owners, .. } = taker;
+        report.notes.extend(owners.note());
         let keeps_ctime = media.values().all(|keeps| *keeps);
         if !keeps_ctime {
             report.notes.push(WEAKER_RULE.into());

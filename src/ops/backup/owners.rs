@@ -1,6 +1,7 @@
 //! Owners by number and name; every name is looked up once.
 
 use std::collections::HashMap;
+use std::io;
 
 use crate::format::entry::Owner;
 use crate::fsys::{self, Stat};
@@ -10,6 +11,8 @@ use crate::fsys::{self, Stat};
 pub(super) struct Owners {
     users: HashMap<u32, Option<String>>,
     groups: HashMap<u32, Option<String>>,
+    // Why one could not be.
+    unanswered: Option<String>,
 }
 
 impl Owners {
@@ -33,8 +36,23 @@ impl Owners {
     }
 
     fn names(&mut self, uid: u32, gid: u32) -> (Option<&str>, Option<&str>) {
-        let user = self.users.entry(uid).or_insert_with(|| fsys::user_name(uid));
-        let group = self.groups.entry(gid).or_insert_with(|| fsys::group_name(gid));
+        let unanswered = &mut self.unanswered;
+        let mut named = |answer: io::Result<Option<String>>| {
+            answer.unwrap_or_else(|error| {
+                unanswered.get_or_insert_with(|| error.to_string());
+                None
+            })
+        };
+        let user = self.users.entry(uid).or_insert_with(|| named(fsys::user_name(uid)));
+        let group = self.groups.entry(gid).or_insert_with(|| named(fsys::group_name(gid)));
         (user.as_deref(), group.as_deref())
+    }
+
+    /// Returns what is to be said of names that could not be looked up.
+    pub(super) fn note(&self) -> Option<String> {
+        let reason = self.unanswered.as_ref()?;
+        Some(format!(
+            "names of users or groups could not be looked up, so that their numbers alone are in the snapshot: {reason}"
+        ))
     }
 }

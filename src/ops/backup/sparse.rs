@@ -1,7 +1,7 @@
 //! Holes of a source's files: as many as are kept of one.
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Seek as _};
 
 use crate::format::holes::Hole;
 use crate::fsys::{self, Stat};
@@ -16,13 +16,34 @@ pub(super) fn holes(file: &File, stat: &Stat) -> io::Result<Vec<Hole>> {
     if stat.allocated.is_none_or(|allocated| allocated >= stat.size) {
         return Ok(Vec::new());
     }
-    // Some file systems have called data that was still in memory a hole; after this they know where it lies. Where it
-    // fails no hole is believed, and zeros are read as what they are.
-    if file.sync_data().is_err() {
-        return Ok(Vec::new());
-    }
+    // Some file systems have called data that was still in memory a hole; after this they know where it lies. Windows does it
+    // for nobody who may not write to the file.
+    let synced = file.sync_data().is_ok();
     let holes = fsys::holes(file, stat.size)?.into_iter().map(|(offset, length)| Hole(offset, length)).collect();
-    Ok(longest(holes, limits::FILE_HOLES_MAX))
+    let holes = longest(holes, limits::FILE_HOLES_MAX);
+    if synced || holes.is_empty() { Ok(holes) } else { zeros(file, holes) }
+}
+
+/// Returns those of what is told as holes that read as zeros.
+fn zeros(mut file: &File, holes: Vec<Hole>) -> io::Result<Vec<Hole>> {
+    const PIECE: u64 = 1 << 20;
+    let mut bytes = vec![0; PIECE as usize];
+    let mut kept = Vec::new();
+    for hole in holes {
+        let (mut at, end, mut is_zero) = (hole.0, hole.0 + hole.1, true);
+        while at < end && is_zero {
+            let piece = &mut bytes[..(end - at).min(PIECE) as usize];
+            fsys::read_exact_at(file, piece, at)?;
+            at += piece.len() as u64;
+            is_zero = piece.iter().all(|byte| *byte == 0);
+        }
+        if is_zero {
+            kept.push(hole);
+        }
+    }
+    // On some systems that has moved the file's own position.
+    file.rewind()?;
+    Ok(kept)
 }
 
 /// Returns the longest of many holes, ascending.
@@ -58,6 +79,23 @@ pub(super) fn list_parts(holes: &[Hole]) -> Vec<&[Hole]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn where_the_medium_cannot_be_asked_to_write_only_zeros_are_believed_to_be_holes() {
+        let root = tempfile::tempdir().expect("a directory");
+        let path = root.path().join("f");
+        let mut bytes = vec![0; 5 << 20];
+        bytes[2_500_000] = 1;
+        std::fs::write(&path, &bytes).expect("writable");
+        let file = File::open(&path).expect("readable");
+        let told = vec![Hole(0, 2_500_000), Hole(2_500_000, 1), Hole(2_500_001, (5 << 20) - 2_500_001)];
+        assert_eq!(zeros(&file, told.clone()).expect("readable"), [told[0], told[2]]);
+        let mut read = Vec::new();
+        io::Read::read_to_end(&mut &file, &mut read).expect("readable");
+        assert_eq!(read.len(), bytes.len(), "it is read from its beginning then");
+        assert_eq!(zeros(&file, vec![Hole(0, 5 << 20)]).expect("readable"), []);
+        assert!(zeros(&file, vec![Hole(5 << 20, 1)]).is_err(), "it has become shorter");
+    }
 
     #[test]
     fn of_too_many_holes_the_longest_are_kept_in_order() {

@@ -159,7 +159,9 @@ impl Sides {
         let numbers = entry.owner.as_ref().map(|owner| match self.owners.get(owner) {
             Some(numbers) => *numbers,
             None => {
+                // Where nobody answers, who has these numbers is the best guess, and only read.
                 let numbers = owner.numbers_here(fsys::user_number, fsys::group_number);
+                let numbers = numbers.unwrap_or((owner.uid, owner.gid));
                 self.owners.insert(owner.clone(), numbers);
                 numbers
             }

@@ -3,7 +3,7 @@
 //! What would be lost or merged refuses, with the complete list. What is merely coarser, and what a normal user cannot
 //! give, is counted and reported.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::class::Class;
@@ -61,6 +61,8 @@ pub(super) struct Inspector<'a> {
     times_coarser: u64,
     holes_filled: u64,
     kinds: Answers<&'static str>,
+    // Owners of whom it is not known who they are here.
+    unknown: HashMap<Owner, String>,
     modes: Answers<(bool, u32)>,
     attributes: Answers<(&'static str, Digest)>,
     flags: Answers<u32>,
@@ -111,6 +113,7 @@ impl<'a> Inspector<'a> {
             times_coarser: 0,
             holes_filled: 0,
             kinds,
+            unknown: HashMap::new(),
             modes: Answers::default(),
             attributes: Answers::default(),
             flags: Answers::default(),
@@ -224,15 +227,24 @@ impl<'a> Inspector<'a> {
             return;
         }
         if !self.keep.owners.contains_key(owner) {
-            let (uid, gid) = self.number(owner);
-            let refused = self.probe.cannot_give((uid, gid));
-            let given = refused.is_none().then_some((uid, gid));
+            let given = match self.number(owner) {
+                Ok(numbers) => self.probe.cannot_give(numbers).is_none().then_some(numbers),
+                Err(error) => {
+                    self.unknown.insert(owner.clone(), error.to_string());
+                    None
+                }
+            };
             self.keep.owners.insert(owner.clone(), given);
         }
         if self.keep.owner(entry).is_some() {
             return;
         }
-        if fsys::is_root() {
+        if let Some(reason) = self.unknown.get(owner).filter(|_| fsys::is_root()) {
+            let who = [owner.user.as_deref(), owner.group.as_deref()].map(|name| name.unwrap_or("-")).join(":");
+            let reason =
+                format!("who {who} is on this machine cannot be looked up (--numeric-owner goes by numbers): {reason}");
+            self.lose(entry, Class::Owner, reason);
+        } else if fsys::is_root() {
             self.lose(entry, Class::Owner, format!("the target gives nothing to {}:{}", owner.uid, owner.gid));
         } else {
             self.owners_left += 1;
@@ -240,9 +252,9 @@ impl<'a> Inspector<'a> {
     }
 
     /// Returns the numbers that an owner has on this system: by name where the name is known here.
-    fn number(&self, owner: &Owner) -> (u32, u32) {
+    fn number(&self, owner: &Owner) -> std::io::Result<(u32, u32)> {
         if self.numeric_owner {
-            return (owner.uid, owner.gid);
+            return Ok((owner.uid, owner.gid));
         }
         owner.numbers_here(fsys::user_number, fsys::group_number)
     }

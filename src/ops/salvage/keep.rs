@@ -26,7 +26,11 @@ pub(super) type Value<'a> = &'a dyn Fn(&attribute::Value) -> Result<Vec<u8>, Fin
 /// to the recorded owner: elsewhere it would give somebody else's rights.
 pub(super) fn apply(object: Object<'_>, entry: &Entry, value: Value<'_>) -> Vec<String> {
     let mut differences = Vec::new();
-    let owner = entry.owner.as_ref().map(numbers);
+    let number = |owner: &Owner| owner.numbers_here(fsys::user_number, fsys::group_number);
+    let owner = entry.owner.as_ref().map(number).transpose().unwrap_or_else(|error| {
+        differences.push(format!("who owns it on this machine cannot be looked up: {error}"));
+        None
+    });
     if let Some((uid, gid)) = owner {
         // What it belongs to afterwards is what counts.
         let _ = object.set_owner(Some(uid), Some(gid));
@@ -129,13 +133,6 @@ fn compare(
             differences.push(format!("its stream {} is not there or differs", shown(&stream.name)));
         }
     }
-}
-
-/// Returns the numbers that an owner has on this system: by name where the name is known here.
-fn numbers(owner: &Owner) -> (u32, u32) {
-    let uid = owner.user.as_deref().and_then(fsys::user_number).unwrap_or(owner.uid);
-    let gid = owner.group.as_deref().and_then(fsys::group_number).unwrap_or(owner.gid);
-    (uid, gid)
 }
 
 // Linux alone: its extended attributes.
