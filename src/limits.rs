@@ -93,8 +93,8 @@ pub const READ_ATTEMPTS: u32 = 4;
 /// The longest that the clock from which systems take the times of files stands still: 10 ms on Linux with 100 ticks a
 /// second, 15.6 ms on Windows.
 pub const TICK: Duration = Duration::from_millis(20);
-/// The same where a medium keeps whole seconds; FAT keeps every second one.
-pub const COARSE_TICK: Duration = Duration::from_secs(2);
+/// The same where a medium keeps whole seconds; FAT keeps every second one, of a clock that ticks too.
+pub const COARSE_TICK: Duration = Duration::from_millis(2_020);
 /// How often a writer takes the next number when another writer took it first.
 pub const NUMBER_ATTEMPTS: u32 = 8;
 /// A timestamp younger than this at the time of reading does not prove that a file is unchanged, in nanoseconds.

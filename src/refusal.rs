@@ -248,7 +248,7 @@ codes! {
 
     SourceUnreadable = 801, "files of the source cannot be read",
         "make them readable, or leave them out on purpose with `--exclude`";
-    SourceChanging = 802, "files of the source keep changing",
+    SourceChanging = 802, "files or directories of the source keep changing",
         "stop what writes to them and back up again, or allow it with `--may-change GLOB`";
     SourceMissing = 803, "the source does not exist or is not a directory",
         "check the path; mount the disk that it lies on";

@@ -9,7 +9,7 @@ use std::time::Duration;
 use devvault::drill;
 use devvault::incident::break_glass;
 use devvault::ops::{backup, incident, incomplete, status, verify};
-use devvault::progress::Silent;
+use devvault::progress::{Progress, Silent};
 use devvault::refusal::Code;
 use devvault::store::{LocalStore, Store as _};
 use devvault::vault::gate::{self, Access};
@@ -108,12 +108,21 @@ fn a_source_whose_last_backup_came_to_nothing_needs_attention_until_one_succeeds
     assert_refused(Code::SourceMissing, run(&home.source()));
     let texts = refused(&home.access());
     assert!(matches!(&texts[..], [text] if text.contains("DV803") && text.contains("devvault backup ")), "{texts:?}");
-    // Another source's success settles nothing.
+    // Nor what was interrupted, nor another source's success.
+    let interrupted = backup::run(&home.access(), &home.source(), &backup::Options::default(), &Interrupted);
+    assert!(interrupted.is_err() && refused(&home.access()).len() == 1);
     fs::write(empty.join("file"), "x").unwrap();
     run(&empty).unwrap();
     assert_eq!(refused(&home.access()).len(), 1);
     fs::rename(home.path("aside"), home.source()).unwrap();
     home.backup();
+    assert_eq!(refused(&home.access()), [""; 0]);
+    // A second time is no slip any more.
+    assert_refused(Code::SourceMissing, run(&home.path("mistyped")));
+    assert_eq!(refused(&home.access()).len(), 1);
+    fs::create_dir(home.path("mistyped")).unwrap();
+    fs::write(home.path("mistyped/file"), "x").unwrap();
+    run(&home.path("mistyped")).unwrap();
     assert_eq!(refused(&home.access()), [""; 0]);
     // Once it is old, the age of the last backup tells.
     fs::remove_file(empty.join("file")).unwrap();
@@ -191,6 +200,14 @@ fn a_pack_that_no_snapshot_names_is_told_and_taken_over_by_the_next_backup() {
     let options = backup::Options::default();
     backup::run(&access, &home.source(), &options, &Silent).unwrap();
     assert!(!kinds(&home.access()).contains(&"packs"));
+}
+
+struct Interrupted;
+
+impl Progress for Interrupted {
+    fn interrupted(&self) -> bool {
+        true
+    }
 }
 
 fn drill(home: &Home, seconds: i64) -> drill::Report {

@@ -262,7 +262,8 @@ pub(super) struct Backup {
     /// Show what would be taken and what not, and which rule says so; reads no content and writes nothing
     #[arg(long)]
     pub(super) dry_run: bool,
-    /// Allow files that match to be left out if they keep changing; manifest and reports name them (repeatable)
+    /// Allow files that match to be left out if they keep changing, and directories (`dir/`) to lack names; manifest and
+    /// reports name them (repeatable)
     #[arg(long, value_name = "GLOB", value_parser = pattern)]
     pub(super) may_change: Vec<String>,
     /// Read every file, also those that look unchanged, and every older pack that the snapshot relies on

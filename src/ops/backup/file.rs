@@ -1,6 +1,6 @@
 //! Reading files of a source: each once, whole, and told apart from one that changes meanwhile.
 
-use std::io::{self, Read as _};
+use std::io::{self, Read as _, Seek as _};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -12,10 +12,10 @@ use crate::error::{Error, Result};
 use crate::format::entry::{ChunkRef, Chunks, Entry, FileContent, Holes, Kind};
 use crate::format::holes::{Extents, Hole};
 use crate::fsys::extents::ExtentReader;
-use crate::fsys::walk::{Found, is_gone, is_other_kind};
+use crate::fsys::walk::{Found, is_gone, is_other_kind, renamed_to};
 use crate::fsys::{self, Dir, Object, ObjectKind, Stat, Xattr};
 use crate::limits;
-use crate::path::EntryPath;
+use crate::path::{EntryPath, shown};
 
 /// Returns the fields by which an unchanged file is recognised, ascending, on media that keep times of change or not.
 pub(super) fn unchanged_by(keeps_ctime: bool) -> Vec<String> {
@@ -44,12 +44,12 @@ fn is_racy(stat: &Stat, read: Time) -> bool {
 pub(super) struct ReadJob {
     path: EntryPath,
     dir: Arc<Dir>,
-    size: u64,
+    stat: Stat,
 }
 
 impl ReadJob {
     pub(super) fn new(found: Found) -> Self {
-        Self { path: found.path, dir: found.dir, size: found.stat.size }
+        Self { path: found.path, dir: found.dir, stat: found.stat }
     }
 }
 
@@ -104,6 +104,9 @@ impl Whole {
     }
 }
 
+/// What one reading gave: how many bytes, and their chunks.
+type Pass = (u64, Vec<(ChunkRef, Range<usize>)>);
+
 /// Why one attempt at a file did not succeed.
 enum Attempt<E> {
     Changed(String),
@@ -121,11 +124,11 @@ impl<E> From<io::Error> for Attempt<E> {
 pub(super) fn read_small(job: ReadJob, sizes: [u32; 3], clock: &dyn Clock, data: &mut Vec<u8>) -> ReadResult {
     let cutter = Cutter::new(sizes);
     let start = data.len();
-    let read = attempts(&job.dir, job.path.name(), clock, |file, _| {
+    let read = attempts(&job.dir, job.path.name(), &job.stat, clock, |file, _| {
         data.truncate(start);
-        data.reserve(job.size as usize + 1);
+        data.reserve(job.stat.size as usize + 1);
         // Bounded: a file that grows into a large one meanwhile has changed, and is read again later or refused.
-        let bound = 2 * job.size + (1 << 20);
+        let bound = 2 * job.stat.size + (1 << 20);
         let count = file.take(bound).read_to_end(data)? as u64;
         let mut chunks = Vec::new();
         let mut at = start;
@@ -158,7 +161,7 @@ pub(super) fn read_large(
     mut take: impl FnMut(ChunkRef, &[u8]) -> Result<()>,
 ) -> Result<Read> {
     let mut cutter = Cutter::new(sizes);
-    attempts(&found.dir, found.path.name(), clock, |mut file, size| {
+    attempts(&found.dir, found.path.name(), &found.stat, clock, |mut file, size| {
         let mut chunks = Vec::new();
         let count = cutter.cut(&mut file, size, |bytes| {
             let length = u32::try_from(bytes.len()).expect("a chunk is bounded");
@@ -175,8 +178,9 @@ pub(super) fn read_large(
 fn attempts<E>(
     dir: &Dir,
     name: &[u8],
+    found: &Stat,
     clock: &dyn Clock,
-    mut read: impl FnMut(&mut dyn io::Read, u64) -> Result<(u64, Vec<(ChunkRef, Range<usize>)>), Attempt<E>>,
+    mut read: impl FnMut(&mut dyn io::Read, u64) -> Result<Pass, Attempt<E>>,
 ) -> Result<Read, E> {
     let (mut reason, mut held) = (String::new(), None);
     for attempt in 0..limits::READ_ATTEMPTS {
@@ -187,7 +191,18 @@ fn attempts<E>(
         match read_once(dir, name, clock, &mut read) {
             Ok(whole) => return Ok(Read::Whole(Box::new(whole))),
             Err(Attempt::Changed(what)) => reason = what,
-            Err(Attempt::Io(error)) if is_gone(dir, name, &error) => return Ok(Read::Gone),
+            Err(Attempt::Io(error)) if is_gone(dir, name, &error) => {
+                match renamed_to(dir, found) {
+                    Ok(None) => return Ok(Read::Gone),
+                    // It was away for a moment.
+                    Ok(Some(other)) if other == name => reason = "it was renamed away and back".into(),
+                    // Where the walk may have been.
+                    Ok(Some(other)) => {
+                        return Ok(Read::Changing(format!("it was renamed to {} before it was read", shown(&other))));
+                    }
+                    Err(error) => reason = format!("it is gone, and what its directory holds is not known: {error}"),
+                }
+            }
             Err(Attempt::Io(error)) if is_in_motion(&error) => reason = format!("it was replaced meanwhile: {error}"),
             // Whoever holds it may let it go.
             Err(Attempt::Io(error)) if fsys::is_held(&error) => held = Some(error.to_string()),
@@ -207,46 +222,49 @@ fn read_once<E>(
     dir: &Dir,
     name: &[u8],
     clock: &dyn Clock,
-    read: &mut impl FnMut(&mut dyn io::Read, u64) -> Result<(u64, Vec<(ChunkRef, Range<usize>)>), Attempt<E>>,
+    read: &mut impl FnMut(&mut dyn io::Read, u64) -> Result<Pass, Attempt<E>>,
 ) -> Result<Whole, Attempt<E>> {
     let begun = clock.now();
     let file = dir.open_file(name)?;
-    let mut before = fsys::stat_file(&file)?;
+    let before = fsys::stat_file(&file)?;
     if before.kind != ObjectKind::File {
         return Err(Attempt::Changed("it is no longer a regular file".into()));
-    }
-    // A change that the times would not show: whoever goes on writing is seen by the next look.
-    let unsettled = before.unsettled();
-    if !unsettled.is_zero() {
-        std::thread::sleep(unsettled);
-        before = fsys::stat_file(&file)?;
-        if !before.unsettled().is_zero() {
-            return Err(Attempt::Changed("it was changed a moment ago".into()));
-        }
     }
     let holes = sparse::holes(&file, &before)?;
     let object = Object::File(&file);
     let (xattrs, streams) = (object.xattrs()?, object.streams()?);
     let in_holes: u64 = holes.iter().map(|hole| hole.1).sum();
     let data = before.size - in_holes;
-    let outcome = if holes.is_empty() {
-        read(&mut &file, data)
-    } else {
-        let extents = Extents::new(holes.iter().map(|hole| Ok(*hole)), before.size);
-        read(&mut ExtentReader::new(&file, extents), data)
-    };
-    let outcome = match outcome {
+    let mut pass = || -> Result<Pass, Attempt<E>> {
+        (&file).rewind()?;
+        let outcome = if holes.is_empty() {
+            read(&mut &file, data)
+        } else {
+            let extents = Extents::new(holes.iter().map(|hole| Ok(*hole)), before.size);
+            read(&mut ExtentReader::new(&file, extents), data)
+        };
         // What is wrong elsewhere is not made good by reading the file again.
-        Err(Attempt::Other(error)) => return Err(Attempt::Other(error)),
-        other => other,
+        if let Err(Attempt::Other(error)) = outcome {
+            return Err(Attempt::Other(error));
+        }
+        let after = fsys::stat_file(&file)?;
+        if (before.size, before.mtime, before.ctime) != (after.size, after.mtime, after.ctime) {
+            return Err(Attempt::Changed("size or times changed while it was read".into()));
+        }
+        let (count, chunks) = outcome?;
+        if count != data {
+            return Err(Attempt::Changed(format!("{count} bytes were read of a file with {data}")));
+        }
+        Ok((count, chunks))
     };
-    let after = fsys::stat_file(&file)?;
-    if (before.size, before.mtime, before.ctime) != (after.size, after.mtime, after.ctime) {
-        return Err(Attempt::Changed("size or times changed while it was read".into()));
-    }
-    let (count, chunks) = outcome?;
-    if count != data {
-        return Err(Attempt::Changed(format!("{count} bytes were read of a file with {data}")));
+    let (_, mut chunks) = pass()?;
+    if before.is_unsettled() {
+        // A change might not show in the times: what was read is whole where a second reading gives the same.
+        let first = chunks;
+        (_, chunks) = pass()?;
+        if !first.iter().map(|(chunk, _)| chunk).eq(chunks.iter().map(|(chunk, _)| chunk)) {
+            return Err(Attempt::Changed("two readings of it, one after the other, differ".into()));
+        }
     }
     Ok(Whole { stat: before, racy: is_racy(&before, begun), holes, xattrs, streams, size: before.size, chunks })
 }
@@ -331,7 +349,7 @@ mod tests {
         std::fs::write(root.path().join("f"), b"one").expect("writable");
         let dir = Arc::new(Dir::open(root.path()).expect("readable"));
         let stat = dir.stat_at(b"f").expect("there");
-        let job = || ReadJob { path: EntryPath::parse(b"f").expect("valid"), dir: Arc::clone(&dir), size: 3 };
+        let job = || ReadJob { path: EntryPath::parse(b"f").expect("valid"), dir: Arc::clone(&dir), stat };
         let read = |clock: Time| {
             let mut data = Vec::new();
             match read_small(job(), SIZES, &FixedClock(clock), &mut data).read {
@@ -344,14 +362,63 @@ mod tests {
     }
 
     #[test]
+    fn a_file_whose_times_are_young_is_whole_where_two_readings_are_the_same() {
+        let root = tempfile::tempdir().expect("a directory");
+        let path = root.path().join("f");
+        let dir = Dir::open(root.path()).expect("readable");
+        // What each reading in turn gives, the last one again and again; how many there were, and what came of it.
+        let read = |given: &[u8]| {
+            std::fs::write(&path, b"x").expect("writable");
+            let mut readings = 0;
+            let outcome = attempts(&dir, b"f", &Stat::default(), &FixedClock(Time::default()), |_, _| {
+                let byte = given[readings.min(given.len() - 1)];
+                readings += 1;
+                Ok::<_, Attempt<std::convert::Infallible>>((1, vec![(ChunkRef(Digest([byte; 32]), 1), 0..1)]))
+            });
+            let Ok(Read::Whole(whole)) = outcome else { panic!("it can be read") };
+            (readings, whole.chunks[0].0.id().0[0])
+        };
+        // A machine that is busy may take longer than the times stay young.
+        let until = |given: &[u8], wanted: &dyn Fn(usize) -> bool| {
+            (0..200).map(|_| read(given)).find(|(readings, _)| wanted(*readings)).map(|(_, byte)| byte)
+        };
+        assert_eq!(until(&[1], &|readings| readings == 2), Some(1));
+        assert_eq!(until(&[1, 2], &|readings| readings > 2), Some(2), "the first two differed");
+    }
+
+    #[test]
+    fn the_rule_for_unchanged_files_names_no_time_of_change_that_a_medium_does_not_keep() {
+        assert_eq!(unchanged_by(true), ["ctime", "ino", "mtime", "size"]);
+        assert_eq!(unchanged_by(false), ["ino", "mtime", "size"]);
+    }
+
+    // Unix alone: names are listed with numbers.
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_was_renamed_before_it_was_read_is_not_taken_for_gone() {
+        let root = tempfile::tempdir().expect("a directory");
+        let at = |name: &str| root.path().join(name);
+        std::fs::write(at("f"), b"one").expect("writable");
+        let dir = Arc::new(Dir::open(root.path()).expect("readable"));
+        let stat = dir.stat_at(b"f").expect("there");
+        let read = || {
+            let job = ReadJob { path: EntryPath::parse(b"f").expect("valid"), dir: Arc::clone(&dir), stat };
+            read_small(job, SIZES, &FixedClock(Time::default()), &mut Vec::new()).read
+        };
+        std::fs::rename(at("f"), at("a")).expect("writable");
+        assert!(matches!(read(), Read::Changing(reason) if reason.contains("renamed to a ")));
+        std::fs::remove_file(at("a")).expect("there");
+        assert!(matches!(read(), Read::Gone));
+    }
+
+    #[test]
     fn a_failing_vault_is_told_also_where_the_file_changed_meanwhile() {
         let root = tempfile::tempdir().expect("a directory");
         let path = root.path().join("f");
         std::fs::write(&path, b"some content").expect("writable");
         let dir = Arc::new(Dir::open(root.path()).expect("readable"));
         let stat = dir.stat_at(b"f").expect("there");
-        let found =
-            Found { path: EntryPath::parse(b"f").expect("valid"), stat, dir, target: Vec::new(), restless: false };
+        let found = Found { path: EntryPath::parse(b"f").expect("valid"), stat, dir, target: Vec::new() };
         let mut asked = 0;
         let read = read_large(&found, SIZES, &FixedClock(Time::default()), |_, _| {
             asked += 1;
@@ -366,14 +433,14 @@ mod tests {
         let root = tempfile::tempdir().expect("a directory");
         std::fs::create_dir(root.path().join("f")).expect("writable");
         let dir = Dir::open(root.path()).expect("readable");
-        let read = attempts(&dir, b"f", &FixedClock(Time::default()), |_, _| {
+        let read = attempts(&dir, b"f", &Stat::default(), &FixedClock(Time::default()), |_, _| {
             Ok::<_, Attempt<std::convert::Infallible>>((0, Vec::new()))
         });
         assert!(matches!(read, Ok(Read::Changing(_) | Read::Failed(_))));
         #[cfg(unix)]
         {
             std::os::unix::fs::symlink("f", root.path().join("l")).expect("writable");
-            let read = attempts(&dir, b"l", &FixedClock(Time::default()), |_, _| {
+            let read = attempts(&dir, b"l", &Stat::default(), &FixedClock(Time::default()), |_, _| {
                 Ok::<_, Attempt<std::convert::Infallible>>((0, Vec::new()))
             });
             assert!(matches!(read, Ok(Read::Changing(_))));

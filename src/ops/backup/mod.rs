@@ -238,8 +238,8 @@ struct Run<'a> {
 }
 
 /// What is said where files were taken for unchanged on a medium that does not tell every change.
-const WEAKER_RULE: &str = "a file system of the source keeps no times of change, or other times under that name: there, files \
-    were taken for unchanged by inode, size and time of modification; `--reread` reads them all";
+const WEAKER_RULE: &str = "a file system of the source (FAT, exFAT or FUSE) may not tell every change by its time of change: \
+    there, files were taken for unchanged by inode, size and time of modification; `--reread` reads them all";
 
 impl Run<'_> {
     /// Takes the snapshot. What was read of packs meanwhile goes into `reads`.
@@ -520,7 +520,9 @@ impl Run<'_> {
         }
         let mut look = if self.options.reread { Look::Whole } else { Look::Footer };
         if let Some(reason) = reads.unsure() {
-            report.notes.push(format!("every pack is read before it is relied on: {reason}"));
+            report.notes.push(format!(
+                "every pack is read before it is relied on: {reason}; a verification of the whole vault settles it"
+            ));
             look = Look::Whole;
         }
         let (store, macs) = (Arc::clone(&vault.store), Arc::clone(&vault.macs));

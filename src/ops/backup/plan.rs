@@ -13,6 +13,7 @@ use crate::error::{Error, Result};
 use crate::format::record::{Counts, Exclusion};
 use crate::fsys::walk::{Event, Found, walk_guided};
 use crate::fsys::{ObjectId, ObjectKind};
+use crate::limits;
 use crate::path::EntryPath;
 use crate::progress::{Phase, Progress};
 use crate::vault::gate::{self, Access};
@@ -87,13 +88,11 @@ pub fn plan(
         match event {
             Some(Event::Found(found)) => {
                 kept.refuse_overlap(&source.path, &found)?;
-                if found.restless {
-                    problems.borrow_mut().restless(&found.path, &source.may_change);
-                }
                 count(&mut report.counts, &found, &mut names, &mut problems.borrow_mut());
                 let bytes = (found.stat.kind == ObjectKind::File).then_some(found.stat.size);
                 take(&Planned::Taken { path: found.path, kind: found.stat.kind, bytes })?;
             }
+            Some(Event::Restless(path)) => problems.borrow_mut().restless(&path, &source.may_change),
             Some(Event::Failed(path, error)) => problems.borrow_mut().failed(path, &error, &source.may_change),
             None => {}
         }
@@ -119,7 +118,11 @@ fn count(counts: &mut Counts, found: &Found, names: &mut HashSet<ObjectId>, prob
         ObjectKind::Symlink => counts.symlinks += 1,
         ObjectKind::File => {
             counts.files += 1;
+            let fitted = counts.bytes <= limits::COUNT_MAX;
             counts.bytes = counts.bytes.saturating_add(found.stat.size);
+            if fitted && counts.bytes > limits::COUNT_MAX {
+                problems.too_many_bytes(found.path.clone());
+            }
         }
         ObjectKind::Fifo | ObjectKind::Socket | ObjectKind::Junction | ObjectKind::Block | ObjectKind::Character => {
             counts.specials += 1;

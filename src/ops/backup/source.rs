@@ -130,11 +130,9 @@ impl Source {
         match event {
             Event::Found(found) => {
                 kept.refuse_overlap(&self.path, &found)?;
-                if found.restless {
-                    taker.problems.restless(&found.path, &self.may_change);
-                }
                 taker.look_at(found, queue)?;
             }
+            Event::Restless(path) => taker.problems.restless(&path, &self.may_change),
             Event::Failed(path, error) => taker.problems.failed(path, &error, &self.may_change),
         }
         while let Some(result) = queue.ready() {
@@ -193,7 +191,7 @@ impl Look {
                 self.hasher.update(format!("{size:?}{mtime:?}{ctime:?}{id:?}{mode:?}").as_bytes());
                 self.hasher.update(&found.target);
             }
-            Event::Failed(..) => self.failed = true,
+            Event::Failed(..) | Event::Restless(_) => self.failed = true,
         }
     }
 
@@ -231,8 +229,7 @@ impl Kept {
         let is_plain = path.chars().all(|c| c.is_ascii_alphanumeric() || "/._-+=@%, ".contains(c));
         Err(if is_plain {
             refusal.next(format!(
-                "leave it out: `devvault backup {} --exclude {}`; or keep the vault on another disk",
-                quoted(&shown_path(source)),
+                "add `--exclude {}` to the command, or keep the vault on another disk",
                 quoted(&format!("/{path}/"))
             ))
         } else {

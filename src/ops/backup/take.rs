@@ -60,13 +60,9 @@ impl Problems {
     /// Takes what a walk could not look at.
     pub(super) fn failed(&mut self, path: EntryPath, error: &std::io::Error, may_change: &Rules) {
         if error.kind() == std::io::ErrorKind::NotFound {
-            // A listing has it.
-            return self.keeps_changing(
-                path,
-                false,
-                format!("it was renamed each time it was looked at: {error}"),
-                may_change,
-            );
+            let reason = format!("its directory lists it, and each time it was looked at it was not there: {error}");
+            let is_directory = may_change.matches(&path, true);
+            return self.keeps_changing(path, is_directory, reason, may_change);
         }
         let list = if BadRules::is(error) {
             &mut self.rules
@@ -76,6 +72,12 @@ impl Problems {
             &mut self.unreadable
         };
         list.push((path, error.to_string()));
+    }
+
+    /// Takes the file with which there are more bytes than a manifest counts.
+    pub(super) fn too_many_bytes(&mut self, path: EntryPath) {
+        let reason = format!("with it the files have more bytes than the {} that a vault can count", limits::COUNT_MAX);
+        self.unsupported.push((path, reason));
     }
 
     /// Takes something whose content is not on this machine; looking into it would fetch it.
@@ -88,7 +90,7 @@ impl Problems {
         let kinds = [
             (Code::SourceUnreadable, &self.unreadable, "cannot be read"),
             (Code::SourceChanging, &self.changing, "keep changing while they are read or listed"),
-            (Code::SourceUnsupported, &self.unsupported, "are of a kind that a vault cannot keep yet"),
+            (Code::SourceUnsupported, &self.unsupported, "are more, or of another kind, than a vault can keep"),
             (Code::SourceRules, &self.rules, "are files of rules that cannot be used"),
             (Code::SourceElsewhere, &self.placeholders, "are not on this machine"),
             (Code::SourceHeld, &self.held, "are held by another process"),
@@ -509,9 +511,7 @@ impl Taker<'_> {
         let fitted = counts.bytes <= limits::COUNT_MAX;
         counts.add(entry);
         if fitted && counts.bytes > limits::COUNT_MAX {
-            let reason =
-                format!("with it the files have more bytes than the {} that a vault can count", limits::COUNT_MAX);
-            self.problems.unsupported.push((entry.path.clone(), reason));
+            self.problems.too_many_bytes(entry.path.clone());
         }
     }
 }

@@ -93,6 +93,8 @@ impl Objects {
                 Seen { path: found.path, what }
             }
             Event::Failed(path, error) => Seen { path, what: What::Failed(error.to_string()) },
+            // Told beside it: the directory was seen.
+            Event::Restless(path) => Seen { path, what: What::Failed(RESTLESS.to_owned()) },
         }
     }
 }
@@ -113,11 +115,6 @@ impl Iterator for &mut Objects {
                 let what = || format!("walk {} to its end", shown_path(&self.real));
                 return ended.err().map(|error| Err(Error::environment(what(), error)));
             };
-            if let Event::Found(found) = &event
-                && found.restless
-            {
-                self.beside.push((found.path.clone(), RESTLESS.to_owned()));
-            }
             let seen = Objects::seen(event);
             if self.last.as_ref().is_some_and(|last| seen.path <= *last) {
                 // A name that has no path: told by its directory, which has been seen already.

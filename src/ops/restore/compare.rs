@@ -149,6 +149,10 @@ impl<'a> Comparer<'a> {
                 self.differs(found.path, what);
                 return self.refuse();
             }
+            Some(Event::Restless(path)) => {
+                self.differs(path, RESTLESS);
+                return self.refuse();
+            }
             Some(Event::Failed(path, error)) => {
                 self.differs(path, error.to_string());
                 return self.refuse();
@@ -166,9 +170,6 @@ impl<'a> Comparer<'a> {
         if found.stat.kind != kind {
             self.differs(entry.path, format!("it is a {}", found.stat.kind.name()));
             return Ok(());
-        }
-        if found.restless {
-            self.differs(entry.path.clone(), RESTLESS);
         }
         if found.stat.device != device {
             self.differs(entry.path.clone(), "it is another device");
@@ -299,6 +300,7 @@ impl<'a> Comparer<'a> {
                 Event::Found(found) if found.path.is_root() => {}
                 Event::Found(found) => self.differs(found.path, "it is there and should not be"),
                 Event::Failed(path, error) => self.differs(path, error.to_string()),
+                Event::Restless(path) => self.differs(path, RESTLESS),
             }
         }
         for (path, linked) in std::mem::take(&mut self.linked) {
@@ -461,8 +463,7 @@ mod tests {
         let mut take = |entry: Entry, dir: &Arc<Dir>| {
             let size = entry.file().map_or(0, |file| file.size);
             let stat = Stat { kind: ObjectKind::File, size, links: 1, ..Stat::default() };
-            let found =
-                Found { path: entry.path.clone(), stat, dir: Arc::clone(dir), target: Vec::new(), restless: false };
+            let found = Found { path: entry.path.clone(), stat, dir: Arc::clone(dir), target: Vec::new() };
             comparer.check_content(entry, found).expect("nothing is read yet");
             comparer.open.len()
         };

@@ -315,7 +315,7 @@ impl<'a> Verifier<'a> {
         }
         let reads = Reads::load(&access.host, &found.macs, &*found.store, access.clock.now());
         if let Some(reason) = reads.unsure() {
-            notes.push(format!("what this host remembers of earlier reads counts for nothing: {reason}"));
+            notes.push(format!("packs may have failed before of which nothing is known any more: {reason}"));
         }
         let mut verifier = Self {
             found,
