@@ -73,9 +73,17 @@ impl Dir {
     pub fn names(&self) -> io::Result<Vec<Vec<u8>>> {
         // A descriptor of its own, because reading moves the offset that duplicates share.
         if cfg!(any(target_os = "linux", target_os = "android")) {
-            return Self(fs::openat(&self.0, ".", DIRECTORY, Mode::empty())?).names_once();
+            let opened = fs::openat(&self.0, ".", DIRECTORY, Mode::empty()).map_err(Into::into).map(Self);
+            return opened.and_then(|dir| dir.names_once()).or_else(|error| self.none_if_removed(error));
         }
         self.names_once()
+    }
+
+    /// A directory that was removed while it is open holds nothing; Linux says that there is none.
+    fn none_if_removed(&self, error: io::Error) -> io::Result<Vec<Vec<u8>>> {
+        let removed =
+            error.kind() == io::ErrorKind::NotFound && fs::fstat(&self.0).is_ok_and(|stat| stat.st_nlink == 0);
+        if removed { Ok(Vec::new()) } else { Err(error) }
     }
 
     /// Returns the names as [`names`](Self::names) does, for whoever opened this directory and has not shared it yet. They
@@ -95,7 +103,10 @@ impl Dir {
             let mut buffer = [const { MaybeUninit::uninit() }; 32 << 10];
             let mut entries = fs::RawDir::new(&self.0, &mut buffer);
             while let Some(entry) = entries.next() {
-                take(entry?.file_name().to_bytes());
+                match entry {
+                    Ok(entry) => take(entry.file_name().to_bytes()),
+                    Err(error) => return self.none_if_removed(error.into()),
+                }
             }
         }
         // Opens one of its own in any case.
@@ -141,8 +152,15 @@ impl Dir {
     /// The directory cannot be read to its end.
     pub fn names_of(&self, number: u64) -> io::Result<Vec<Vec<u8>>> {
         let mut names = Vec::new();
-        for entry in fs::Dir::read_from(&self.0)? {
-            let entry = entry?;
+        let entries = match fs::Dir::read_from(&self.0) {
+            Ok(entries) => entries,
+            Err(error) => return self.none_if_removed(error.into()),
+        };
+        for entry in entries {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) => return self.none_if_removed(error.into()),
+            };
             let name = entry.file_name().to_bytes();
             if entry.ino() == number && name != b"." && name != b".." {
                 names.push(name.to_vec());

@@ -114,11 +114,24 @@ struct Frame {
     broken: Option<(EntryPath, io::Error)>,
     // Whether it was said that it is restless.
     told: bool,
+    // The times that it had when it was last listed again because a name was gone.
+    relisted: Option<(Time, Option<Time>)>,
+    // How often a name that was gone was there again.
+    returns: u32,
 }
 
 impl Frame {
     fn new(dir: Arc<Dir>, listing: Listing, broken: Option<(EntryPath, io::Error)>) -> Self {
-        Self { id: listing.stat.id, dir: Some(dir), left: listing.names.len(), listing, broken, told: false }
+        Self {
+            id: listing.stat.id,
+            dir: Some(dir),
+            left: listing.names.len(),
+            listing,
+            broken,
+            told: false,
+            relisted: None,
+            returns: 0,
+        }
     }
 
     /// Returns the next name to visit.
@@ -140,20 +153,20 @@ impl Frame {
         if self.listing.guided || self.listing.restless {
             return;
         }
-        let now = match list(dir, || dir.names()) {
-            Ok(now) if !now.restless => now,
-            // What cannot be listed any more has told of the names that it had.
-            Err(_) => return,
-            Ok(_) => {
-                self.listing.restless = true;
-                return;
-            }
-        };
+        if self.is_as_relisted(dir) {
+            return;
+        }
+        // What cannot be listed any more has told of the names that it had.
+        let Ok(now) = list(dir, || dir.names()) else { return };
+        self.relisted = (!now.restless && !now.stat.is_unsettled()).then_some((now.stat.mtime, now.stat.ctime));
+        self.listing.restless |= now.restless;
         for name in now.names {
             if name == gone {
-                // It was away for a moment.
-                self.listing.restless = true;
-                return;
+                // It was away for a moment, and is the next to visit once more.
+                self.returns += 1;
+                self.left += usize::from(self.returns < RETURNS_MAX);
+                self.listing.restless |= self.returns == RETURNS_MAX;
+                continue;
             }
             // The first to visit last.
             let Err(at) = self.listing.names.binary_search_by(|other| name.cmp(other)) else { continue };
@@ -164,6 +177,11 @@ impl Frame {
                 self.listing.restless = true;
             }
         }
+    }
+
+    /// Returns whether nothing came or went since it was listed again.
+    fn is_as_relisted(&self, dir: &Dir) -> bool {
+        self.relisted.is_some() && dir.stat().is_ok_and(|stat| self.relisted == Some((stat.mtime, stat.ctime)))
     }
 }
 
@@ -271,6 +289,8 @@ pub fn walk_guided(root: Dir, mut guide: impl Guide, mut emit: impl FnMut(Event)
     Ok(())
 }
 
+/// How often names of a directory may be gone and there again.
+const RETURNS_MAX: u32 = 8;
 /// How often a name is looked at whose object is renamed, or replaced by one of another kind, meanwhile.
 const LOOKS_MAX: u32 = 5;
 
@@ -286,8 +306,10 @@ fn visit(
     stack: &mut Trail<Frame>,
 ) -> Result<Option<Event>, Gone> {
     let mut looked = look(dir, name, &path, guide);
+    let is_as_relisted = looked.is_err() && stack.last_mut().is_some_and(|frame| frame.is_as_relisted(dir));
     for attempt in 1..LOOKS_MAX {
         match &looked {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && is_as_relisted => return Err(Gone),
             Err(error) if is_gone(dir, name, error) => return Err(Gone),
             // Renamed away and back, or over.
             Err(error) if error.kind() == io::ErrorKind::NotFound => thread::sleep(pause(attempt)),
@@ -377,7 +399,8 @@ fn list_until_still(
     loop {
         let (before, unsettled) = stat()?;
         let time = Time::from_system(SystemTime::now());
-        let found = sorted(names()?);
+        let mut found = sorted(names()?);
+        found.dedup();
         let (after, _) = stat()?;
         let is_same = (before.mtime, before.ctime) == (after.mtime, after.ctime);
         if is_same && (!unsettled || last.as_ref() == Some(&found)) {
@@ -566,7 +589,7 @@ mod tests {
     #[test]
     fn what_is_renamed_after_its_directory_was_listed_is_found_under_its_new_name_or_missed_aloud() {
         let root = tempfile::tempdir().expect("a directory");
-        for name in ["b", "m", "n", "x"] {
+        for name in ["b", "m", "n", "p", "x"] {
             fs::write(root.path().join(name), b"").expect("new");
         }
         thread::sleep(2 * limits::TICK);
@@ -581,6 +604,7 @@ mod tests {
                 });
                 let rename = |from, to| fs::rename(root.path().join(from), root.path().join(to)).expect("writable");
                 match &seen.last().expect("pushed")[..] {
+                    "n" => fs::remove_file(root.path().join("p")).expect("there"),
                     "b" => {
                         rename("m", "o");
                         // What is new is no name that something had.
@@ -594,6 +618,51 @@ mod tests {
         )
         .expect("readable");
         assert_eq!(seen, [".", "b", "n", "o", ". is restless"]);
+    }
+
+    // Unix alone: a directory that is open can be removed.
+    #[cfg(unix)]
+    #[test]
+    fn a_directory_that_is_removed_while_it_is_walked_holds_nothing_more() {
+        let root = tempfile::tempdir().expect("a directory");
+        fs::create_dir(root.path().join("d")).expect("new");
+        for name in ["d/a", "d/b", "e"] {
+            fs::write(root.path().join(name), b"").expect("new");
+        }
+        let mut seen = Vec::new();
+        let event = |event: Event| {
+            seen.push(event.path().to_string());
+            if event.path().as_bytes() == b"d/a" {
+                fs::remove_dir_all(root.path().join("d")).expect("there");
+            }
+            assert!(matches!(event, Event::Found(_)), "{event:?}");
+            ControlFlow::Continue(())
+        };
+        walk(Dir::open(root.path()).expect("a directory"), |_, _| Decision::Take, event).expect("readable");
+        assert_eq!(seen, [".", "d", "d/a", "e"]);
+    }
+
+    #[test]
+    fn a_name_that_is_away_for_a_moment_is_visited_all_the_same() {
+        let root = tempfile::tempdir().expect("a directory");
+        let dir = Dir::open(root.path()).expect("readable");
+        for name in ["a", "b", "c"] {
+            fs::write(root.path().join(name), b"").expect("new");
+        }
+        let listing = list(&dir, || dir.names()).expect("readable");
+        let mut frame = Frame::new(Arc::new(Dir::open(root.path()).expect("readable")), listing, None);
+        assert_eq!(frame.next().as_deref(), Some(&b"a"[..]));
+        for _ in 1..RETURNS_MAX {
+            assert_eq!(frame.next().as_deref(), Some(&b"b"[..]));
+            frame.relisted = None;
+            frame.look_for_renamed(&dir, b"b");
+            assert!(!frame.listing.restless);
+        }
+        assert_eq!(frame.next().as_deref(), Some(&b"b"[..]));
+        frame.relisted = None;
+        frame.look_for_renamed(&dir, b"b");
+        assert!(frame.is_restless_anew() && !frame.is_restless_anew());
+        assert_eq!((frame.next().as_deref(), frame.next()), (Some(&b"c"[..]), None));
     }
 
     // Unix alone: Windows tells no path beyond 32,767 units, through which the temporary directory is removed.

@@ -13,7 +13,7 @@ use crate::format::entry::{ChunkRef, Chunks, Entry, FileContent, Holes, Kind};
 use crate::format::holes::{Extents, Hole};
 use crate::fsys::extents::ExtentReader;
 use crate::fsys::walk::{Found, is_gone, is_other_kind, renamed_to};
-use crate::fsys::{self, Dir, Object, ObjectKind, Stat, Xattr};
+use crate::fsys::{self, Dir, Object, ObjectId, ObjectKind, Stat, Xattr};
 use crate::limits;
 use crate::path::{EntryPath, shown};
 
@@ -183,26 +183,28 @@ fn attempts<E>(
     mut read: impl FnMut(&mut dyn io::Read, u64) -> Result<Pass, Attempt<E>>,
 ) -> Result<Read, E> {
     let (mut reason, mut held) = (String::new(), None);
+    let mut other: Option<Vec<u8>> = None;
     for attempt in 0..limits::READ_ATTEMPTS {
-        if attempt > 0 {
+        if attempt > 0 && other.is_none() {
             // Whoever writes the file gets a moment to finish.
             std::thread::sleep(std::time::Duration::from_millis(20 << attempt));
         }
-        match read_once(dir, name, clock, &mut read) {
+        let opened = other.take();
+        let id = opened.as_ref().map(|_| found.id);
+        match read_once(dir, opened.as_deref().unwrap_or(name), id, clock, &mut read) {
             Ok(whole) => return Ok(Read::Whole(Box::new(whole))),
             Err(Attempt::Changed(what)) => reason = what,
-            Err(Attempt::Io(error)) if is_gone(dir, name, &error) => {
-                match renamed_to(dir, found) {
-                    Ok(None) => return Ok(Read::Gone),
-                    // It was away for a moment.
-                    Ok(Some(other)) if other == name => reason = "it was renamed away and back".into(),
-                    // Where the walk may have been.
-                    Ok(Some(other)) => {
-                        return Ok(Read::Changing(format!("it was renamed to {} before it was read", shown(&other))));
-                    }
-                    Err(error) => reason = format!("it is gone, and what its directory holds is not known: {error}"),
+            Err(Attempt::Io(error)) if is_gone(dir, name, &error) => match renamed_to(dir, found) {
+                Ok(None) => return Ok(Read::Gone),
+                // Another name of it need not be a new one.
+                Ok(Some(_)) if found.links > 1 => return Ok(Read::Gone),
+                // It was there under its own name, and what it holds is read under the other.
+                Ok(Some(new)) => {
+                    reason = format!("it was renamed to {}", shown(&new));
+                    other = Some(new);
                 }
-            }
+                Err(error) => reason = format!("it is gone, and what its directory holds is not known: {error}"),
+            },
             Err(Attempt::Io(error)) if is_in_motion(&error) => reason = format!("it was replaced meanwhile: {error}"),
             // Whoever holds it may let it go.
             Err(Attempt::Io(error)) if fsys::is_held(&error) => held = Some(error.to_string()),
@@ -221,6 +223,7 @@ fn is_in_motion(error: &io::Error) -> bool {
 fn read_once<E>(
     dir: &Dir,
     name: &[u8],
+    wanted: Option<ObjectId>,
     clock: &dyn Clock,
     read: &mut impl FnMut(&mut dyn io::Read, u64) -> Result<Pass, Attempt<E>>,
 ) -> Result<Whole, Attempt<E>> {
@@ -230,6 +233,11 @@ fn read_once<E>(
     if before.kind != ObjectKind::File {
         return Err(Attempt::Changed("it is no longer a regular file".into()));
     }
+    if wanted.is_some_and(|wanted| wanted != before.id) {
+        return Err(Attempt::Changed("it was renamed each time it was looked for".into()));
+    }
+    // Asked now: what takes long to read is settled after it.
+    let unsettled = before.is_unsettled();
     let holes = sparse::holes(&file, &before)?;
     let object = Object::File(&file);
     let (xattrs, streams) = (object.xattrs()?, object.streams()?);
@@ -258,11 +266,14 @@ fn read_once<E>(
         Ok((count, chunks))
     };
     let (_, mut chunks) = pass()?;
-    if before.is_unsettled() {
+    if unsettled {
         // A change might not show in the times: what was read is whole where a second reading gives the same.
         let first = chunks;
         (_, chunks) = pass()?;
-        if !first.iter().map(|(chunk, _)| chunk).eq(chunks.iter().map(|(chunk, _)| chunk)) {
+        let beside = (sparse::holes(&file, &before)?, object.xattrs()?, object.streams()?);
+        if beside != (holes.clone(), xattrs.clone(), streams.clone())
+            || !first.iter().map(|(chunk, _)| chunk).eq(chunks.iter().map(|(chunk, _)| chunk))
+        {
             return Err(Attempt::Changed("two readings of it, one after the other, differ".into()));
         }
     }
@@ -293,7 +304,6 @@ pub(super) fn list_parts(chunks: &[ChunkRef]) -> Vec<&[ChunkRef]> {
 mod tests {
     use super::*;
     use crate::clock::FixedClock;
-    use crate::fsys::ObjectId;
 
     const SIZES: [u32; 3] = [64, 256, 1024];
 
@@ -379,6 +389,18 @@ mod tests {
             (readings, whole.chunks[0].0.id().0[0])
         };
         // A machine that is busy may take longer than the times stay young.
+        // However long the first reading takes.
+        let slow = (0..200).any(|_| {
+            std::fs::write(&path, b"x").expect("writable");
+            let mut readings = 0;
+            let outcome = attempts(&dir, b"f", &Stat::default(), &FixedClock(Time::default()), |_, _| {
+                readings += 1;
+                std::thread::sleep(2 * limits::TICK);
+                Ok::<_, Attempt<std::convert::Infallible>>((1, vec![(ChunkRef(Digest([1; 32]), 1), 0..1)]))
+            });
+            outcome.is_ok() && readings == 2
+        });
+        assert!(slow);
         let until = |given: &[u8], wanted: &dyn Fn(usize) -> bool| {
             (0..200).map(|_| read(given)).find(|(readings, _)| wanted(*readings)).map(|(_, byte)| byte)
         };
@@ -406,7 +428,7 @@ mod tests {
             read_small(job, SIZES, &FixedClock(Time::default()), &mut Vec::new()).read
         };
         std::fs::rename(at("f"), at("a")).expect("writable");
-        assert!(matches!(read(), Read::Changing(reason) if reason.contains("renamed to a ")));
+        assert!(matches!(read(), Read::Whole(whole) if whole.size == 3 && whole.stat.id == stat.id));
         std::fs::remove_file(at("a")).expect("there");
         assert!(matches!(read(), Read::Gone));
     }

@@ -19,7 +19,7 @@ use crate::format::entry::{ChunkRef, Chunks, Entry, Holes, Kind, ListRef, encode
 use crate::format::holes::Hole;
 use crate::format::json;
 use crate::format::pack::BlockKind;
-use crate::fsys::walk::{Found, RESTLESS, is_gone};
+use crate::fsys::walk::{Found, RESTLESS, is_gone, renamed_to};
 use crate::fsys::{self, Object, ObjectKind, Stat, Xattr};
 use crate::limits;
 use crate::ops::rules::Rules;
@@ -246,7 +246,7 @@ impl Taker<'_> {
                 return Ok(None);
             }
         };
-        let name = found.path.name();
+        let (name, kind_again) = (found.path.name(), kind.clone());
         let object = match found.stat.kind {
             ObjectKind::Directory => Object::Directory(&found.dir),
             _ => Object::Name(&found.dir, name),
@@ -257,9 +257,42 @@ impl Taker<'_> {
                 let entry = self.describe(found.path.clone(), kind, &found.stat);
                 self.with_attributes(entry, xattrs, streams)
             }
-            Err(error) if found.stat.kind != ObjectKind::Directory && is_gone(&found.dir, name, &error) => Ok(None),
+            Err(error) if found.stat.kind != ObjectKind::Directory && is_gone(&found.dir, name, &error) => {
+                self.look_at_renamed(found, kind_again)
+            }
             Err(error) => {
                 self.problems.unreadable.push((found.path.clone(), format!("its attributes: {error}")));
+                Ok(None)
+            }
+        }
+    }
+
+    /// Makes the entry of what is no regular file and is gone since the walk: it may have another name now, under which its
+    /// attributes are read.
+    fn look_at_renamed(&mut self, found: &Found, kind: Kind) -> Result<Option<Entry>> {
+        let read = |name: &[u8]| {
+            let object = Object::Name(&found.dir, name);
+            let xattrs = object.xattrs()?;
+            let streams = object.streams()?;
+            match found.dir.stat_at(name)?.id == found.stat.id {
+                true => Ok((xattrs, streams)),
+                false => Err(std::io::Error::other("it was renamed each time it was looked for")),
+            }
+        };
+        let attributes = match renamed_to(&found.dir, &found.stat) {
+            Ok(None) => return Ok(None),
+            // Another name of it need not be a new one.
+            Ok(Some(_)) if found.stat.links > 1 => return Ok(None),
+            Ok(Some(other)) => read(&other),
+            Err(error) => Err(error),
+        };
+        match attributes {
+            Ok((xattrs, streams)) => {
+                let entry = self.describe(found.path.clone(), kind, &found.stat);
+                self.with_attributes(entry, xattrs, streams)
+            }
+            Err(error) => {
+                self.problems.changing.push((found.path.clone(), format!("it was renamed: {error}")));
                 Ok(None)
             }
         }
