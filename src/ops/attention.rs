@@ -11,6 +11,8 @@ use super::orphans::{Orphans, Stray};
 use super::status::{DrillFailed, Drilled, SourceLine, Verified};
 use crate::clock::Time;
 use crate::crypto::Id;
+use crate::error::shown_path;
+use crate::fsys::as_path;
 use crate::host::Settings;
 use crate::incident::break_glass::{self, State};
 use crate::incident::journal::{Entry, bounded};
@@ -302,7 +304,9 @@ fn refusals(known: &Known<'_>, all: &mut Vec<Attention>) {
     let is_recent = |entry: &&Entry| known.now.seconds.saturating_sub(entry.time.seconds) < i64::from(days) * 86_400;
     let backups = || known.own.at_place().filter(|entry| entry.act == "backup").filter(is_recent);
     let came_to_nothing = |entry: &Entry| ["refused", "failed"].contains(&entry.text("outcome"));
-    let has_snapshot = |source: &str| known.sources.iter().any(|line| bounded(&shown(&line.source)) == source);
+    // As the journal has it, which is as a path and not as bytes.
+    let journaled = |line: &SourceLine| bounded(&shown_path(&as_path(&line.source)));
+    let has_snapshot = |source: &str| known.sources.iter().any(|line| journaled(line) == source);
     let mut seen = BTreeSet::new();
     // What was interrupted says nothing.
     for entry in
@@ -334,7 +338,7 @@ fn backup_command(shown: &str) -> String {
 fn backups(known: &Known<'_>, all: &mut Vec<Attention>) {
     let days = known.settings.backup_days.unwrap_or(limits::BACKUP_DAYS);
     for line in known.sources.iter().filter(|line| is_overdue(known, line.time, days)) {
-        let source = shown(&line.source);
+        let source = shown_path(&as_path(&line.source));
         let text = format!(
             "{source} on {} was last backed up {}{}",
             line.host,
