@@ -35,18 +35,16 @@ use crate::clock::{Clock, SystemClock};
 use crate::crypto::Id;
 use crate::error::{Error, Result, shown_path};
 use crate::format::config::Parameters;
-use crate::fsys::{self, replace};
+use crate::fsys;
 use crate::host::Host;
 use crate::incident::journal::Journal;
 use crate::incident::registry;
-use crate::limits;
 use crate::ops::select::Place;
 use crate::ops::{audit, backup, cat, diff, find, index, init, key, ls, receipt, restore, snapshots, status, verify};
 use crate::path::{printable_json, quoted};
 use crate::refusal::{Code, Family, Written, exit_of};
-use crate::vault::chain::claimed_vault;
+use crate::vault::chain::claimed_at;
 use crate::vault::gate::Access;
-use crate::vault::layout;
 use args::{Args, Command, FindKind, IncludedKey, IndexCommand, ReceiptCommand, Show};
 use progress::Watch;
 use stream::{Stream, closed};
@@ -527,11 +525,8 @@ impl Session {
     /// Returns for a shell where a vault lies: where this run was told, unless another one lies there, else where this host
     /// last did anything with it, if that is still there.
     fn place_of(&self, vault: Id) -> Option<String> {
-        let claimed = |place: &Path| {
-            let config = replace::read(&place.join(layout::CONFIG), limits::CONFIG_BYTES_MAX);
-            config.ok().and_then(|bytes| claimed_vault(&bytes))
-        };
-        if let Some(named) = self.args.vault.as_ref().filter(|named| claimed(named).is_none_or(|there| there == vault))
+        if let Some(named) =
+            self.args.vault.as_ref().filter(|named| claimed_at(named).is_none_or(|there| there == vault))
         {
             return Some(quoted(&named.to_string_lossy()));
         }

@@ -5,11 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::path::Path;
 
 use super::Finding;
 use super::layout;
 use crate::crypto::{Digest, MAC_BYTES, Macs};
 use crate::format::record::{BadRecord, Body, Branch, Gone, Head, Record, RecordKind, Snapshot};
+use crate::fsys::replace;
 use crate::limits;
 use crate::refusal::Code;
 use crate::store::{NameKind, Store};
@@ -375,6 +377,11 @@ pub fn decode_mac_file(bytes: &[u8]) -> Option<[u8; MAC_BYTES]> {
 /// Encodes a `.hmac` file.
 pub fn encode_mac_file(tag: [u8; MAC_BYTES]) -> Vec<u8> {
     format!("{}\n", Digest(tag)).into_bytes()
+}
+
+/// Returns the vault that a directory claims to be; nothing where its `vault.json` cannot be read or names none.
+pub fn claimed_at(place: &Path) -> Option<crate::crypto::Id> {
+    claimed_vault(&replace::read(&place.join(layout::CONFIG), limits::CONFIG_BYTES_MAX).ok()?)
 }
 
 /// Returns the vault that canonical JSON of a record or of `vault.json` names last, without parsing it.

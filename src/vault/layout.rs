@@ -3,11 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use super::chain::claimed_vault;
+use super::chain::claimed_at;
 use crate::crypto::{Digest, Id};
 use crate::format::record::RecordKind;
-use crate::fsys::replace;
-use crate::limits;
 
 /// What the vault is; written once.
 pub const CONFIG: &str = "vault.json";
@@ -97,12 +95,8 @@ pub fn root_above(directory: &Path) -> Option<&Path> {
 /// Returns whether a directory is the root of a vault, perhaps of a damaged one. A project may have a `vault.json` too.
 fn is_root(directory: &Path) -> bool {
     let holds = |name: &str| fs::symlink_metadata(directory.join(name)).is_ok();
-    let claims = || {
-        let config = replace::read(&directory.join(CONFIG), limits::CONFIG_BYTES_MAX);
-        config.is_ok_and(|bytes| claimed_vault(&bytes).is_some())
-    };
     let parts = [CONFIG, CONFIG_MAC, SNAPSHOTS, PACKS].into_iter().filter(|name| holds(name)).count();
-    parts >= 2 && (holds(CONFIG_MAC) || holds(CONFIG) && claims())
+    parts >= 2 && (holds(CONFIG_MAC) || holds(CONFIG) && claimed_at(directory).is_some())
 }
 
 /// Returns whether this is the name of what tests the medium, and of nothing within it.

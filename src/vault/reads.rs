@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::chain::claimed_vault;
+use super::chain::claimed_at;
 use super::{Finding, layout, sealed};
 use crate::clock::Time;
 use crate::crypto::{Digest, Domain, Id, Macs};
@@ -313,8 +313,7 @@ fn trusted(file: &Path, macs: &Macs) -> Result<Option<Stored>, String> {
 /// Returns whether the vault is still at the place that a file speaks of, and the same copy of it.
 fn is_there(stored: &Stored) -> bool {
     let place = Path::new(&stored.place);
-    let config = replace::read(&place.join(layout::CONFIG), limits::CONFIG_BYTES_MAX);
-    config.is_ok_and(|bytes| claimed_vault(&bytes) == Some(stored.vault)) && copy_at(place) == stored.copy
+    claimed_at(place) == Some(stored.vault) && copy_at(place) == stored.copy
 }
 
 fn place_of(store: &dyn Store) -> String {

@@ -270,8 +270,9 @@ fn read_once<E>(
         // A change might not show in the times: what was read is whole where a second reading gives the same.
         let first = chunks;
         (_, chunks) = pass()?;
-        let beside = (sparse::holes(&file, &before)?, object.xattrs()?, object.streams()?);
-        if beside != (holes.clone(), xattrs.clone(), streams.clone())
+        if sparse::holes(&file, &before)? != holes
+            || object.xattrs()? != xattrs
+            || object.streams()? != streams
             || !first.iter().map(|(chunk, _)| chunk).eq(chunks.iter().map(|(chunk, _)| chunk))
         {
             return Err(Attempt::Changed("two readings of it, one after the other, differ".into()));

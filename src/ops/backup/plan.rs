@@ -13,7 +13,6 @@ use crate::error::{Error, Result};
 use crate::format::record::{Counts, Exclusion};
 use crate::fsys::walk::{Event, Found, walk_guided};
 use crate::fsys::{ObjectId, ObjectKind};
-use crate::limits;
 use crate::path::EntryPath;
 use crate::progress::{Phase, Progress};
 use crate::vault::gate::{self, Access};
@@ -118,11 +117,9 @@ fn count(counts: &mut Counts, found: &Found, names: &mut HashSet<ObjectId>, prob
         ObjectKind::Symlink => counts.symlinks += 1,
         ObjectKind::File => {
             counts.files += 1;
-            let fitted = counts.bytes <= limits::COUNT_MAX;
-            counts.bytes = counts.bytes.saturating_add(found.stat.size);
-            if fitted && counts.bytes > limits::COUNT_MAX {
-                problems.too_many_bytes(found.path.clone());
-            }
+            let before = counts.bytes;
+            counts.bytes = before.saturating_add(found.stat.size);
+            problems.counted(&found.path, before, counts.bytes);
         }
         ObjectKind::Fifo | ObjectKind::Socket | ObjectKind::Junction | ObjectKind::Block | ObjectKind::Character => {
             counts.specials += 1;

@@ -74,10 +74,13 @@ impl Problems {
         list.push((path, error.to_string()));
     }
 
-    /// Takes the file with which there are more bytes than a manifest counts.
-    pub(super) fn too_many_bytes(&mut self, path: EntryPath) {
-        let reason = format!("with it the files have more bytes than the {} that a vault can count", limits::COUNT_MAX);
-        self.unsupported.push((path, reason));
+    /// Takes the file that was counted from so many bytes to so many, if with it there are more than a manifest counts.
+    pub(super) fn counted(&mut self, path: &EntryPath, before: u64, after: u64) {
+        if before <= limits::COUNT_MAX && after > limits::COUNT_MAX {
+            let reason =
+                format!("with it the files have more bytes than the {} that a vault can count", limits::COUNT_MAX);
+            self.unsupported.push((path.clone(), reason));
+        }
     }
 
     /// Takes something whose content is not on this machine; looking into it would fetch it.
@@ -246,7 +249,7 @@ impl Taker<'_> {
                 return Ok(None);
             }
         };
-        let (name, kind_again) = (found.path.name(), kind.clone());
+        let name = found.path.name();
         let object = match found.stat.kind {
             ObjectKind::Directory => Object::Directory(&found.dir),
             _ => Object::Name(&found.dir, name),
@@ -258,7 +261,7 @@ impl Taker<'_> {
                 self.with_attributes(entry, xattrs, streams)
             }
             Err(error) if found.stat.kind != ObjectKind::Directory && is_gone(&found.dir, name, &error) => {
-                self.look_at_renamed(found, kind_again)
+                self.look_at_renamed(found, kind)
             }
             Err(error) => {
                 self.problems.unreadable.push((found.path.clone(), format!("its attributes: {error}")));
@@ -540,12 +543,9 @@ impl Taker<'_> {
     }
 
     fn count(&mut self, entry: &Entry) {
-        let counts = &mut self.report.counts;
-        let fitted = counts.bytes <= limits::COUNT_MAX;
-        counts.add(entry);
-        if fitted && counts.bytes > limits::COUNT_MAX {
-            self.problems.too_many_bytes(entry.path.clone());
-        }
+        let before = self.report.counts.bytes;
+        self.report.counts.add(entry);
+        self.problems.counted(&entry.path, before, self.report.counts.bytes);
     }
 }
 
