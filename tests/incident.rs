@@ -7,7 +7,7 @@ use devvault::format::record::Fate;
 use devvault::incident::journal::Journal;
 use devvault::incident::registry::{self, Incident, Matter};
 use devvault::ops::incident;
-use devvault::refusal::Code;
+use devvault::refusal::{Code, Family};
 use serde_json::Value;
 
 use crate::chain::tombstone;
@@ -90,6 +90,20 @@ fn later_refusals_of_the_same_vault_join_the_open_incident() {
     let all = incidents(&home);
     // The second verification saw exactly what the first one saw.
     assert_eq!((all.len(), all[0].evidence.len()), (1, 2));
+}
+
+#[test]
+fn no_code_opens_an_incident_that_says_nothing_against_what_a_vault_holds() {
+    for code in Code::ALL.iter().copied() {
+        let grave = matches!(code.family(), Family::SnapshotIntegrity | Family::CryptoBoundary);
+        assert!(grave || !registry::opens(code), "{code}");
+    }
+    for code in [Code::ChunkDamaged, Code::PackDamaged, Code::RecordForged, Code::ConfigForged, Code::Rollback] {
+        assert!(registry::opens(code), "{code}");
+    }
+    for code in [Code::NoSuchSnapshot, Code::SnapshotRemoved, Code::KeyMissing, Code::KeyWrong, Code::WitnessMissing] {
+        assert!(!registry::opens(code), "{code}");
+    }
 }
 
 #[test]

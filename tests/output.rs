@@ -72,6 +72,16 @@ fn every_file_is_asked_for_its_place_before_the_work_begins() {
     assert_eq!(since, ["evidence capture", "key export"]);
 }
 
+#[test]
+fn a_vault_that_lost_its_config_takes_no_other_file_all_the_same() {
+    let home = Home::with_snapshot();
+    fs::remove_file(home.vault().join("vault.json")).unwrap();
+    for command in COMMANDS.into_iter().filter(|command| ["journal", "conformance", "status"].contains(&command[0])) {
+        let (exit, document) = unchanged(&home.vault(), || home.json(&with(command, &home.path("vault/packs/new"))));
+        assert_eq!((exit, document["code"].as_str()), (12, Some("DV202")), "{command:?}: {document}");
+    }
+}
+
 // Unix alone: limits of a process.
 #[cfg(unix)]
 #[test]

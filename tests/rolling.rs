@@ -17,7 +17,7 @@ use devvault::incident::journal::{Event, Journal};
 use devvault::limits::PROOF_DAYS;
 use devvault::ops::receipt::{self, Receipt};
 use devvault::ops::verify::{self, Budget, Level, Report, Verdict};
-use devvault::ops::{init, status};
+use devvault::ops::{backup, init, status};
 use devvault::progress::{Progress, Silent};
 use devvault::refusal::Code;
 use devvault::vault::gate::Access;
@@ -452,6 +452,8 @@ fn what_read_a_part_is_called_no_fault_found_in_every_document_and_record() {
         let text = String::from_utf8(home.run(arguments).stdout).unwrap();
         let read = ["content not read", "a part of the content was read"][at];
         assert!(text.contains(&format!("\n  no fault found, {read}: snapshot(s) 1\n")), "{text}");
+        // Where nothing was found there is nothing to keep one's hands off, nor anything to get to safety.
+        assert!(!text.contains("change nothing") && !text.contains("intact"), "{text}");
         let (exit, document) = home.json(&[arguments, &["--receipt", &receipt]].concat());
         let written = [&document["verdict"], &document["snapshots"][0]["verdict"]];
         assert_eq!(exit, 0, "{document}");
@@ -538,6 +540,28 @@ fn a_receipt_says_of_which_snapshots_it_speaks() {
     assert_eq!(home.run(&["verify", "1", "--receipt", path.to_str().unwrap()]).status.code(), Some(0));
     let text = String::from_utf8(home.run(&["receipt", "check", path.to_str().unwrap()]).stdout).unwrap();
     assert!(text.contains("\n  valid: snapshot(s) 1\n"), "{text}");
+}
+
+#[test]
+fn records_hand_on_when_a_pack_was_read_last_but_no_time_that_is_still_to_come() {
+    let home = home();
+    let other = home.access_from(home.other_host("other"));
+    let backup = |access: Access| backup::run(&access, &home.source(), &backup::Options::default(), &Silent).unwrap();
+    let direct = |number| {
+        let Packs::Direct(packs) = Forger::new(&home).snapshot(number).packs else { panic!("few packs") };
+        packs
+    };
+    let first = direct(1)[0].0;
+    let last_read = |number| direct(number).iter().find(|pack| pack.0 == first).unwrap().2.seconds;
+    verify::run(&on_day(&home, 1), &[], Level::Full, &Silent).unwrap();
+    backup(on_day(&home, 2));
+    assert_eq!(last_read(2), BEGIN + DAY);
+    // A host that never read it knows from the record.
+    backup(Access { clock: on_day(&home, 3).clock, ..other.clone() });
+    assert_eq!(last_read(3), BEGIN + DAY);
+    // Where the clock says that the day is still to come, nobody knows when it was.
+    backup(Access { clock: on_day(&home, 0).clock, ..other });
+    assert!(last_read(4) <= BEGIN, "{}", last_read(4));
 }
 
 /// The packs that the second snapshot names and the first does not.
@@ -659,4 +683,7 @@ fn what_failed_a_read_is_a_finding_of_whatever_does_not_read_it_again() {
         assert_eq!(quick.verdict, Verdict::Invalid, "{:?}", quick.findings);
         assert!(quick.findings[0].detail.contains("failed a read on this host"), "{:?}", quick.findings);
     }
+    // What is read once more and fails once more is told once.
+    let again = sample(&home.access(), 1_000_000);
+    assert_eq!(again.findings.len(), first.findings.len(), "{:?}", again.findings);
 }

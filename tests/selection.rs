@@ -54,6 +54,22 @@ fn patterns_choose_what_is_restored_with_the_directories_that_lead_there() {
 }
 
 #[test]
+fn a_source_is_meant_by_the_path_that_it_had_and_by_any_that_leads_there() {
+    let home = Home::with_snapshot();
+    let recorded = fs::canonicalize(home.source()).unwrap();
+    // Unix alone: making links is a right of its own on Windows.
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::symlink(&recorded, home.path("alias")).unwrap();
+        restore(&home, &format!("latest:{}", home.path("alias").display()), "a", &[], &[]).unwrap();
+    }
+    restore(&home, &format!("latest:{}", recorded.display()), "b", &[], &[]).unwrap();
+    fs::remove_dir_all(&recorded).unwrap();
+    let report = restore(&home, &format!("latest:{}", recorded.display()), "c", &[], &[]).unwrap();
+    assert_eq!((report.snapshot, paths(&home, "c").len()), (1, paths(&home, "b").len()));
+}
+
+#[test]
 fn patterns_that_choose_nothing_are_refused() {
     let home = Home::with_snapshot();
     assert_refused(Code::SelectionEmpty, restore(&home, "1", "a", &["*.c"], &[]));
