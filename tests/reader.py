@@ -305,7 +305,7 @@ def decode_parameters(value):
     )
     integer(value["block_bytes"], 4096, 8388608)
     average = integer(value["chunk_bytes_avg"], 256, 4194304)
-    most = integer(value["chunk_bytes_max"], 0, 8388608)
+    most = integer(value["chunk_bytes_max"], 1024, 8388608)
     least = integer(value["chunk_bytes_min"], 64, 1048576)
     integer(value["pack_bytes"], 4096, 536870912)
     need(power_of_two(average), "chunk_bytes_avg is no power of two")

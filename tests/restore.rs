@@ -4,13 +4,18 @@ use std::fs;
 use std::path::Path;
 use std::sync::Mutex;
 
+use devvault::chunk::Cutter;
+use devvault::format::config::Parameters;
 use devvault::incident::journal::Journal;
-use devvault::ops::{backup, restore, verify};
+use devvault::ops::verify::Verdict;
+use devvault::ops::{backup, init, restore, verify};
 use devvault::progress::{Phase, Progress, Silent};
 use devvault::refusal::Code;
 use devvault::vault::gate::Access;
 
-use crate::support::{Home, assert_refused, copy_tree, fingerprint, noise, picture, skip, write_tree};
+use crate::support::{
+    Home, SMALL_TREE, assert_refused, copy_tree, fingerprint, noise, picture, skip, small, write_tree,
+};
 
 /// What lies beside the vault, so that a refused restore can be shown to have written nothing.
 fn nothing_new(home: &Home, act: impl FnOnce()) {
@@ -44,6 +49,58 @@ fn restore_takes_an_empty_directory_and_an_absent_one() {
     assert_eq!(picture(&home.path("empty")), picture(&home.source()));
     home.restore("1", "absent").unwrap();
     assert_eq!(picture(&home.path("absent")), picture(&home.source()));
+}
+
+#[test]
+fn a_file_of_more_pieces_than_are_planned_at_once_comes_back() {
+    let home = Home::new();
+    let [min, avg, max] = [1 << 6, 1 << 8, 1 << 10];
+    let parameters = Parameters { chunk_bytes_avg: avg, chunk_bytes_max: max, chunk_bytes_min: min, ..small() };
+    init::run(&home.access(), parameters).unwrap();
+    fs::create_dir(home.source()).unwrap();
+    // The same bytes over and over: they are stored once, and are as many pieces as any others.
+    let content = noise(1 << 16, 1).repeat(2_800);
+    assert!(Cutter::new([min, avg, max]).lengths(&content).len() > 400_000);
+    fs::write(home.source().join("large"), &content).unwrap();
+    fs::write(home.source().join("small"), "behind it").unwrap();
+    home.backup();
+    home.restore("1", "restored").unwrap();
+    assert!(fs::read(home.path("restored/large")).unwrap() == content);
+    assert_eq!(fs::read_to_string(home.path("restored/small")).unwrap(), "behind it");
+}
+
+#[test]
+fn a_vault_of_the_smallest_and_of_the_largest_parameters_keeps_a_tree() {
+    let smallest = Parameters {
+        block_bytes: 1 << 12,
+        chunk_bytes_avg: 1 << 8,
+        chunk_bytes_max: 1 << 10,
+        chunk_bytes_min: 1 << 6,
+        pack_bytes: 1 << 12,
+        segment_entries: 1,
+        segment_list: 1,
+    };
+    let largest = Parameters {
+        block_bytes: 8 << 20,
+        chunk_bytes_avg: 4 << 20,
+        chunk_bytes_max: 8 << 20,
+        chunk_bytes_min: 1 << 20,
+        pack_bytes: 512 << 20,
+        segment_entries: 512,
+        segment_list: 2048,
+    };
+    for parameters in [smallest, largest] {
+        let home = Home::new();
+        init::run(&home.access(), parameters).unwrap();
+        home.write_source(&SMALL_TREE);
+        fs::write(home.source().join("noise"), noise(300_000, 2)).unwrap();
+        home.backup();
+        fs::write(home.source().join("noise"), noise(300_000, 3)).unwrap();
+        home.backup();
+        assert_eq!(home.verify(&[]).unwrap().verdict, Verdict::Valid);
+        home.restore("2", "restored").unwrap();
+        assert_eq!(picture(&home.path("restored")), picture(&home.source()));
+    }
 }
 
 #[test]

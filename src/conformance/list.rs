@@ -278,6 +278,7 @@ pub(super) const FILES: &[(&str, &[u8])] = embedded! {
     "vectors/reject/config-with-chunk-bytes-avg-128.json"
     "vectors/reject/config-with-chunk-bytes-avg-524287.json"
     "vectors/reject/config-with-chunk-bytes-avg-8388608.json"
+    "vectors/reject/config-with-chunk-bytes-max-1022.json"
     "vectors/reject/config-with-chunk-bytes-max-2097153.json"
     "vectors/reject/config-with-chunk-bytes-max-524288.json"
     "vectors/reject/config-with-chunk-bytes-max-8388610.json"

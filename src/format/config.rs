@@ -52,7 +52,7 @@ impl Parameters {
         let ordered = 64 <= self.chunk_bytes_min
             && self.chunk_bytes_min < self.chunk_bytes_avg
             && self.chunk_bytes_avg < self.chunk_bytes_max
-            && self.chunk_bytes_max <= limits::CHUNK_BYTES_MAX
+            && (1024..=limits::CHUNK_BYTES_MAX).contains(&self.chunk_bytes_max)
             && self.chunk_bytes_min <= 1 << 20
             && (256..=4 << 20).contains(&self.chunk_bytes_avg);
         let blocks = (1 << 12..=limits::BLOCK_PLAIN_BYTES_MAX - limits::CHUNK_BYTES_MAX).contains(&self.block_bytes);
@@ -175,6 +175,7 @@ mod tests {
             |p: &mut Parameters| p.chunk_bytes_min = 129,
             |p: &mut Parameters| p.chunk_bytes_avg = 3 << 17,
             |p: &mut Parameters| p.chunk_bytes_max = limits::CHUNK_BYTES_MAX + 2,
+            |p: &mut Parameters| (p.chunk_bytes_min, p.chunk_bytes_avg, p.chunk_bytes_max) = (64, 256, 1022),
             |p: &mut Parameters| p.block_bytes = 0,
             |p: &mut Parameters| p.pack_bytes = u64::from(u32::MAX),
             |p: &mut Parameters| p.segment_entries = 33,
