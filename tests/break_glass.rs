@@ -9,6 +9,7 @@ use devvault::incident::break_glass::{self, Act, Permit, Request, Target};
 use devvault::incident::journal::Journal;
 use devvault::incident::registry;
 use devvault::limits::RECORD_NUMBER_MAX;
+use devvault::ops::receipt::{self, Receipt};
 use devvault::ops::verify::{self, Verdict};
 use devvault::ops::{backup, branch, incomplete, lost};
 use devvault::progress::Silent;
@@ -189,6 +190,60 @@ fn a_record_that_is_damaged_is_declared_lost_and_what_is_left_of_it_stays() {
     assert_eq!(fs::read(&manifest).unwrap(), bytes);
     assert_eq!(home.verify_from(&home.access_after(150), &[]).unwrap().verdict, Verdict::Valid);
     assert_eq!(backup_at(&home, 160).unwrap().snapshot, 5);
+}
+
+#[test]
+fn a_host_that_never_saw_a_record_declares_it_lost_and_accuses_no_one_of_another_history() {
+    let home = destroyed(&[]);
+    let witness = home.access_from(home.other_host("witness"));
+    home.verify_from(&witness, &[]).unwrap();
+    flip(&home.vault().join("snapshots/00000003/manifest.json"), 20);
+    let stranger = home.access_from(home.other_host("stranger"));
+    let at = |access: &Access, seconds: i64| Access { clock: home.access_after(seconds).clock, ..access.clone() };
+    let scope = format!("{}:3", vault_id(&home));
+    break_glass::declare(&stranger.host, at(&stranger, 10).clock.now(), &request("snapshot", scope)).unwrap();
+    lost::run(&at(&stranger, 140), &[3], "bad blocks").unwrap();
+    let Body::Tombstone(tombstone) = Forger::new(&home).record(4).body else { panic!("no tombstone") };
+    assert_eq!(tombstone.gone[0].digest, None);
+    for (access, freshness) in [(home.access(), "proven"), (witness, "unproven")] {
+        let report = home.verify_from(&at(&access, 150), &[]).unwrap();
+        assert_eq!((report.verdict, report.freshness.to_string()), (Verdict::Valid, freshness.into()), "{report:?}");
+    }
+    assert_eq!(backup_at(&home, 160).unwrap().snapshot, 5);
+    // What contradicts a head of before is another history all the same.
+    let forger = Forger::new(&home);
+    let before = forger.head(1);
+    assert!(gate::open(&home.access_after(170)).unwrap().chain.agrees_with(&before));
+    assert!(!gate::open(&home.access_after(170)).unwrap().chain.agrees_with(&Head { number: 2, ..before }));
+}
+
+#[test]
+fn a_receipt_of_what_a_branch_left_behind_accuses_no_one() {
+    let home = Home::with_snapshot();
+    let receipt = |number: u64| {
+        let report = home.verify(&[]).unwrap();
+        assert_eq!(report.head.number, number);
+        let path = home.path(&format!("receipt-{number}"));
+        receipt::write(&home.access(), &Receipt::of_verify(&report, Time::default()), &path).unwrap();
+    };
+    receipt(1);
+    copy_tree(&home.vault(), &home.path("older"));
+    for number in [2, 3] {
+        home.backup();
+        receipt(number);
+    }
+    fs::remove_dir_all(home.vault()).unwrap();
+    fs::rename(home.path("older"), home.vault()).unwrap();
+    let check_at = |seconds: i64, number: u64| {
+        let report = receipt::check(&home.access_after(seconds), &home.path(&format!("receipt-{number}"))).unwrap();
+        (report.exit(), report.since.unwrap().left_by)
+    };
+    assert_eq!(check_at(1, 3), (13, None), "nobody has decided yet");
+    home.declare("crypto", &Forger::new(&home).head(1).to_string(), 10);
+    branch::run(&home.access_after(140), "no newer copy exists").unwrap();
+    assert_eq!([1, 2, 3].map(|number| check_at(150, number)), [(0, None), (0, Some(2)), (0, Some(2))]);
+    let output = home.run(&["receipt", "check", home.path("receipt-3").to_str().unwrap()]);
+    assert!(String::from_utf8(output.stdout).unwrap().contains("record 2 begins a branch, which left behind"));
 }
 
 #[test]

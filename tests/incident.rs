@@ -7,11 +7,12 @@ use devvault::format::record::Fate;
 use devvault::incident::journal::Journal;
 use devvault::incident::registry::{self, Incident, Matter};
 use devvault::ops::incident;
+use devvault::ops::verify::Verdict;
 use devvault::refusal::{Code, Family};
 use serde_json::Value;
 
 use crate::chain::tombstone;
-use crate::support::{Forger, Home, assert_refused, flip, packs, unchanged};
+use crate::support::{Forger, Home, assert_refused, copy_tree, flip, noise, packs, unchanged};
 
 fn incidents(home: &Home) -> Vec<Incident> {
     registry::replay(&Journal::of(&home.host()).entries().unwrap())
@@ -184,7 +185,7 @@ fn an_incident_over_a_mistyped_head_is_closed_by_a_verification_with_the_right_o
 fn another_copy_of_the_vault_has_incidents_of_its_own() {
     let home = damaged();
     home.verify(&[]).unwrap();
-    crate::support::copy_tree(&home.vault(), &home.path("copy"));
+    copy_tree(&home.vault(), &home.path("copy"));
     let access = devvault::vault::gate::Access { vault: home.path("copy"), ..home.access() };
     home.verify_from(&access, &[]).unwrap();
     let all = incidents(&home);
@@ -203,7 +204,7 @@ fn nothing_is_removed_while_an_incident_is_open_and_its_vault_alone_is_held() {
     assert!(refusal.message.contains(&incident.id));
     assert_refused(Code::EvidenceHold, clear(None, &incident.place));
     clear(Some(Id([7; 16])), &incident.place).unwrap();
-    crate::support::copy_tree(&home.vault(), &home.path("copy"));
+    copy_tree(&home.vault(), &home.path("copy"));
     clear(incident.vault, &home.path("copy").to_string_lossy()).unwrap();
 }
 
@@ -287,7 +288,7 @@ fn an_incident_closes_after_a_clean_full_verification_and_not_before() {
 fn a_verification_of_another_copy_closes_nothing() {
     let home = damaged();
     let id = home.verify(&[]).unwrap().kept.incident.unwrap();
-    crate::support::copy_tree(&home.vault(), &home.path("copy"));
+    copy_tree(&home.vault(), &home.path("copy"));
     flip(&packs(&home.path("copy"))[0], 60);
     let access = devvault::vault::gate::Access { vault: home.path("copy"), ..home.access() };
     assert_eq!(home.verify_from(&access, &[]).unwrap().exit(), 0);
@@ -322,8 +323,9 @@ fn a_report_has_timeline_evidence_decisions_and_boxes_and_a_due_date() {
     assert!(!incidents(&home)[0].is_overdue(after(23)) && incidents(&home)[0].is_overdue(after(25)));
     incident::note(&home.host(), after(1), &id, "the cable was loose | really", "ann").unwrap();
     assert_refused(Code::IncidentUnfit, incident::note(&home.host(), after(1), &id, "", "ann"));
-    let incident::PostMortem { incident: reported, text, .. } = incident::report(&home.host(), after(2), &id).unwrap();
-    assert!(!reported.is_overdue(after(99)));
+    let text = incident::report(&home.host(), after(2), &id).unwrap().text;
+    assert!(incidents(&home)[0].is_overdue(after(99)), "nobody said yet that anybody has it");
+    assert!(!incident::reported(&home.host(), after(2), &id).unwrap().is_overdue(after(99)));
     for part in [
         "## Timeline",
         "## Evidence",
@@ -369,7 +371,7 @@ fn what_was_noted_reported_and_decided_outlives_a_journal_that_is_begun_anew() {
     let id = home.verify(&[]).unwrap().kept.incident.unwrap();
     let now = home.access().clock.now();
     incident::note(&home.host(), now, &id, "the cable was loose", "ann").unwrap();
-    incident::report(&home.host(), now, &id).unwrap();
+    incident::reported(&home.host(), now, &id).unwrap();
     incident::close(&home.host(), now, &id, "no other copy", "ann", Some("it stays broken")).unwrap();
     let before = incidents(&home);
     // The line that breaks stands before all of it.
@@ -387,6 +389,30 @@ fn what_was_noted_reported_and_decided_outlives_a_journal_that_is_begun_anew() {
     assert_eq!((report.exit(), report.kept.incident), (11, None), "what was decided opens nothing again");
 }
 
+// Unix alone: limits of a process.
+#[cfg(unix)]
+#[test]
+fn a_journal_that_could_not_be_begun_anew_is_where_it_was_and_forgets_nothing() {
+    let home = damaged();
+    let id = home.verify(&[]).unwrap().kept.incident.unwrap();
+    let journal = Journal::of(&home.host());
+    let text = fs::read_to_string(journal.path()).unwrap();
+    fs::write(journal.path(), text.replacen("\"act\":\"init\"", "\"act\":\"inlt\"", 1)).unwrap();
+    let names = || {
+        let directory = journal.path().parent().unwrap().to_owned();
+        let mut names: Vec<_> = fs::read_dir(directory).unwrap().map(|name| name.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    let (broken, before) = (fs::read(journal.path()).unwrap(), names());
+    // As on a full disk.
+    let output = home.limited("trap '' XFSZ; ulimit -f 0", &["journal", "restart", "--reason", "a bit flipped"]);
+    assert_eq!(output.status.code(), Some(14), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!((fs::read(journal.path()).unwrap(), names()), (broken, before));
+    assert_eq!(home.run(&["journal", "restart", "--reason", "a bit flipped"]).status.code(), Some(0));
+    assert_eq!(incidents(&home)[0].id, id);
+}
+
 #[test]
 fn a_report_can_be_read_where_it_cannot_be_journaled_and_stays_due() {
     let home = damaged();
@@ -394,9 +420,142 @@ fn a_report_can_be_read_where_it_cannot_be_journaled_and_stays_due() {
     let lock = Journal::of(&home.host()).path().with_file_name("lock");
     fs::remove_file(&lock).unwrap();
     fs::create_dir(&lock).unwrap();
-    let report = incident::report(&home.host(), home.access().clock.now(), &id).unwrap();
-    assert!(report.text.contains("## Timeline") && report.incident.reported.is_none());
-    assert!(report.notes[0].contains("stays due"), "{:?}", report.notes);
+    let output = home.run(&["incident", "report", &id]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(String::from_utf8(output.stdout).unwrap().contains("## Timeline"));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("it stays due"), "{said}");
+}
+
+// Unix alone: a device that is always full.
+#[cfg(unix)]
+#[test]
+fn a_report_that_nobody_could_be_given_stays_due() {
+    let home = damaged();
+    let id = home.verify(&[]).unwrap().kept.incident.unwrap();
+    let Ok(full) = fs::File::options().write(true).open("/dev/full") else { return };
+    let report = |full: Option<&fs::File>, arguments: &[&str]| {
+        let mut program = home.program();
+        program.arg("--vault").arg(home.vault()).args(arguments).args(["incident", "report", &id]);
+        if let Some(full) = full {
+            program.stdout(full.try_clone().unwrap()).stderr(full.try_clone().unwrap());
+        }
+        program.output().unwrap().status.code()
+    };
+    for arguments in [&[][..], &["--json"]] {
+        assert_eq!((report(Some(&full), arguments), incidents(&home)[0].reported), (Some(1), None), "{arguments:?}");
+    }
+    assert_eq!((report(None, &[]), incidents(&home)[0].reported.is_some()), (Some(0), true));
+}
+
+/// Puts another copy of the vault in its place, and the one that was there under another name.
+fn swap(home: &Home, old: &str, new: &str) {
+    fs::rename(home.vault(), home.path(old)).unwrap();
+    fs::rename(home.path(new), home.vault()).unwrap();
+}
+
+/// Verifies everything, and returns the incident that what was found belongs to.
+fn looked(home: &Home) -> Option<String> {
+    home.verify(&[]).unwrap().kept.incident
+}
+
+fn decide(home: &Home, id: &str) {
+    incident::close(&home.host(), home.access().clock.now(), id, "looked into", "ann", Some("it stays so")).unwrap();
+}
+
+#[test]
+fn what_was_decided_of_one_file_is_not_decided_of_another_in_the_same_pack() {
+    let home = Home::with_vault();
+    fs::create_dir(home.source()).unwrap();
+    for (name, seed) in [("a", 1), ("b", 2)] {
+        fs::write(home.source().join(name), noise(3_500, seed)).unwrap();
+    }
+    home.backup();
+    let pack = packs(&home.vault()).into_iter().max_by_key(|pack| fs::metadata(pack).unwrap().len()).unwrap();
+    let affected = |home: &Home| {
+        let report = home.verify(&[]).unwrap();
+        let paths: Vec<String> = report.findings[0].paths.iter().map(ToString::to_string).collect();
+        (paths, report.kept.incident)
+    };
+    flip(&pack, 60);
+    let (paths, first) = affected(&home);
+    assert_eq!(paths.len(), 1, "{paths:?}");
+    decide(&home, &first.clone().unwrap());
+    assert_eq!(affected(&home), (paths, None));
+    let length = fs::metadata(&pack).unwrap().len() as usize;
+    let other = (200..length).step_by(200).find(|&at| {
+        flip(&pack, at);
+        let both = home.verify(&[]).unwrap().findings[0].paths.len() == 2;
+        flip(&pack, at);
+        both
+    });
+    flip(&pack, other.unwrap());
+    let (paths, second) = affected(&home);
+    assert!(paths.len() == 2 && second.is_some() && second != first, "{paths:?} {second:?}");
+    // The new one is about both.
+    decide(&home, &second.unwrap());
+    assert_eq!(affected(&home), (paths, None));
+}
+
+#[test]
+fn what_was_decided_of_one_rollback_is_not_decided_of_the_next() {
+    let home = Home::with_snapshot();
+    copy_tree(&home.vault(), &home.path("older"));
+    home.backup();
+    swap(&home, "newest", "older");
+    let first = looked(&home).unwrap();
+    swap(&home, "older", "newest");
+    assert_eq!(looked(&home), None);
+    decide(&home, &first);
+    swap(&home, "newest", "older");
+    assert_eq!(looked(&home), None, "the same once more");
+    swap(&home, "older", "newest");
+    home.backup();
+    assert_eq!(looked(&home), None);
+    swap(&home, "newest", "older");
+    let second = looked(&home);
+    assert!(second.is_some() && second.as_ref() != Some(&first), "{second:?}");
+}
+
+#[test]
+fn what_was_decided_ends_with_a_verification_that_finds_nothing_any_more() {
+    let home = damaged();
+    let pack = packs(&home.vault()).remove(0);
+    let first = looked(&home).unwrap();
+    decide(&home, &first);
+    assert_eq!(looked(&home), None);
+    flip(&pack, 60);
+    assert_eq!(home.verify(&[]).unwrap().verdict, Verdict::Valid);
+    flip(&pack, 60);
+    let second = looked(&home).unwrap();
+    assert_ne!(second, first);
+    // That outlives the journal, and so does which copy it was.
+    decide(&home, &second);
+    flip(&pack, 60);
+    assert_eq!(home.verify(&[]).unwrap().verdict, Verdict::Valid);
+    let before = incidents(&home);
+    let path = Journal::of(&home.host()).path();
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replacen("\"act\":\"init\"", "\"act\":\"inlt\"", 1)).unwrap();
+    devvault::ops::journal::restart(&home.host(), None, &devvault::clock::SystemClock, "a bit flipped").unwrap();
+    assert_eq!(incidents(&home).iter().map(|known| &known.copies).collect::<Vec<_>>(), [&before[0].copies; 2]);
+    flip(&pack, 60);
+    assert!(looked(&home).is_some());
+}
+
+#[test]
+fn an_incident_is_not_closed_by_a_verification_of_another_copy_in_its_place() {
+    let home = Home::with_snapshot();
+    copy_tree(&home.vault(), &home.path("good"));
+    flip(&packs(&home.vault())[0], 60);
+    let id = looked(&home).unwrap();
+    swap(&home, "bad", "good");
+    assert_eq!(home.verify(&[]).unwrap().verdict, Verdict::Valid);
+    let close =
+        |decision| incident::close(&home.host(), home.access().clock.now(), &id, "all is well", "ann", decision);
+    let refusal = assert_refused(Code::IncidentUnfit, close(None));
+    assert!(refusal.causes[0].contains("another copy") && refusal.next.contains("--decision"), "{refusal:?}");
+    close(Some("we go on with another copy")).unwrap();
 }
 
 #[test]
@@ -426,7 +585,7 @@ fn a_finding_that_is_looked_at_again_keeps_its_evidence_and_changed_damage_gets_
 #[test]
 fn an_incident_whose_vault_lives_on_in_another_copy_says_how_it_is_closed() {
     let home = Home::with_snapshot();
-    crate::support::copy_tree(&home.vault(), &home.path("whole"));
+    copy_tree(&home.vault(), &home.path("whole"));
     flip(&packs(&home.vault())[0], 60);
     let id = home.verify(&[]).unwrap().kept.incident.unwrap();
     let close = |decision| {

@@ -265,6 +265,22 @@ fn an_export_needs_an_acknowledgement() {
     assert_eq!(status::run(&home.access()).unwrap().key_exported, None);
 }
 
+// Unix alone: modes of files.
+#[cfg(unix)]
+#[test]
+fn commands_about_a_key_can_be_pasted_whatever_its_path_is() {
+    use std::os::unix::fs::PermissionsExt;
+    let home = Home::with_snapshot();
+    fs::create_dir(home.path("my keys")).unwrap();
+    let path = home.path("my keys/exported.key");
+    let output = home.run(&["key", "export", path.to_str().unwrap(), "--acknowledge-plain-secret"]);
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert!(said.contains(&format!(" --key-file '{}' key check\n", path.display())), "{said}");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+    let refusal = assert_refused(Code::KeyExposed, gate::open(&Access { key_file: Some(path.clone()), ..home.access() }));
+    assert!(refusal.next.contains(&format!("`chmod 600 '{}'`", path.display())), "{refusal:?}");
+}
+
 #[test]
 fn an_exported_key_restores_on_another_host() {
     let home = Home::with_snapshot();

@@ -151,7 +151,7 @@ fn open_incidents_and_late_reports_need_attention_until_they_are_seen_to() {
     let now = home.access_after(25 * 3600).clock.now();
     incident::close(&home.host(), now, &id, "the cable", "ann", None).unwrap();
     assert_eq!(kinds(&home.access_after(25 * 3600)), ["report"]);
-    incident::report(&home.host(), now, &id).unwrap();
+    incident::reported(&home.host(), now, &id).unwrap();
     assert_eq!(kinds(&home.access_after(25 * 3600)), [""; 0]);
 }
 

@@ -18,7 +18,7 @@ use crate::ops::change::{Aspect, State};
 use crate::ops::select::SourceName;
 use crate::ops::snapshots::Says;
 use crate::ops::{backup, cat, diff, find, index, init, key, receipt, restore, snapshots, status, verify};
-use crate::path::{EntryPath, shown};
+use crate::path::{EntryPath, quoted, shown};
 use crate::refusal::Kept;
 use crate::vault::Finding;
 use crate::vault::witness::Freshness;
@@ -590,6 +590,9 @@ fn happened_since(out: &mut String, since: &receipt::Since) {
     if since.added.is_empty() && since.removed.is_empty() && since.head_occurs {
         line!(out, "  since then: nothing; the chain is as it was");
     }
+    if let Some(branch) = since.left_by {
+        line!(out, "  record {branch} begins a branch, which left behind knowingly what the receipt speaks of");
+    }
     if !since.added.is_empty() {
         line!(out, "  added since: {}", list(&since.added));
     }
@@ -650,7 +653,7 @@ pub(super) fn key_export(report: &key::Report, words: &str) -> String {
     let mut out = String::new();
     line!(out, "the key of vault {} was written to {}", report.vault, shown_path(&report.path));
     line!(out, "  This file is the secret in clear. Keep it away from the vault, where no one else can read it.");
-    line!(out, "  Prove that it works: {words} --key-file {} key check", shown_path(&report.path));
+    line!(out, "  Prove that it works: {words} --key-file {} key check", quoted(&shown_path(&report.path)));
     notes(&mut out, &report.notes);
     out
 }

@@ -4,7 +4,7 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::journal::{entry_json, entry_line};
-use super::{Session, human, line};
+use super::{Session, human, line, talk};
 use crate::clock::{Clock, SystemClock, Time};
 use crate::error::Result;
 use crate::fsys;
@@ -91,13 +91,15 @@ impl Session {
                     "incident": report.incident.id,
                     "report_due": report.incident.report_due.rfc3339(),
                     "text": report.text,
-                    "notes": report.notes,
                 });
-                // The text alone stands on stdout: it goes into a file.
+                // The text alone stands on stdout: it goes into a file. What could not be written there nobody has.
                 let exit = self.done(document, || report.text.clone())?;
-                let mut notes = String::new();
-                human::notes(&mut notes, &report.notes);
-                eprint!("{notes}");
+                if let Err(error) = incident::reported(&self.host, now, id) {
+                    let note = format!("that the report was written could not be journaled; it stays due: {error}");
+                    let mut notes = String::new();
+                    human::notes(&mut notes, &[note]);
+                    talk(&notes);
+                }
                 Ok(exit)
             }
         }

@@ -348,6 +348,7 @@ pub(super) fn receipt(report: &receipt::Report) -> Value {
         "since_known": report.since.is_ok(),
         "since_unknown": report.since.as_ref().err().map(|unknown| &unknown.why),
         "head_occurs": since.map(|since| since.head_occurs),
+        "left_by": since.and_then(|since| since.left_by),
         "head": since.map(|since| since.head.to_string()),
         "added": since.map(|since| &since.added),
         "removed": since.map(|since| &since.removed),

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// Replaces the file at `path` by `bytes`: a temporary file beside it, synced, renamed over it, directory synced.
 ///
@@ -41,6 +42,27 @@ pub fn create_new(path: &Path, bytes: &[u8]) -> io::Result<()> {
         drop(file);
         written.inspect_err(|_| drop(fs::remove_file(draft)))
     })
+}
+
+/// Gives a regular file a further name, or a copy for its owner alone where the file system knows no further names. The
+/// name must not exist; it lasts once its directory was synced.
+///
+/// # Errors
+/// [`io::ErrorKind::NotFound`] where the file is not there, [`io::ErrorKind::AlreadyExists`]; the file system refuses.
+pub fn name_also(path: &Path, further: &Path) -> io::Result<()> {
+    use io::ErrorKind::{AlreadyExists, NotFound};
+    match fs::hard_link(path, further) {
+        Err(error) if ![AlreadyExists, NotFound].contains(&error.kind()) => {
+            let mut from = super::open_plain(path)?;
+            create(further, |draft| {
+                let mut to = super::new_private(draft)?;
+                let copied = io::copy(&mut from, &mut to).and_then(|_| super::sync_file(&to));
+                drop(to);
+                copied.inspect_err(|_| drop(fs::remove_file(draft)))
+            })
+        }
+        other => other,
+    }
 }
 
 fn create(path: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> io::Result<()> {
@@ -102,6 +124,29 @@ pub fn open_lock(path: &Path) -> io::Result<fs::File> {
         Ok(file)
     } else {
         Err(io::Error::new(io::ErrorKind::InvalidData, "not a regular file"))
+    }
+}
+
+/// How long a process waits for a lock of the host: one that was stopped in the middle of a change must not stop all others.
+pub const LOCK_WAIT: Duration = Duration::from_secs(20);
+
+/// Locks a file against all others, and waits as long as `patience` for who holds it.
+///
+/// # Errors
+/// [`io::ErrorKind::WouldBlock`] where it is held all the while; the file system refuses.
+pub fn wait_for(file: &fs::File, patience: Duration) -> io::Result<()> {
+    let begun = Instant::now();
+    loop {
+        match fs2::FileExt::try_lock_exclusive(file) {
+            Err(error) if error.kind() == fs2::lock_contended_error().kind() => {
+                if begun.elapsed() >= patience {
+                    let message = format!("another process has held it for {} seconds", patience.as_secs());
+                    return Err(io::Error::new(io::ErrorKind::WouldBlock, message));
+                }
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            other => return other,
+        }
     }
 }
 

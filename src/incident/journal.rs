@@ -18,7 +18,6 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -152,6 +151,60 @@ struct HeadFile {
     number: u64,
 }
 
+impl HeadFile {
+    fn encode(&self) -> Vec<u8> {
+        let mut bytes = json::encode(self);
+        bytes.push(b'\n');
+        bytes
+    }
+}
+
+/// Lines that were made and not written yet.
+struct Lines {
+    bytes: Vec<u8>,
+    /// The newest entry once they are written.
+    head: Option<Head>,
+    /// How long the last of them is.
+    last: u64,
+}
+
+impl Lines {
+    /// Returns the head file of a journal that had `end` bytes before them.
+    fn head_file(&self, end: u64) -> Option<HeadFile> {
+        let end = end + self.bytes.len() as u64;
+        self.head.map(|head| HeadFile { digest: head.digest, end, line: self.last, number: head.number })
+    }
+}
+
+/// A file that gives way to another one and is kept under a new name.
+struct Change<'a> {
+    path: PathBuf,
+    aside: PathBuf,
+    draft: PathBuf,
+    bytes: &'a [u8],
+}
+
+impl Change<'_> {
+    /// Writes the new file, and gives the old one its further name, if it is there.
+    fn prepare(&self) -> io::Result<()> {
+        fsys::write_private(&self.draft, self.bytes)?;
+        match replace::name_also(&self.path, &self.aside) {
+            Err(error) if missing(&error) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Takes back what was prepared: nothing was changed yet.
+    fn undo(&self) {
+        let _ = std::fs::remove_file(&self.draft);
+        let _ = std::fs::remove_file(&self.aside);
+    }
+
+    fn make(&self) -> io::Result<()> {
+        fsys::rename_over(&self.draft, &self.path)
+    }
+}
+
 const ORIGIN: Digest = Digest([0; 32]);
 
 /// The journal of a host.
@@ -223,41 +276,25 @@ impl Journal {
         if events.is_empty() {
             return Ok(scan.head);
         }
-        let host = self.host.known_identity().ok().flatten().map(|host| host.id);
-        let mut bytes = Vec::new();
         if scan.torn_bytes > 0 {
             events.insert(0, torn(&mut file, &scan).map_err(|error| unwritable(&path, &error))?);
         }
-        let (mut head, mut line_bytes) = (scan.head, 0);
-        for event in events {
-            let line = line(event, head, now, host);
-            if line.len() as u64 > limits::JOURNAL_LINE_BYTES_MAX {
-                let error = io::Error::new(io::ErrorKind::InvalidInput, "an entry is too long");
-                return Err(unwritable(&path, &error).into());
-            }
-            head = Some(Head { digest: Digest::of(&line), number: head.map_or(0, |head| head.number) + 1 });
-            line_bytes = line.len() as u64;
-            bytes.extend_from_slice(&line);
-        }
+        let lines = self.lines(events, scan.head, now)?;
         let written = file
             .set_len(scan.end)
             .and_then(|()| file.seek(SeekFrom::Start(scan.end)))
-            .and_then(|_| file.write_all(&bytes))
+            .and_then(|_| file.write_all(&lines.bytes))
             .and_then(|()| fsys::sync_file(&file));
         if let Err(error) = written {
             // What is not whole must not stand before the next entry.
             let _ = file.set_len(scan.end);
             return Err(unwritable(&path, &error).into());
         }
-        let end = scan.end + bytes.len() as u64;
-        if let Some(head) = head {
-            let file = HeadFile { digest: head.digest, end, line: line_bytes, number: head.number };
-            let mut bytes = json::encode(&file);
-            bytes.push(b'\n');
+        if let Some(head) = lines.head_file(scan.end) {
             let path = self.head_path();
-            replace::replace(&path, &bytes).map_err(|error| unwritable(&path, &error))?;
+            replace::replace(&path, &head.encode()).map_err(|error| unwritable(&path, &error))?;
         }
-        Ok(head)
+        Ok(lines.head)
     }
 
     /// Reads all entries in order and hands each on with its head, as far as they are sound.
@@ -365,42 +402,75 @@ impl Journal {
 
     /// Sets a broken journal aside, complete, and begins a new one whose first entry says why.
     ///
-    /// `carried` are events that must not be lost with it.
+    /// `carry` is handed every entry of the old journal that can be read, and returns the events that must not be lost with it.
+    /// At every moment one of the two stands in the journal's place: what ends in the middle leaves the old one, or a new
+    /// one that is broken, as its head file names another, and that holds what was carried.
     ///
     /// # Errors
-    /// DV410 where the state directory cannot be written.
-    pub fn restart(&self, now: Time, reason: &str, carried: Vec<Event>) -> Result<PathBuf> {
+    /// DV410 where the old journal cannot be read, or the state directory cannot be written.
+    pub fn restart(&self, now: Time, reason: &str, carry: impl FnOnce(Vec<Entry>) -> Vec<Event>) -> Result<PathBuf> {
         self.host.make_directory(&self.directory)?;
+        let _lock = self.lock()?;
         let path = self.path();
-        let aside = {
-            let _lock = self.lock()?;
-            let mut sound = 0;
-            if let Some(file) = self.open()? {
-                sound = scan_file(file, &path, |_, _, _| Ok(()))?.head.map_or(0, |head| head.number);
-            }
-            let id = Id::random().map_err(|error| Error::environment("draw random bytes", error))?;
-            let id = id.to_string();
-            let name = format!("set-aside-{sound:010}-{}.jsonl", &id[..8]);
-            let aside = self.directory.join(name);
-            for (from, to) in [(path.clone(), aside.clone()), (self.head_path(), aside.with_extension("head"))] {
-                match fsys::rename_no_replace(&from, &to) {
-                    Err(error) if missing(&error) => {}
-                    other => other.map_err(|error| unwritable(&from, &error))?,
-                }
-            }
-            fsys::sync_directory(&self.directory).map_err(|error| unwritable(&self.directory, &error))?;
-            aside
-        };
+        let mut sound = 0;
+        if let Some(file) = self.open()? {
+            sound = scan_file(file, &path, |_, _, _| Ok(()))?.head.map_or(0, |head| head.number);
+        }
+        let mut entries = Vec::new();
+        Self::each_readable(&path, |entry, _| entries.push(entry))?;
+        let id = Id::random().map_err(|error| Error::environment("draw random bytes", error))?;
+        let id = id.to_string();
+        let aside = self.directory.join(format!("set-aside-{sound:010}-{}.jsonl", &id[..8]));
         let data = serde_json::json!({"reason": bounded(reason), "set_aside": shown_path(&aside)});
         let mut events = vec![Event::new(BEGUN_ACT, data)];
-        events.extend(carried);
-        self.append_if(now, false, |_| Ok(events))?;
+        events.extend(carry(entries));
+        let lines = self.lines(events, None, now)?;
+        let head = lines.head_file(0).map(|head| head.encode()).unwrap_or_default();
+        let draft = replace::draft_path(&path);
+        let changes = [
+            Change { path: path.clone(), aside: aside.clone(), draft: draft.clone(), bytes: &lines.bytes },
+            Change {
+                path: self.head_path(),
+                aside: aside.with_extension("head"),
+                draft: draft.with_extension("head"),
+                bytes: &head,
+            },
+        ];
+        let prepared =
+            changes.iter().try_for_each(Change::prepare).and_then(|()| fsys::sync_directory(&self.directory));
+        if let Err(error) = prepared {
+            changes.iter().for_each(Change::undo);
+            return Err(unwritable(&path, &error).into());
+        }
+        let made = changes.iter().try_for_each(Change::make).and_then(|()| fsys::sync_directory(&self.directory));
+        made.map_err(|error| {
+            unwritable(&path, &error).written("the old journal is set aside; begin it anew once more")
+        })?;
         Ok(aside)
+    }
+
+    /// Makes lines of events, the first of which continues `head`.
+    fn lines(&self, events: Vec<Event>, head: Option<Head>, now: Time) -> Result<Lines> {
+        let host = self.host.known_identity().ok().flatten().map(|host| host.id);
+        let mut lines = Lines { bytes: Vec::new(), head, last: 0 };
+        for event in events {
+            let line = line(event, lines.head, now, host);
+            if line.len() as u64 > limits::JOURNAL_LINE_BYTES_MAX {
+                let error = io::Error::new(io::ErrorKind::InvalidInput, "an entry is too long");
+                return Err(unwritable(&self.path(), &error).into());
+            }
+            let number = lines.head.map_or(0, |head| head.number) + 1;
+            lines.head = Some(Head { digest: Digest::of(&line), number });
+            lines.last = line.len() as u64;
+            lines.bytes.extend_from_slice(&line);
+        }
+        Ok(lines)
     }
 
     fn lock(&self) -> Result<File> {
         let path = self.directory.join("lock");
-        let locked = replace::open_lock(&path).and_then(|file| wait_for(&file, LOCK_WAIT).map(|()| file));
+        let locked =
+            replace::open_lock(&path).and_then(|file| replace::wait_for(&file, replace::LOCK_WAIT).map(|()| file));
         locked.map_err(|error| unwritable(&path, &error).into())
     }
 
@@ -509,25 +579,6 @@ impl Journal {
 
 /// The act of the entry with which a journal begins that replaced a broken one.
 pub const BEGUN_ACT: &str = "journal begun anew";
-/// How long an append waits for another: a process that was stopped in the middle of one must not stop all others.
-const LOCK_WAIT: Duration = Duration::from_secs(20);
-
-fn wait_for(file: &File, patience: Duration) -> io::Result<()> {
-    let begun = Instant::now();
-    loop {
-        match fs2::FileExt::try_lock_exclusive(file) {
-            Err(error) if error.kind() == fs2::lock_contended_error().kind() => {
-                if begun.elapsed() >= patience {
-                    let message = format!("another process has held the journal for {} seconds", patience.as_secs());
-                    return Err(io::Error::new(io::ErrorKind::WouldBlock, message));
-                }
-                std::thread::sleep(Duration::from_millis(20));
-            }
-            other => return other,
-        }
-    }
-}
-
 /// How many entries the first append may write before there is a head file.
 const FIRST_ENTRIES_MAX: u64 = 4;
 
@@ -638,6 +689,8 @@ fn unwritable(path: &Path, error: &io::Error) -> Refusal {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn journal() -> (tempfile::TempDir, Journal) {
@@ -817,10 +870,10 @@ mod tests {
         fill(&journal, 1);
         let held = journal.lock().expect("free");
         let file = replace::open_lock(&journal.directory.join("lock")).expect("there");
-        let error = wait_for(&file, Duration::from_millis(50)).expect_err("held");
+        let error = replace::wait_for(&file, Duration::from_millis(50)).expect_err("held");
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
         drop(held);
-        wait_for(&file, Duration::from_millis(50)).expect("free");
+        replace::wait_for(&file, Duration::from_millis(50)).expect("free");
     }
 
     #[test]
@@ -830,7 +883,7 @@ mod tests {
         let whole = std::fs::read(journal.path()).expect("readable");
         std::fs::write(journal.head_path(), "garbage").expect("writable");
         assert_eq!(code(journal.append(Time::default(), event("x"))), Some(Code::JournalBroken));
-        let aside = journal.restart(Time::default(), "its head is garbage", Vec::new()).expect("writable");
+        let aside = journal.restart(Time::default(), "its head is garbage", |_| Vec::new()).expect("writable");
         assert_eq!(std::fs::read(aside).expect("kept"), whole);
         assert_eq!(journal.entries().expect("sound").len(), 1);
     }
@@ -849,13 +902,37 @@ mod tests {
     }
 
     #[test]
+    fn a_new_beginning_that_was_interrupted_is_begun_once_more_and_loses_nothing() {
+        let (_root, journal) = journal();
+        fill(&journal, 8);
+        std::fs::write(journal.path(), lines(&journal)[..7].concat()).expect("writable");
+        let head = std::fs::read(journal.head_path()).expect("there");
+        let carried = |_| (0..6).map(|_| event("carried")).collect();
+        journal.restart(Time::default(), "found cut", carried).expect("writable");
+        // The new entries were in place, their head file was not, or none had been there.
+        for head in [Some(head), None] {
+            match head {
+                Some(head) => std::fs::write(journal.head_path(), head).expect("writable"),
+                None => std::fs::remove_file(journal.head_path()).expect("there"),
+            }
+            assert_eq!(code(journal.append(Time::default(), event("x"))), Some(Code::JournalBroken));
+            let again = |entries: Vec<Entry>| {
+                assert_eq!(entries.iter().filter(|entry| entry.text("text") == "carried").count(), 6);
+                (0..6).map(|_| event("carried")).collect()
+            };
+            journal.restart(Time::default(), "interrupted", again).expect("writable");
+            assert_eq!(journal.entries().expect("sound").len(), 7);
+        }
+    }
+
+    #[test]
     fn a_broken_journal_is_set_aside_complete_and_a_new_one_says_why() {
         let (_root, journal) = journal();
         fill(&journal, 3);
         let whole = lines(&journal);
         let cut = whole[..2].concat();
         std::fs::write(journal.path(), &cut).expect("writable");
-        let aside = journal.restart(Time::default(), "found cut", vec![event("carried")]).expect("writable");
+        let aside = journal.restart(Time::default(), "found cut", |_| vec![event("carried")]).expect("writable");
         assert_eq!(std::fs::read(&aside).expect("kept"), cut);
         assert!(aside.with_extension("head").exists());
         assert_eq!(journal.set_aside().expect("listed"), [aside]);

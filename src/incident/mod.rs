@@ -45,6 +45,25 @@ impl Item {
         })
     }
 
+    /// Returns whether nothing is affected by another finding about the same that is not by this one.
+    fn covers(&self, other: &Self) -> bool {
+        let is_whole = self.paths.len() as u64 == self.path_count;
+        other.path_count <= self.path_count && (!is_whole || other.paths.iter().all(|path| self.paths.contains(path)))
+    }
+
+    /// Takes over what another finding about the same affects.
+    fn grow(&mut self, other: Self) {
+        let is_whole = self.paths.len() as u64 == self.path_count && other.paths.len() as u64 == other.path_count;
+        let more: Vec<String> = other.paths.into_iter().filter(|path| !self.paths.contains(path)).collect();
+        self.paths.extend(more);
+        let counted = if is_whole { self.paths.len() as u64 } else { self.path_count.max(other.path_count) };
+        self.path_count = counted;
+        self.paths.truncate(limits::EVIDENCE_ITEMS_MAX);
+        self.snapshots.extend(other.snapshots);
+        self.snapshots.sort_unstable();
+        self.snapshots.dedup();
+    }
+
     fn from_json(value: &Value) -> Option<Self> {
         let text = |name: &str| value[name].as_str().unwrap_or_default().to_owned();
         let list = |name: &str| value[name].as_array().into_iter().flatten();

@@ -2,7 +2,7 @@
 //!
 //! Invariants: an incident belongs to a vault and the place where it lies; it is what the journal says and nothing else;
 //! while one is open, nothing is removed from that vault by this host. A finding that was already decided is reported
-//! again, but opens no new incident.
+//! again, but opens no new incident, until a full verification has found nothing any more: what breaks after that is new.
 
 use std::path::Path;
 
@@ -47,6 +47,8 @@ pub struct Closed {
     pub by: String,
     /// What was decided about what stays broken; absent where a full verification found nothing.
     pub decision: Option<String>,
+    /// Whether a full verification has found nothing since: nothing stays broken of what was decided about.
+    pub is_over: bool,
 }
 
 /// One incident.
@@ -76,6 +78,8 @@ pub struct Incident {
     pub notes: Vec<Note>,
     /// Files of evidence.
     pub evidence: Vec<String>,
+    /// The copies of the vault at its place in which something was found: see [`crate::vault::reads::copy_of`].
+    pub copies: Vec<String>,
     /// The number of the journal's newest entry that adds to it.
     pub last_entry: u64,
 }
@@ -96,6 +100,12 @@ impl Incident {
         self.place == bounded(place)
     }
 
+    /// Returns whether an entry is about the copy of the vault in which something was found, as far as copies can be told
+    /// apart; an incident that saw several is about none of them alone.
+    fn is_of_copy(&self, entry: &Entry) -> bool {
+        self.copies.iter().all(|copy| copy == entry.text("copy"))
+    }
+
     fn concerns(&self, vault: Option<Id>, place: &str) -> bool {
         self.is_at(place) && (self.vault == vault || self.vault.is_none() || vault.is_none())
     }
@@ -113,8 +123,14 @@ impl Incident {
             if !self.codes.contains(&item.code) {
                 self.codes.push(item.code);
             }
-            if !self.items.iter().any(|known| known.code == item.code && known.subject == item.subject) {
-                self.items.push(item);
+            match self.items.iter_mut().find(|known| known.code == item.code && known.subject == item.subject) {
+                Some(known) => known.grow(item),
+                None => self.items.push(item),
+            }
+        }
+        for copy in list("copies").filter_map(Value::as_str).chain(Some(entry.text("copy"))) {
+            if !copy.is_empty() && self.copies.iter().all(|known| known != copy) {
+                self.copies.push(copy.to_owned());
             }
         }
         self.codes.sort_unstable();
@@ -164,6 +180,12 @@ pub fn replay(entries: &[Entry]) -> Vec<Incident> {
     for entry in entries {
         let id = entry.text("incident");
         if id.is_empty() {
+            if is_full_verification(entry) && found_nothing(entry) {
+                let place = entry.place.as_deref().unwrap_or_default();
+                let whole =
+                    incidents.iter_mut().filter(|known| known.concerns(entry.vault, place) && known.is_of_copy(entry));
+                whole.filter_map(|known| known.closed.as_mut()).for_each(|closed| closed.is_over = true);
+            }
             continue;
         }
         let event = if entry.act == ACT { entry.text("event") } else { "" };
@@ -185,6 +207,7 @@ pub fn replay(entries: &[Entry]) -> Vec<Incident> {
                     reason: entry.text("reason").to_owned(),
                     by: entry.text("by").to_owned(),
                     decision: (!decision.is_empty()).then(|| decision.to_owned()),
+                    is_over: entry.data.get("over") == Some(&true.into()),
                 });
             }
             // What was declared or closed is part of the story; it is no new finding.
@@ -223,6 +246,7 @@ fn opened(entry: &Entry, id: &str) -> Incident {
         closed: None,
         notes: Vec::new(),
         evidence: Vec::new(),
+        copies: Vec::new(),
         last_entry: entry.number,
     };
     incident.add(entry);
@@ -272,15 +296,19 @@ pub fn matter(incidents: &[Incident], vault: Option<Id>, place: &str, items: &[I
         return Matter::Nothing;
     }
     let decided: Vec<&Item> = own()
-        .filter(|incident| incident.closed.as_ref().is_some_and(|closed| closed.decision.is_some()))
+        .filter(|incident| incident.closed.as_ref().is_some_and(|closed| closed.decision.is_some() && !closed.is_over))
         .flat_map(|incident| &incident.items)
         .collect();
     if grave.iter().all(|item| is_decided(item, &decided)) { Matter::Decided } else { Matter::Opens }
 }
 
-/// The same thing as was decided, or content of paths that were all decided.
+/// The same thing as was decided, with nothing more affected; or content of paths that were all decided.
 fn is_decided(item: &Item, decided: &[&Item]) -> bool {
-    let same = |known: &&Item| known.code == item.code && known.subject == item.subject;
+    let same = |known: &&Item| {
+        // What is wrong with the chain as a whole has one subject, whatever it is.
+        let is_known = item.code.family() != Family::CryptoBoundary || bounded(&known.detail) == bounded(&item.detail);
+        known.code == item.code && known.subject == item.subject && is_known && known.covers(item)
+    };
     if decided.iter().any(same) {
         return true;
     }
@@ -359,6 +387,7 @@ pub fn carried(incidents: &[Incident]) -> Vec<Event> {
             "severity": incident.severity,
             "since": incident.opened.seconds,
             "items": items_to_json(&incident.items),
+            "copies": incident.copies,
             "evidence_files": evidence.collect::<Vec<_>>(),
             "notes": notes,
         });
@@ -375,6 +404,9 @@ pub fn carried(incidents: &[Incident]) -> Vec<Event> {
             });
             if let Some(decision) = decision {
                 data["decision"] = bounded(decision).into();
+            }
+            if closed.is_over {
+                data["over"] = true.into();
             }
             events.push(Event::new(ACT, data).of(incident.vault, &incident.place));
         }
@@ -469,10 +501,16 @@ pub fn closing(
         let close = format!("devvault incident close {} --reason WHY --decision", incident.id);
         return Err(match clean_copy(entries, incident) {
             Some(copy) => refusal
-                .cause(format!(
-                    "what was verified is another copy, in {copy}; the one in {} stays as it is",
-                    incident.place
-                ))
+                .cause(match incident.is_at(copy) {
+                    true => format!(
+                        "what was verified in {copy} since is another copy of the vault than the one in which this was \
+                         found, or its vault.json was put back"
+                    ),
+                    false => format!(
+                        "what was verified is another copy, in {copy}; the one in {} stays as it is",
+                        incident.place
+                    ),
+                })
                 .next(format!("if you go on with that copy, say so: `{close} 'we go on with another copy' --by WHO`")),
             None => refusal.next(format!(
                 "verify the whole vault: `{}`; or record what stays broken: `{close} WHAT --by WHO`",
@@ -501,6 +539,7 @@ fn clean_verification(entries: &[Entry], incident: &Incident) -> Option<u64> {
     let last = entries.iter().rev().find(|entry| {
         entry.number > incident.last_entry
             && entry.is_at(&incident.place)
+            && incident.is_of_copy(entry)
             && (incident.vault.is_none() || entry.vault == incident.vault)
             && is_full_verification(entry)
     })?;

@@ -61,12 +61,9 @@ pub struct PostMortem {
     pub incident: Incident,
     /// The text, in Markdown.
     pub text: String,
-    /// What should be said besides.
-    pub notes: Vec<String>,
 }
 
-/// Writes the post-mortem of an incident in Markdown, and notes that it was written. Where that cannot be noted, the text
-/// is there all the same, and the report stays due.
+/// Writes the post-mortem of an incident in Markdown. The report stays due until whoever has it says so: see [`reported`].
 ///
 /// # Errors
 /// As [`show`].
@@ -74,13 +71,15 @@ pub fn report(host: &Host, now: Time, id: &str) -> Result<PostMortem> {
     let entries = Journal::of(host).entries()?;
     let incident = registry::find(&registry::replay(&entries), id)?.clone();
     let text = post_mortem(&incident, &entries, now);
-    match change(host, now, &incident.id, |_, incident| Ok(registry::reported(incident))) {
-        Ok(incident) => Ok(PostMortem { incident, text, notes: Vec::new() }),
-        Err(error) => {
-            let notes = vec![format!("that the report was written could not be journaled; it stays due: {error}")];
-            Ok(PostMortem { incident, text, notes })
-        }
-    }
+    Ok(PostMortem { incident, text })
+}
+
+/// Notes that the report of an incident was written and handed over.
+///
+/// # Errors
+/// As [`show`]; DV410 where the journal cannot be written: the report stays due.
+pub fn reported(host: &Host, now: Time, id: &str) -> Result<Incident> {
+    change(host, now, id, |_, incident| Ok(registry::reported(incident)))
 }
 
 fn change(

@@ -245,13 +245,16 @@ pub fn restart(host: &Host, access: Option<&Access>, clock: &dyn Clock, reason: 
             .next("check it, naming the vault that this host backs up into: `devvault --vault VAULT journal verify`")
             .into());
     }
-    let mut entries = Vec::new();
-    Journal::each_readable(&journal.path(), |entry, _| entries.push(entry))?;
-    let (now, newest) = (clock.now(), entries.iter().map(|entry| entry.time).max());
-    let incidents = registry::carried(&registry::replay(&entries));
-    let permits = break_glass::carried(&break_glass::replay(&entries), now, newest);
-    let (open, ended) = (incidents.iter().filter(|event| event.is_opening()).count(), permits.len());
-    let path = journal.restart(now, reason, incidents.into_iter().chain(permits).collect())?;
+    let (now, mut readable, mut open, mut ended) = (clock.now(), 0, 0, 0);
+    let path = journal.restart(now, reason, |entries| {
+        let newest = entries.iter().map(|entry| entry.time).max();
+        let incidents = registry::carried(&registry::replay(&entries));
+        let permits = break_glass::carried(&break_glass::replay(&entries), now, newest);
+        readable = entries.len() as u64;
+        open = incidents.iter().filter(|event| event.is_opening()).count();
+        ended = permits.len();
+        incidents.into_iter().chain(permits).collect()
+    })?;
     let mut notes = Vec::new();
     if open > 0 {
         notes.push(format!("{} carried over", counted(open, "incident was", "incidents were")));
@@ -261,7 +264,7 @@ pub fn restart(host: &Host, access: Option<&Access>, clock: &dyn Clock, reason: 
             counted(ended, "permit was carried over: it has ended", "permits were carried over: they have ended");
         notes.push(format!("{text}, and somebody has to close what was declared"));
     }
-    Ok(Moved { path, entries: entries.len() as u64, notes })
+    Ok(Moved { path, entries: readable, notes })
 }
 
 fn counted(count: usize, one: &str, many: &str) -> String {

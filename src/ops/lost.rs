@@ -14,6 +14,7 @@ use crate::format::record::{Body, Fate, Gone, Head, Tombstone};
 use crate::incident::break_glass::{self, Act, Permit, Target};
 use crate::incident::journal::bounded;
 use crate::refusal::{Code, Kept, Refusal};
+use crate::vault::chain::UNKNOWN;
 use crate::vault::gate::{self, Access, Vault};
 use crate::vault::witness::{self, Witness};
 use crate::vault::{amend, layout};
@@ -140,7 +141,7 @@ fn check(access: &Access, vault: &Vault, wanted: &BTreeSet<u64>) -> Result<Plan>
     }
     let digests: BTreeMap<u64, Digest> =
         wanted.iter().filter_map(|&number| Some((number, digest_of(vault, witness.as_ref(), number)?))).collect();
-    let predecessor = chain.digest(highest).or_else(|| digests.get(&highest).copied()).unwrap_or(Digest([0; 32]));
+    let predecessor = chain.digest(highest).or_else(|| digests.get(&highest).copied()).unwrap_or(UNKNOWN);
     let number = highest + 1;
     debug_assert!(!wanted.contains(&number), "a number is never used twice: {}", layout::record_directory(number));
     Ok(Plan { number, predecessor, digests })
@@ -165,7 +166,5 @@ fn witnessed(vault: &Vault, witness: Option<&Witness>, wanted: &BTreeSet<u64>) -
         wanted.contains(&head.number)
             || vault.chain.holds(head)
             || vault.chain.branches().any(|branch| branch.from == *head)
-    }) && witness.heads.iter().all(|head| {
-        wanted.contains(&head.number) || vault.chain.digest(head.number).is_none_or(|digest| digest == head.digest)
-    })
+    }) && witness.heads.iter().all(|head| wanted.contains(&head.number) || vault.chain.agrees_with(head))
 }

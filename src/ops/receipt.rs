@@ -14,12 +14,13 @@ use crate::clock::Time;
 use crate::crypto::{Domain, Id, Macs};
 use crate::error::{Error, shown_path};
 use crate::format::PROGRAM;
-use crate::format::record::Head;
+use crate::format::record::{Body, Head};
 use crate::fsys::replace;
 use crate::host::Host;
 use crate::limits;
 use crate::refusal::{Code, Family, Kept, Refusal, exit_of};
 use crate::vault::Finding;
+use crate::vault::chain::Link;
 use crate::vault::gate::{self, Access};
 use crate::vault::key::{self, FoundKey};
 use crate::vault::sealed;
@@ -186,6 +187,8 @@ pub struct Report {
 pub struct Since {
     /// Whether the receipt's head still occurs in the chain.
     pub head_occurs: bool,
+    /// The branch that left the receipt's head behind, if one did.
+    pub left_by: Option<u64>,
     /// The chain's head now.
     pub head: Head,
     /// Records after the receipt's head.
@@ -285,15 +288,22 @@ fn look(access: &Access, path: &Path) -> crate::error::Result<Report> {
     };
     let made = receipt.head.number;
     let head_occurs = vault.chain.holds(&receipt.head);
+    let leaving = |(number, link): (u64, &Link)| match &link.record.body {
+        Body::Branch(branch) if branch.left(&receipt.head) => Some(number),
+        _ => None,
+    };
+    let left_by = vault.chain.links().find_map(leaving).filter(|_| !head_occurs);
     let mut findings = vault.chain.findings.clone();
     findings.extend(vault.doubt.clone());
     findings.extend(vault.freshness.finding(&vault.store.describe()));
-    if !head_occurs {
+    // What a branch left behind knowingly is no other history than the one that is known. Nor is what nobody knows any more.
+    if !head_occurs && left_by.is_none() && !vault.chain.is_unknown(made) {
         let detail = format!("the receipt's head {} does not occur in the chain any more", receipt.head);
         findings.push(Finding::new(Code::HeadUnexpected, "the chain", detail));
     }
     let since = Since {
         head_occurs,
+        left_by,
         head: vault.chain.head(),
         added: vault.chain.links().map(|(number, _)| number).filter(|&number| number > made).collect(),
         removed: (1..=made.min(vault.chain.head().number))

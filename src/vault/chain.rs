@@ -45,6 +45,9 @@ pub struct Chain {
     pub foreign: Vec<String>,
 }
 
+/// What stands for the digest of a record that was declared lost by who did not know it either.
+pub const UNKNOWN: Digest = Digest([0; 32]);
+
 /// How many bytes may be authenticated again, in one reading of the chain, to find the numbers that misplaced records
 /// belong to.
 const DIAGNOSIS_BYTES_MAX: u64 = 256 << 20;
@@ -315,7 +318,9 @@ impl Chain {
             .or_else(|| {
                 // A lost record's successor still names it.
                 self.gone.get(&number)?;
-                self.links.get(&(number + 1)).map(|link| link.record.predecessor)
+                let named = self.links.get(&(number + 1)).map(|link| link.record.predecessor);
+                // Whoever declared it lost did not know it either.
+                named.filter(|digest| *digest != UNKNOWN)
             })
     }
 
@@ -325,6 +330,16 @@ impl Chain {
             Some((&number, link)) => Head { digest: link.digest, number },
             None => Head { digest: self.config.unwrap_or(Digest([0; 32])), number: 0 },
         }
+    }
+
+    /// Returns whether a record was declared lost of which nobody knows what it was: no head of that number contradicts it.
+    pub fn is_unknown(&self, number: u64) -> bool {
+        self.gone.contains_key(&number) && self.digest(number).is_none()
+    }
+
+    /// Returns whether nothing in the chain contradicts a head, as far as the record of its number is known.
+    pub fn agrees_with(&self, head: &Head) -> bool {
+        self.digest(head.number).is_none_or(|digest| digest == head.digest)
     }
 
     /// Returns whether a head occurs in the chain.

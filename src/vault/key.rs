@@ -12,6 +12,7 @@ use crate::format::keyfile::KeyFile;
 use crate::fsys::{self, replace};
 use crate::host::Host;
 use crate::limits;
+use crate::path::quoted;
 use crate::refusal::{Code, Refusal};
 
 /// A key and where it came from.
@@ -92,7 +93,7 @@ fn check_private(file: &File, path: &Path) -> Result<Option<String>> {
             Err(Refusal::new(Code::KeyExposed, format!("the key file {} can be read by others", shown_path(path)))
                 .next(format!(
                     "make it private: `chmod 600 {}`; if others had access, treat the key as known to them",
-                    shown_path(path)
+                    quoted(&shown_path(path))
                 ))
                 .into())
         }

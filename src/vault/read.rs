@@ -1,6 +1,6 @@
 //! The one reader: finalize, verify and restore all read through it. No byte leaves it before its hash matched.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::io;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -34,6 +34,8 @@ pub struct Reader {
     catalog: Arc<Catalog>,
     // Made when the index turns out to be wrong.
     second: OnceLock<Option<Box<Reader>>>,
+    // Whether that one found something elsewhere.
+    misled: AtomicBool,
     files: Mutex<Recent<u32, Arc<dyn StoredFile>>>,
     blocks: Mutex<Recent<u32, Arc<Vec<u8>>>>,
     decoders: Mutex<Vec<Decoder>>,
@@ -61,6 +63,7 @@ impl Reader {
             macs,
             catalog,
             second: OnceLock::new(),
+            misled: AtomicBool::new(false),
             files: Mutex::new(Recent::new(OPEN_PACKS_MAX)),
             blocks: Mutex::new(Recent::new(CACHED_BLOCKS_MAX)),
             decoders: Mutex::default(),
@@ -113,9 +116,9 @@ impl Reader {
         self.catalog
     }
 
-    /// Returns whether the index was wrong about a place, so that the packs themselves were asked.
+    /// Returns whether the index was wrong about a place: the packs themselves named another one, and there it was.
     pub fn index_was_wrong(&self) -> bool {
-        self.second.get().is_some_and(Option::is_some)
+        self.misled.load(Ordering::Relaxed)
     }
 
     /// Returns a reader that goes by the packs' own footers, where this one goes by the index.
@@ -145,12 +148,26 @@ impl Reader {
             }
         }
         if let Some(second) = self.second() {
-            return second.chunk(chunk);
+            let bytes = second.chunk(chunk)?;
+            // Read where it was looked for before, at last: that speaks of the medium.
+            if self.whereabouts(chunk) != second.whereabouts(chunk) {
+                self.misled.store(true, Ordering::Relaxed);
+            }
+            return Ok(bytes);
         }
         Err(failure.unwrap_or_else(|| {
             let subject = format!("chunk {}", chunk.id());
             Finding::new(Code::ChunkMissing, subject, self.catalog.none_holds())
         }))
+    }
+
+    /// Returns where a chunk lies by this reader's catalog: pack, block, and offset within that.
+    fn whereabouts(&self, chunk: ChunkRef) -> BTreeSet<(Digest, u64, Digest, u32)> {
+        let at = |place: &Place| {
+            let block = self.catalog.block(place.block);
+            (self.catalog.packs()[block.pack as usize].name, block.offset, block.digest, place.offset)
+        };
+        self.catalog.places(chunk).map(at).collect()
     }
 
     fn chunk_at(&self, place: &Place) -> Result<Vec<u8>, Finding> {

@@ -131,7 +131,8 @@ pub fn freshness(witness: Option<&Witness>, chain: &Chain) -> Freshness {
     let Some(witness) = witness else { return Freshness::Unproven };
     let Some(&seen) = witness.heads.last() else { return Freshness::Unproven };
     // A branch record tells every host which head it left behind.
-    if chain.holds(&seen) || chain.branches().any(|branch| branch.from == seen) {
+    let is_lost = || chain.is_unknown(seen.number) && witness.heads.iter().all(|head| chain.agrees_with(head));
+    if chain.holds(&seen) || is_lost() || chain.branches().any(|branch| branch.from == seen) {
         return witness.began_by_looking.map_or(Freshness::Proven, |since| Freshness::Looked { since });
     }
     let shared = witness.heads.iter().rev().find(|head| chain.holds(head)).map_or_else(

@@ -69,6 +69,7 @@ pub(super) fn play(stage: &mut Stage) -> Result<()> {
         let now = stage.access().clock.now();
         incident::close(&stage.host, now, &opened, "exercised", "a drill", None)?;
         let report = incident::report(&stage.host, now, &opened)?;
+        incident::reported(&stage.host, now, &opened)?;
         Ok(format!("closed; a post-mortem of {} lines", report.text.lines().count()))
     })?;
     stage.step("check the journal", |stage| {
