@@ -13,7 +13,7 @@ use devvault::format::keyfile::KeyFile;
 use devvault::ops::{backup, index, init, key, restore, status};
 use devvault::progress::Silent;
 use devvault::refusal::Code;
-use devvault::vault::gate::Access;
+use devvault::vault::gate::{self, Access};
 
 use crate::support::{Home, assert_refused, fingerprint, flip, picture, refused, small, unchanged, without_audit};
 
