@@ -486,6 +486,23 @@ fn a_verification_that_refused_closes_no_permit_by_which_something_was_written()
 }
 
 #[test]
+fn a_verification_of_another_copy_closes_no_permit() {
+    let home = destroyed(&[]);
+    copy_tree(&home.vault(), &home.path("other"));
+    fs::remove_dir_all(home.vault().join("snapshots/00000002")).unwrap();
+    let id = home.declare("snapshot", "2", 10);
+    lost::run(&home.access_after(150), &[2], "bad blocks").unwrap();
+    let other = Access { vault: home.path("other"), ..home.access_after(160) };
+    home.verify_from(&other, &[]).unwrap();
+    assert_refused(Code::IncidentUnfit, close(&home, &id, 170));
+    // The same copy may have been mounted elsewhere.
+    fs::rename(home.vault(), home.path("moved")).unwrap();
+    let moved = Access { vault: home.path("moved"), ..home.access_after(180) };
+    home.verify_from(&moved, &[]).unwrap();
+    close(&home, &id, 190).unwrap();
+}
+
+#[test]
 fn a_permit_for_a_salvage_can_be_closed_although_the_vault_never_opens_again() {
     let home = Home::with_snapshot();
     let id = home.declare("crypto", "1", 10);

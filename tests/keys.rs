@@ -13,7 +13,7 @@ use devvault::format::keyfile::KeyFile;
 use devvault::ops::{backup, index, init, key, restore, status};
 use devvault::progress::Silent;
 use devvault::refusal::Code;
-use devvault::vault::gate::{self, Access};
+use devvault::vault::gate::Access;
 
 use crate::support::{Home, assert_refused, fingerprint, flip, picture, refused, small, unchanged, without_audit};
 
@@ -277,7 +277,10 @@ fn commands_about_a_key_can_be_pasted_whatever_its_path_is() {
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(said.contains(&format!(" --key-file '{}' key check\n", path.display())), "{said}");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
-    let refusal = assert_refused(Code::KeyExposed, gate::open(&Access { key_file: Some(path.clone()), ..home.access() }));
+    let refusal = assert_refused(
+        Code::KeyExposed,
+        home.verify_from(&Access { key_file: Some(path.clone()), ..home.access() }, &[]),
+    );
     assert!(refusal.next.contains(&format!("`chmod 600 '{}'`", path.display())), "{refusal:?}");
 }
 

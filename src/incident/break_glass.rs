@@ -618,19 +618,21 @@ pub fn close(host: &Host, now: Time, id: &str, outcome: &str, by: &str) -> Resul
 ///
 /// What was salvaged without proof often cannot be verified at all: the key is gone, the vault does not open, or its disk
 /// died since. A verification that refuses is all that can be had then, and the outcome says so. What goes on being
-/// written to, or was removed from, has to be verified.
+/// written to, or was removed from, has to be verified: itself, and no other copy of the vault.
 fn verified_since<'a>(entries: &'a [Entry], known: &Declaration) -> Option<&'a Entry> {
-    // A vault that does not open does not say which it is; its place does.
-    let places: Vec<&str> = entries
-        .iter()
-        .filter(|entry| entry.act == "salvage" && entry.text("permit") == known.id)
-        .filter_map(|entry| entry.place.as_deref())
-        .collect();
+    let acts: Vec<&Entry> =
+        entries.iter().filter(|entry| entry.act != ACT && entry.is_permitted_by(&known.id)).collect();
+    // Where it lies says which it is, or where it was mounted elsewhere since, that it is the same copy.
+    let same = |act: &&Entry, entry: &Entry| {
+        let (one, other) = (act.text("copy"), entry.text("copy"));
+        act.place == entry.place || !one.is_empty() && one == other
+    };
     entries.iter().rev().filter(|entry| entry.number > known.last_entry && entry.act == "verify").find(|entry| {
-        let own = entry.vault == Some(known.scope.vault);
-        let there = own || entry.place.as_deref().is_some_and(|place| places.contains(&place));
+        let there = acts.iter().any(|act| same(act, entry));
+        // A vault that does not open does not say which it is; its place does.
         let refused = entry.text("outcome") == "refused" && is_for_want_of_proof(entry.text("code"));
-        known.act == Act::Salvage && there && refused || own && is_full_verification(entry)
+        let own = entry.vault == Some(known.scope.vault) && (there || acts.is_empty());
+        known.act == Act::Salvage && (own || there) && refused || own && is_full_verification(entry)
     })
 }
 

@@ -69,6 +69,12 @@ impl Entry {
         self.data.get(name).and_then(Value::as_str).unwrap_or_default()
     }
 
+    /// Returns whether it tells of something that a permit of this id allowed.
+    pub fn is_permitted_by(&self, id: &str) -> bool {
+        let several = self.data.get("permits").and_then(Value::as_array).into_iter().flatten();
+        self.text("permit") == id || several.filter_map(Value::as_str).any(|permit| permit == id)
+    }
+
     /// Returns whether it is about a place, given whole or as entries hold it.
     pub fn is_at(&self, place: &str) -> bool {
         self.place.as_deref() == Some(&*bounded(place))
