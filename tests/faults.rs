@@ -139,7 +139,7 @@ impl Store for Faulty {
 }
 
 /// Access to a home's vault through faults.
-fn faulty(
+pub fn faulty(
     home: &Home,
     ask: impl Fn(&str, &str) -> io::Result<()> + Send + Sync + 'static,
     spoil: impl Fn(&str, &str, &mut [u8]) + Send + Sync + 'static,
@@ -148,7 +148,7 @@ fn faulty(
     Access { store: Some(Arc::new(Faulty { inner, ask: Arc::new(ask), spoil: Arc::new(spoil) })), ..home.access() }
 }
 
-fn no_ask(_: &str, _: &str) -> io::Result<()> {
+pub fn no_ask(_: &str, _: &str) -> io::Result<()> {
     Ok(())
 }
 

@@ -3,9 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use devvault::error::Result;
+use devvault::format::pack::{BlockInfo, BlockKind, Footer};
 use devvault::incident::break_glass;
 use devvault::ops::salvage;
 use devvault::progress::Silent;
@@ -13,6 +17,7 @@ use devvault::refusal::Code;
 use devvault::vault::gate::Access;
 use serde_json::Value;
 
+use crate::faults::{faulty, no_ask};
 use crate::support::{
     Forger, Home, SMALL_TREE, assert_refused, copy_tree, flip, later, noise, packs, request, unchanged,
 };
@@ -285,4 +290,80 @@ fn a_further_name_without_its_first_is_copied_for_itself_and_said_to_differ() {
         (&"verified".into(), &"it should be another name of README".into())
     );
     assert_eq!(fs::read(home.path("out/verified/src/again")).unwrap(), fs::read(home.source().join("README")).unwrap());
+}
+
+/// A block in the midst of the noise: its stored bytes, and how many chunks it has.
+fn block_of_noise(home: &Home) -> (Vec<u8>, usize) {
+    let noise = noise(60_000, 1);
+    let is_within = |stored: &[u8]| noise[20_000..40_000].windows(stored.len()).any(|window| window == stored);
+    for pack in packs(&home.vault()) {
+        let bytes = fs::read(&pack).unwrap();
+        let stored = |block: &BlockInfo| bytes[block.offset as usize..][..block.stored as usize].to_vec();
+        let footer = Footer::decode_unproven(&bytes).unwrap();
+        let mut blocks = footer.blocks.iter().filter(|block| block.kind == BlockKind::Data);
+        if let Some(block) = blocks.find(|block| block.stored > 1_000 && is_within(&stored(block))) {
+            return (stored(block), block.chunks.len());
+        }
+    }
+    panic!("no block holds noise alone");
+}
+
+/// Salvages by a medium that fails those reads of a block of the noise that come at the time of some tries: whoever reads a
+/// file reads the block once for each of its chunks, or once where that succeeds.
+/// Returns how often the block was read, too.
+fn salvage_by_a_failing_medium(home: &Home, failing: impl Fn(usize) -> Range<usize>) -> (salvage::Report, usize) {
+    let (block, chunks) = block_of_noise(home);
+    let (failing, reads) = (failing(chunks), Arc::new(AtomicUsize::new(0)));
+    let count = Arc::clone(&reads);
+    let access = faulty(home, no_ask, move |what, _, bytes| {
+        if what == "read" && bytes == block && failing.contains(&count.fetch_add(1, Ordering::SeqCst)) {
+            bytes[0] ^= 1;
+        }
+    });
+    let report = salvage(home, &access, "1", "out").unwrap();
+    (report, reads.load(Ordering::SeqCst))
+}
+
+#[test]
+fn a_file_that_reads_whole_at_another_try_is_complete_and_the_list_says_so() {
+    // How often in a row all reads of it fail: once at the first look, at both, and when it has been written once too.
+    for tries in [1, 2] {
+        let home = home();
+        let (report, _) = salvage_by_a_failing_medium(&home, |chunks| 0..tries * chunks);
+        assert_eq!((report.exit(), report.standing.damaged, report.standing.missing), (0, 0, 0), "{tries}");
+        assert_eq!(fs::read(home.path("out/verified/noise")).unwrap(), noise(60_000, 1));
+        assert!(!home.path("out/damaged/noise").exists(), "{tries}");
+        let line = line(&report, "noise");
+        assert_eq!(line["standing"], "verified");
+        assert!(line["reason"].as_str().unwrap().contains("another try"), "{line}");
+        assert!(report.notes.iter().any(|note| note.contains("DV405")), "{:?}", report.notes);
+    }
+}
+
+#[test]
+fn a_block_that_reads_only_after_its_file_was_written_accuses_no_target() {
+    let home = home();
+    let (report, _) = salvage_by_a_failing_medium(&home, |chunks| 0..3 * chunks);
+    assert_eq!((report.exit(), report.standing.damaged, report.standing.not_written), (11, 1, 0));
+    let (copied, source) = (fs::read(home.path("out/damaged/noise")).unwrap(), noise(60_000, 1));
+    assert!(copied != source && copied.iter().zip(&source).all(|(copied, source)| copied == source || *copied == 0));
+    assert_eq!(fs::read(home.path("out/verified/z-last")).unwrap(), b"the last file of the tree\n");
+}
+
+#[test]
+fn a_file_that_reads_whole_once_and_never_again_is_damaged_and_the_others_are_copied() {
+    let home = home();
+    let (report, _) = salvage_by_a_failing_medium(&home, |_| 1..usize::MAX);
+    assert_eq!((report.exit(), report.standing.damaged), (11, 1));
+    assert!(!home.path("out/verified/noise").exists() && home.path("out/damaged/noise").exists());
+    assert!(report.notes.iter().any(|note| note.contains("DV405")), "{:?}", report.notes);
+    assert_eq!(fs::read(home.path("out/verified/z-last")).unwrap(), b"the last file of the tree\n");
+}
+
+#[test]
+fn a_file_is_read_from_the_vault_no_further_once_it_is_written() {
+    let home = home();
+    let (report, reads) = salvage_by_a_failing_medium(&home, |_| 2..usize::MAX);
+    assert_eq!((report.exit(), reads), (0, 2), "once to look at it and once to copy it");
+    assert_eq!(fs::read(home.path("out/verified/noise")).unwrap(), noise(60_000, 1));
 }

@@ -15,13 +15,14 @@
 mod copy;
 mod keep;
 mod target;
+mod written;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
-use self::copy::Copier;
+use self::copy::{Copier, Ended};
 use super::audit::{self, Told};
 use super::select::{self, Place, Selector};
 use crate::crypto::Id;
@@ -171,7 +172,7 @@ fn salvage(access: &Access, place: &Place, destination: &Path, progress: &dyn Pr
     let mut copier = Copier::new(&target, &found.reader, authenticated, progress)?;
     let path = copier.meant(&found.snapshot, &place.path);
     let written = copier.copy(&found.snapshot, &path);
-    let (standing, from_memory) = written.and_then(|()| copier.finish()).map_err(|error| {
+    let Ended { standing, from_memory, unstable } = written.and_then(|()| copier.finish()).map_err(|error| {
         error.written(|| format!("{} holds what was copied so far; it is not complete", shown_path(&target.path)))
     })?;
     if standing == Standing::default() {
@@ -188,6 +189,13 @@ fn salvage(access: &Access, place: &Place, destination: &Path, progress: &dyn Pr
     });
     if from_memory > 0 {
         notes.push(format!("{from_memory} file(s) were read back from memory, the others from the medium"));
+    }
+    if unstable > 0 {
+        notes.push(format!(
+            "{unstable} file(s) could be read at one try and not at another: cable, controller, memory or medium cannot be \
+             relied on; `devvault runbook {}`",
+            Code::Unstable
+        ));
     }
     Ok(Report {
         snapshot: found.number,
