@@ -367,3 +367,49 @@ fn a_file_is_read_from_the_vault_no_further_once_it_is_written() {
     assert_eq!((report.exit(), reads), (0, 2), "once to look at it and once to copy it");
     assert_eq!(fs::read(home.path("out/verified/noise")).unwrap(), noise(60_000, 1));
 }
+
+// Linux alone: a sparse file of any length.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_sparse_file_takes_the_room_of_its_data_and_not_that_of_its_length() {
+    let home = home();
+    fs::create_dir(home.source().join("sparse")).unwrap();
+    let big = fs::File::create(home.source().join("sparse/big")).unwrap();
+    big.set_len(10 << 40).unwrap();
+    home.backup();
+    let report = salvage(&home, &home.access(), "2", "out").unwrap();
+    assert_eq!((report.exit(), report.standing.not_written), (0, 0));
+    assert_eq!(fs::metadata(home.path("out/verified/sparse/big")).unwrap().len(), 10 << 40);
+    assert!(home.path("out/verified/z-last").exists());
+}
+
+// Linux alone: mounts in a namespace.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_file_for_which_there_is_no_room_is_listed_and_the_others_are_copied() {
+    if !crate::support::is_root() {
+        return crate::support::skip("only the superuser mounts file systems");
+    }
+    let home = home();
+    fs::write(home.source().join("big"), noise(8_000_000, 3)).unwrap();
+    home.backup();
+    fs::create_dir(home.path("mount")).unwrap();
+    let program = home.program();
+    let mut command = std::process::Command::new("unshare");
+    let script = "mount -t tmpfs -o size=70m none \"$2\" || exit 3
+\"$1\" --vault \"$3\" --json salvage 2 \"$2/out\"; code=$?
+cp \"$2/out/salvage.jsonl\" \"$4\"; ls \"$2/out/verified\" >&2; exit $code";
+    command.args(["-m", "sh", "-c", script, "sh"]).arg(program.get_program());
+    command.arg(home.path("mount")).arg(home.vault()).arg(home.path("list"));
+    command.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let output = command.output().unwrap();
+    if output.status.code() == Some(3) {
+        return crate::support::skip("nothing can be mounted here");
+    }
+    let (document, made): (Value, _) =
+        (serde_json::from_slice(&output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert_eq!((output.status.code(), &document["not_written"], &document["damaged"]), (Some(1), &1.into(), &0.into()));
+    let (standings, _) = list(&home.path("list"));
+    assert_eq!((&standings["big"][..], &standings["noise"][..]), ("not written", "verified"));
+    assert!(made.contains("z-last") && !made.contains("big"), "{made}");
+}

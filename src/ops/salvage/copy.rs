@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::target::Made;
 use super::written::{Unwritten, Writing};
 use super::{Standing, keep};
-use crate::error::{Error, Result, lacks_room, refuse, shown_path};
+use crate::error::{Error, Result, lacks_room, shown_path};
 use crate::format::entry::{Entry, FileContent, Kind};
 use crate::format::json::TextOrBase64;
 use crate::format::listing::PartRef;
@@ -264,9 +264,8 @@ impl<'a> Copier<'a> {
                 self.line(&entry.path, "symlink", UNAUTHENTICATED, None, &reason)
             }
             kind => {
-                self.ended.standing.not_written += 1;
                 let reason = "without proof, files and directories alone are made";
-                self.line(&entry.path, kind.name(), "not written", None, reason)
+                self.passed_over(&entry.path, kind.name(), reason)
             }
         }
     }
@@ -276,8 +275,13 @@ impl<'a> Copier<'a> {
             let message = format!("{} is full", shown_path(&self.target.path));
             return Err(Refusal::new(Code::DestinationSpace, message).cause(error).into());
         }
+        self.passed_over(path, kind, &error.to_string())
+    }
+
+    /// Counts and puts down what the target does not take.
+    fn passed_over(&mut self, path: &EntryPath, kind: &str, reason: &str) -> Result<()> {
         self.ended.standing.not_written += 1;
-        self.line(path, kind, "not written", None, &error.to_string())
+        self.line(path, kind, "not written", None, reason)
     }
 
     /// Opens the directory of an entry below a base, made where it is missing; nothing that exists is replaced.
@@ -295,11 +299,6 @@ impl<'a> Copier<'a> {
     /// Copies a file: complete among the good ones, or what is left of it among the damaged.
     fn file(&mut self, entry: &Entry, content: &FileContent) -> Result<()> {
         let data = content.data_bytes();
-        let available = self.room();
-        if available.is_some_and(|room| room < content.size.saturating_add(limits::SPACE_RESERVE_BYTES)) {
-            let message = format!("{} has no room for {}", shown_path(&self.target.path), entry.path);
-            return refuse(Code::DestinationSpace, message);
-        }
         let look = self.look(content);
         if look.intact == 0 && data > 0 {
             let missing = look.lists.is_none() && look.all_missing;
@@ -308,9 +307,17 @@ impl<'a> Copier<'a> {
             self.ended.standing.damaged += u64::from(!missing);
             return self.line(&entry.path, "file", standing, None, &look.reason());
         }
+        // Holes take none.
+        let needed = look.intact.saturating_add(limits::SPACE_RESERVE_BYTES);
+        if let Some(room) = self.room().filter(|&room| room < needed) {
+            let reason = format!("about {needed} bytes are needed for it, {room} are free");
+            return self.passed_over(&entry.path, "file", &reason);
+        }
         match self.write_as_it_reads(entry, content, &look) {
             Ok(kept) => self.kept(entry, data, &kept),
             Err(Stopped::Target(error)) => self.not_written(&entry.path, "file", &error),
+            // Room that was taken for it is given back: a smaller one may fit.
+            Err(Stopped::Content(reason)) => self.passed_over(&entry.path, "file", &reason),
             Err(Stopped::Stop(error)) => Err(error),
         }
     }
@@ -364,7 +371,9 @@ impl<'a> Copier<'a> {
             if is_whole == whole || writes >= WRITES_MAX {
                 return self.keep(entry, written);
             }
-            written.take_back(&entry.path).map_err(Stopped::Stop)?;
+            let Written { base, dir, file, .. } = written;
+            drop(file);
+            take_back(&dir, base, &entry.path).map_err(Stopped::Stop)?;
             (whole, writes) = (is_whole, writes + 1);
         }
     }
@@ -423,11 +432,25 @@ impl<'a> Copier<'a> {
         }
         let dir = self.directory(base, &path.parent().unwrap_or_default()).map_err(Stopped::Target)?;
         let file = dir.create_file(name_of(path)).map_err(Stopped::Target)?;
-        let mut writing = Writing::begin(file, content.size, !content.holes.is_none()).map_err(Stopped::Target)?;
-        let unwritten = |why| self.unwritten(path, why);
-        let copied = self.each(content, |place, bytes| writing.write(place, bytes)).map_err(unwritten)?;
-        let (file, from_memory) = writing.finish().map_err(unwritten)?;
-        Ok(Written { base, dir, file, copied, from_memory })
+        let written = Writing::begin(file, content.size, !content.holes.is_none()).map_err(Unwritten::from);
+        let written = written.and_then(|mut writing| {
+            let copied = self.each(content, |place, bytes| writing.write(place, bytes))?;
+            Ok((copied, writing.finish()?))
+        });
+        match written {
+            Ok((copied, (file, from_memory))) => Ok(Written { base, dir, file, copied, from_memory }),
+            Err(Unwritten::Refused(error)) => {
+                take_back(&dir, base, path).map_err(Stopped::Stop)?;
+                Err(Stopped::Content(error.to_string()))
+            }
+            Err(Unwritten::Differs(what)) => {
+                let target = shown_path(&self.target.path);
+                let refusal = Refusal::new(Code::RestoredDiffers, format!("{path} reads back differently: {what}"))
+                    .written(format!("{target} holds what was copied so far; its medium cannot be relied on"))
+                    .next("copy into a directory on another medium");
+                Err(Stopped::Stop(refusal.into()))
+            }
+        }
     }
 
     /// Sets the metadata of a file that stays where it was written, and makes its name durable.
@@ -443,19 +466,6 @@ impl<'a> Copier<'a> {
         }
         let Written { base, copied, from_memory, .. } = written;
         Ok(Kept { base, copied, differences, from_memory })
-    }
-
-    fn unwritten(&self, entry: &EntryPath, why: Unwritten) -> Stopped {
-        match why {
-            Unwritten::Refused(error) => Stopped::Target(error),
-            Unwritten::Differs(what) => {
-                let path = shown_path(&self.target.path);
-                let refusal = Refusal::new(Code::RestoredDiffers, format!("{entry} reads back differently: {what}"))
-                    .written(format!("{path} holds what was copied so far; its medium cannot be relied on"))
-                    .next("copy into a directory on another medium");
-                Stopped::Stop(refusal.into())
-            }
-        }
     }
 
     /// Makes a further name of an object whose first name was copied. Returns whether it did; else it is copied for
@@ -574,10 +584,18 @@ fn name_of(path: &EntryPath) -> &[u8] {
     if path.is_root() { b"content" } else { path.name() }
 }
 
+/// Removes a file that does not belong where it was begun, or could not be written to its end.
+fn take_back(dir: &Dir, base: &str, path: &EntryPath) -> Result<()> {
+    dir.remove_file(name_of(path))
+        .map_err(|error| Error::environment(format!("remove what was begun of {path} below {base}"), error))
+}
+
 /// Why a file was not copied.
 enum Stopped {
-    /// The target does not take it; the others may go on.
+    /// The target does not take its name; the others may go on.
     Target(io::Error),
+    /// The target does not take what it holds, and nothing of it was left.
+    Content(String),
     /// Nothing more is to be copied.
     Stop(Error),
 }
@@ -590,15 +608,6 @@ struct Written {
     file: File,
     copied: Copied,
     from_memory: bool,
-}
-
-impl Written {
-    /// Removes a file that does not belong where it was begun.
-    fn take_back(self, path: &EntryPath) -> Result<()> {
-        drop(self.file);
-        let removed = self.dir.remove_file(name_of(path));
-        removed.map_err(|error| Error::environment(format!("remove {path} below {}", self.base), error))
-    }
 }
 
 /// A file that stays where it was written.
