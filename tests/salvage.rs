@@ -413,3 +413,22 @@ cp \"$2/out/salvage.jsonl\" \"$4\"; ls \"$2/out/verified\" >&2; exit $code";
     assert_eq!((&standings["big"][..], &standings["noise"][..]), ("not written", "verified"));
     assert!(made.contains("z-last") && !made.contains("big"), "{made}");
 }
+
+// Unix alone: names of one object.
+#[cfg(unix)]
+#[test]
+fn without_proof_a_further_name_lies_beside_its_first() {
+    let home = home();
+    fs::create_dir(home.source().join("d")).unwrap();
+    fs::hard_link(home.source().join("README"), home.source().join("d/again")).unwrap();
+    home.backup();
+    let stranger = Access { host: home.other_host("stranger"), ..home.access() };
+    permit(&home, &later(&stranger, 10), 2);
+    let report = salvage(&home, &later(&stranger, 160), "2", "out").unwrap();
+    assert_eq!((report.exit(), report.standing.differing), (13, 0));
+    assert!(!home.path("out/verified").exists());
+    let object = |name: &str| {
+        std::os::unix::fs::MetadataExt::ino(&fs::metadata(home.path("out/unauthenticated").join(name)).unwrap())
+    };
+    assert_eq!(object("README"), object("d/again"), "two names of one object");
+}

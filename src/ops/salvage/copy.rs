@@ -473,8 +473,9 @@ impl<'a> Copier<'a> {
     fn link(&mut self, entry: &Entry) -> Result<bool> {
         let Some(first) = entry.hardlink.as_ref().filter(|first| self.linked.contains(first)) else { return Ok(false) };
         let parent = |path: &EntryPath| path.parent().unwrap_or_default();
-        let made = self.directory(VERIFIED, &parent(first)).and_then(|from| {
-            let to = self.directory(VERIFIED, &parent(&entry.path))?;
+        let base = self.good().0;
+        let made = self.directory(base, &parent(first)).and_then(|from| {
+            let to = self.directory(base, &parent(&entry.path))?;
             from.create_link(first.name(), &to, entry.path.name())?;
             sync_name(&to)?;
             Ok(from.stat_at(first.name())?.id == to.stat_at(entry.path.name())?.id)

@@ -3,7 +3,7 @@
 //!
 //! It is no restore and never says valid. What verifies under an authenticated manifest needs no permit; what is
 //! unauthenticated (no key, a failing tag) is copied only under break-glass, into a directory of its own, without
-//! links and without metadata. Everything is read back after it was written. The vault is only read.
+//! symbolic links and without metadata. Everything is read back after it was written. The vault is only read.
 //!
 //! ```text
 //! DEST/salvage.jsonl       a line for each path: its standing and why; the last line sums up
@@ -185,7 +185,8 @@ fn salvage(access: &Access, place: &Place, destination: &Path, progress: &dyn Pr
         true => {
             "this is no restore: what the target does not keep as the snapshot names it is listed with its path".into()
         }
-        false => "this is no restore: owners, modes, times, attributes and links are not kept without proof".to_owned(),
+        false => "this is no restore: owners, modes, times, attributes and symbolic links are not kept without proof"
+            .to_owned(),
     });
     if from_memory > 0 {
         notes.push(format!("{from_memory} file(s) were read back from memory, the others from the medium"));
