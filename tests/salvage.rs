@@ -53,6 +53,13 @@ fn list(path: &Path) -> (BTreeMap<String, String>, Value) {
     (standings, summary)
 }
 
+/// How many paths the lines of the list give a standing; a line of a part of the listing speaks of all its entries.
+fn named(path: &Path, standing: &str) -> u64 {
+    let text = fs::read_to_string(path).unwrap();
+    let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    lines.filter(|line| line["standing"] == standing).map(|line| line["entries"].as_u64().unwrap_or(1)).sum()
+}
+
 fn permit(home: &Home, access: &Access, number: u64) {
     let request = request("crypto", format!("{}:{number}", Forger::new(home).macs.vault()));
     break_glass::declare(&access.host, access.clock.now(), &request).unwrap();
@@ -121,8 +128,11 @@ fn content_that_is_gone_is_missing_and_nothing_is_made_in_its_name() {
         let bytes = fs::read(&pack).unwrap();
         fs::remove_file(&pack).unwrap();
         let report = salvage::run(&home.access(), &"1".parse().unwrap(), &home.path("out"), &Silent).unwrap();
-        let (standings, _) = list(&report.list);
+        let (standings, summary) = list(&report.list);
         assert_eq!(report.exit(), 11);
+        for standing in ["verified", "damaged", "missing"] {
+            assert_eq!(summary[standing], named(&report.list, standing), "{standing}");
+        }
         for (path, standing) in standings.iter().filter(|(_, standing)| *standing == "missing") {
             assert!(!home.path("out/verified").join(path).exists(), "{path} is {standing}");
         }
@@ -431,4 +441,43 @@ fn without_proof_a_further_name_lies_beside_its_first() {
         std::os::unix::fs::MetadataExt::ino(&fs::metadata(home.path("out/unauthenticated").join(name)).unwrap())
     };
     assert_eq!(object("README"), object("d/again"), "two names of one object");
+}
+
+/// Damages a block of listings that a restore of a path does not need, and that of another does.
+fn damage_listing(home: &Home, spared: &str, hit: &str) {
+    for (number, pack) in packs(&home.vault()).iter().enumerate() {
+        let bytes = fs::read(pack).unwrap();
+        let footer = Footer::decode_unproven(&bytes).unwrap();
+        for block in footer.blocks.iter().filter(|block| block.kind == BlockKind::Listing) {
+            flip(pack, block.offset as usize + 5);
+            let to = format!("{number}-{}", block.offset);
+            if home.restore(spared, &format!("spared-{to}")).is_ok() && home.restore(hit, &format!("hit-{to}")).is_err()
+            {
+                return;
+            }
+            fs::write(pack, &bytes).unwrap();
+        }
+    }
+    panic!("no block holds only listings of {hit}");
+}
+
+#[test]
+fn of_a_part_only_the_listing_that_can_reach_into_it_counts() {
+    let home = home();
+    for (directory, count) in [("a", 80), ("z", 10)] {
+        fs::create_dir(home.source().join(directory)).unwrap();
+        for number in 0..count {
+            fs::write(home.source().join(format!("{directory}/{number:02}")), format!("{directory}{number}")).unwrap();
+        }
+    }
+    home.backup();
+    damage_listing(&home, "2:z", "2:a");
+    let part = salvage(&home, &home.access(), "2:z", "part").unwrap();
+    assert_eq!((part.exit(), part.standing.damaged, part.standing.verified), (0, 0, 11));
+    assert_refused(Code::SelectionEmpty, salvage(&home, &home.access(), "2:typo", "typo"));
+    let hit = salvage(&home, &home.access(), "2:a", "hit").unwrap();
+    assert_eq!(hit.exit(), 11);
+    let whole = salvage(&home, &home.access(), "2", "whole").unwrap();
+    assert_eq!((whole.exit(), whole.standing.damaged), (11, hit.standing.damaged));
+    assert_eq!(fs::read(home.path("whole/verified/z/09")).unwrap(), b"z9");
 }

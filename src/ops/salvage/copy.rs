@@ -24,7 +24,7 @@ use crate::path::{EntryPath, Trail, printable_json};
 use crate::progress::{Phase, Progress};
 use crate::refusal::{Code, Refusal};
 use crate::vault::Finding;
-use crate::vault::read::Reader;
+use crate::vault::read::{Reader, relevant};
 
 /// The list of every path and its standing.
 pub(super) const LIST: &str = "salvage.jsonl";
@@ -89,16 +89,19 @@ impl<'a> Copier<'a> {
     /// Returns the path that a person names: what it reads, or where nothing that can be read lies there, the one that
     /// lists show so.
     pub(super) fn meant(&self, snapshot: &Snapshot, named: &EntryPath) -> EntryPath {
-        let Some(shown) = named.unshown() else { return named.clone() };
-        let segments = snapshot.lists.iter().filter_map(|list| self.reader.segment_list(list).ok()).flatten();
-        let mut as_shown = false;
-        for entry in segments.filter_map(|segment| self.reader.segment(&segment).ok()).flatten() {
-            if entry.path.is_within(named) {
-                return named.clone();
-            }
-            as_shown |= entry.path.is_within(&shown);
+        let names = |segment: &PartRef, path: &EntryPath| {
+            let entries = self.reader.segment(segment).unwrap_or_default();
+            entries.iter().any(|entry| entry.path.is_within(path))
+        };
+        let holds = |path: &EntryPath| {
+            let lists = snapshot.lists[relevant(&snapshot.lists, path)].iter();
+            let mut readable = lists.filter_map(|list| self.reader.segment_list(list).ok());
+            readable.any(|parts| parts[relevant(&parts, path)].iter().any(|part| names(part, path)))
+        };
+        match named.unshown() {
+            Some(shown) if !holds(named) && holds(&shown) => shown,
+            _ => named.clone(),
         }
-        if as_shown { shown } else { named.clone() }
     }
 
     /// Copies everything at and below a path. What cannot be read is put down and passed over.
@@ -115,7 +118,8 @@ impl<'a> Copier<'a> {
         Ok(())
     }
 
-    /// Hands on every entry at and below a path whose part of the listing can be read.
+    /// Hands on every entry at and below a path whose part of the listing can be read. Parts that cannot hold one are not
+    /// asked for, so that no gap elsewhere counts.
     fn each_entry(
         &mut self,
         snapshot: &Snapshot,
@@ -123,9 +127,9 @@ impl<'a> Copier<'a> {
         gaps: &mut Gaps,
         take: fn(&mut Self, Entry) -> Result<()>,
     ) -> Result<()> {
-        for list in &snapshot.lists {
+        for list in &snapshot.lists[relevant(&snapshot.lists, within)] {
             let Some(segments) = self.part(list, gaps, |reader| reader.segment_list(list))? else { continue };
-            for segment in &segments {
+            for segment in &segments[relevant(&segments, within)] {
                 let Some(entries) = self.part(segment, gaps, |reader| reader.segment(segment))? else { continue };
                 for entry in entries.into_iter().filter(|entry| entry.path.is_within(within)) {
                     take(self, entry)?;
@@ -191,16 +195,24 @@ impl<'a> Copier<'a> {
 
     /// Puts down a part of the listing that cannot be read: nobody can say which paths it named.
     fn gap(&mut self, part: &PartRef, finding: &Finding) -> Result<()> {
-        self.ended.standing.damaged += part.entries;
-        let missing = finding.code == Code::ListingMissing;
+        let standing = self.lost(part.entries, finding.code == Code::ListingMissing);
         let from = TextOrBase64::of(part.first.as_bytes());
         self.put(&json!({
             "from_path": from.text,
             "from_path_b64": from.base64,
             "entries": part.entries,
-            "standing": if missing { "missing" } else { "damaged" },
+            "standing": standing,
             "reason": format!("the list of these files cannot be read: {}: {}", finding.code, finding.detail),
         }))
+    }
+
+    /// Counts paths of which there is nothing, and returns how they stand.
+    fn lost(&mut self, paths: u64, missing: bool) -> &'static str {
+        let standing = &mut self.ended.standing;
+        let (count, word) =
+            if missing { (&mut standing.missing, "missing") } else { (&mut standing.damaged, "damaged") };
+        *count = count.saturating_add(paths);
+        word
     }
 
     fn line(&mut self, entry: &EntryPath, kind: &str, standing: &str, place: Option<&str>, reason: &str) -> Result<()> {
@@ -301,10 +313,7 @@ impl<'a> Copier<'a> {
         let data = content.data_bytes();
         let look = self.look(content);
         if look.intact == 0 && data > 0 {
-            let missing = look.lists.is_none() && look.all_missing;
-            let standing = if missing { "missing" } else { "damaged" };
-            self.ended.standing.missing += u64::from(missing);
-            self.ended.standing.damaged += u64::from(!missing);
+            let standing = self.lost(1, look.lists.is_none() && look.all_missing);
             return self.line(&entry.path, "file", standing, None, &look.reason());
         }
         // Holes take none.
