@@ -481,3 +481,68 @@ fn of_a_part_only_the_listing_that_can_reach_into_it_counts() {
     assert_eq!((whole.exit(), whole.standing.damaged), (11, hit.standing.damaged));
     assert_eq!(fs::read(home.path("whole/verified/z/09")).unwrap(), b"z9");
 }
+
+/// What is done to the bytes of a pack.
+type Alter = fn(&mut Vec<u8>);
+
+fn every_pack(home: &Home, alter: Alter) {
+    for pack in packs(&home.vault()) {
+        let mut bytes = fs::read(&pack).unwrap();
+        alter(&mut bytes);
+        fs::write(&pack, bytes).unwrap();
+    }
+}
+
+#[test]
+fn packs_whose_own_footers_lead_nowhere_are_found_by_the_index() {
+    let damages: [(&str, Alter); 2] = [
+        ("a bit of the table", |bytes| {
+            let at = bytes.len() - 60;
+            bytes[at] ^= 1;
+        }),
+        ("the last byte gone", |bytes| _ = bytes.pop()),
+    ];
+    for (damage, alter) in damages {
+        let home = home();
+        every_pack(&home, alter);
+        let report = salvage(&home, &home.access(), "1", "out").unwrap();
+        assert_eq!((report.exit(), report.standing.damaged, report.standing.missing), (0, 0, 0), "{damage}");
+        assert_eq!(fs::read(home.path("out/verified/noise")).unwrap(), noise(60_000, 1), "{damage}");
+        assert!(report.notes.iter().any(|note| note.contains("the index tells")), "{:?}", report.notes);
+    }
+}
+
+#[test]
+fn of_a_pack_that_is_cut_only_what_lay_beyond_its_end_is_lost() {
+    let home = home();
+    let largest = packs(&home.vault()).into_iter().max_by_key(|pack| fs::metadata(pack).unwrap().len()).unwrap();
+    let bytes = fs::read(&largest).unwrap();
+    fs::write(&largest, &bytes[..bytes.len() / 2]).unwrap();
+    let report = salvage(&home, &home.access(), "1", "out").unwrap();
+    assert_eq!((report.exit(), report.standing.damaged, report.standing.missing), (11, 1, 0));
+    let (copied, source) = (fs::read(home.path("out/damaged/noise")).unwrap(), noise(60_000, 1));
+    let lost = copied.iter().zip(&source).filter(|(copied, source)| copied != source).count();
+    assert!((4_000..10_000).contains(&lost), "{lost}");
+    fs::remove_dir_all(home.vault().join("index")).unwrap();
+    let report = salvage(&home, &home.access(), "1", "without").unwrap();
+    assert_eq!((report.exit(), report.standing.damaged), (11, 1));
+    let (copied, further) = (fs::read(home.path("without/damaged/noise")).unwrap(), lost);
+    let lost = copied.iter().zip(&source).filter(|(copied, source)| copied != source).count();
+    assert!(lost > further, "{lost}");
+}
+
+#[test]
+fn the_index_is_believed_only_by_the_key_and_by_it_without_proof_too() {
+    let home = home();
+    every_pack(&home, |bytes| _ = bytes.pop());
+    let stranger = Access { host: home.other_host("stranger"), ..home.access() };
+    permit(&home, &later(&stranger, 10), 1);
+    let report = salvage(&home, &later(&stranger, 160), "1", "strange").unwrap();
+    assert_eq!((report.exit(), report.standing.unauthenticated), (13, 0));
+    assert!(!report.notes.iter().any(|note| note.contains("the index tells")), "{:?}", report.notes);
+    fs::write(home.vault().join("snapshots/00000001/manifest.hmac"), "x").unwrap();
+    permit(&home, &later(&home.access(), 10), 1);
+    let report = salvage(&home, &later(&home.access(), 200), "1", "out").unwrap();
+    assert_eq!((report.exit(), report.standing.damaged + report.standing.missing), (13, 0));
+    assert_eq!(fs::read(home.path("out/unauthenticated/noise")).unwrap(), noise(60_000, 1));
+}

@@ -136,18 +136,30 @@ impl Catalog {
         Ok(catalog)
     }
 
-    /// Makes a catalog from footers that nothing proves, for salvage alone: it may lead to chunks, which prove themselves,
-    /// and is never to be believed by a writer.
+    /// Makes a catalog for salvage alone, from footers that nothing proves and, where the key is at hand, from the index: it
+    /// may lead to chunks, which prove themselves, and is never to be believed by a writer.
+    ///
+    /// A pack is listed by the index where its own footer cannot be read or says otherwise, whatever length is left of it,
+    /// and then a second time by that footer.
     ///
     /// # Errors
     /// The directories of packs cannot be listed.
-    pub fn load_unproven(store: &dyn Store) -> io::Result<Self> {
+    pub fn load_unproven(store: &dyn Store, macs: Option<&Macs>) -> io::Result<Self> {
         let mut catalog = Self::default();
+        // Packs may be cut: their lengths say nothing of how long the index may be.
+        let mut indexed = macs
+            .map_or_else(HashMap::new, |macs| index::read(store, macs, limits::INDEX_BYTES_MAX, &mut catalog.index));
         for name in catalog.list_packs(store)? {
-            let path = layout::pack_path(&name);
-            match footer_of(store, &path, Footer::decode_unproven) {
+            let own = footer_of(store, &layout::pack_path(&name), Footer::decode_unproven);
+            let known = indexed.remove(&name).filter(|known| own.as_ref().ok() != Some(&known.footer));
+            if let Some(known) = &known {
+                catalog.index.packs_indexed += 1;
+                catalog.add(Pack { name, length: known.length, table: Some(known.table) }, &known.footer);
+            }
+            match own {
                 Ok(footer) => catalog.add(Pack { name, length: footer.pack_bytes(), table: None }, &footer),
-                Err(finding) => catalog.findings.push(finding),
+                Err(finding) if known.is_none() => catalog.findings.push(finding),
+                Err(_) => {}
             }
         }
         catalog.places.chain();

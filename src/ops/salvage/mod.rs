@@ -25,7 +25,7 @@ use serde_json::{Map, Value};
 use self::copy::{Copier, Ended};
 use super::audit::{self, Told};
 use super::select::{self, Place, Selector};
-use crate::crypto::Id;
+use crate::crypto::{Id, Macs};
 use crate::error::{Error, Result, shown_path};
 use crate::format::record::{Body, Record, RecordKind, Snapshot};
 use crate::incident::break_glass::{self, Act, Permit, Target};
@@ -220,13 +220,25 @@ fn authenticated(access: &Access, selector: &Selector) -> Result<Found> {
     if vault.freshness.refusal("the vault").is_some() {
         notes.push(format!("freshness: {}", vault.freshness));
     }
-    let reader = open_reader(&vault.store)?;
+    let reader = open_reader(&vault.store, Some(&*vault.macs), &mut notes)?;
     Ok(Found { number, vault: vault.config.vault, snapshot, reader, permit: None, notes })
 }
 
-/// A chunk proves itself by its hash, whatever table led to it: footers that fail their tag serve too.
-fn open_reader(store: &Arc<dyn Store>) -> Result<Reader> {
-    let catalog = Catalog::load_unproven(&**store).map_err(|error| read_error(&**store, layout::PACKS, &error))?;
+/// Opens the packs. A chunk proves itself by its hash, whatever table led to it: footers that fail their tag serve too, and
+/// where they do not, the index of whoever has the key.
+fn open_reader(store: &Arc<dyn Store>, macs: Option<&Macs>, notes: &mut Vec<String>) -> Result<Reader> {
+    let catalog = Catalog::load_unproven(&**store, macs);
+    let catalog = catalog.map_err(|error| read_error(&**store, layout::PACKS, &error))?;
+    let indexed = || catalog.packs().iter().filter(|pack| pack.table.is_some());
+    let shown: Vec<String> =
+        indexed().take(limits::SHOWN_PATHS_MAX).map(|pack| layout::pack_path(&pack.name)).collect();
+    if !shown.is_empty() {
+        notes.push(format!(
+            "the footers of {} pack(s) are damaged, and the index tells what they hold: {}",
+            indexed().count(),
+            shown.join(", ")
+        ));
+    }
     Ok(Reader::unproven(Arc::clone(store), Arc::new(catalog)))
 }
 
@@ -255,7 +267,9 @@ fn without_proof(access: &Access, store: Arc<dyn Store>, selector: &Selector, wh
         Refusal::new(Code::RecordDamaged, format!("{path} cannot be read even without proof")).cause(detail)
     })?;
     let Body::Snapshot(snapshot) = record.body else { return Err(why) };
-    let reader = open_reader(&store)?;
-    let notes = vec![format!("nothing proves who wrote this snapshot: {why}")];
+    let mut notes = vec![format!("nothing proves who wrote this snapshot: {why}")];
+    // The key may be at hand all the same.
+    let key = gate::find(access).ok();
+    let reader = open_reader(&store, key.as_ref().map(|found| &*found.macs), &mut notes)?;
     Ok(Found { number: *number, vault, snapshot: *snapshot, reader, permit: Some(permit), notes })
 }
