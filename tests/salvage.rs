@@ -424,6 +424,21 @@ cp \"$2/out/salvage.jsonl\" \"$4\"; ls \"$2/out/verified\" >&2; exit $code";
     assert!(made.contains("z-last") && !made.contains("big"), "{made}");
 }
 
+// Unix alone: limits of a shell.
+#[cfg(unix)]
+#[test]
+fn nothing_is_left_of_a_file_that_the_target_does_not_take_to_its_end() {
+    let home = home();
+    fs::write(home.source().join("big"), noise(8_000_000, 3)).unwrap();
+    home.backup();
+    let out = home.path("out");
+    let output = home.limited("trap '' XFSZ && ulimit -f 4000", &["salvage", "2", out.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    let (standings, _) = list(&out.join("salvage.jsonl"));
+    assert_eq!((&standings["big"][..], &standings["noise"][..]), ("not written", "verified"));
+    assert!(!home.path("out/verified/big").exists() && home.path("out/verified/z-last").exists());
+}
+
 // Unix alone: names of one object.
 #[cfg(unix)]
 #[test]
