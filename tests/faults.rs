@@ -934,6 +934,33 @@ fn a_key_that_cannot_be_written_makes_no_vault() {
 }
 
 #[test]
+fn a_read_that_fails_once_blames_no_pack_that_was_not_read() {
+    let home = Home::with_vault();
+    home.write_source(&[("kept", "what is in the first pack alone")]);
+    home.backup();
+    home.write_source(&[("more", "what makes a second pack")]);
+    home.backup();
+    let mut failed = 0;
+    for nth in 1..=12 {
+        let count = Arc::new(Mutex::new(0));
+        let counted = Arc::clone(&count);
+        let access = faulty(&home, no_ask, move |what, name, bytes| {
+            if what == "read" && name.ends_with(".pack") {
+                *counted.lock().unwrap() += 1;
+                if *counted.lock().unwrap() == nth {
+                    *bytes.last_mut().unwrap() ^= 1;
+                }
+            }
+        });
+        let report = verify::run(&access, &["2".parse().unwrap()], Level::Full, &Silent).unwrap();
+        failed += u64::from(*count.lock().unwrap() >= nth);
+        assert_ne!(report.verdict, Verdict::Invalid, "{nth}: {:?}", report.findings);
+        assert!(report.kept.incident.is_none(), "{nth}: {:?}", report.findings);
+    }
+    assert!(failed >= 5, "{failed}");
+}
+
+#[test]
 fn what_another_process_finalizes_while_a_chain_is_read_is_no_rollback() {
     for look in [
         |access: &Access| verify::run(access, &[], Level::Full, &Silent).unwrap().freshness,

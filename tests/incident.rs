@@ -4,10 +4,13 @@ use std::fs;
 
 use devvault::crypto::Id;
 use devvault::format::record::Fate;
+use devvault::incident::Item;
 use devvault::incident::journal::Journal;
-use devvault::incident::registry::{self, Incident, Matter};
-use devvault::ops::incident;
-use devvault::ops::verify::Verdict;
+use devvault::incident::registry::{self, Incident, Matter, Whereabouts};
+use devvault::ops::verify::{self, Verdict};
+use devvault::ops::{incident, status};
+use devvault::path::EntryPath;
+use devvault::progress::{Phase, Progress, Silent};
 use devvault::refusal::{Code, Family};
 use serde_json::Value;
 
@@ -148,17 +151,11 @@ fn a_question_about_what_is_not_there_joins_no_open_incident_and_does_not_keep_i
     }
     let about = &before[0];
     for code in [Code::NothingToVerify, Code::NoSuchSnapshot, Code::SnapshotRemoved, Code::NothingToDrill] {
-        let item = devvault::incident::Item {
-            code,
-            subject: "asked".into(),
-            detail: String::new(),
-            snapshots: Vec::new(),
-            paths: Vec::new(),
-            path_count: 0,
-        };
-        let matter = |items: &[_]| registry::matter(&before, about.vault, &about.place, items);
+        let item = Item::new(code, "asked", "", &[], &[]);
+        let at = Whereabouts { vault: about.vault, place: &about.place, copy: None };
+        let matter = |items: &[_]| registry::matter(&before, &at, items);
         assert_eq!(matter(std::slice::from_ref(&item)), Matter::Nothing, "{code}");
-        let damage = devvault::incident::Item { code: Code::ChunkDamaged, ..item.clone() };
+        let damage = Item { code: Code::ChunkDamaged, ..item.clone() };
         assert_eq!(matter(&[item, damage]), Matter::Joins(id.clone()), "{code}");
     }
     assert_eq!(incidents(&home), before, "nothing was added");
@@ -242,15 +239,10 @@ fn an_incident_opens_however_much_there_is_to_say() {
     home.write_source(&tree);
     home.backup();
     packs(&home.vault()).iter().for_each(|pack| fs::remove_file(pack).unwrap());
-    let many: Vec<devvault::incident::Item> = (0..50)
-        .map(|number| devvault::incident::Item {
-            code: Code::ChunkMissing,
-            subject: format!("chunk {number}"),
-            detail: "\u{1b}".repeat(2_000),
-            snapshots: vec![1],
-            paths: names.clone(),
-            path_count: 60,
-        })
+    let paths: Vec<EntryPath> = names.iter().map(|name| EntryPath::parse(name.as_bytes()).unwrap()).collect();
+    let detail = "\u{1b}".repeat(2_000);
+    let many: Vec<Item> = (0..50)
+        .map(|number| Item::new(Code::ChunkMissing, &format!("chunk {number}"), &detail, &[1], &paths))
         .collect();
     let fitting = registry::items_to_json(&many);
     assert!(!fitting.is_empty() && serde_json::to_string(&fitting).unwrap().len() < 100 << 10);
@@ -268,8 +260,7 @@ fn an_incident_closes_after_a_clean_full_verification_and_not_before() {
     home.verify(&[]).unwrap();
     assert_refused(Code::IncidentUnfit, close());
     flip(&pack, 60);
-    let quick = devvault::ops::verify::Level::Quick;
-    devvault::ops::verify::run(&home.access(), &[], quick, &devvault::progress::Silent).unwrap();
+    verify::run(&home.access(), &[], verify::Level::Quick, &Silent).unwrap();
     assert_refused(Code::IncidentUnfit, close());
     home.verify(&["1"]).unwrap();
     assert_refused(Code::IncidentUnfit, close());
@@ -541,6 +532,93 @@ fn what_was_decided_ends_with_a_verification_that_finds_nothing_any_more() {
     assert_eq!(incidents(&home).iter().map(|known| &known.copies).collect::<Vec<_>>(), [&before[0].copies; 2]);
     flip(&pack, 60);
     assert!(looked(&home).is_some());
+}
+
+#[test]
+fn what_was_decided_of_one_snapshot_or_copy_is_not_decided_of_another() {
+    let home = Home::with_vault();
+    fs::create_dir(home.source()).unwrap();
+    let mut of = Vec::new();
+    for seed in [1, 2] {
+        let before = packs(&home.vault());
+        fs::write(home.source().join("database"), noise(9_000, seed)).unwrap();
+        home.backup();
+        let mut new: Vec<_> = packs(&home.vault()).into_iter().filter(|pack| !before.contains(pack)).collect();
+        new.sort_by_key(|pack| fs::metadata(pack).unwrap().len());
+        of.push(new.pop().unwrap());
+    }
+    copy_tree(&home.vault(), &home.path("good"));
+    flip(&of[0], 60);
+    let first = looked(&home).unwrap();
+    decide(&home, &first);
+    assert_eq!(looked(&home), None);
+    flip(&of[1], 60);
+    let second = looked(&home);
+    assert!(second.is_some() && second.as_ref() != Some(&first), "the newest snapshot's own pack: {second:?}");
+    decide(&home, &second.unwrap());
+    assert_eq!(looked(&home), None);
+    // What one goes on with is another copy, of which nothing was decided.
+    swap(&home, "bad", "good");
+    assert_eq!(home.verify(&[]).unwrap().verdict, Verdict::Valid);
+    flip(&of[0], 60);
+    assert!(looked(&home).is_some());
+}
+
+#[test]
+fn more_than_an_entry_can_name_is_decided_as_a_whole() {
+    let home = Home::with_snapshot();
+    for _ in 0..60 {
+        home.backup();
+    }
+    for number in 1..=60 {
+        flip(&home.vault().join(format!("snapshots/{number:08}/manifest.json")), 20);
+    }
+    let first = looked(&home).unwrap();
+    decide(&home, &first);
+    assert_eq!(looked(&home), None);
+    flip(&home.vault().join("snapshots/00000061/manifest.json"), 20);
+    assert!(looked(&home).is_some_and(|second| second != first));
+}
+
+#[test]
+fn what_no_verification_looks_at_is_decided_once() {
+    let home = Home::with_snapshot();
+    fs::remove_file(packs(&home.vault()).remove(0)).unwrap();
+    // The content is stored anew, and only the older manifest names what is gone.
+    let first = home.backup().kept.incident.unwrap();
+    assert_eq!(home.verify(&[]).unwrap().verdict, Verdict::Valid);
+    decide(&home, &first);
+    for _ in 0..2 {
+        assert_eq!(home.backup().kept.incident, None);
+        assert_eq!(home.verify(&[]).unwrap().verdict, Verdict::Valid);
+    }
+}
+
+/// Lets another copy of the vault take its place once something is being verified.
+struct Swapping<'a>(&'a Home, std::sync::Once);
+
+impl Progress for Swapping<'_> {
+    fn phase(&self, phase: Phase, _: Option<u64>, _: Option<u64>) {
+        if phase == Phase::Verifying {
+            self.1.call_once(|| swap(self.0, "first", "second"));
+        }
+    }
+    fn advance(&self, _: u64, _: u64) {}
+}
+
+#[test]
+fn what_began_with_one_copy_and_ended_with_another_says_nothing_of_either() {
+    let home = Home::with_snapshot();
+    copy_tree(&home.vault(), &home.path("second"));
+    let swapping = Swapping(&home, std::sync::Once::new());
+    let report = verify::run(&home.access(), &[], verify::Level::Full, &swapping).unwrap();
+    assert!(swapping.1.is_completed() && report.verdict == Verdict::Valid, "{report:?}");
+    let verified = || status::run(&home.access()).unwrap().verified;
+    assert!(verified().is_none(), "{:?}", verified());
+    swap(&home, "second", "first");
+    assert!(verified().is_none(), "{:?}", verified());
+    home.verify(&[]).unwrap();
+    assert!(verified().is_some());
 }
 
 #[test]

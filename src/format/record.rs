@@ -354,14 +354,6 @@ pub struct Branch {
     pub to: Head,
 }
 
-impl Branch {
-    /// Returns whether a head is of the history that the branch left behind. Of that only its own newest head is named:
-    /// whether an older one belongs to it, its number alone tells.
-    pub fn left(&self, head: &Head) -> bool {
-        *head == self.from || (self.to.number < head.number && head.number < self.from.number)
-    }
-}
-
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawRecord<B> {

@@ -13,7 +13,13 @@ use serde_json::{Value, json};
 
 use crate::incident::journal::bounded;
 use crate::limits;
-use crate::refusal::Code;
+use crate::path::EntryPath;
+use crate::refusal::{Code, Family};
+
+/// Returns whether a code speaks of the chain, of records and of keys, where the words tell what it is.
+fn is_of_the_chain(code: Code) -> bool {
+    code.family() == Family::CryptoBoundary
+}
 
 /// One thing that is wrong in a vault, as the journal and evidence name it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,11 +36,42 @@ pub struct Item {
     pub paths: Vec<String>,
     /// How many paths are affected in all.
     pub path_count: u64,
+    /// What tells it apart from everything else that can be wrong, all that is affected included: of each time that it was
+    /// seen otherwise.
+    pub identities: Vec<String>,
 }
 
 impl Item {
+    /// Creates an item, every text within its bound. All paths are part of what it is, although not all are kept.
+    pub fn new(code: Code, subject: &str, detail: &str, snapshots: &[u64], paths: &[EntryPath]) -> Self {
+        let (subject, detail) = (bounded(subject), bounded(detail));
+        let mut hasher = blake3::Hasher::new();
+        let mut part = |bytes: &[u8]| {
+            hasher.update(&(bytes.len() as u64).to_le_bytes()).update(bytes);
+        };
+        part(code.to_string().as_bytes());
+        part(subject.as_bytes());
+        // What is wrong with the chain as a whole has one subject, whatever it is. Elsewhere the words may change.
+        part(if is_of_the_chain(code) { detail.as_bytes() } else { &[] });
+        part(&(snapshots.len() as u64).to_le_bytes());
+        snapshots.iter().for_each(|number| part(&number.to_le_bytes()));
+        paths.iter().for_each(|path| part(path.as_bytes()));
+        let identity = hasher.finalize().to_hex()[..16].to_owned();
+        let shown = paths.iter().take(limits::EVIDENCE_ITEMS_MAX).map(|path| bounded(&path.to_string()));
+        Self {
+            code,
+            subject,
+            detail,
+            snapshots: snapshots.to_vec(),
+            paths: shown.collect(),
+            path_count: paths.len() as u64,
+            identities: vec![identity],
+        }
+    }
+
     /// Returns the item with every text and list within its bound, for an entry of the journal.
     fn to_json(&self, paths_max: usize) -> Value {
+        let newest = self.identities.len().saturating_sub(limits::EVIDENCE_ITEMS_MAX);
         json!({
             "code": self.code.to_string(),
             "subject": bounded(&self.subject),
@@ -42,26 +79,38 @@ impl Item {
             "snapshots": self.snapshots.iter().take(limits::EVIDENCE_ITEMS_MAX).collect::<Vec<_>>(),
             "paths": self.paths.iter().take(paths_max).map(|path| bounded(path)).collect::<Vec<_>>(),
             "path_count": self.path_count,
+            "identities": self.identities[newest..],
         })
     }
 
-    /// Returns whether nothing is affected by another finding about the same that is not by this one.
+    /// Returns whether another one is the same, or affects nothing that this one does not, as far as that is known.
     fn covers(&self, other: &Self) -> bool {
-        let is_whole = self.paths.len() as u64 == self.path_count;
-        other.path_count <= self.path_count && (!is_whole || other.paths.iter().all(|path| self.paths.contains(path)))
+        let is_whole = |item: &Self| {
+            item.paths.len() as u64 == item.path_count && item.snapshots.len() < limits::EVIDENCE_ITEMS_MAX
+        };
+        let same_words = !is_of_the_chain(self.code) || self.detail == other.detail;
+        let within = is_whole(self)
+            && is_whole(other)
+            && other.paths.iter().all(|path| self.paths.contains(path))
+            && other.snapshots.iter().all(|number| self.snapshots.contains(number));
+        other.identities.iter().any(|identity| self.identities.contains(identity)) || same_words && within
     }
 
     /// Takes over what another finding about the same affects.
     fn grow(&mut self, other: Self) {
-        let is_whole = self.paths.len() as u64 == self.path_count && other.paths.len() as u64 == other.path_count;
+        let is_whole = |item: &Self| item.paths.len() as u64 == item.path_count;
+        let both = is_whole(self) && is_whole(&other);
         let more: Vec<String> = other.paths.into_iter().filter(|path| !self.paths.contains(path)).collect();
         self.paths.extend(more);
-        let counted = if is_whole { self.paths.len() as u64 } else { self.path_count.max(other.path_count) };
-        self.path_count = counted;
+        let some = self.path_count.max(other.path_count).max(self.paths.len() as u64 + 1);
+        self.path_count = if both { self.paths.len() as u64 } else { some };
         self.paths.truncate(limits::EVIDENCE_ITEMS_MAX);
         self.snapshots.extend(other.snapshots);
         self.snapshots.sort_unstable();
         self.snapshots.dedup();
+        let more: Vec<String> =
+            other.identities.into_iter().filter(|identity| !self.identities.contains(identity)).collect();
+        self.identities.extend(more);
     }
 
     fn from_json(value: &Value) -> Option<Self> {
@@ -74,6 +123,7 @@ impl Item {
             snapshots: list("snapshots").filter_map(Value::as_u64).collect(),
             paths: list("paths").filter_map(|path| path.as_str().map(str::to_owned)).collect(),
             path_count: value["path_count"].as_u64().unwrap_or(0),
+            identities: list("identities").filter_map(|identity| identity.as_str().map(str::to_owned)).collect(),
         })
     }
 }

@@ -19,6 +19,7 @@ use crate::fsys::Dir;
 use crate::limits;
 use crate::path::quoted;
 use crate::refusal::{Code, Family, Refusal};
+use crate::vault::layout;
 
 /// How long after an incident opened its report is due, in seconds.
 pub const REPORT_DUE_SECONDS: i64 = 24 * 3600;
@@ -47,7 +48,8 @@ pub struct Closed {
     pub by: String,
     /// What was decided about what stays broken; absent where a full verification found nothing.
     pub decision: Option<String>,
-    /// Whether a full verification has found nothing since: nothing stays broken of what was decided about.
+    /// Whether a full verification has found nothing since, of what one had found: nothing stays broken of what was decided
+    /// about. What a verification does not look at it does not end either.
     pub is_over: bool,
 }
 
@@ -80,6 +82,10 @@ pub struct Incident {
     pub evidence: Vec<String>,
     /// The copies of the vault at its place in which something was found: see [`crate::vault::reads::copy_of`].
     pub copies: Vec<String>,
+    /// Whether a full verification found something of it.
+    pub is_of_verification: bool,
+    /// All that was found at one time, of each time that it was something else: see [`found`].
+    pub found: Vec<String>,
     /// The number of the journal's newest entry that adds to it.
     pub last_entry: u64,
 }
@@ -128,11 +134,13 @@ impl Incident {
                 None => self.items.push(item),
             }
         }
-        for copy in list("copies").filter_map(Value::as_str).chain(Some(entry.text("copy"))) {
-            if !copy.is_empty() && self.copies.iter().all(|known| known != copy) {
-                self.copies.push(copy.to_owned());
-            }
-        }
+        // What opens no incident says nothing of the copy that lies there at the time.
+        let grave = list("items").filter_map(Item::from_json).any(|item| opens(item.code));
+        let own = |name: &str| Some(entry.text(name)).filter(|text| grave && !text.is_empty());
+        add_new(&mut self.copies, list("copies").filter_map(Value::as_str).chain(own("copy")));
+        add_new(&mut self.found, list("founds").filter_map(Value::as_str).chain(own("found")));
+        self.is_of_verification |=
+            is_full_verification(entry) || entry.data.get("by_verification") == Some(&true.into());
         self.codes.sort_unstable();
         let evidence = entry.text("evidence");
         if !evidence.is_empty() && !self.evidence.iter().any(|known| known == evidence) {
@@ -182,8 +190,9 @@ pub fn replay(entries: &[Entry]) -> Vec<Incident> {
         if id.is_empty() {
             if is_full_verification(entry) && found_nothing(entry) {
                 let place = entry.place.as_deref().unwrap_or_default();
-                let whole =
-                    incidents.iter_mut().filter(|known| known.concerns(entry.vault, place) && known.is_of_copy(entry));
+                let whole = incidents.iter_mut().filter(|known| {
+                    known.is_of_verification && known.concerns(entry.vault, place) && known.is_of_copy(entry)
+                });
                 whole.filter_map(|known| known.closed.as_mut()).for_each(|closed| closed.is_over = true);
             }
             continue;
@@ -247,6 +256,8 @@ fn opened(entry: &Entry, id: &str) -> Incident {
         notes: Vec::new(),
         evidence: Vec::new(),
         copies: Vec::new(),
+        is_of_verification: false,
+        found: Vec::new(),
         last_entry: entry.number,
     };
     incident.add(entry);
@@ -281,12 +292,23 @@ pub enum Matter {
     Nothing,
 }
 
+/// Which vault findings are about: the vault and its place, and the copy that lies there, as far as they are known.
+#[derive(Debug, Clone, Copy)]
+pub struct Whereabouts<'a> {
+    /// The vault.
+    pub vault: Option<Id>,
+    /// Where it lies.
+    pub place: &'a str,
+    /// Which copy of it: see [`crate::vault::reads::copy_of`].
+    pub copy: Option<&'a str>,
+}
+
 /// Decides what findings mean.
-pub fn matter(incidents: &[Incident], vault: Option<Id>, place: &str, items: &[Item]) -> Matter {
+pub fn matter(incidents: &[Incident], at: &Whereabouts<'_>, items: &[Item]) -> Matter {
     if items.iter().all(|item| only_answers(item.code)) {
         return Matter::Nothing;
     }
-    let own = || incidents.iter().filter(|incident| incident.concerns(vault, place));
+    let own = || incidents.iter().filter(|incident| incident.concerns(at.vault, at.place));
     if let Some(open) = own().find(|incident| incident.closed.is_none()) {
         // A finding that would open none still belongs to the story of the one that is open.
         return Matter::Joins(open.id.clone());
@@ -295,20 +317,48 @@ pub fn matter(incidents: &[Incident], vault: Option<Id>, place: &str, items: &[I
     if grave.is_empty() {
         return Matter::Nothing;
     }
-    let decided: Vec<&Item> = own()
-        .filter(|incident| incident.closed.as_ref().is_some_and(|closed| closed.decision.is_some() && !closed.is_over))
-        .flat_map(|incident| &incident.items)
-        .collect();
+    let stands = |incident: &&Incident| {
+        let same_copy = incident.copies.is_empty() || incident.copies.iter().any(|copy| at.copy == Some(copy));
+        same_copy && incident.closed.as_ref().is_some_and(|closed| closed.decision.is_some() && !closed.is_over)
+    };
+    let all = found(items);
+    if own().filter(stands).any(|incident| incident.found.contains(&all)) {
+        return Matter::Decided;
+    }
+    let decided: Vec<&Item> = own().filter(stands).flat_map(|incident| &incident.items).collect();
     if grave.iter().all(|item| is_decided(item, &decided)) { Matter::Decided } else { Matter::Opens }
 }
 
-/// The same thing as was decided, with nothing more affected; or content of paths that were all decided.
+/// Returns what tells all that was found at one time apart from everything else, however much it was: the journal names only
+/// some of it. What opens no incident is no part of it.
+pub fn found(items: &[Item]) -> String {
+    let grave = items.iter().filter(|item| opens(item.code));
+    let mut identities: Vec<&String> = grave.flat_map(|item| &item.identities).collect();
+    identities.sort_unstable();
+    let mut hasher = blake3::Hasher::new();
+    for identity in identities {
+        hasher.update(identity.as_bytes()).update(b"\n");
+    }
+    hasher.finalize().to_hex()[..16].to_owned()
+}
+
+/// Returns the last of a list, within the bound of an entry.
+fn newest(all: &[String]) -> &[String] {
+    &all[all.len().saturating_sub(limits::EVIDENCE_ITEMS_MAX)..]
+}
+
+fn add_new<'a>(known: &mut Vec<String>, more: impl Iterator<Item = &'a str>) {
+    for one in more {
+        if known.iter().all(|known| known != one) {
+            known.push(one.to_owned());
+        }
+    }
+}
+
+/// The same thing as was decided, with nothing more affected; or content of paths that were all decided, in snapshots of
+/// which it was decided too.
 fn is_decided(item: &Item, decided: &[&Item]) -> bool {
-    let same = |known: &&Item| {
-        // What is wrong with the chain as a whole has one subject, whatever it is.
-        let is_known = item.code.family() != Family::CryptoBoundary || bounded(&known.detail) == bounded(&item.detail);
-        known.code == item.code && known.subject == item.subject && is_known && known.covers(item)
-    };
+    let same = |known: &&Item| known.code == item.code && known.subject == item.subject && known.covers(item);
     if decided.iter().any(same) {
         return true;
     }
@@ -318,7 +368,14 @@ fn is_decided(item: &Item, decided: &[&Item]) -> bool {
             Code::ChunkMissing | Code::ChunkDamaged | Code::ListingMissing | Code::ListingDamaged | Code::PackDamaged
         )
     };
-    let known = |path: &String| decided.iter().any(|other| content(other.code) && other.paths.contains(path));
+    // A refusal names no snapshot; then it has to be the same pack, where it names one.
+    let is_there = |other: &Item| match item.snapshots.is_empty() {
+        true => item.subject == other.subject || layout::pack_named(&item.subject).is_none(),
+        false => item.snapshots.iter().all(|number| other.snapshots.contains(number)),
+    };
+    let known = |path: &String| {
+        decided.iter().any(|other| content(other.code) && other.paths.contains(path) && is_there(other))
+    };
     content(item.code)
         && !item.paths.is_empty()
         && item.paths.len() as u64 == item.path_count
@@ -387,7 +444,9 @@ pub fn carried(incidents: &[Incident]) -> Vec<Event> {
             "severity": incident.severity,
             "since": incident.opened.seconds,
             "items": items_to_json(&incident.items),
-            "copies": incident.copies,
+            "copies": newest(&incident.copies),
+            "founds": newest(&incident.found),
+            "by_verification": incident.is_of_verification,
             "evidence_files": evidence.collect::<Vec<_>>(),
             "notes": notes,
         });
@@ -504,7 +563,7 @@ pub fn closing(
                 .cause(match incident.is_at(copy) {
                     true => format!(
                         "what was verified in {copy} since is another copy of the vault than the one in which this was \
-                         found, or its vault.json was put back"
+                         found, or its vault.json was put back or got other metadata"
                     ),
                     false => format!(
                         "what was verified is another copy, in {copy}; the one in {} stays as it is",

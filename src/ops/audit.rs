@@ -85,6 +85,21 @@ impl Scene {
         self.place.as_deref().unwrap_or_default()
     }
 
+    fn about_vault(&self) -> registry::Whereabouts<'_> {
+        registry::Whereabouts { vault: self.vault, place: self.place(), copy: self.copy.as_deref() }
+    }
+
+    /// Returns what an operation was about that began here and ended there. Where another copy lies at the place by then, or
+    /// none, nobody knows of which of them what came of it tells: it is about a copy that no other entry is about.
+    fn until(self, end: Self) -> Self {
+        if self.copy.is_none() || self.copy == end.copy {
+            return end;
+        }
+        let copy =
+            format!("{}; then {}", self.copy.as_deref().unwrap_or_default(), end.copy.as_deref().unwrap_or("none"));
+        Self { vault: self.vault, copy: Some(copy), ..end }
+    }
+
     fn event(&self, act: &'static str, mut data: Value) -> Event {
         if let (Some(copy), Some(data)) = (&self.copy, data.as_object_mut()) {
             data.insert("copy".into(), copy.clone().into());
@@ -101,8 +116,9 @@ impl Scene {
 
 /// Runs an operation and journals how it ended, whatever that is.
 pub(crate) fn watch<R: Told>(access: &Access, act: &'static str, run: impl FnOnce() -> Result<R>) -> Result<R> {
+    let begin = Scene::of(access);
     let outcome = run();
-    settle(&Scene::of(access), act, outcome)
+    settle(&begin.until(Scene::of(access)), act, outcome)
 }
 
 /// Runs an operation as [`watch`] does, and tells something of it however it ends.
@@ -112,15 +128,17 @@ pub(super) fn watch_about<R: Told>(
     about: (&'static str, String),
     run: impl FnOnce() -> Result<R>,
 ) -> Result<R> {
+    let begin = Scene::of(access);
     let outcome = run();
-    settle(&Scene { about: Some(about), ..Scene::of(access) }, act, outcome)
+    settle(&Scene { about: Some(about), ..begin.until(Scene::of(access)) }, act, outcome)
 }
 
 /// Runs an operation that only looks: it is journaled where it refuses or finds something.
 pub(super) fn watch_reader<R: Told>(access: &Access, act: &'static str, run: impl FnOnce() -> Result<R>) -> Result<R> {
+    let begin = Scene::of(access);
     match run() {
         Ok(report) if report.findings().is_empty() => Ok(report),
-        outcome => settle(&Scene::of(access), act, outcome),
+        outcome => settle(&begin.until(Scene::of(access)), act, outcome),
     }
 }
 
@@ -192,14 +210,8 @@ fn failed(scene: &Scene, act: &'static str, error: Error) -> Error {
 }
 
 fn keep_refusal(scene: &Scene, act: &'static str, refusal: &Refusal) -> Kept {
-    let items = [Item {
-        code: refusal.code,
-        subject: refusal.subject.clone().unwrap_or_else(|| refusal.message.clone()),
-        detail: refusal.causes.join("; "),
-        snapshots: Vec::new(),
-        paths: refusal.paths.iter().take(limits::EVIDENCE_ITEMS_MAX).map(ToString::to_string).collect(),
-        path_count: refusal.paths.len() as u64,
-    }];
+    let subject = refusal.subject.as_ref().unwrap_or(&refusal.message);
+    let items = [Item::new(refusal.code, subject, &refusal.causes.join("; "), &[], &refusal.paths)];
     let data = json!({
         "outcome": "refused",
         "code": refusal.code.to_string(),
@@ -221,13 +233,14 @@ fn keep(
     let seen = told.filter(|_| due).map(|told| look(scene, act, told, items));
     if due {
         data["items"] = registry::items_to_json(items).into();
+        data["found"] = registry::found(items).into();
     }
     let (mut kept, mut recorded, mut matter) = (Kept { journaled: true, ..Kept::default() }, None, Matter::Nothing);
     let journaled = Id::random().map_err(|error| Error::environment("draw random bytes", error)).and_then(|random| {
         Journal::of(&scene.host).append_if(scene.now, due, |entries| {
             let mut events = Vec::new();
             if let Some(seen) = &seen {
-                matter = registry::matter(&registry::replay(entries), scene.vault, scene.place(), items);
+                matter = registry::matter(&registry::replay(entries), &scene.about_vault(), items);
                 // Whatever opens an incident has evidence of its own, which is there before the entry that names it.
                 let written = recorded.insert(seen.record(&scene.host, matter == Matter::Opens));
                 if let Ok(recorded) = written {
@@ -248,7 +261,7 @@ fn keep(
         })
     });
     // Evidence does not wait for a journal that cannot be read or written.
-    let anew = || registry::matter(&[], scene.vault, scene.place(), items) == Matter::Opens;
+    let anew = || registry::matter(&[], &scene.about_vault(), items) == Matter::Opens;
     match recorded.or_else(|| seen.map(|seen| seen.record(&scene.host, anew()))) {
         Some(Ok(recorded)) => {
             let known =
@@ -291,12 +304,5 @@ const DECIDED: &str = "this was found before and a decision about it is recorded
 
 /// Returns a finding as journal and evidence name it.
 pub(super) fn item(finding: &Finding) -> Item {
-    Item {
-        code: finding.code,
-        subject: finding.subject.clone(),
-        detail: finding.detail.clone(),
-        snapshots: finding.snapshots.clone(),
-        paths: finding.paths.iter().take(limits::EVIDENCE_ITEMS_MAX).map(ToString::to_string).collect(),
-        path_count: finding.paths.len() as u64,
-    }
+    Item::new(finding.code, &finding.subject, &finding.detail, &finding.snapshots, &finding.paths)
 }

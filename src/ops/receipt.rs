@@ -24,7 +24,7 @@ use crate::vault::chain::Link;
 use crate::vault::gate::{self, Access};
 use crate::vault::key::{self, FoundKey};
 use crate::vault::sealed;
-use crate::vault::witness::Freshness;
+use crate::vault::witness::{self, Freshness};
 
 /// How much was read, in a receipt.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -288,17 +288,27 @@ fn look(access: &Access, path: &Path) -> crate::error::Result<Report> {
     };
     let made = receipt.head.number;
     let head_occurs = vault.chain.holds(&receipt.head);
+    // Of what a branch left behind it names the newest head alone; whatever came before that the host knows that saw it.
+    let seen = witness::read(&access.host, &vault.macs).ok().flatten();
+    let is_seen = seen.is_some_and(|witness| witness.left.contains(&receipt.head));
     let leaving = |(number, link): (u64, &Link)| match &link.record.body {
-        Body::Branch(branch) if branch.left(&receipt.head) => Some(number),
+        Body::Branch(branch) if branch.from == receipt.head => Some((number, true)),
+        Body::Branch(branch) if branch.to.number < made && made < branch.from.number => Some((number, is_seen)),
         _ => None,
     };
-    let left_by = vault.chain.links().find_map(leaving).filter(|_| !head_occurs);
+    let branch = vault.chain.links().find_map(leaving).filter(|_| !head_occurs);
+    let left_by = branch.filter(|(_, is_known)| *is_known).map(|(number, _)| number);
     let mut findings = vault.chain.findings.clone();
     findings.extend(vault.doubt.clone());
     findings.extend(vault.freshness.finding(&vault.store.describe()));
     // What a branch left behind knowingly is no other history than the one that is known. Nor is what nobody knows any more.
     if !head_occurs && left_by.is_none() && !vault.chain.is_unknown(made) {
-        let detail = format!("the receipt's head {} does not occur in the chain any more", receipt.head);
+        let mut detail = format!("the receipt's head {} does not occur in the chain any more", receipt.head);
+        if let Some((number, _)) = branch {
+            let more =
+                format!("; the branch that record {number} begins may have left it behind: that cannot be told here");
+            detail.push_str(&more);
+        }
         findings.push(Finding::new(Code::HeadUnexpected, "the chain", detail));
     }
     let since = Since {

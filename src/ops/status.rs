@@ -287,7 +287,8 @@ fn unwitnessed(access: &Access, vault: &gate::Vault, entries: &[Entry]) -> Resul
         all.push(text.to_owned());
     }
     if vault.freshness == Freshness::Unproven
-        && let Some(head) = registry::newest_head(entries, vault.config.vault).filter(|head| !vault.chain.holds(head))
+        && let Some(head) = registry::newest_head(entries, vault.config.vault)
+            .filter(|head| !vault.chain.holds(head) && !vault.chain.is_unknown(head.number))
     {
         all.push(format!(
             "this host's journal has head {head} of the vault, which is not in this copy: it is older, or another history: \

@@ -198,8 +198,10 @@ pub fn advance(host: &Host, macs: &Macs, chain: &Chain, by: By, now: Time) -> Re
     heads.drain(..heads.len().saturating_sub(limits::WITNESS_HEADS_MAX));
     let mut left = known.as_ref().map(|witness| witness.left.clone()).unwrap_or_default();
     // What a branch abandons stays on record, as long as there is room.
-    let abandoned = known.and_then(|witness| witness.heads.last().copied()).filter(|head| !chain.holds(head));
-    left.extend(abandoned);
+    let seen = known.into_iter().flat_map(|witness| witness.heads);
+    left.extend(
+        seen.filter(|head| !chain.holds(head) && !chain.is_unknown(head.number) && chain.gone(head.number).is_none()),
+    );
     left.drain(..left.len().saturating_sub(limits::WITNESS_HEADS_MAX));
     let witness = Witness { heads, began_by_looking: looked, left, seen: now, vault: macs.vault() };
     sealed::write(&path, macs, Domain::Witness, &witness)

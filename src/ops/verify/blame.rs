@@ -17,7 +17,14 @@ use crate::vault::{Finding, layout};
 pub(super) struct Blame {
     catalog: Arc<Catalog>,
     // By code and subject; the first of a kind keeps its detail.
-    findings: BTreeMap<(Code, String), Finding>,
+    findings: BTreeMap<(Code, String), Blamed>,
+}
+
+/// A finding, and what it affects: each only once, however many snapshots have a path.
+struct Blamed {
+    finding: Finding,
+    snapshots: BTreeSet<u64>,
+    paths: BTreeSet<EntryPath>,
 }
 
 impl Blame {
@@ -30,14 +37,16 @@ impl Blame {
     }
 
     fn add(&mut self, finding: Finding, snapshot: Option<u64>) {
-        let known = self.findings.entry((finding.code, finding.subject.clone())).or_insert_with(|| Finding {
-            snapshots: Vec::new(),
-            paths: Vec::new(),
-            ..finding.clone()
+        let mut finding = finding;
+        let (snapshots, paths) = (std::mem::take(&mut finding.snapshots), std::mem::take(&mut finding.paths));
+        let known = self.findings.entry((finding.code, finding.subject.clone())).or_insert_with(|| Blamed {
+            finding,
+            snapshots: BTreeSet::new(),
+            paths: BTreeSet::new(),
         });
         known.snapshots.extend(snapshot);
-        known.snapshots.extend(finding.snapshots);
-        known.paths.extend(finding.paths);
+        known.snapshots.extend(snapshots);
+        known.paths.extend(paths);
     }
 
     /// Holds what is known of a snapshot's lists against it.
@@ -81,9 +90,9 @@ impl Blame {
         }
         let named: BTreeSet<String> =
             reader.packs(snapshot).unwrap_or_default().iter().map(|pack| layout::pack_path(&pack.0)).collect();
-        for ((code, subject), finding) in &mut self.findings {
+        for ((code, subject), known) in &mut self.findings {
             if *code == Code::Unstable && named.contains(subject) {
-                finding.snapshots.push(number);
+                known.snapshots.insert(number);
             }
         }
     }
@@ -140,13 +149,11 @@ impl Blame {
     }
 
     pub(super) fn finish(self) -> Vec<Finding> {
-        let mut findings: Vec<Finding> = self.findings.into_values().collect();
-        for finding in &mut findings {
-            finding.snapshots.sort_unstable();
-            finding.snapshots.dedup();
-            finding.paths.sort_unstable();
-            finding.paths.dedup();
-        }
-        findings
+        let whole = |known: Blamed| Finding {
+            snapshots: known.snapshots.into_iter().collect(),
+            paths: known.paths.into_iter().collect(),
+            ..known.finding
+        };
+        self.findings.into_values().map(whole).collect()
     }
 }

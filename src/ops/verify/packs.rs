@@ -36,10 +36,12 @@ struct Needed {
 }
 
 impl Verifier<'_> {
-    /// Returns the packs that hold a chunk of a named snapshot; nothing where every pack is to be read.
-    fn needed_packs(&self, reader: &Arc<Reader>) -> Option<Needed> {
+    /// Returns the packs that hold a chunk of a named snapshot; nothing where every pack is to be read. Where a part of a
+    /// listing cannot be read now, all that the manifests name are needed: it may be read when the snapshot is checked, and
+    /// no pack that was not read may be blamed then.
+    fn needed_packs(&self, reader: &Arc<Reader>, progress: &dyn Progress) -> Result<Option<Needed>> {
         if self.whole {
-            return None;
+            return Ok(None);
         }
         let snapshots: Vec<_> = self.numbers.iter().filter_map(|number| self.chain.snapshot(*number)).collect();
         let relied_on: BTreeSet<Digest> = snapshots
@@ -57,24 +59,36 @@ impl Verifier<'_> {
             if named.is_empty() { &mut needed.named } else { &mut needed.others }.extend(others);
             needed.named.extend(named);
         };
-        for snapshot in snapshots {
-            for list in &snapshot.lists {
-                need(list.object);
-                // What cannot be read is found again, and blamed, when the snapshot is checked.
-                for segment in reader.segment_list(list).unwrap_or_default() {
-                    need(segment.object);
-                    for entry in reader.segment(&segment).unwrap_or_default() {
-                        entry.file().into_iter().flat_map(FileContent::lists).for_each(|list| need(list.object()));
-                        let _ = reader.each_needed(&entry, |chunk| {
-                            need(chunk);
-                            Ok::<_, Finding>(())
-                        });
-                    }
+        // What cannot be read is found again, and blamed, when the snapshot is checked.
+        let mut unread = false;
+        for list in snapshots.into_iter().flat_map(|snapshot| &snapshot.lists) {
+            need(list.object);
+            let segments = reader.segment_list(list);
+            unread |= segments.is_err();
+            for segment in segments.unwrap_or_default() {
+                if progress.interrupted() {
+                    return Err(Error::Interrupted(None));
+                }
+                need(segment.object);
+                let entries = reader.segment(&segment);
+                unread |= entries.is_err();
+                for entry in entries.unwrap_or_default() {
+                    entry.file().into_iter().flat_map(FileContent::lists).for_each(|list| need(list.object()));
+                    let asked = reader.each_needed(&entry, |chunk| {
+                        need(chunk);
+                        Ok::<_, Finding>(())
+                    });
+                    unread |= asked.is_err();
                 }
             }
         }
+        let all = 0u32..catalog.packs().len() as u32;
+        if unread {
+            needed.named.extend(all.clone().filter(is_named));
+            needed.others.extend(all);
+        }
         needed.others.retain(|pack| !needed.named.contains(pack));
-        Some(needed)
+        Ok(Some(needed))
     }
 
     /// Reads what the level asks for. Returns what is wrong.
@@ -88,7 +102,7 @@ impl Verifier<'_> {
     ) -> Result<Vec<Finding>> {
         let all: BTreeSet<u32> = (0u32..).zip(proof.catalog.packs()).map(|(number, _)| number).collect();
         let mut reading = Reading { access, proof, pool, progress, meter: None, saved: access.clock.now() };
-        let needed = if self.level == Level::Quick { None } else { self.needed_packs(reader) };
+        let needed = if self.level == Level::Quick { None } else { self.needed_packs(reader, progress)? };
         match (self.level, needed) {
             (Level::Quick, _) => {
                 let doubts = self.doubts(&reading.proof.catalog, &all, reader);
