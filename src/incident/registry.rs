@@ -19,7 +19,6 @@ use crate::fsys::Dir;
 use crate::limits;
 use crate::path::quoted;
 use crate::refusal::{Code, Family, Refusal};
-use crate::vault::layout;
 
 /// How long after an incident opened its report is due, in seconds.
 pub const REPORT_DUE_SECONDS: i64 = 24 * 3600;
@@ -370,7 +369,7 @@ fn is_decided(item: &Item, decided: &[&Item]) -> bool {
     };
     // A refusal names no snapshot; then it has to be the same pack, where it names one.
     let is_there = |other: &Item| match item.snapshots.is_empty() {
-        true => item.subject == other.subject || layout::pack_named(&item.subject).is_none(),
+        true => item.subject == other.subject || !item.subject.ends_with(".pack"),
         false => item.snapshots.iter().all(|number| other.snapshots.contains(number)),
     };
     let known = |path: &String| {
