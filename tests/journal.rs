@@ -289,6 +289,16 @@ fn a_journal_is_begun_anew_with_a_reason_in_words_alone() {
 }
 
 #[test]
+fn a_journal_that_is_gone_is_begun_anew_and_nothing_is_said_to_be_kept() {
+    let home = Home::with_snapshot();
+    fs::remove_file(file(&home)).unwrap();
+    let output = home.run(&["journal", "restart", "--reason", "the disk lost it"]);
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!((output.status.code(), said.contains("kept as")), (Some(0), false), "{said}");
+    assert!(said.contains("nothing was there"), "{said}");
+}
+
+#[test]
 fn no_entry_is_shown_where_none_is_asked_for() {
     let home = Home::with_snapshot();
     for count in 0..4 {

@@ -220,7 +220,10 @@ fn incident_closed(incident: &Incident) -> String {
     let mut out = String::new();
     line!(out, "incident {} is closed", incident.id);
     if incident.closed.as_ref().is_some_and(|closed| closed.decision.is_some()) {
-        line!(out, "  what it names stays broken: it is reported again, but opens no new incident");
+        line!(
+            out,
+            "  what it names stays broken: it is reported again, but opens no new incident until it was whole in between"
+        );
     }
     if incident.reported.is_none() {
         line!(out, "  its report is due {}: devvault incident report {}", incident.report_due.rfc3339(), incident.id);

@@ -64,7 +64,12 @@ impl Session {
                 let report = journal::restart(&self.host, self.access().ok().as_ref(), &SystemClock, reason)?;
                 let text = || {
                     let mut out = String::new();
-                    line!(out, "a new journal was begun; the old one is kept as {}", shown_path(&report.path));
+                    match report.path.exists() {
+                        true => {
+                            line!(out, "a new journal was begun; the old one is kept as {}", shown_path(&report.path))
+                        }
+                        false => line!(out, "a new journal was begun; of the old one nothing was there"),
+                    }
                     human::notes(&mut out, &report.notes);
                     out
                 };
