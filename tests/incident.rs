@@ -28,6 +28,13 @@ fn damaged() -> Home {
     home
 }
 
+/// Edits the first line of the journal, before everything that is told of incidents.
+fn break_first_line(home: &Home) {
+    let path = Journal::of(&home.host()).path();
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replacen("\"act\":\"init\"", "\"act\":\"inlt\"", 1)).unwrap();
+}
+
 #[test]
 fn a_finding_of_integrity_opens_an_incident_with_evidence_and_changes_nothing() {
     let home = damaged();
@@ -366,9 +373,7 @@ fn what_was_noted_reported_and_decided_outlives_a_journal_that_is_begun_anew() {
     incident::close(&home.host(), now, &id, "no other copy", "ann", Some("it stays broken")).unwrap();
     let before = incidents(&home);
     // The line that breaks stands before all of it.
-    let path = Journal::of(&home.host()).path();
-    let text = fs::read_to_string(&path).unwrap();
-    fs::write(&path, text.replacen("\"act\":\"init\"", "\"act\":\"inlt\"", 1)).unwrap();
+    break_first_line(&home);
     devvault::ops::journal::restart(&home.host(), None, &devvault::clock::SystemClock, "a bit flipped").unwrap();
     let after = incidents(&home);
     assert_eq!(after.len(), 1);
@@ -387,8 +392,7 @@ fn a_journal_that_could_not_be_begun_anew_is_where_it_was_and_forgets_nothing() 
     let home = damaged();
     let id = home.verify(&[]).unwrap().kept.incident.unwrap();
     let journal = Journal::of(&home.host());
-    let text = fs::read_to_string(journal.path()).unwrap();
-    fs::write(journal.path(), text.replacen("\"act\":\"init\"", "\"act\":\"inlt\"", 1)).unwrap();
+    break_first_line(&home);
     let names = || {
         let directory = journal.path().parent().unwrap().to_owned();
         let mut names: Vec<_> = fs::read_dir(directory).unwrap().map(|name| name.unwrap().file_name()).collect();
@@ -525,9 +529,7 @@ fn what_was_decided_ends_with_a_verification_that_finds_nothing_any_more() {
     flip(&pack, 60);
     assert_eq!(home.verify(&[]).unwrap().verdict, Verdict::Valid);
     let before = incidents(&home);
-    let path = Journal::of(&home.host()).path();
-    let text = fs::read_to_string(&path).unwrap();
-    fs::write(&path, text.replacen("\"act\":\"init\"", "\"act\":\"inlt\"", 1)).unwrap();
+    break_first_line(&home);
     devvault::ops::journal::restart(&home.host(), None, &devvault::clock::SystemClock, "a bit flipped").unwrap();
     assert_eq!(incidents(&home).iter().map(|known| &known.copies).collect::<Vec<_>>(), [&before[0].copies; 2]);
     flip(&pack, 60);

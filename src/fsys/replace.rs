@@ -114,6 +114,16 @@ pub fn create_directories(path: &Path, private: bool) -> io::Result<bool> {
     Ok(made)
 }
 
+/// Locks a lock file of the host against all others, making it where it is missing, and waits a while for who holds it.
+///
+/// # Errors
+/// As [`open_lock`] and [`wait_for`].
+pub fn lock(path: &Path) -> io::Result<fs::File> {
+    let file = open_lock(path)?;
+    wait_for(&file, LOCK_WAIT)?;
+    Ok(file)
+}
+
 /// Opens a lock file of the host, making it where it is missing.
 ///
 /// # Errors
@@ -128,7 +138,7 @@ pub fn open_lock(path: &Path) -> io::Result<fs::File> {
 }
 
 /// How long a process waits for a lock of the host: one that was stopped in the middle of a change must not stop all others.
-pub const LOCK_WAIT: Duration = Duration::from_secs(20);
+const LOCK_WAIT: Duration = Duration::from_secs(20);
 
 /// Locks a file against all others, and waits as long as `patience` for who holds it.
 ///

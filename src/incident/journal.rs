@@ -475,9 +475,7 @@ impl Journal {
 
     fn lock(&self) -> Result<File> {
         let path = self.directory.join("lock");
-        let locked =
-            replace::open_lock(&path).and_then(|file| replace::wait_for(&file, replace::LOCK_WAIT).map(|()| file));
-        locked.map_err(|error| unwritable(&path, &error).into())
+        replace::lock(&path).map_err(|error| unwritable(&path, &error).into())
     }
 
     /// Opens the entries for reading; nothing where there are none.

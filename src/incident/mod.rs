@@ -21,6 +21,20 @@ fn is_of_the_chain(code: Code) -> bool {
     code.family() == Family::CryptoBoundary
 }
 
+/// Returns the last of a list, within the bound of an entry.
+fn newest(all: &[String]) -> &[String] {
+    &all[all.len().saturating_sub(limits::EVIDENCE_ITEMS_MAX)..]
+}
+
+/// Adds what a list does not hold yet.
+fn add_new<'a>(known: &mut Vec<String>, more: impl Iterator<Item = &'a str>) {
+    for one in more {
+        if known.iter().all(|known| known != one) {
+            known.push(one.to_owned());
+        }
+    }
+}
+
 /// One thing that is wrong in a vault, as the journal and evidence name it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Item {
@@ -71,7 +85,6 @@ impl Item {
 
     /// Returns the item with every text and list within its bound, for an entry of the journal.
     fn to_json(&self, paths_max: usize) -> Value {
-        let newest = self.identities.len().saturating_sub(limits::EVIDENCE_ITEMS_MAX);
         json!({
             "code": self.code.to_string(),
             "subject": bounded(&self.subject),
@@ -79,15 +92,18 @@ impl Item {
             "snapshots": self.snapshots.iter().take(limits::EVIDENCE_ITEMS_MAX).collect::<Vec<_>>(),
             "paths": self.paths.iter().take(paths_max).map(|path| bounded(path)).collect::<Vec<_>>(),
             "path_count": self.path_count,
-            "identities": self.identities[newest..],
+            "identities": newest(&self.identities),
         })
+    }
+
+    /// Returns whether every path that is affected is named.
+    fn names_all_paths(&self) -> bool {
+        self.paths.len() as u64 == self.path_count
     }
 
     /// Returns whether another one is the same, or affects nothing that this one does not, as far as that is known.
     fn covers(&self, other: &Self) -> bool {
-        let is_whole = |item: &Self| {
-            item.paths.len() as u64 == item.path_count && item.snapshots.len() < limits::EVIDENCE_ITEMS_MAX
-        };
+        let is_whole = |item: &Self| item.names_all_paths() && item.snapshots.len() < limits::EVIDENCE_ITEMS_MAX;
         let same_words = !is_of_the_chain(self.code) || self.detail == other.detail;
         let within = is_whole(self)
             && is_whole(other)
@@ -98,19 +114,15 @@ impl Item {
 
     /// Takes over what another finding about the same affects.
     fn grow(&mut self, other: Self) {
-        let is_whole = |item: &Self| item.paths.len() as u64 == item.path_count;
-        let both = is_whole(self) && is_whole(&other);
-        let more: Vec<String> = other.paths.into_iter().filter(|path| !self.paths.contains(path)).collect();
-        self.paths.extend(more);
+        let both = self.names_all_paths() && other.names_all_paths();
+        add_new(&mut self.paths, other.paths.iter().map(String::as_str));
         let some = self.path_count.max(other.path_count).max(self.paths.len() as u64 + 1);
         self.path_count = if both { self.paths.len() as u64 } else { some };
         self.paths.truncate(limits::EVIDENCE_ITEMS_MAX);
         self.snapshots.extend(other.snapshots);
         self.snapshots.sort_unstable();
         self.snapshots.dedup();
-        let more: Vec<String> =
-            other.identities.into_iter().filter(|identity| !self.identities.contains(identity)).collect();
-        self.identities.extend(more);
+        add_new(&mut self.identities, other.identities.iter().map(String::as_str));
     }
 
     fn from_json(value: &Value) -> Option<Self> {

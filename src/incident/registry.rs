@@ -8,9 +8,9 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::Item;
 use super::break_glass::{self, Act, Permit, Target};
 use super::journal::{Entry, Event, bounded};
+use super::{Item, add_new, newest};
 use crate::clock::Time;
 use crate::crypto::Id;
 use crate::error::Result;
@@ -341,19 +341,6 @@ pub fn found(items: &[Item]) -> String {
     hasher.finalize().to_hex()[..16].to_owned()
 }
 
-/// Returns the last of a list, within the bound of an entry.
-fn newest(all: &[String]) -> &[String] {
-    &all[all.len().saturating_sub(limits::EVIDENCE_ITEMS_MAX)..]
-}
-
-fn add_new<'a>(known: &mut Vec<String>, more: impl Iterator<Item = &'a str>) {
-    for one in more {
-        if known.iter().all(|known| known != one) {
-            known.push(one.to_owned());
-        }
-    }
-}
-
 /// The same thing as was decided, with nothing more affected; or content of paths that were all decided, in snapshots of
 /// which it was decided too.
 fn is_decided(item: &Item, decided: &[&Item]) -> bool {
@@ -375,10 +362,7 @@ fn is_decided(item: &Item, decided: &[&Item]) -> bool {
     let known = |path: &String| {
         decided.iter().any(|other| content(other.code) && other.paths.contains(path) && is_there(other))
     };
-    content(item.code)
-        && !item.paths.is_empty()
-        && item.paths.len() as u64 == item.path_count
-        && item.paths.iter().all(known)
+    content(item.code) && !item.paths.is_empty() && item.names_all_paths() && item.paths.iter().all(known)
 }
 
 /// Returns the event that opens an incident, and its id.

@@ -116,9 +116,7 @@ impl Scene {
 
 /// Runs an operation and journals how it ended, whatever that is.
 pub(crate) fn watch<R: Told>(access: &Access, act: &'static str, run: impl FnOnce() -> Result<R>) -> Result<R> {
-    let begin = Scene::of(access);
-    let outcome = run();
-    settle(&begin.until(Scene::of(access)), act, outcome)
+    watch_with(access, act, None, run)
 }
 
 /// Runs an operation as [`watch`] does, and tells something of it however it ends.
@@ -128,9 +126,18 @@ pub(super) fn watch_about<R: Told>(
     about: (&'static str, String),
     run: impl FnOnce() -> Result<R>,
 ) -> Result<R> {
+    watch_with(access, act, Some(about), run)
+}
+
+fn watch_with<R: Told>(
+    access: &Access,
+    act: &'static str,
+    about: Option<(&'static str, String)>,
+    run: impl FnOnce() -> Result<R>,
+) -> Result<R> {
     let begin = Scene::of(access);
     let outcome = run();
-    settle(&Scene { about: Some(about), ..begin.until(Scene::of(access)) }, act, outcome)
+    settle(&Scene { about, ..begin.until(Scene::of(access)) }, act, outcome)
 }
 
 /// Runs an operation that only looks: it is journaled where it refuses or finds something.

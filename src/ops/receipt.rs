@@ -14,13 +14,12 @@ use crate::clock::Time;
 use crate::crypto::{Domain, Id, Macs};
 use crate::error::{Error, shown_path};
 use crate::format::PROGRAM;
-use crate::format::record::{Body, Head};
+use crate::format::record::{Branch, Head};
 use crate::fsys::replace;
 use crate::host::Host;
 use crate::limits;
 use crate::refusal::{Code, Family, Kept, Refusal, exit_of};
 use crate::vault::Finding;
-use crate::vault::chain::Link;
 use crate::vault::gate::{self, Access};
 use crate::vault::key::{self, FoundKey};
 use crate::vault::sealed;
@@ -289,22 +288,21 @@ fn look(access: &Access, path: &Path) -> crate::error::Result<Report> {
     let made = receipt.head.number;
     let head_occurs = vault.chain.holds(&receipt.head);
     // Of what a branch left behind it names the newest head alone; whatever came before that the host knows that saw it.
-    let seen = witness::read(&access.host, &vault.macs).ok().flatten();
-    let is_seen = seen.is_some_and(|witness| witness.left.contains(&receipt.head));
-    let leaving = |(number, link): (u64, &Link)| match &link.record.body {
-        Body::Branch(branch) if branch.from == receipt.head => Some((number, true)),
-        Body::Branch(branch) if branch.to.number < made && made < branch.from.number => Some((number, is_seen)),
-        _ => None,
-    };
-    let branch = vault.chain.links().find_map(leaving).filter(|_| !head_occurs);
-    let left_by = branch.filter(|(_, is_known)| *is_known).map(|(number, _)| number);
+    let newest = |branch: &&Branch| branch.from == receipt.head;
+    let older = |branch: &&Branch| branch.to.number < made && made < branch.from.number;
+    let seen = || witness::read(&access.host, &vault.macs).ok().flatten();
+    let is_seen = || seen().is_some_and(|witness| witness.left.contains(&receipt.head));
+    let branch = vault.chain.branches().find(|branch| newest(branch) || older(branch)).filter(|_| !head_occurs);
+    // A branch stands right behind the head that it continues.
+    let number = |branch: &Branch| branch.to.number + 1;
+    let left_by = branch.filter(|branch| newest(branch) || is_seen()).map(number);
     let mut findings = vault.chain.findings.clone();
     findings.extend(vault.doubt.clone());
     findings.extend(vault.freshness.finding(&vault.store.describe()));
     // What a branch left behind knowingly is no other history than the one that is known. Nor is what nobody knows any more.
     if !head_occurs && left_by.is_none() && !vault.chain.is_unknown(made) {
         let mut detail = format!("the receipt's head {} does not occur in the chain any more", receipt.head);
-        if let Some((number, _)) = branch {
+        if let Some(number) = branch.map(number) {
             let more =
                 format!("; the branch that record {number} begins may have left it behind: that cannot be told here");
             detail.push_str(&more);

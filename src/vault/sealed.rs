@@ -44,13 +44,12 @@ pub fn write<T: Serialize>(path: &Path, macs: &Macs, domain: Domain, value: &T) 
 /// Locks a sealed file against other processes of this host, making its directory where it is missing.
 ///
 /// # Errors
-/// DV410 where the state directory cannot be written, or another process holds the lock for [`replace::LOCK_WAIT`].
+/// DV410 where the state directory cannot be written, or another process holds the lock all the while.
 pub fn lock(host: &Host, path: &Path) -> Result<File> {
     let parent = path.parent().expect("a sealed file lies in a directory");
     host.make_directory(parent)?;
     let path = path.with_extension("lock");
-    let locked = replace::open_lock(&path).and_then(|file| replace::wait_for(&file, replace::LOCK_WAIT).map(|()| file));
-    locked.map_err(|error| {
+    replace::lock(&path).map_err(|error| {
         Error::from(Refusal::new(Code::StateUnwritable, format!("{} cannot be locked", shown_path(&path))).cause(error))
     })
 }
