@@ -259,7 +259,7 @@ codes! {
     SourceUnsupported = 806, "the source holds what a vault cannot keep",
         "leave these out on purpose with `--exclude`";
     SourceRules = 807, "a file of rules cannot be used",
-        "correct the file, or move it away; `devvault backup SOURCE --dry-run` shows what the rules do";
+        "correct the file, or leave its directory out with `--exclude`; `devvault backup SOURCE --dry-run` shows what the rules do";
     SourceElsewhere = 808, "files of the source are not on this machine",
         "have their program keep them on this machine, or leave them out on purpose with `--exclude`";
     SourceHeld = 809, "files of the source are held by another process",

@@ -132,6 +132,27 @@ fn rules_of_git_say_nothing_of_its_own_directory_nor_of_a_repository_within() {
     );
 }
 
+#[test]
+fn a_class_of_characters_matches_within_a_name_only() {
+    let home = Home::with_vault();
+    home.write_source(&[
+        ("data/report", "x"),
+        ("data/7", "x"),
+        ("data7", "x"),
+        ("data_tmp", "x"),
+        ("sub/data_tmp/x", "x"),
+        ("x/v", "x"),
+        ("x.v", "x"),
+    ]);
+    let exclude = vec!["data[!0-9]*".to_owned(), "x[+-9]v".to_owned()];
+    let report = home.try_backup(&Options { exclude, ..Options::default() }).unwrap();
+    assert_eq!(files(&home, 1), ["data/7", "data/report", "data7", "x/v"]);
+    let told: Vec<(&str, u64)> = report.exclusions.iter().map(|one| (one.rule.as_str(), one.objects)).collect();
+    assert_eq!(told, [("data[!0-9]*", 2), ("x[+-9]v", 1)]);
+    let exclude = vec!["**//".to_owned()];
+    assert!(home.try_backup(&Options { exclude, ..Options::default() }).is_err(), "it would match every directory");
+}
+
 /// Compares with git itself, where it is there.
 #[test]
 fn what_git_ignores_is_what_is_left_out() {

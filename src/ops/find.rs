@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::audit::{self, Told};
 use super::change::{self, Aspect, State};
 use super::reading::{Reading, check_counts};
+use super::rules::with_classes_within_names;
 use super::select::{Place, SourceName};
 use crate::crypto::Digest;
 use crate::error::{Error, Result, refuse};
@@ -197,12 +198,18 @@ fn search(
     wanted.dedup_by(|a, b| a.0 == b.0 && a.2 == b.2);
     report.snapshots = wanted.iter().map(|(number, ..)| *number).collect();
     report.snapshots.dedup();
+    let mut absent = Vec::new();
     for series in by_source(wanted) {
         let mut search =
             Search { reader: &reading.reader, patterns: &patterns, options, series: &series, report: &mut report };
-        search.run(progress, &mut take)?;
+        absent.extend(search.run(progress, &mut take)?);
     }
     report.notes = reading.remarks(access);
+    match absent.is_empty() || !report.findings.is_empty() {
+        // Damage elsewhere weighs more than a place that one snapshot lacks.
+        true => report.notes.extend(absent),
+        false => return refuse(Code::SelectionEmpty, absent.swap_remove(0)),
+    }
     Ok(report)
 }
 
@@ -244,7 +251,7 @@ impl Patterns {
             if trimmed.is_empty() {
                 return Err(format!("the pattern {pattern:?} names nothing"));
             }
-            let glob = GlobBuilder::new(trimmed)
+            let glob = GlobBuilder::new(&with_classes_within_names(trimmed)?)
                 .literal_separator(true)
                 .backslash_escape(true)
                 .empty_alternates(true)
@@ -393,7 +400,12 @@ struct Search<'a> {
 }
 
 impl Search<'_> {
-    fn run(&mut self, progress: &dyn Progress, take: &mut impl FnMut(&Version<'_>) -> Result<()>) -> Result<()> {
+    /// Returns, in words, a place that was asked for and is not in its snapshot.
+    fn run(
+        &mut self,
+        progress: &dyn Progress,
+        take: &mut impl FnMut(&Version<'_>) -> Result<()>,
+    ) -> Result<Option<String>> {
         let mut shelf = Shelf::default();
         let mut members: Vec<Member<'_>> =
             self.series.members.iter().map(|(number, snapshot, path)| Member::new(*number, snapshot, path)).collect();
@@ -427,12 +439,8 @@ impl Search<'_> {
                 }
             }
         }
-        match members.iter().find(|member| !member.seen && !member.lost) {
-            Some(member) => {
-                refuse(Code::SelectionEmpty, format!("snapshot {} holds no {}", member.number, member.within))
-            }
-            None => Ok(()),
-        }
+        let absent = members.iter().find(|member| !member.seen && !member.lost);
+        Ok(absent.map(|member| format!("snapshot {} holds no {}", member.number, member.within)))
     }
 
     /// Has a member stand at the beginning of its next segment, with those that stand there already.
@@ -578,6 +586,9 @@ mod tests {
             ("./README", "README", "README2"),
             ("{a,b}?", "x/bc", "x/c"),
             ("[!a]b", "cb", "ab"),
+            ("d/x[!a]v", "d/xbv", "d/x/v"),
+            ("d/x[+-9]v", "d/x.v", "d/x/v"),
+            ("{d,e}/[[:]x]", "d/:x]", "d/bx]"),
             (r"a\*", "a*", "ab"),
         ] {
             assert!(patterns(pattern).matches(&path(hit)), "{pattern} misses {hit}");
@@ -585,7 +596,7 @@ mod tests {
         }
         assert!(!patterns("*").matches(&EntryPath::root()), "the source itself has no name");
         assert!(Patterns::new(&["readme".into()], true).expect("valid").matches(&path("README")));
-        for bad in ["[z-a]", "{a", "", "/", "./"] {
+        for bad in ["[z-a]", "{a", "", "/", "./", "a/[b", "a[/]b"] {
             assert!(check_pattern(bad).is_err(), "{bad}");
         }
     }
