@@ -251,7 +251,7 @@ fn specials(at: BorrowedFd<'_>, powers: Powers) {
 }
 
 /// An access list: version 2, then tag, permissions and number of each entry.
-fn access_list(entries: &[(u16, u16, u32)]) -> Vec<u8> {
+pub fn access_list(entries: &[(u16, u16, u32)]) -> Vec<u8> {
     let mut bytes = 2u32.to_le_bytes().to_vec();
     for (tag, permissions, number) in entries {
         bytes.extend(tag.to_le_bytes());

@@ -266,3 +266,34 @@ fn the_table_of_file_systems_is_what_restores_come_to() {
     }
     difficult::remove(&home.path(""));
 }
+
+#[test]
+fn of_an_image_everything_is_read_again_because_another_one_may_look_the_same() {
+    if !is_root() {
+        skip("only the superuser mounts file systems");
+        return;
+    }
+    let home = Home::with_vault();
+    let run = |line: &str| Command::new("sh").args(["-c", line]).current_dir(home.path("")).output().unwrap();
+    fs::create_dir(home.path("mounted")).unwrap();
+    let mounted = home.path("mounted");
+    let mut reports = Vec::new();
+    for (name, content) in [("one", "AAAA"), ("two", "BBBB")] {
+        fs::create_dir(home.path(name)).unwrap();
+        fs::write(home.path(name).join("file"), content).unwrap();
+        let made = run(&format!(
+            "touch -d 2026-01-01 {name} {name}/file && SOURCE_DATE_EPOCH=1767225600 mksquashfs {name} {name}.image -all-root \
+             >/dev/null && mount -o loop,ro {name}.image mounted"
+        ));
+        if !made.status.success() {
+            return skip(&format!("squashfs: {}", String::from_utf8_lossy(&made.stderr)));
+        }
+        reports.push(devvault::ops::backup::run(&home.access(), &mounted, &Default::default(), &Silent));
+        let diff = home.json(&["diff", "1", mounted.to_str().unwrap()]).1.to_string();
+        assert!(run("umount mounted").status.success());
+        assert!(!diff.contains("\"change\":\"corrupt\""), "{diff}");
+    }
+    let report = reports.pop().unwrap().unwrap();
+    assert_eq!(report.files_unchanged, 0);
+    assert_eq!(home.run(&["cat", "2:file"]).stdout, b"BBBB");
+}

@@ -515,12 +515,8 @@ fn a_change_of_metadata_alone_is_in_the_next_snapshot() {
 fn access_lists_of_the_place_are_not_handed_on() {
     let home = Home::with_snapshot();
     let open = difficult::open(&home.path(""));
-    let entries: [(u16, u16, u32); 5] =
-        [(1, 7, u32::MAX), (2, 7, 54_321), (4, 5, u32::MAX), (16, 7, u32::MAX), (32, 5, u32::MAX)];
-    let mut list = 2u32.to_le_bytes().to_vec();
-    for (tag, permissions, number) in entries {
-        list.extend([&tag.to_le_bytes()[..], &permissions.to_le_bytes(), &number.to_le_bytes()].concat());
-    }
+    let list = [(1, 7, u32::MAX), (2, 7, 54_321), (4, 5, u32::MAX), (16, 7, u32::MAX), (32, 5, u32::MAX)];
+    let list = difficult::access_list(&list);
     let set = rustix::fs::fsetxattr(&open, "system.posix_acl_default", &list, rustix::fs::XattrFlags::empty());
     if let Err(error) = set {
         skip(&format!("no access lists here: {error}"));
@@ -528,6 +524,88 @@ fn access_lists_of_the_place_are_not_handed_on() {
     }
     home.restore("1", "restored").unwrap();
     assert_equal(&picture(&home.path("restored")), &picture(&home.source()));
+}
+
+#[test]
+fn what_nobody_may_read_comes_back_with_its_attributes_and_lists_to_a_normal_user_too() {
+    if !is_root() {
+        skip("only the superuser backs up what nobody may read");
+        return;
+    }
+    let home = Home::with_vault();
+    home.write_source(&[("closed", "x"), ("closed directory/", ""), ("listed", "x"), ("listed directory/", "")]);
+    let list = difficult::some_access_list();
+    for (name, attribute, value) in [
+        ("closed", "user.note", &b"x"[..]),
+        ("closed directory", "user.note", b"x"),
+        ("listed", "system.posix_acl_access", &list),
+        ("listed directory", "system.posix_acl_access", &list),
+    ] {
+        let open = fs::File::open(home.source().join(name)).unwrap();
+        if let Err(error) = rustix::fs::fsetxattr(&open, attribute, value, rustix::fs::XattrFlags::empty()) {
+            skip(&format!("no {attribute} here: {error}"));
+            return;
+        }
+    }
+    for (name, mode) in [("closed", 0), ("closed directory", 0o100), ("listed", 0o040), ("listed directory", 0o550)] {
+        fs::set_permissions(home.source().join(name), fs::Permissions::from_mode(mode)).unwrap();
+    }
+    // The home becomes another user's.
+    if home.json_as_user(&["snapshots"]).is_none() {
+        return;
+    }
+    home.backup();
+    let (exit, document) = home.json(&["drill", "1"]);
+    assert_eq!(exit, 0, "{document}");
+    home.json_as_user(&["snapshots"]).unwrap();
+    for (command, place) in [("restore", "restored"), ("salvage", "salvaged")] {
+        let place = home.path(place);
+        let (exit, document) = home.json_as_user(&[command, "1", place.to_str().unwrap()]).unwrap();
+        assert_eq!(exit, 0, "{document}");
+    }
+    assert_equal(&picture(&home.path("restored")), &picture(&home.source()));
+}
+
+#[test]
+fn an_access_list_that_is_given_up_gives_nobody_more() {
+    let home = Home::with_vault();
+    home.write_source(&[("file", "secret"), ("directory/", "")]);
+    // Nothing for the group; the bits of the mode that are the group's are the list's mask.
+    let list = [(1, 6, u32::MAX), (2, 6, 54_321), (4, 0, u32::MAX), (16, 6, u32::MAX), (32, 0, u32::MAX)];
+    let list = difficult::access_list(&list);
+    let open = fs::File::open(home.source().join("file")).unwrap();
+    if let Err(error) = rustix::fs::fsetxattr(&open, "system.posix_acl_access", &list, rustix::fs::XattrFlags::empty())
+    {
+        skip(&format!("no access lists here: {error}"));
+        return;
+    }
+    home.backup();
+    let restored = home.path("restored");
+    let (exit, document) = home.json(&["restore", "1", restored.to_str().unwrap(), "--without", "acl"]);
+    assert_eq!(exit, 0, "{document}");
+    let mode = |path: &std::path::Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    assert_eq!((mode(&home.source().join("file")), mode(&restored.join("file"))), (0o660, 0o600));
+}
+
+// Every number of files that may be open is met somewhere by a process that the system gives few.
+#[test]
+fn a_process_that_may_open_few_files_accuses_neither_the_vault_nor_the_target() {
+    let home = Home::with_vault();
+    for directory in 0..60 {
+        let directory = home.source().join(format!("d{directory:03}/e"));
+        fs::create_dir_all(&directory).unwrap();
+        fs::write(directory.join("f"), crate::support::noise(20_000, 7)).unwrap();
+    }
+    home.backup();
+    for limit in [8, 10, 12, 16, 20, 24, 32, 48, 64, 80, 96, 112] {
+        let place = home.path(&format!("restored-{limit}"));
+        for arguments in [&["restore", "1", place.to_str().unwrap()][..], &["verify"], &["status"]] {
+            let output = home.limited(&format!("ulimit -n {limit}"), arguments);
+            let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+            assert!(!said.contains("DV208") && !said.contains("DV110"), "{limit} {arguments:?}: {said}");
+            assert!(!said.contains("incident: "), "{limit} {arguments:?}: {said}");
+        }
+    }
 }
 
 #[test]

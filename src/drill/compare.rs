@@ -14,7 +14,7 @@ use super::metadata::{self, Meant};
 use super::remove::open_up;
 use crate::error::{Error, Result, shown_path};
 use crate::format::entry::{Entry, Kind};
-use crate::fsys::{Dir, Object, ObjectId, ObjectKind, Stat};
+use crate::fsys::{Dir, Object, ObjectId, ObjectKind, Stat, Xattr};
 use crate::path::{EntryPath, Trail};
 use crate::pool::{Pool, Task};
 use crate::progress::Progress;
@@ -187,12 +187,16 @@ impl<'a> Tree<'a> {
                 Some(class) => self.short.entry(class).or_default().push((entry.path.clone(), what)),
             }
         }
-        // Only now, when its mode has been looked at.
+        // Only now, when its mode has been looked at; what lets it be read changes its access list too.
+        let lists = match kind {
+            ObjectKind::Directory | ObjectKind::File => Object::Name(dir, name).access_lists().unwrap_or_default(),
+            _ => Vec::new(),
+        };
         open_up(dir, name);
         match kind {
-            ObjectKind::Directory => self.enter(&entry, dir, name),
-            ObjectKind::File => self.read(entry, dir, name)?,
-            _ => self.look_at_attributes(&entry, Object::Name(dir, name)),
+            ObjectKind::Directory => self.enter(&entry, dir, name, &lists),
+            ObjectKind::File => self.read(entry, dir, name, &lists)?,
+            _ => self.look_at_attributes(&entry, Object::Name(dir, name), &lists),
         }
         Ok(())
     }
@@ -216,8 +220,8 @@ impl<'a> Tree<'a> {
         true
     }
 
-    fn look_at_attributes(&mut self, entry: &Entry, object: Object<'_>) {
-        match self.meant.compare_attributes(entry, object) {
+    fn look_at_attributes(&mut self, entry: &Entry, object: Object<'_>, lists: &[Xattr]) {
+        match self.meant.compare_attributes(entry, object, lists) {
             Err(error) => self.differs(&entry.path, format!("its attributes cannot be read: {error}")),
             Ok(differences) => {
                 for (class, what) in differences {
@@ -230,7 +234,7 @@ impl<'a> Tree<'a> {
         }
     }
 
-    fn enter(&mut self, entry: &Entry, dir: &Dir, name: &[u8]) {
+    fn enter(&mut self, entry: &Entry, dir: &Dir, name: &[u8], lists: &[Xattr]) {
         let opened = dir.open_dir(name).and_then(|child| {
             let unasked = child.names()?.into_iter().collect();
             Ok((child.stat()?.id, unasked, child))
@@ -242,7 +246,7 @@ impl<'a> Tree<'a> {
                 return;
             }
         };
-        self.look_at_attributes(entry, Object::Directory(&child));
+        self.look_at_attributes(entry, Object::Directory(&child), lists);
         if let Some(above) = self.levels.above_mut(OPEN_MAX - 1) {
             above.dir = None;
         }
@@ -262,11 +266,11 @@ impl<'a> Tree<'a> {
         above.dir = opened.filter(|dir| dir.stat().is_ok_and(|stat| stat.id == above.id)).map(Arc::new);
     }
 
-    fn read(&mut self, mut entry: Entry, dir: &Arc<Dir>, name: &[u8]) -> Result<()> {
+    fn read(&mut self, mut entry: Entry, dir: &Arc<Dir>, name: &[u8], lists: &[Xattr]) -> Result<()> {
         let path = entry.path.clone();
         match dir.open_file(name) {
             // Attributes are looked at here, the content by a job.
-            Ok(file) => self.look_at_attributes(&entry, Object::File(&file)),
+            Ok(file) => self.look_at_attributes(&entry, Object::File(&file), lists),
             Err(error) => {
                 self.differs(&path, format!("it cannot be read: {error}"));
                 return Ok(());

@@ -108,10 +108,20 @@ impl Meant {
 
     /// Holds the attributes and streams of an object against its entry.
     ///
+    /// `lists` are its access lists as they were before it was made readable.
+    ///
     /// # Errors
     /// They cannot be read.
-    pub(super) fn compare_attributes(&self, entry: &Entry, object: Object<'_>) -> io::Result<Vec<Difference>> {
-        let mut differences = self.compare_lists(&entry.xattrs, &object.xattrs()?, "attribute");
+    pub(super) fn compare_attributes(
+        &self,
+        entry: &Entry,
+        object: Object<'_>,
+        lists: &[Xattr],
+    ) -> io::Result<Vec<Difference>> {
+        let mut found = object.xattrs()?;
+        found.retain(|(name, _)| lists.iter().all(|(list, _)| list != name));
+        found.extend_from_slice(lists);
+        let mut differences = self.compare_lists(&entry.xattrs, &found, "attribute");
         if cfg!(windows) {
             differences.extend(self.compare_lists(&entry.streams, &object.streams()?, "stream"));
         }

@@ -14,14 +14,15 @@ mod windows;
 use windows as system;
 // One list for all of them: what a platform lacks does not compile there.
 pub use system::{
-    Dir, Object, TIME_STEP_NANOS, allow_holes, as_path, create_private_directory, device_name, drop_cached,
-    file_system, group_name, group_number, holes, host_name, is_loop, is_private, is_root, is_sharing_violation,
-    keeps_change_times, keeps_modes, let_others_read, mounted, new_private, open_lock, open_plain, own_user,
+    Dir, Object, TIME_STEP_NANOS, allow_holes, as_path, change_times, create_private_directory, device_name,
+    drop_cached, file_system, group_name, group_number, holes, host_name, is_loop, is_out_of_handles, is_private,
+    is_root, is_sharing_violation, keeps_modes, let_others_read, mounted, new_private, open_lock, open_plain, own_user,
     raise_descriptor_limit, read_exact_at, rename_exclusively, rename_no_replace, rename_over, stat_file,
     sync_directory, sync_file, sync_filesystem, syncs_filesystem, takes_size, user_name, user_number, write_ahead,
     write_private,
 };
 
+pub mod access_list;
 pub mod ahead;
 pub mod extents;
 pub mod replace;
@@ -133,6 +134,18 @@ impl Stat {
     }
 }
 
+/// What times of change prove on a file system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ChangeTimes {
+    /// It keeps a time of every change that nobody can set back.
+    Kept,
+    /// It may not tell every change.
+    Weak,
+    /// They come from an image, as the numbers of its objects do: a second image that is made of other content may have the
+    /// same ones.
+    OfAnImage,
+}
+
 /// Name and value of an extended attribute, or of an alternate stream.
 pub type Xattr = (Vec<u8>, Vec<u8>);
 
@@ -178,6 +191,12 @@ pub fn is_held(error: &std::io::Error) -> bool {
     // Files are opened without waiting, so that a lease that is being broken answers at once.
     let held = [ErrorKind::WouldBlock, ErrorKind::ExecutableFileBusy, ErrorKind::ResourceBusy, ErrorKind::Deadlock];
     is_sharing_violation(error) || held.contains(&error.kind())
+}
+
+/// Returns whether an error says that this process, or the machine, has run out of what it needs to open or read anything:
+/// that tells nothing of what was to be opened.
+pub fn lacks_means(error: &std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::OutOfMemory || is_out_of_handles(error)
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::fs::{self, AtFlags, Mode, OFlags, Timespec, Timestamps};
 use rustix::io::Errno;
 
-use super::{ObjectId, ObjectKind, Stat};
+use super::{ChangeTimes, ObjectId, ObjectKind, Stat};
 use crate::clock::Time;
 
 /// An open directory.
@@ -571,26 +571,52 @@ fn sync_descriptor(descriptor: BorrowedFd<'_>) -> io::Result<()> {
     Ok(fs::fsync(descriptor)?)
 }
 
-/// Returns whether the file system that holds `directory` keeps a time of every change that nobody can set back.
-///
-/// FAT and exFAT keep none, and Linux gives the time of modification for it; what a FUSE server gives is its own affair, and
-/// sshfs gives the same.
-pub fn keeps_change_times(directory: &Dir) -> bool {
+/// Returns whether an error says that this process, or the machine, may open no more files.
+pub fn is_out_of_handles(error: &io::Error) -> bool {
+    [Errno::MFILE, Errno::NFILE].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+}
+
+/// Returns what the times of change prove on the file system that holds `directory`.
+pub fn change_times(directory: &Dir) -> ChangeTimes {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     {
-        const FAT: u32 = 0x4d44;
-        const EXFAT: u32 = 0x2011_bab0;
-        const FUSE: u32 = 0x6573_5546;
-        fs::fstatfs(&directory.0).is_ok_and(|stat| ![FAT, EXFAT, FUSE].contains(&(stat.f_type as u32)))
+        fs::fstatfs(&directory.0).map_or(ChangeTimes::Weak, |stat| change_times_of(stat.f_type as u32))
     }
     #[cfg(target_vendor = "apple")]
     {
-        fs::fstatfs(&directory.0).is_ok_and(|stat| !["msdos", "exfat"].contains(&&*type_name(&stat)))
+        fs::fstatfs(&directory.0).map_or(ChangeTimes::Weak, |stat| match &*type_name(&stat) {
+            "cd9660" | "udf" => ChangeTimes::OfAnImage,
+            "msdos" | "exfat" | "fusefs" | "macfuse" | "osxfuse" => ChangeTimes::Weak,
+            _ => ChangeTimes::Kept,
+        })
     }
     #[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
     {
         let _ = directory;
-        true
+        ChangeTimes::Kept
+    }
+}
+
+/// Returns what the times of change prove on a file system, by the number that Linux gives it.
+///
+/// FAT and exFAT keep none, and Linux gives the time of modification for it; what a FUSE server gives is its own affair, and
+/// sshfs gives the same; overlayfs gives those of whatever lies below, which may be an image.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn change_times_of(kind: u32) -> ChangeTimes {
+    const CRAMFS: u32 = 0x28cd_3d45;
+    const EROFS: u32 = 0xe0f5_e1e2;
+    const ISO: u32 = 0x9660;
+    const ROMFS: u32 = 0x7275;
+    const SQUASHFS: u32 = 0x7371_7368;
+    const UDF: u32 = 0x1501_3346;
+    const EXFAT: u32 = 0x2011_bab0;
+    const FAT: u32 = 0x4d44;
+    const FUSE: u32 = 0x6573_5546;
+    const OVERLAY: u32 = 0x794c_7630;
+    match kind {
+        CRAMFS | EROFS | ISO | ROMFS | SQUASHFS | UDF => ChangeTimes::OfAnImage,
+        EXFAT | FAT | FUSE | OVERLAY => ChangeTimes::Weak,
+        _ => ChangeTimes::Kept,
     }
 }
 
@@ -738,6 +764,16 @@ mod tests {
         }
         for release in ["5.7.19", "4.19.0-8", "3.10.0-1160.el7", "", "odd"] {
             assert!(!tells_of_failed_writes(release), "{release}");
+        }
+    }
+
+    #[test]
+    fn what_times_of_change_prove_depends_on_the_file_system() {
+        use ChangeTimes::{Kept, OfAnImage, Weak};
+        for (kind, told) in
+            [(0xef53, Kept), (0x9123_683e, Kept), (0x4d44, Weak), (0x794c_7630, Weak), (0x7371_7368, OfAnImage)]
+        {
+            assert_eq!(change_times_of(kind), told, "{kind:x}");
         }
     }
 }

@@ -373,11 +373,11 @@ struct Listing {
 }
 
 impl Listing {
-    /// Returns whether what has a name in the directory is older than the listing: by when it was made, or where the system
-    /// does not tell that, by its last change.
+    /// Returns whether what has a name in the directory is older than the listing, or may be: by when it was made, or where
+    /// the system does not tell that, by its last change; what is gone again by now was there before under another name.
     fn is_older(&self, dir: &Dir, name: &[u8]) -> bool {
         let made = || dir.made_at(name).or_else(|| dir.stat_at(name).ok().map(|stat| stat.mtime));
-        made().is_some_and(|made| made.as_nanos() + (limits::TICK.as_nanos() as i128) < self.time.as_nanos())
+        made().is_none_or(|made| made.as_nanos() + (limits::TICK.as_nanos() as i128) < self.time.as_nanos())
     }
 }
 
@@ -459,13 +459,37 @@ pub fn is_gone(dir: &Dir, name: &[u8], error: &io::Error) -> bool {
 /// # Errors
 /// The directory cannot be listed, or does not hold still.
 pub fn renamed_to(dir: &Dir, stat: &Stat) -> io::Result<Option<Vec<u8>>> {
-    let last = stat.ctime.unwrap_or(stat.mtime);
-    let is_same = |name: &Vec<u8>| {
-        let now = dir.stat_at(name).ok().filter(|now| now.id == stat.id);
-        now.is_some_and(|now| dir.made_at(name).map_or(now.mtime == stat.mtime, |made| made <= last))
-    };
     let listing = list(dir, || dir.names_of(stat.id.number))?;
-    if listing.restless { Err(io::Error::other(RESTLESS)) } else { Ok(listing.names.into_iter().find(is_same)) }
+    if listing.restless {
+        return Err(io::Error::other(RESTLESS));
+    }
+    for name in listing.names {
+        if is_named(dir, &name, stat)? {
+            return Ok(Some(name));
+        }
+    }
+    Ok(None)
+}
+
+/// Returns whether a name that was listed with an object's number stands for that object.
+///
+/// # Errors
+/// It does not stand for what it was listed for any more: that has been renamed once more, and may be anywhere.
+fn is_named(dir: &Dir, name: &[u8], stat: &Stat) -> io::Result<bool> {
+    let moved = |error: io::Error| match error.kind() {
+        io::ErrorKind::NotFound => io::Error::other(RESTLESS),
+        _ => error,
+    };
+    let now = dir.stat_at(name).map_err(moved)?;
+    if now.id.device != stat.id.device {
+        // Something is mounted there.
+        return Ok(false);
+    }
+    if now.id != stat.id {
+        return Err(io::Error::other(RESTLESS));
+    }
+    let last = stat.ctime.unwrap_or(stat.mtime);
+    Ok(dir.made_at(name).map_or(now.mtime == stat.mtime, |made| made <= last))
 }
 
 /// Sorts names so that the first to visit is last.

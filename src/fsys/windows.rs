@@ -42,7 +42,9 @@ use std::path::Path;
 use std::ptr::null_mut;
 
 use windows_sys::Wdk::Storage::FileSystem::FILE_OPEN_REPARSE_POINT;
-use windows_sys::Win32::Foundation::{ERROR_LOCK_VIOLATION, ERROR_SHARING_VIOLATION, GENERIC_READ};
+use windows_sys::Win32::Foundation::{
+    ERROR_LOCK_VIOLATION, ERROR_SHARING_VIOLATION, ERROR_TOO_MANY_OPEN_FILES, GENERIC_READ,
+};
 use windows_sys::Win32::Storage::FileSystem::{
     FILE_ADD_FILE, FILE_BASIC_INFO, FILE_FLAG_BACKUP_SEMANTICS, FILE_FLAG_OPEN_REPARSE_POINT, FILE_LIST_DIRECTORY,
     FILE_READ_ATTRIBUTES, FILE_SHARE_DELETE, FILE_SHARE_READ, FILE_SHARE_WRITE, FILE_STANDARD_INFO,
@@ -55,7 +57,7 @@ use self::name::wide_path;
 use self::nature::{Nature, identify};
 use self::open::{open_path, through_filter};
 use self::time::time_of;
-use crate::fsys::{ObjectKind, Stat};
+use crate::fsys::{ChangeTimes, ObjectKind, Stat};
 
 const SHARE_ALL: u32 = FILE_SHARE_READ | FILE_SHARE_WRITE | FILE_SHARE_DELETE;
 const LIST: u32 = FILE_LIST_DIRECTORY | FILE_READ_ATTRIBUTES;
@@ -218,9 +220,14 @@ pub fn sync_file(file: &File) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Returns whether the file system keeps a time of every change: where it keeps none, no time is told.
-pub fn keeps_change_times(_directory: &Dir) -> bool {
-    true
+/// Returns whether an error says that this process may open no more files.
+pub fn is_out_of_handles(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(ERROR_TOO_MANY_OPEN_FILES as i32)
+}
+
+/// Returns what times of change prove: where the file system keeps none, no time is told.
+pub fn change_times(_directory: &Dir) -> ChangeTimes {
+    ChangeTimes::Kept
 }
 
 /// Returns whether [`sync_filesystem`] makes everything durable at once: not here.

@@ -27,6 +27,7 @@ pub mod write;
 use std::io;
 
 use crate::error::{Error, lacks_room};
+use crate::fsys;
 use crate::path::EntryPath;
 use crate::refusal::{Code, Refusal};
 use crate::store::Store;
@@ -75,21 +76,24 @@ impl From<Finding> for Error {
     }
 }
 
+/// Returns what an error of reading means: of the medium, unless it speaks of who reads.
+fn unreadable_code(error: &io::Error) -> Code {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => Code::VaultForbidden,
+        _ if fsys::lacks_means(error) => Code::VaultForbidden,
+        _ => Code::VaultUnreadable,
+    }
+}
+
 /// Turns an error of reading a file of a vault into the finding that it means.
 pub fn unreadable(name: &str, error: &io::Error) -> Finding {
-    let code = match error.kind() {
-        io::ErrorKind::PermissionDenied => Code::VaultForbidden,
-        _ => Code::VaultUnreadable,
-    };
+    let code = unreadable_code(error);
     Finding::new(code, name, error)
 }
 
 /// Turns an error of reading inside a vault into the refusal that it means.
 pub fn read_error(store: &dyn Store, name: &str, error: &io::Error) -> Refusal {
-    let code = match error.kind() {
-        io::ErrorKind::PermissionDenied => Code::VaultForbidden,
-        _ => Code::VaultUnreadable,
-    };
+    let code = unreadable_code(error);
     Refusal::new(code, format!("{name} in {} cannot be read", store.describe())).cause(error)
 }
 

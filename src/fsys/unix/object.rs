@@ -16,6 +16,8 @@ use rustix::io::Errno;
 
 #[cfg(target_vendor = "apple")]
 use super::super::ObjectKind;
+#[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
+use super::super::access_list;
 use super::super::{Stat, Xattr};
 use super::{Dir, OsStr, OsStrExt, convert, stamps};
 use crate::clock::Time;
@@ -144,6 +146,22 @@ impl<'a> Object<'a> {
                 }
             }
             outcome
+        }
+        #[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
+        Ok(Vec::new())
+    }
+
+    /// Returns the access lists, which take no right to read the object; a Unix without them has none.
+    ///
+    /// # Errors
+    /// They cannot be read, or vanish meanwhile.
+    pub fn access_lists(self) -> io::Result<Vec<Xattr>> {
+        #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
+        {
+            let place = self.place()?;
+            let mut names: Vec<Vec<u8>> = place.list()?;
+            names.retain(|name| access_list::NAMES.contains(&&name[..]));
+            names.into_iter().map(|name| Ok((place.get(&name)?, name)).map(|(value, name)| (name, value))).collect()
         }
         #[cfg(not(any(target_os = "linux", target_os = "android", target_vendor = "apple")))]
         Ok(Vec::new())

@@ -120,6 +120,14 @@ impl Object<'_> {
         Ok(Vec::new())
     }
 
+    /// Returns no access lists of POSIX.
+    ///
+    /// # Errors
+    /// None here.
+    pub fn access_lists(self) -> io::Result<Vec<Xattr>> {
+        Ok(Vec::new())
+    }
+
     /// Sets an extended attribute: not here.
     ///
     /// # Errors

@@ -37,6 +37,7 @@ use crate::format::PROGRAM;
 use crate::format::index::IndexedPack;
 use crate::format::listing::PartRef;
 use crate::format::record::{Counts, ExcludedBy, Exclusion, Head, Host, Packs, Snapshot};
+use crate::fsys::ChangeTimes;
 use crate::incident::journal::Journal;
 use crate::path::EntryPath;
 use crate::pool::Pool;
@@ -238,7 +239,7 @@ struct Run<'a> {
 }
 
 /// What is said where files were taken for unchanged on a medium that does not tell every change.
-const WEAKER_RULE: &str = "a file system of the source (FAT, exFAT or FUSE) may not tell every change by its time of change: \
+const WEAKER_RULE: &str = "a file system of the source (FAT, exFAT, FUSE or overlayfs) may not tell every change by its time of change: \
     there, files were taken for unchanged by inode, size and time of modification; `--reread` reads them all";
 
 impl Run<'_> {
@@ -361,7 +362,7 @@ impl Run<'_> {
         }
         let Taker { draft, writer, prior, mut report, problems, media, owners, .. } = taker;
         report.notes.extend(owners.note());
-        let keeps_ctime = media.values().all(|keeps| *keeps);
+        let keeps_ctime = media.values().all(|told| *told != ChangeTimes::Weak);
         if !keeps_ctime {
             report.notes.push(WEAKER_RULE.into());
         }

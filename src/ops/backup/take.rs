@@ -20,7 +20,7 @@ use crate::format::holes::Hole;
 use crate::format::json;
 use crate::format::pack::BlockKind;
 use crate::fsys::walk::{Found, RESTLESS, is_gone, renamed_to};
-use crate::fsys::{self, Object, ObjectKind, Stat, Xattr};
+use crate::fsys::{self, ChangeTimes, Object, ObjectKind, Stat, Xattr};
 use crate::limits;
 use crate::ops::rules::Rules;
 use crate::path::EntryPath;
@@ -156,8 +156,8 @@ pub(super) struct Taker<'a> {
     pub(super) sizes: [u32; 3],
     pub(super) names: Names,
     pub(super) owners: Owners,
-    /// Whether the media on which files were taken for unchanged tell every change by its time, by device.
-    pub(super) media: HashMap<u64, bool>,
+    /// What times of change prove on the media that hold what looks unchanged, by device.
+    pub(super) media: HashMap<u64, ChangeTimes>,
 }
 
 impl Taker<'_> {
@@ -182,15 +182,22 @@ impl Taker<'_> {
         }
         match before.filter(|(before, _)| file::is_unchanged(before, &found.stat)) {
             // A change of owner, mode or attributes changes the change time too.
-            Some((before, line)) if self.still_holds(&before) => {
-                let keeps = || fsys::keeps_change_times(&found.dir) && found.stat.ctime.is_some();
-                self.media.entry(found.stat.id.device).or_insert_with(keeps);
+            Some((before, line)) if self.still_holds(&before) && self.proves_anything(&found) => {
                 let (entry, since) = self.describe_again(found, before, line);
                 queue.push_entry(entry, since, self.sizes, &self.clock);
             }
             _ => queue.push_read(found, self.sizes, &self.clock),
         }
         Ok(())
+    }
+
+    /// Returns whether times and number of a file prove anything where it lies.
+    fn proves_anything(&mut self, found: &Found) -> bool {
+        let told = || match fsys::change_times(&found.dir) {
+            ChangeTimes::Kept if found.stat.ctime.is_none() => ChangeTimes::Weak,
+            told => told,
+        };
+        *self.media.entry(found.stat.id.device).or_insert_with(told) != ChangeTimes::OfAnImage
     }
 
     /// Makes the entry of a file whose content is unchanged, and says whether the file system says all the same of it.

@@ -8,7 +8,7 @@ use super::{Change, Difference};
 use crate::format::attribute::Attribute;
 use crate::format::entry::Entry;
 use crate::fsys::walk::is_gone;
-use crate::fsys::{self, Dir, Object, ObjectKind, Stat, Xattr};
+use crate::fsys::{self, ChangeTimes, Dir, Object, ObjectKind, Stat, Xattr};
 use crate::limits;
 use crate::ops::change::{Aspect, State};
 use crate::ops::holding::{Holder, Unlike};
@@ -196,7 +196,9 @@ impl Check {
         if aspects.is_empty() {
             return Outcome::Same;
         }
-        if same || !looks_unchanged || self.entry.mtime.is_none() {
+        // A second image need not differ from the first in anything but its content.
+        let is_image = || fsys::change_times(&self.dir) == ChangeTimes::OfAnImage;
+        if same || !looks_unchanged || self.entry.mtime.is_none() || is_image() {
             return differs(self.path.clone(), Change::Changed, aspects, Some(before), Some(after));
         }
         Outcome::Differs(Box::new(Difference {
@@ -205,7 +207,7 @@ impl Check {
             aspects,
             before: Some(before),
             after: Some(after),
-            detail: Some(evidence(&self.entry, stat)),
+            detail: Some(evidence(&self.entry, stat, fsys::change_times(&self.dir))),
         }))
     }
 }
@@ -216,13 +218,16 @@ fn is_seen(name: &[u8]) -> bool {
 }
 
 /// Says what the inode tells of content that changed without its modification time.
-fn evidence(entry: &Entry, stat: &Stat) -> String {
+fn evidence(entry: &Entry, stat: &Stat, change_times: ChangeTimes) -> String {
     let file = entry.file();
     let ino = file.and_then(|file| file.ino);
     let ctime = file.and_then(|file| file.ctime);
     let rest = match (ino, ctime.zip(stat.ctime)) {
         (Some(ino), _) if ino != stat.id.number => {
             "it is another file than the one that was backed up, or a copy of it"
+        }
+        (Some(_), Some((then, now))) if then == now && change_times != ChangeTimes::Kept => {
+            "inode and change time are the same too, which proves nothing on this file system"
         }
         (Some(_), Some((then, now))) if then == now => "inode and change time are the same too: no program wrote this",
         (Some(_), Some(_)) => "its inode changed since: damage, or a program that put the time back",
@@ -314,8 +319,9 @@ mod tests {
 
     #[test]
     fn the_evidence_tells_a_medium_from_a_program() {
-        assert!(evidence(&entry(), &stat(3, 10, 20, 7)).contains("no program wrote this"));
-        assert!(evidence(&entry(), &stat(3, 10, 99, 7)).contains("put the time back"));
-        assert!(evidence(&entry(), &stat(3, 10, 20, 8)).contains("another file"));
+        assert!(evidence(&entry(), &stat(3, 10, 20, 7), ChangeTimes::Kept).contains("no program wrote this"));
+        assert!(evidence(&entry(), &stat(3, 10, 20, 7), ChangeTimes::Weak).contains("proves nothing"));
+        assert!(evidence(&entry(), &stat(3, 10, 99, 7), ChangeTimes::Kept).contains("put the time back"));
+        assert!(evidence(&entry(), &stat(3, 10, 20, 8), ChangeTimes::Kept).contains("another file"));
     }
 }

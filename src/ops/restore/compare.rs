@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::class::Class;
 use super::keep::Keep;
+use super::tree::failed;
 use crate::error::{Error, Result};
 use crate::format::entry::{Entry, Kind};
 use crate::fsys::ahead::WalkAhead;
@@ -152,6 +153,9 @@ impl<'a> Comparer<'a> {
             Some(Event::Restless(path)) => {
                 self.differs(path, RESTLESS);
                 return self.refuse();
+            }
+            Some(Event::Failed(path, error)) if fsys::lacks_means(&error) => {
+                return Err(failed(&path, "read back", error));
             }
             Some(Event::Failed(path, error)) => {
                 self.differs(path, error.to_string());
@@ -299,6 +303,9 @@ impl<'a> Comparer<'a> {
             match event {
                 Event::Found(found) if found.path.is_root() => {}
                 Event::Found(found) => self.differs(found.path, "it is there and should not be"),
+                Event::Failed(path, error) if fsys::lacks_means(&error) => {
+                    return Err(failed(&path, "read back", error));
+                }
                 Event::Failed(path, error) => self.differs(path, error.to_string()),
                 Event::Restless(path) => self.differs(path, RESTLESS),
             }
@@ -349,7 +356,11 @@ fn compare_content(
     from_medium: bool,
     holder: &mut Holder<'_>,
 ) -> Result<Content, Result<String, Error>> {
-    let differs = |error: io::Error| Ok(error.to_string());
+    // Where nothing can be opened any more, nothing is said of the file.
+    let differs = |error: io::Error| match fsys::lacks_means(&error) {
+        true => Err(failed(&check.entry.path, "read back", error)),
+        false => Ok(error.to_string()),
+    };
     let file = check.dir.open_file(check.entry.path.name()).map_err(differs)?;
     if keep.ids_decide && fsys::stat_file(&file).map_err(differs)?.id != check.id {
         return Err(Ok("it was replaced while it was compared".into()));
@@ -361,7 +372,7 @@ fn compare_content(
         Unlike::Content => Ok("its content differs".into()),
         Unlike::Longer => Ok("it is longer than it should be".into()),
         Unlike::Shorter => Ok("it is shorter than it should be".into()),
-        Unlike::Io(error) => Ok(error.to_string()),
+        Unlike::Io(error) => differs(error),
         Unlike::Vault(mut finding) => {
             finding.paths.push(check.entry.path.clone());
             Err(finding.into())

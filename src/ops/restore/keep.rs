@@ -11,10 +11,10 @@ use super::class::Class;
 use super::tree::failed;
 use crate::clock::Time;
 use crate::error::Result;
-use crate::format::attribute::Attribute;
+use crate::format::attribute::{self, Attribute};
 use crate::format::entry::{Entry, Kind, Owner};
 use crate::format::record::Counts;
-use crate::fsys::{self, Dir, Object, Stat, Xattr};
+use crate::fsys::{self, Dir, Object, Stat, Xattr, access_list};
 use crate::path::EntryPath;
 use crate::vault::read::Reader;
 
@@ -103,13 +103,23 @@ impl Keep {
         if entry.kind.target().is_some() || !self.keeps(Class::Mode) {
             return None;
         }
-        let mode = entry.mode.unwrap_or(default);
+        let mode = self.mode_without_list(entry, entry.mode.unwrap_or(default));
         Some(if self.owner(entry).is_some() { mode } else { mode & !SET_ID })
+    }
+
+    /// Returns what is left of a mode where an access list is given up that the entry has: nobody may do more by that.
+    fn mode_without_list(&self, entry: &Entry, mode: u32) -> u32 {
+        let list = entry.xattrs.iter().find(|xattr| xattr.name == access_list::ACCESS && !self.keeps(Class::Acl));
+        match list.map(|xattr| &xattr.value) {
+            None => mode,
+            Some(attribute::Value::Inline(list)) => access_list::mode_without(mode, list),
+            Some(attribute::Value::Chunks(_)) => access_list::mode_without(mode, &[]),
+        }
     }
 
     /// Returns whether set-id bits of an entry are not restored although modes are.
     pub(super) fn loses_set_id(&self, entry: &Entry) -> bool {
-        self.mode(entry).is_some_and(|mode| entry.mode.is_some_and(|meant| meant != mode))
+        self.mode(entry).is_some_and(|mode| entry.mode.is_some_and(|meant| (meant ^ mode) & SET_ID != 0))
     }
 
     /// Returns the mode that an object has while it is compared: its owner can read it.
@@ -198,7 +208,7 @@ impl Keep {
             for xattr in self.xattrs(entry).filter(|xattr| self.waits(entry, xattr)) {
                 object.set_xattr(&xattr.name, &value(reader, entry, xattr)?).map_err(lift)?;
             }
-            let found = object.xattrs().map_err(lift)?;
+            let found = object.access_lists().map_err(lift)?;
             for xattr in self.xattrs(entry).filter(|xattr| self.waits(entry, xattr)) {
                 if !found.iter().any(|(name, bytes)| *name == xattr.name && xattr.value.is(bytes)) {
                     differences.push(format!("its attribute {} differs", crate::path::shown(&xattr.name)));

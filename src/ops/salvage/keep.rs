@@ -5,14 +5,12 @@
 
 use crate::format::attribute;
 use crate::format::entry::{Entry, Owner};
-use crate::fsys::{self, Object, same_time};
+use crate::fsys::{self, Object, Xattr, access_list, same_time};
 use crate::path::shown;
 use crate::vault::Finding;
 
 /// Set-user-id and set-group-id.
 const SET_ID: u32 = 0o6000;
-/// Access lists come after the mode, which they refine; everything else comes before, while the mode lets it.
-const ACLS: [&[u8]; 2] = [b"system.posix_acl_access", b"system.posix_acl_default"];
 /// Gives rights to whoever runs the file, as set-id bits do.
 const CAPABILITY: &[u8] = b"security.capability";
 
@@ -22,7 +20,8 @@ pub(super) type Value<'a> = &'a dyn Fn(&attribute::Value) -> Result<Vec<u8>, Fin
 /// Sets an object's metadata and returns what then differs from its entry, in words.
 ///
 /// The order matters: changing the owner clears set-id bits and capabilities; attributes take the right to write, which
-/// the mode may end; everything before changes times. A set-id bit or a capability is set only where the object belongs
+/// the mode may end, so that they are read back before it; an access list refines the mode; everything before changes times. Where
+/// a list is not taken, the mode alone must give nobody more than the list did. A set-id bit or a capability is set only where the object belongs
 /// to the recorded owner: elsewhere it would give somebody else's rights.
 pub(super) fn apply(object: Object<'_>, entry: &Entry, value: Value<'_>) -> Vec<String> {
     let mut differences = Vec::new();
@@ -47,9 +46,11 @@ pub(super) fn apply(object: Object<'_>, entry: &Entry, value: Value<'_>) -> Vec<
             Err(finding) => differences.push(format!("its attribute {}: {}", shown(&xattr.name), finding.detail)),
         }
     }
-    for (name, value) in values.iter().filter(|(name, _)| !ACLS.contains(name)) {
+    let (lists, others): (Vec<_>, Vec<_>) = values.iter().partition(|(name, _)| access_list::NAMES.contains(name));
+    for (name, value) in &others {
         let _ = object.set_xattr(name, value);
     }
+    let mut attributes = object.xattrs().unwrap_or_default();
     for stream in &entry.streams {
         if let Ok(value) = value(&stream.value) {
             let _ = object.set_stream(&stream.name, &value);
@@ -58,23 +59,27 @@ pub(super) fn apply(object: Object<'_>, entry: &Entry, value: Value<'_>) -> Vec<
     let mode = entry.mode.filter(|_| entry.kind.target().is_none());
     let meant = mode.map(|mode| if is_owned { mode } else { mode & !SET_ID });
     if let Some(mode) = meant {
-        let _ = object.set_mode(mode);
+        let list = lists.iter().find(|(name, _)| *name == access_list::ACCESS);
+        let _ = object.set_mode(list.map_or(mode, |(_, list)| access_list::mode_without(mode, list)));
     }
     if mode != meant {
         differences.push("its set-id bits are not set: it does not belong to its owner".to_owned());
     }
-    for (name, value) in values.iter().filter(|(name, _)| ACLS.contains(name)) {
+    for (name, value) in &lists {
         let _ = object.set_xattr(name, value);
     }
+    attributes.retain(|(name, _)| !access_list::NAMES.contains(&&name[..]));
+    attributes.extend(object.access_lists().unwrap_or_default());
     let _ = object.set_times(entry.mtime, entry.created);
     let (flags, _) = entry.own_and_foreign_flags();
     if let Some(flags) = flags {
         let _ = object.set_flags(flags);
     }
-    compare(object, entry, (owner, meant, flags), &values, &mut differences);
+    compare(object, entry, (owner, meant, flags), (&values, &attributes), &mut differences);
     differences
 }
 
+type NamedValue<'a> = (&'a [u8], Vec<u8>);
 type Meant = (Option<(u32, u32)>, Option<u32>, Option<u32>);
 
 /// Reads back what was set.
@@ -82,7 +87,7 @@ fn compare(
     object: Object<'_>,
     entry: &Entry,
     (owner, mode, flags): Meant,
-    values: &[(&[u8], Vec<u8>)],
+    (values, attributes): (&[NamedValue<'_>], &[Xattr]),
     differences: &mut Vec<String>,
 ) {
     let found = match object.stat() {
@@ -121,7 +126,6 @@ fn compare(
     if values.is_empty() && entry.streams.is_empty() {
         return;
     }
-    let attributes = object.xattrs().unwrap_or_default();
     for (name, value) in values {
         if !attributes.iter().any(|(is, bytes)| is == name && bytes == value) {
             differences.push(format!("its attribute {} is not there or differs", shown(name)));
