@@ -264,6 +264,11 @@ fn find_says_what_it_could_not_look_through() {
     let output = home.run(&["find", "README"]);
     assert_eq!(output.status.code(), Some(11));
     assert!(text(&output).contains("not everything could be looked through"), "{}", text(&output));
+    // A place that one snapshot lacks does not hide what is wrong with another.
+    let (exit, document) = home.json(&["find", "1", "4:nowhere", "README"]);
+    assert_eq!(exit, 11, "{document}");
+    assert!(!document["findings"].as_array().unwrap().is_empty(), "{document}");
+    assert!(document["notes"].to_string().contains("snapshot 4 holds no nowhere"), "{document}");
 }
 
 #[test]
@@ -422,6 +427,28 @@ fn diff_with_a_directory_tells_another_owner() {
     assert!(text(&output).contains("to 12345:54321") && !text(&output).contains("not compared"), "{}", text(&output));
     home.backup();
     assert_eq!(differs(&home, "1", "2", diff::Options::default()).0, ["changed README owner"]);
+}
+
+#[test]
+fn diff_of_a_part_tells_which_names_are_one_object_there() {
+    let home = Home::with_vault();
+    home.write_source(&[("a", "x"), ("d/b", "y"), ("d/e/", "")]);
+    let at = |name: &str| home.source().join(name);
+    fs::hard_link(at("d/b"), at("d/e/c")).unwrap();
+    fs::hard_link(at("a"), at("d/f")).unwrap();
+    fs::hard_link(at("a"), at("d/g")).unwrap();
+    home.backup();
+    home.restore("1:d", "part").unwrap();
+    let lines = |side: &str| differs(&home, "1:d", side, diff::Options::default()).0;
+    for side in [at("d"), home.path("part")] {
+        assert!(lines(side.to_str().unwrap()).is_empty(), "{:?}", lines(side.to_str().unwrap()));
+    }
+    assert!(lines("1:d").is_empty());
+    // Of another object, with everything but that the same.
+    fs::remove_file(home.path("part/e/c")).unwrap();
+    fs::copy(home.path("part/b"), home.path("part/e/c")).unwrap();
+    let found = lines(home.path("part").to_str().unwrap());
+    assert!(found.iter().any(|line| line.contains("e/c") && line.contains("links")), "{found:?}");
 }
 
 // Linux alone: its extended attributes.

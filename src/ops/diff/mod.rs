@@ -10,7 +10,8 @@ mod left;
 mod merge;
 mod same;
 
-use std::collections::BTreeSet;
+use std::collections::hash_map::Entry::{Occupied, Vacant};
+use std::collections::{BTreeSet, HashMap};
 use std::ffi::OsStr;
 use std::path::PathBuf;
 
@@ -258,11 +259,20 @@ fn entries<'a>(
     if listing.peek().is_none() {
         return refuse(Code::SelectionEmpty, format!("snapshot {number} holds no {within}"));
     }
+    // Of an object with several names, the one that comes first here.
+    let mut firsts: HashMap<EntryPath, EntryPath> = HashMap::new();
     Ok(listing.map(move |entry| {
         let entry = entry?;
         let path = EntryPath::parse(entry.path.below(within.as_bytes()))
             .map_err(|error| Finding::new(Code::ListingUnsafe, entry.path.to_string(), error))?;
-        Ok(Entry { path, ..entry })
+        let mut hardlink = None;
+        if entry.links.is_some() {
+            match firsts.entry(entry.hardlink.unwrap_or(entry.path)) {
+                Occupied(first) => hardlink = Some(first.get().clone()),
+                Vacant(first) => _ = first.insert(path.clone()),
+            }
+        }
+        Ok(Entry { path, hardlink, ..entry })
     }))
 }
 
