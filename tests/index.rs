@@ -296,6 +296,18 @@ fn an_index_does_not_stand_in_for_a_pack_of_another_length() {
 }
 
 #[test]
+fn an_index_that_lists_a_lost_pack_is_not_replaced() {
+    for all in [false, true] {
+        let home = home();
+        let lost = packs(&home.vault());
+        lost.iter().take(if all { lost.len() } else { 1 }).for_each(|pack| fs::remove_file(pack).unwrap());
+        let refusal = unchanged(&home.vault(), || assert_refused(Code::IndexNotRebuilt, rebuild::run(&home.access())));
+        assert_eq!(refusal.causes.len(), if all { lost.len() } else { 1 }, "{refusal:?}");
+        assert!(refusal.causes.iter().all(|cause| cause.starts_with("DV102 packs/")), "{refusal:?}");
+    }
+}
+
+#[test]
 fn an_index_is_to_be_rebuilt_only_where_nothing_else_is_wrong() {
     fn cut(home: &Home) {
         fs::write(&files(home)[0], "").unwrap();
