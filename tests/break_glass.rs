@@ -426,11 +426,11 @@ fn what_has_to_be_verified_is_named_by_its_place_where_no_vault_was_named() {
         String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
     };
     let text = run(&["incident", "close", &incident, "--reason", "x"]);
-    assert!(text.contains(&format!("`devvault --vault {place} verify`")), "{text}");
+    assert!(text.contains(&format!(" --vault {place} verify`")), "{text}");
     let scope = format!("{}:1", Forger::new_at(&home, &spaced).macs.vault());
     let mut declare = vec!["break-glass", "declare", "--invariant", "snapshot", "--reason", "x", "--scope", &scope];
     declare.extend(["--minutes", "9", "--rollback", "none", "--approver", "ann"]);
-    let afterwards = format!("Afterwards: devvault --vault {place} verify, then");
+    let afterwards = format!(" --vault {place} verify, then ");
     for with in [&["--incident", &incident][..], &[]] {
         let text = run(&[&declare, with].concat());
         assert!(text.contains(&afterwards), "{text}");

@@ -251,7 +251,7 @@ fn damage_is_told_with_its_code_and_affected_paths() {
     let output = home.run(&["verify"]);
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.starts_with("INVALID"), "{text}");
-    for said in ["NOT valid: snapshot(s) 1", "because:", "next:", "see: devvault runbook DV1", "nothing was changed"] {
+    for said in ["NOT valid: snapshot(s) 1", "because:", "next:", " runbook DV1", "nothing was changed"] {
         assert!(text.contains(said), "{said} is missing from:\n{text}");
     }
 }
@@ -268,7 +268,8 @@ fn a_refusal_says_what_is_wrong_what_was_written_and_what_to_do() {
     assert!(
         text.contains("\nwritten: nothing\nevidence: ")
             && text.contains("\nnext: ")
-            && text.ends_with("see: devvault runbook DV112\n"),
+            && text.contains("\nsee: ")
+            && text.ends_with(" runbook DV112\n"),
         "{text}"
     );
 }
@@ -474,7 +475,23 @@ fn a_command_that_a_refusal_offers_means_the_vault_that_was_named() {
     let said = String::from_utf8(output.stderr).unwrap();
     let next = said.lines().find_map(|line| line.strip_prefix("next: ")).unwrap();
     assert!(next.contains("--vault vault snapshots`"), "{next}");
-    assert!(said.contains("see: devvault runbook DV112"), "{said}");
+    assert!(said.ends_with(" runbook DV112\n"), "{said}");
+}
+
+// Unix alone: a shell.
+#[cfg(unix)]
+#[test]
+fn what_a_refusal_offers_runs_as_it_is_where_the_program_is_in_no_path_and_no_vault_is_named() {
+    let home = Home::with_snapshot();
+    let mut program = home.program();
+    let output = program.env("DEVVAULT_VAULT", home.vault()).args(["restore", "9", "out"]).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    let line = |name: &str| said.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("{said}"));
+    let next = line("next: ").split('`').nth(1).unwrap();
+    for command in [next, line("see: ")] {
+        let output = paste(&home, &format!("DEVVAULT_VAULT='{}' {command}", home.vault().display()));
+        assert!(output.status.success(), "{command}: {output:?}");
+    }
 }
 
 // Linux alone: elsewhere a file system may refuse or change such names.

@@ -54,7 +54,7 @@ pub(super) fn kept(out: &mut String, kept: &Kept) {
         line!(out, "evidence: {evidence}");
     }
     if let Some(incident) = &kept.incident {
-        line!(out, "incident: {incident} is open about this vault (devvault incident show {incident})");
+        line!(out, "incident: {incident} is open about this vault: devvault incident show {incident}");
     }
 }
 

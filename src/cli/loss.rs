@@ -36,9 +36,9 @@ pub(super) fn lost_declared(report: &lost::Report) -> String {
     line!(out, "declared lost: record(s) {}", numbers.join(", "));
     human::notes(&mut out, &report.notes);
     line!(out, "head: {}", report.head);
-    line!(out, "next: devvault verify, then");
+    line!(out, "next: devvault verify");
     for permit in &report.permits {
-        line!(out, "  devvault break-glass close {permit} --outcome WHAT");
+        line!(out, "then: devvault break-glass close {permit} --outcome WHAT");
     }
     out
 }
@@ -72,7 +72,7 @@ mod tests {
         };
         let text = lost_declared(&report);
         for permit in &report.permits {
-            assert!(text.contains(&format!("\n  devvault break-glass close {permit} --outcome WHAT\n")), "{text}");
+            assert!(text.contains(&format!("\nthen: devvault break-glass close {permit} --outcome WHAT\n")), "{text}");
         }
     }
 }

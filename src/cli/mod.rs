@@ -85,7 +85,7 @@ pub fn main() -> ExitCode {
         Err(error) => {
             let printed = if json { print(&json::error(&error)) } else { Ok(()) };
             if (!json || printed.is_err()) && !stdout_is_gone(&error) {
-                talk(&human::error(&error));
+                talk(&as_called(&human::error(&error), None));
             }
             ExitCode::from(error.exit())
         }
@@ -157,37 +157,10 @@ impl Session {
         })
     }
 
-    /// Names in every command that a text offers the vault and the key as this run was told them: what is pasted in the
-    /// night has to mean the same vault.
+    /// Names in every command that a text offers the program, the vault and the key as this run was told them: what is
+    /// pasted in the night has to run, and to mean the same vault.
     fn pasteable(&self, text: &str) -> String {
-        let Some(vault) = &self.args.vault else { return text.to_owned() };
-        let words = self.words(vault);
-        let about_a_vault = |rest: &str| {
-            let end = rest.find(|c: char| !c.is_ascii_lowercase() && c != '-').unwrap_or(rest.len());
-            VAULT_COMMANDS.contains(&&rest[..end])
-                || rest.starts_with("key check")
-                || rest.starts_with("key export")
-                || rest.starts_with("evidence capture")
-                || rest.starts_with("journal restart")
-                || rest.starts_with("journal verify")
-        };
-        let mut out = String::with_capacity(text.len());
-        for (part, piece) in text.split("devvault ").enumerate() {
-            if part > 0 {
-                // A command begins a text or a line, or stands behind a quotation mark or a colon: whatever else has these
-                // words in it is a name.
-                let before = out.trim_end_matches(' ');
-                let blank = before.len() < out.len();
-                let begins =
-                    before.is_empty() || before.ends_with(['`', '\n']) || blank && before.ends_with([':', ';', ',']);
-                match begins && about_a_vault(piece) {
-                    true => out.push_str(&format!("{words} ")),
-                    false => out.push_str("devvault "),
-                }
-            }
-            out.push_str(piece);
-        }
-        out
+        as_called(text, self.args.vault.as_deref().map(|vault| self.words(vault)).as_deref())
     }
 
     /// Names the vault in every command that a document offers, as [`pasteable`](Self::pasteable) does in a text.
@@ -577,6 +550,47 @@ impl Session {
     }
 }
 
+/// Names in every command that a text offers the program as it was called, and where there are words for a vault, these in
+/// commands that mean nothing without one.
+fn as_called(text: &str, about_a_vault: Option<&str>) -> String {
+    let (program, command) = (program(), command());
+    let names: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
+    let mut out = String::with_capacity(text.len());
+    for (part, piece) in text.split("devvault ").enumerate() {
+        if part > 0 {
+            // A command begins a text or a line, or stands behind a quotation mark or a colon: whatever else has these
+            // words in it is a name.
+            let before = out.trim_end_matches(' ');
+            let begins = match before.len() < out.len() {
+                true => before.ends_with([':', ';', ',']) || before.ends_with(", then"),
+                false => before.is_empty() || before.ends_with(['`', '\n']),
+            };
+            let is_command = begins && (piece.starts_with("--") || names.contains(&first_word(piece)));
+            out.push_str(match about_a_vault {
+                Some(words) if is_command && is_about_a_vault(piece) => words,
+                _ if is_command => &program,
+                _ => "devvault",
+            });
+            out.push(' ');
+        }
+        out.push_str(piece);
+    }
+    out
+}
+
+/// Returns whether a command means nothing without a vault.
+fn is_about_a_vault(command: &str) -> bool {
+    VAULT_COMMANDS.contains(&first_word(command))
+        || ["key check", "key export", "evidence capture", "journal restart", "journal verify"]
+            .iter()
+            .any(|name| command.starts_with(name))
+}
+
+fn first_word(command: &str) -> &str {
+    let end = command.find(|c: char| !c.is_ascii_lowercase() && c != '-').unwrap_or(command.len());
+    &command[..end]
+}
+
 /// Returns the program as it was called, for a shell.
 fn program() -> String {
     let program = std::env::args_os().next().unwrap_or_else(|| OsString::from("devvault"));
@@ -643,6 +657,22 @@ fn talk(text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn commands_name_the_program_as_it_was_called_and_names_stay_names() {
+        let program = program();
+        for (text, expected) in [
+            ("see: devvault runbook DV103", "see: @ runbook DV103"),
+            ("look: `devvault incident list`", "look: `@ incident list`"),
+            ("devvault verify, then devvault runbook", "V verify, then @ runbook"),
+            ("copy it: `devvault --vault COPY verify`", "copy it: `@ --vault COPY verify`"),
+            ("in my devvault verify: 1 file\n  devvault verify", "in my devvault verify: 1 file\n  devvault verify"),
+            ("source: devvault notes", "source: devvault notes"),
+        ] {
+            assert_eq!(as_called(text, Some("V")), expected.replace('@', &program));
+        }
+        assert_eq!(as_called("`devvault verify`", None), format!("`{program} verify`"));
+    }
 
     #[test]
     fn the_command_line_is_consistent() {
