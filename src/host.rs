@@ -67,15 +67,25 @@ impl Host {
     /// Uses the user's directories; `DEVVAULT_CONFIG_DIR` and `DEVVAULT_STATE_DIR` override the first two.
     ///
     /// # Errors
-    /// The user has no home directory.
+    /// The user has no home directory; a directory is named by a path that means another one in another working directory.
     pub fn from_environment() -> Result<Self> {
-        let given = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let given = |name: &str| {
+            let path = env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+            match path {
+                // A job at night would have another memory of what was seen than the shell.
+                Some(path) if !path.is_absolute() => {
+                    let reason = format!("{} is no absolute path", shown_path(&path));
+                    Err(Error::environment(format!("use {name}"), io::Error::new(io::ErrorKind::InvalidInput, reason)))
+                }
+                path => Ok(path),
+            }
+        };
         let base = etcetera::choose_base_strategy()
             .map_err(|error| Error::environment("find the home directory", io::Error::other(error)))?;
         let [config, state, data] = user_directories(&base);
         Ok(Self {
-            config: given("DEVVAULT_CONFIG_DIR").unwrap_or(config),
-            state: given("DEVVAULT_STATE_DIR").unwrap_or(state),
+            config: given("DEVVAULT_CONFIG_DIR")?.unwrap_or(config),
+            state: given("DEVVAULT_STATE_DIR")?.unwrap_or(state),
             data,
         })
     }

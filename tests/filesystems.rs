@@ -297,3 +297,22 @@ fn of_an_image_everything_is_read_again_because_another_one_may_look_the_same() 
     assert_eq!(report.files_unchanged, 0);
     assert_eq!(home.run(&["cat", "2:file"]).stdout, b"BBBB");
 }
+
+#[test]
+fn a_directory_that_is_mounted_within_its_own_file_system_is_no_destination() {
+    if !is_root() {
+        skip("only the superuser mounts file systems");
+        return;
+    }
+    let home = Home::with_snapshot();
+    for name in ["one", "two"] {
+        fs::create_dir(home.path(name)).unwrap();
+    }
+    let run = |line: &str| Command::new("sh").args(["-c", line]).current_dir(home.path("")).output().unwrap();
+    if !run("mount --bind one two").status.success() {
+        return skip("nothing can be mounted here");
+    }
+    let refused = home.restore("1", "two");
+    assert!(run("umount two").status.success());
+    crate::support::assert_refused(Code::DestinationIsMount, refused);
+}

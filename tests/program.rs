@@ -494,6 +494,19 @@ fn what_a_refusal_offers_runs_as_it_is_where_the_program_is_in_no_path_and_no_va
     }
 }
 
+#[test]
+fn directories_that_depend_on_the_working_directory_are_not_taken() {
+    let home = Home::with_snapshot();
+    for name in ["DEVVAULT_STATE_DIR", "DEVVAULT_CONFIG_DIR"] {
+        let output =
+            home.program().env(name, "relative").arg("--vault").arg(home.vault()).arg("status").output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(said.contains(name) && said.contains("relative is no absolute path"), "{said}");
+        assert!(!home.path("relative").exists());
+    }
+}
+
 // Linux alone: elsewhere a file system may refuse or change such names.
 #[cfg(target_os = "linux")]
 #[test]

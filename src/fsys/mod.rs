@@ -15,11 +15,11 @@ use windows as system;
 // One list for all of them: what a platform lacks does not compile there.
 pub use system::{
     Dir, Object, TIME_STEP_NANOS, allow_holes, as_path, change_times, create_private_directory, device_name,
-    drop_cached, file_system, group_name, group_number, holes, host_name, is_loop, is_out_of_handles, is_private,
-    is_root, is_sharing_violation, keeps_modes, let_others_read, mounted, new_private, open_lock, open_plain, own_user,
-    raise_descriptor_limit, read_exact_at, rename_exclusively, rename_no_replace, rename_over, stat_file,
-    sync_directory, sync_file, sync_filesystem, syncs_filesystem, takes_size, user_name, user_number, write_ahead,
-    write_private,
+    drop_cached, file_system, group_name, group_number, holes, host_name, is_loop, is_mount_root, is_out_of_handles,
+    is_private, is_root, is_sharing_violation, keeps_modes, let_others_read, mounted, new_private, open_lock,
+    open_plain, own_user, raise_descriptor_limit, read_exact_at, rename_exclusively, rename_no_replace, rename_over,
+    stat_file, sync_directory, sync_file, sync_filesystem, syncs_filesystem, takes_size, user_name, user_number,
+    write_ahead, write_private,
 };
 
 pub mod access_list;

@@ -571,6 +571,21 @@ fn sync_descriptor(descriptor: BorrowedFd<'_>) -> io::Result<()> {
     Ok(fs::fsync(descriptor)?)
 }
 
+/// Returns whether something is mounted at a directory, as far as the system tells: Linux does since 5.8.
+pub fn is_mount_root(directory: &Dir) -> bool {
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    {
+        let root = fs::StatxAttributes::MOUNT_ROOT;
+        fs::statx(&directory.0, "", AtFlags::EMPTY_PATH, fs::StatxFlags::empty())
+            .is_ok_and(|found| found.stx_attributes_mask.contains(root) && found.stx_attributes.contains(root))
+    }
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    {
+        let _ = directory;
+        false
+    }
+}
+
 /// Returns whether an error says that this process, or the machine, may open no more files.
 pub fn is_out_of_handles(error: &io::Error) -> bool {
     [Errno::MFILE, Errno::NFILE].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))

@@ -220,6 +220,11 @@ pub fn sync_file(file: &File) -> io::Result<()> {
     file.sync_all()
 }
 
+/// Returns whether something is mounted at a directory: that shows as a link here.
+pub fn is_mount_root(_directory: &Dir) -> bool {
+    false
+}
+
 /// Returns whether an error says that this process may open no more files.
 pub fn is_out_of_handles(error: &io::Error) -> bool {
     error.raw_os_error() == Some(ERROR_TOO_MANY_OPEN_FILES as i32)

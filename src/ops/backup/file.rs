@@ -71,6 +71,8 @@ pub(super) enum Read {
     Held(String),
     /// It cannot be read.
     Failed(String),
+    /// This process, or the machine, lacks what it takes to read anything.
+    Exhausted(io::Error),
 }
 
 /// A file that was whole while it was read.
@@ -208,6 +210,7 @@ fn attempts<E>(
             Err(Attempt::Io(error)) if is_in_motion(&error) => reason = format!("it was replaced meanwhile: {error}"),
             // Whoever holds it may let it go.
             Err(Attempt::Io(error)) if fsys::is_held(&error) => held = Some(error.to_string()),
+            Err(Attempt::Io(error)) if fsys::lacks_means(&error) => return Ok(Read::Exhausted(error)),
             Err(Attempt::Io(error)) => return Ok(Read::Failed(error.to_string())),
             Err(Attempt::Other(error)) => return Err(error),
         }

@@ -92,7 +92,7 @@ pub fn plan(
                 take(&Planned::Taken { path: found.path, kind: found.stat.kind, bytes })?;
             }
             Some(Event::Restless(path)) => problems.borrow_mut().restless(&path, &source.may_change),
-            Some(Event::Failed(path, error)) => problems.borrow_mut().failed(path, &error, &source.may_change),
+            Some(Event::Failed(path, error)) => problems.borrow_mut().failed(path, error, &source.may_change),
             None => {}
         }
         missing.into_iter().try_for_each(|left| take(&Planned::Left(left)))?;

@@ -1,6 +1,7 @@
 //! The directory that is backed up: found, kept apart from the vault, and walked ahead of what takes it.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use crate::format::keyfile::KeyFile;
 use crate::format::record::{ExcludedBy, Exclusion};
 use crate::fsys::ahead::WalkAhead;
 use crate::fsys::walk::{Event, Found, walk_guided};
-use crate::fsys::{Dir, ObjectId, Stat};
+use crate::fsys::{self, Dir, ObjectId, Stat};
 use crate::host::Host;
 use crate::ops::rules::Rules;
 use crate::path::{EntryPath, quoted, shown};
@@ -106,8 +107,13 @@ impl Source {
             }
             self.take_event(event, &kept, &mut queue, taker)?;
         }
-        if let Err(error) = walk.finish() {
-            taker.problems.unreadable.push((EntryPath::root(), error.to_string()));
+        match walk.finish() {
+            Ok(()) => {}
+            // No thread can be started.
+            Err(error) if fsys::lacks_means(&error) || error.kind() == ErrorKind::WouldBlock => {
+                taker.problems.exhausted(error);
+            }
+            Err(error) => taker.problems.unreadable.push((EntryPath::root(), error.to_string())),
         }
         queue.flush(taker.sizes, &taker.clock);
         while let Some(result) = queue.next() {
@@ -133,7 +139,7 @@ impl Source {
                 taker.look_at(found, queue)?;
             }
             Event::Restless(path) => taker.problems.restless(&path, &self.may_change),
-            Event::Failed(path, error) => taker.problems.failed(path, &error, &self.may_change),
+            Event::Failed(path, error) => taker.problems.failed(path, error, &self.may_change),
         }
         while let Some(result) = queue.ready() {
             taker.take_results(result, &self.may_change)?;
@@ -213,7 +219,7 @@ impl Kept {
         let id = |path: &Path| Dir::open(path).and_then(|dir| dir.stat()).ok().map(|stat| stat.id);
         let mut ids: Vec<ObjectId> = host.own_directories().into_iter().filter_map(id).collect();
         let file = key_path.and_then(|path| fs::canonicalize(path).ok()).and_then(|path| fs::File::open(path).ok());
-        ids.extend(file.and_then(|file| crate::fsys::stat_file(&file).ok()).map(|stat| stat.id));
+        ids.extend(file.and_then(|file| fsys::stat_file(&file).ok()).map(|stat| stat.id));
         Self { vault: vault.and_then(id), own: Arc::new(Own { ids, key: key.map(KeyFile::encode) }) }
     }
 

@@ -40,9 +40,16 @@ pub(super) struct Problems {
     pub(super) placeholders: Vec<(EntryPath, String)>,
     pub(super) held: Vec<(EntryPath, String)>,
     pub(super) left_out: Vec<EntryPath>,
+    // What this process or the machine ran out of, which says nothing of the source.
+    exhausted: Option<std::io::Error>,
 }
 
 impl Problems {
+    /// Takes that nothing can be read any more.
+    pub(super) fn exhausted(&mut self, error: std::io::Error) {
+        self.exhausted.get_or_insert(error);
+    }
+
     /// Takes what changed each time it was looked at.
     fn keeps_changing(&mut self, path: EntryPath, is_directory: bool, reason: String, may_change: &Rules) {
         if may_change.matches(&path, is_directory) {
@@ -58,15 +65,18 @@ impl Problems {
     }
 
     /// Takes what a walk could not look at.
-    pub(super) fn failed(&mut self, path: EntryPath, error: &std::io::Error, may_change: &Rules) {
+    pub(super) fn failed(&mut self, path: EntryPath, error: std::io::Error, may_change: &Rules) {
+        if fsys::lacks_means(&error) {
+            return self.exhausted(error);
+        }
         if error.kind() == std::io::ErrorKind::NotFound {
             let reason = format!("its directory lists it, and each time it was looked at it was not there: {error}");
             let is_directory = may_change.matches(&path, true);
             return self.keeps_changing(path, is_directory, reason, may_change);
         }
-        let list = if BadRules::is(error) {
+        let list = if BadRules::is(&error) {
             &mut self.rules
-        } else if fsys::is_held(error) {
+        } else if fsys::is_held(&error) {
             &mut self.held
         } else {
             &mut self.unreadable
@@ -89,7 +99,14 @@ impl Problems {
     }
 
     /// Refuses if there is any, with the complete lists; the code is that of the first kind that occurs.
+    ///
+    /// # Errors
+    /// Also what this process or the machine ran out of.
     pub(super) fn refuse(&self, source: &Path) -> Result<()> {
+        if let Some(error) = &self.exhausted {
+            let error = std::io::Error::new(error.kind(), error.to_string());
+            return Err(Error::environment(format!("read all of {}", shown_path(source)), error));
+        }
         let kinds = [
             (Code::SourceUnreadable, &self.unreadable, "cannot be read"),
             (Code::SourceChanging, &self.changing, "keep changing while they are read or listed"),
@@ -427,6 +444,7 @@ impl Taker<'_> {
             Read::Changing(reason) => self.problems.keeps_changing(path, false, reason, may_change),
             Read::Held(reason) => self.problems.held.push((path, reason)),
             Read::Failed(reason) => self.problems.unreadable.push((path, reason)),
+            Read::Exhausted(error) => self.problems.exhausted(error),
             Read::Whole(_) | Read::Gone => {}
         }
     }
@@ -581,20 +599,22 @@ mod tests {
         let none = Rules::given(&[]).expect("no pattern is wrong");
         let mut problems = Problems::default();
         assert!(problems.refuse(Path::new("/s")).is_ok());
-        problems.failed(path("held"), &std::io::ErrorKind::ResourceBusy.into(), &none);
+        problems.failed(path("held"), std::io::ErrorKind::ResourceBusy.into(), &none);
         assert_eq!(code(&problems), Some(Code::SourceHeld));
         problems.elsewhere(path("cloud"));
         let allowed = Rules::given(&["/busy/".into(), "/log".into()]).expect("right");
         problems.restless(&path("busy"), &allowed);
-        problems.failed(path("log"), &std::io::ErrorKind::NotFound.into(), &allowed);
+        problems.failed(path("log"), std::io::ErrorKind::NotFound.into(), &allowed);
         assert_eq!(problems.left_out, [path("busy"), path("log")]);
         assert_eq!(code(&problems), Some(Code::SourceElsewhere));
-        problems.failed(path("renamed"), &std::io::ErrorKind::NotFound.into(), &none);
+        problems.failed(path("renamed"), std::io::ErrorKind::NotFound.into(), &none);
         problems.restless(&path("busy"), &none);
         assert_eq!(code(&problems), Some(Code::SourceChanging));
-        problems.failed(path("closed"), &std::io::ErrorKind::PermissionDenied.into(), &none);
+        problems.failed(path("closed"), std::io::ErrorKind::PermissionDenied.into(), &none);
         let Err(Error::Refused(refusal)) = problems.refuse(Path::new("/s")) else { panic!("no refusal") };
         assert_eq!(refusal.code, Code::SourceUnreadable);
         assert_eq!(refusal.paths, ["busy", "closed", "cloud", "held", "renamed"].map(path));
+        problems.failed(path("a"), std::io::ErrorKind::OutOfMemory.into(), &none);
+        assert_eq!(code(&problems), None, "that says nothing of the source");
     }
 }

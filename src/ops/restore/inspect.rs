@@ -377,7 +377,8 @@ impl<'a> Inspector<'a> {
         // A file takes whole blocks, and a name takes room too.
         let needed = self.bytes.saturating_add(self.counts.entries().saturating_mul(4096));
         require_bytes(&parent, available, needed)?;
-        let objects = self.counts.entries().saturating_sub(self.counts.hardlinks);
+        let shared = if self.keep.keeps(Class::Hardlink) { self.counts.hardlinks } else { 0 };
+        let objects = self.counts.entries().saturating_sub(shared);
         require_objects(&parent, target.parent.free_files(), objects)?;
         Ok(self.plan())
     }

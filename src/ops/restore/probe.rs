@@ -371,12 +371,13 @@ impl Drop for Scratch<'_> {
         // What was open a moment ago may keep a name a moment longer.
         for pause in [0, 5, 50, 500] {
             std::thread::sleep(std::time::Duration::from_millis(pause));
-            let Ok(dir) = self.parent.open_dir(&self.name) else { return };
-            // What is open is looked at, and cleared: its name may be another's by then.
-            if self.id.is_some() && dir.stat().ok().map(|stat| stat.id) == self.id {
-                clear(&dir, 2);
+            match self.parent.open_dir(&self.name) {
+                // What is open is looked at, and cleared: its name may be another's by then.
+                Ok(dir) if self.id.is_some() && dir.stat().ok().map(|stat| stat.id) == self.id => clear(&dir, 2),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return,
+                // A mask of the user's may close it to the user too: nothing is in it then.
+                _ => {}
             }
-            drop(dir);
             // Nothing but an empty directory is removed.
             let _ = self.parent.remove_dir(&self.name);
         }

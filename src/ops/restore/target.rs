@@ -65,13 +65,15 @@ impl Target {
             return refuse(Code::DestinationNotPlain, format!("{shown} is a {}, not a directory", stat.kind.name()));
         }
         let above = parent.stat().map_err(|error| Error::environment(format!("look at {shown}"), error))?;
-        if above.id.device != stat.id.device || above.id == stat.id {
+        let opened = parent.open_dir(name).map_err(|error| Error::environment(format!("open {shown}"), error));
+        // What is mounted may be a directory of the same file system.
+        let is_mount = opened.as_ref().is_ok_and(fsys::is_mount_root);
+        if is_mount || above.id.device != stat.id.device || above.id == stat.id {
             return Err(Refusal::new(Code::DestinationIsMount, format!("{shown} is a mount point or a volume root"))
                 .next(format!("restore into a new subdirectory of it: {shown}/restored"))
                 .into());
         }
-        let dir = parent.open_dir(name).map_err(|error| Error::environment(format!("open {shown}"), error))?;
-        let names = dir.names().map_err(|error| Error::environment(format!("list {shown}"), error))?;
+        let names = opened?.names().map_err(|error| Error::environment(format!("list {shown}"), error))?;
         match names.first() {
             None => Ok(true),
             Some(first) => Err(Refusal::new(Code::DestinationNotEmpty, format!("{shown} is not empty"))
