@@ -195,7 +195,7 @@ codes! {
     ProbeFailed = 401, "the vault's medium fails a write",
         "check that the medium is writable and healthy";
     VaultForbidden = 402, "the vault may not be read or written",
-        "run as the user that owns the vault, or correct its permissions";
+        "run as the user that owns the vault, or correct its permissions; where too many files are open, allow more: `ulimit -n 4096`";
     NoSpace = 403, "the vault's medium has not enough room",
         "free space on the medium; nothing in the vault needs to be deleted by hand";
     Locked = 404, "another process writes to the vault",

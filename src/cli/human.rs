@@ -85,7 +85,8 @@ pub(super) fn error(error: &Error) -> String {
                     HumanCount((refusal.causes.len() - limits::SHOWN_PATHS_MAX) as u64)
                 );
             }
-            let is_named = |path: &EntryPath| refusal.causes.iter().any(|cause| cause.contains(&path.to_string()));
+            let is_named =
+                |path: &EntryPath| refusal.causes.iter().any(|cause| cause.starts_with(&format!("{path}: ")));
             if refusal.causes.len() < refusal.paths.len() || refusal.paths.first().is_some_and(|path| !is_named(path)) {
                 line!(out, "  affected:");
                 some_paths(&mut out, &refusal.paths);

@@ -243,7 +243,11 @@ impl Session {
             Command::Runbook { code } => {
                 let text =
                     runbook::section(code.as_deref()).unwrap_or_else(|reason| usage(ErrorKind::InvalidValue, &reason));
-                self.done(json::runbook(code.as_deref(), &text), || text.clone())
+                // As it is written: its commands have words in them that stand for something.
+                match self.args.json {
+                    true => self.done(json::runbook(code.as_deref(), &text), String::new),
+                    false => say(&text).map(|()| 0),
+                }
             }
         }
     }
@@ -565,7 +569,13 @@ fn as_called(text: &str, about_a_vault: Option<&str>) -> String {
                 true => before.ends_with([':', ';', ',']) || before.ends_with(", then"),
                 false => before.is_empty() || before.ends_with(['`', '\n']),
             };
-            let is_command = begins && (piece.starts_with("--") || names.contains(&first_word(piece)));
+            // Reasons begin with what they are about.
+            let line = &out[out.rfind('\n').map_or(0, |at| at + 1)..];
+            let tells =
+                ["because: ", "refused ", "could not "].iter().any(|begin| line.trim_start().starts_with(begin));
+            let is_command = begins
+                && (!tells || before.ends_with('`'))
+                && (piece.starts_with("--") || names.contains(&first_word(piece)));
             out.push_str(match about_a_vault {
                 Some(words) if is_command && is_about_a_vault(piece) => words,
                 _ if is_command => &program,
@@ -668,6 +678,11 @@ mod tests {
             ("copy it: `devvault --vault COPY verify`", "copy it: `@ --vault COPY verify`"),
             ("in my devvault verify: 1 file\n  devvault verify", "in my devvault verify: 1 file\n  devvault verify"),
             ("source: devvault notes", "source: devvault notes"),
+            ("  because: devvault verify/x: no", "  because: devvault verify/x: no"),
+            (
+                "refused DV801: devvault verify/x: see `devvault runbook`",
+                "refused DV801: devvault verify/x: see `@ runbook`",
+            ),
         ] {
             assert_eq!(as_called(text, Some("V")), expected.replace('@', &program));
         }

@@ -70,8 +70,9 @@ fn keep_what_tells_of_a_loss(vault: &Vault, catalog: Catalog) -> Result<()> {
         return Ok(());
     }
     let message = format!(
-        "the index lists {} pack(s) that are gone, and snapshots rely on them or may; the old index stays as it is",
-        catalog.index.absent
+        "the index lists {} pack(s) that are gone, and snapshots rely on {}; the old index stays as it is",
+        catalog.index.absent,
+        if lost.is_empty() { "some perhaps".to_owned() } else { format!("{} that are", lost.len()) }
     );
     let mut refusal = Refusal::new(Code::IndexNotRebuilt, message);
     for (pack, naming) in lost.iter().take(limits::SHOWN_PATHS_MAX) {

@@ -54,7 +54,8 @@ impl Store for LocalStore {
         }
         let mut names = Vec::new();
         for entry in walkdir::WalkDir::new(&path).min_depth(1).max_depth(1).follow_links(false) {
-            let entry = entry?;
+            // As the system tells it, which says what it is about.
+            let entry = entry.map_err(|error| error.into_io_error().unwrap_or_else(|| io::Error::other("a loop")))?;
             if names.len() == limits::VAULT_DIRECTORY_NAMES_MAX {
                 return Err(io::Error::other("too many names in one directory"));
             }

@@ -81,7 +81,7 @@ impl StoredRecord {
         let names = match store.list(directory) {
             Ok(names) => names,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Unread::Gone),
-            Err(error) => return Err(Unread::Found(Code::VaultUnreadable, error.to_string())),
+            Err(error) => return Err(Unread::Found(super::unreadable_code(&error), error.to_string())),
         };
         let kinds: Vec<RecordKind> = RecordKind::ALL
             .into_iter()
@@ -100,7 +100,7 @@ impl StoredRecord {
         let read = |name: &str, bytes_max| {
             store
                 .read(&format!("{directory}/{name}"), bytes_max)
-                .map_err(|error| Unread::Found(Code::VaultUnreadable, format!("{name}: {error}")))
+                .map_err(|error| Unread::Found(super::unreadable_code(&error), format!("{name}: {error}")))
         };
         let bytes = read(&file, limits::RECORD_BYTES_MAX)?;
         let tag = decode_mac_file(&read(&mac_file, limits::MAC_FILE_BYTES)?);
@@ -145,7 +145,7 @@ impl Chain {
         }
         let mut second = Self::read_once(store, macs, config)?;
         let fleeting = |finding: &&Finding| {
-            !matches!(finding.code, Code::RecordMissing | Code::RecordIncomplete)
+            !matches!(finding.code, Code::RecordMissing | Code::RecordIncomplete | Code::VaultForbidden)
                 && second.findings.iter().all(|other| other.subject != finding.subject)
                 && second.links.keys().any(|number| finding.snapshots.contains(number))
         };

@@ -17,6 +17,7 @@ use crate::error::{Error, Result, refuse, shown_path};
 use crate::format::config::{BadConfig, Config};
 use crate::format::json;
 use crate::format::record::Head;
+use crate::fsys;
 use crate::host::Host;
 use crate::incident::break_glass::Permit;
 use crate::incident::registry::Clearance;
@@ -96,7 +97,7 @@ pub fn find(access: &Access) -> Result<Found> {
     };
     let bytes = read_small(&*store, layout::CONFIG, limits::CONFIG_BYTES_MAX);
     if let Err(error) = &bytes
-        && error.kind() == io::ErrorKind::PermissionDenied
+        && (error.kind() == io::ErrorKind::PermissionDenied || fsys::lacks_means(error))
     {
         return Err(read_error(&*store, layout::CONFIG, error).into());
     }

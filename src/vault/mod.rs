@@ -101,6 +101,7 @@ pub fn read_error(store: &dyn Store, name: &str, error: &io::Error) -> Refusal {
 pub fn write_error(store: &dyn Store, name: &str, error: &io::Error) -> Refusal {
     let code = match error.kind() {
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => Code::VaultForbidden,
+        _ if fsys::lacks_means(error) => Code::VaultForbidden,
         _ if lacks_room(error) => Code::NoSpace,
         _ => Code::ProbeFailed,
     };

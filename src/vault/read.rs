@@ -230,7 +230,8 @@ impl Reader {
     /// Notes that a block was read although an earlier read of it failed: that speaks of the medium or the host.
     fn note_unstable(&self, block: u32) {
         let pack = &self.catalog.packs()[self.catalog.block(block).pack as usize];
-        if let Some(finding) = lock(&self.failed).get_mut(&pack.name).filter(|finding| finding.code != Code::Unstable) {
+        let speaks_of_it = |finding: &&mut Finding| !matches!(finding.code, Code::Unstable | Code::VaultForbidden);
+        if let Some(finding) = lock(&self.failed).get_mut(&pack.name).filter(speaks_of_it) {
             finding.detail =
                 format!("the first read failed ({}: {}), the second succeeded", finding.code, finding.detail);
             finding.code = Code::Unstable;

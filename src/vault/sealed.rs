@@ -23,7 +23,19 @@ use crate::refusal::{Code, Refusal};
 /// # Errors
 /// Why it cannot be trusted, in words.
 pub fn read<T: DeserializeOwned + Serialize>(path: &Path, macs: &Macs, domain: Domain) -> Result<Option<T>, String> {
-    match replace::read(path, limits::STATE_BYTES_MAX) {
+    trust(replace::read(path, limits::STATE_BYTES_MAX), macs, domain)
+}
+
+/// Authenticates and decodes what was read of a sealed file; nothing where there is none.
+///
+/// # Errors
+/// Why it cannot be trusted, in words.
+pub fn trust<T: DeserializeOwned + Serialize>(
+    read: io::Result<Vec<u8>>,
+    macs: &Macs,
+    domain: Domain,
+) -> Result<Option<T>, String> {
+    match read {
         // A file where its directory should be holds nothing either; verify and restore go on without.
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(None),
         Err(error) => Err(error.to_string()),

@@ -14,6 +14,7 @@ use crate::clock::Time;
 use crate::crypto::{Domain, Id, Macs};
 use crate::error::{Error, Result, shown_path};
 use crate::format::record::Head;
+use crate::fsys::{self, replace};
 use crate::host::Host;
 use crate::limits;
 use crate::refusal::{Code, Refusal};
@@ -106,10 +107,15 @@ impl Freshness {
 /// Reads the witness of a vault; nothing where this host has none.
 ///
 /// # Errors
-/// DV315 where it is there but unreadable, damaged, not authentic or another vault's.
+/// DV315 where it is there but unreadable, damaged, not authentic or another vault's. An error of the environment where this
+/// process can open nothing.
 pub fn read(host: &Host, macs: &Macs) -> Result<Option<Witness>> {
     let path = host.witness_path(macs.vault());
-    let witness = sealed::read(&path, macs, Domain::Witness)
+    let bytes = match replace::read(&path, limits::STATE_BYTES_MAX) {
+        Err(error) if fsys::lacks_means(&error) => return Err(Error::environment("read the witness", error)),
+        read => read,
+    };
+    let witness = sealed::trust(bytes, macs, Domain::Witness)
         .and_then(|witness| witness.map(|found| check(found, macs)).transpose());
     witness.map_err(|reason| unreadable(&path, reason).into())
 }
@@ -210,7 +216,7 @@ pub fn advance(host: &Host, macs: &Macs, chain: &Chain, by: By, now: Time) -> Re
 /// Keeps a witness that cannot be trusted, under a name that no reader takes for one.
 fn set_aside(path: &Path) -> Result<()> {
     let id = Id::random().map_err(|error| Error::environment("draw random bytes", error))?;
-    crate::fsys::rename_no_replace(path, &path.with_extension(format!("untrusted-{id}"))).map_err(|error| {
+    fsys::rename_no_replace(path, &path.with_extension(format!("untrusted-{id}"))).map_err(|error| {
         Refusal::new(Code::StateUnwritable, format!("{} cannot be set aside", shown_path(path))).cause(error).into()
     })
 }

@@ -487,6 +487,11 @@ impl Draft {
     }
 
     fn differs(&self, finding: &Finding) -> Error {
+        if finding.code == Code::VaultForbidden {
+            // It could not be read, which says nothing of what was written.
+            let written = format!("{} stays as evidence; no snapshot was published", self.directory());
+            return Refusal::from(finding.clone()).written(written).into();
+        }
         Refusal::new(Code::ReadBackDiffers, "the new snapshot does not read back as it was written")
             .cause(format!("{}: {}: {}", finding.code, finding.subject, finding.detail))
             .paths(finding.paths.clone())

@@ -111,7 +111,7 @@ impl Source {
             Ok(()) => {}
             // No thread can be started.
             Err(error) if fsys::lacks_means(&error) || error.kind() == ErrorKind::WouldBlock => {
-                taker.problems.exhausted(error);
+                taker.problems.exhausted(EntryPath::root(), error);
             }
             Err(error) => taker.problems.unreadable.push((EntryPath::root(), error.to_string())),
         }

@@ -41,13 +41,13 @@ pub(super) struct Problems {
     pub(super) held: Vec<(EntryPath, String)>,
     pub(super) left_out: Vec<EntryPath>,
     // What this process or the machine ran out of, which says nothing of the source.
-    exhausted: Option<std::io::Error>,
+    exhausted: Option<(EntryPath, std::io::Error)>,
 }
 
 impl Problems {
     /// Takes that nothing can be read any more.
-    pub(super) fn exhausted(&mut self, error: std::io::Error) {
-        self.exhausted.get_or_insert(error);
+    pub(super) fn exhausted(&mut self, path: EntryPath, error: std::io::Error) {
+        self.exhausted.get_or_insert((path, error));
     }
 
     /// Takes what changed each time it was looked at.
@@ -67,7 +67,7 @@ impl Problems {
     /// Takes what a walk could not look at.
     pub(super) fn failed(&mut self, path: EntryPath, error: std::io::Error, may_change: &Rules) {
         if fsys::lacks_means(&error) {
-            return self.exhausted(error);
+            return self.exhausted(path, error);
         }
         if error.kind() == std::io::ErrorKind::NotFound {
             let reason = format!("its directory lists it, and each time it was looked at it was not there: {error}");
@@ -103,9 +103,9 @@ impl Problems {
     /// # Errors
     /// Also what this process or the machine ran out of.
     pub(super) fn refuse(&self, source: &Path) -> Result<()> {
-        if let Some(error) = &self.exhausted {
+        if let Some((path, error)) = &self.exhausted {
             let error = std::io::Error::new(error.kind(), error.to_string());
-            return Err(Error::environment(format!("read all of {}", shown_path(source)), error));
+            return Err(Error::environment(format!("read {path} in {}", shown_path(source)), error));
         }
         let kinds = [
             (Code::SourceUnreadable, &self.unreadable, "cannot be read"),
@@ -287,6 +287,10 @@ impl Taker<'_> {
             Err(error) if found.stat.kind != ObjectKind::Directory && is_gone(&found.dir, name, &error) => {
                 self.look_at_renamed(found, kind)
             }
+            Err(error) if fsys::lacks_means(&error) => {
+                self.problems.exhausted(found.path.clone(), error);
+                Ok(None)
+            }
             Err(error) => {
                 self.problems.unreadable.push((found.path.clone(), format!("its attributes: {error}")));
                 Ok(None)
@@ -317,6 +321,10 @@ impl Taker<'_> {
             Ok((xattrs, streams)) => {
                 let entry = self.describe(found.path.clone(), kind, &found.stat);
                 self.with_attributes(entry, xattrs, streams)
+            }
+            Err(error) if fsys::lacks_means(&error) => {
+                self.problems.exhausted(found.path.clone(), error);
+                Ok(None)
             }
             Err(error) => {
                 self.problems.changing.push((found.path.clone(), format!("it was renamed: {error}")));
@@ -444,7 +452,7 @@ impl Taker<'_> {
             Read::Changing(reason) => self.problems.keeps_changing(path, false, reason, may_change),
             Read::Held(reason) => self.problems.held.push((path, reason)),
             Read::Failed(reason) => self.problems.unreadable.push((path, reason)),
-            Read::Exhausted(error) => self.problems.exhausted(error),
+            Read::Exhausted(error) => self.problems.exhausted(path, error),
             Read::Whole(_) | Read::Gone => {}
         }
     }

@@ -265,8 +265,9 @@ fn entries<'a>(
         let entry = entry?;
         let path = EntryPath::parse(entry.path.below(within.as_bytes()))
             .map_err(|error| Finding::new(Code::ListingUnsafe, entry.path.to_string(), error))?;
-        let mut hardlink = None;
-        if entry.links.is_some() {
+        let mut hardlink = entry.hardlink.clone();
+        if entry.links.is_some() && !within.is_root() {
+            hardlink = None;
             match firsts.entry(entry.hardlink.unwrap_or(entry.path)) {
                 Occupied(first) => hardlink = Some(first.get().clone()),
                 Vacant(first) => _ = first.insert(path.clone()),

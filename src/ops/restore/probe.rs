@@ -14,7 +14,7 @@ use crate::crypto::Id;
 use crate::error::{Error, Result, lacks_room, refuse, shown_path};
 use crate::format::entry::Kind;
 use crate::format::record::Counts;
-use crate::fsys::{Dir, Object, ObjectId, ObjectKind};
+use crate::fsys::{self, Dir, Object, ObjectId, ObjectKind};
 use crate::ops::object;
 use crate::refusal::{Code, Refusal};
 
@@ -68,7 +68,7 @@ impl<'a> Probe<'a> {
         };
         let parent = shown_path(&target.parent_path);
         require_files(target.parent.free_files(), &parent)?;
-        make().map_err(|error: io::Error| unmade(&parent, error).into())
+        make().map_err(|error: io::Error| unmade(&parent, error))
     }
 
     /// Says what it means that names cannot be tried.
@@ -291,13 +291,13 @@ impl<'a> Probe<'a> {
         const LENGTH: u64 = 4 << 20;
         let name = self.fresh();
         let tried = self.root.create_file(&name).and_then(|mut file| {
-            crate::fsys::allow_holes(&file)?;
+            fsys::allow_holes(&file)?;
             use io::{Seek, Write};
             file.set_len(LENGTH)?;
             file.seek(io::SeekFrom::Start(LENGTH / 2))?;
             file.write_all(b"data")?;
             let stat = Object::File(&file).stat()?;
-            let holes = crate::fsys::holes(&file, LENGTH)?;
+            let holes = fsys::holes(&file, LENGTH)?;
             Ok(is_half_empty(LENGTH, stat.allocated, &holes))
         });
         let _ = self.root.remove_file(&name);
@@ -306,7 +306,7 @@ impl<'a> Probe<'a> {
 
     /// Returns whether a file of a size can be; asked without making one.
     pub(super) fn takes_size(&self, size: u64) -> bool {
-        crate::fsys::takes_size(&self.file, size).unwrap_or(true)
+        fsys::takes_size(&self.file, size).unwrap_or(true)
     }
 
     fn fresh(&self) -> Vec<u8> {
@@ -322,9 +322,13 @@ fn require_files(free: Option<u64>, parent: &str) -> Result<()> {
     refuse(Code::DestinationSpace, message)
 }
 
-fn unmade(parent: &str, error: io::Error) -> Refusal {
+/// Returns what it means that no directory can be made on the target.
+pub(super) fn unmade(parent: &str, error: io::Error) -> Error {
+    if fsys::lacks_means(&error) {
+        return Error::environment(format!("make a directory in {parent}"), error);
+    }
     let code = if lacks_room(&error) { Code::DestinationSpace } else { Code::DestinationParent };
-    Refusal::new(code, format!("no directory can be made in {parent}")).cause(error)
+    Refusal::new(code, format!("no directory can be made in {parent}")).cause(error).into()
 }
 
 /// Returns the shortest step of a file system's times, in nanoseconds, that takes as much from a time.
@@ -447,10 +451,11 @@ mod tests {
         let refused = require_files(Some(PROBE_FILES - 1), "there").expect_err("no room for what is tried");
         assert_eq!(refused.code(), Some(Code::DestinationSpace), "{refused}");
         for full in [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded] {
-            assert_eq!(unmade("there", full.into()).code, Code::DestinationSpace);
+            assert_eq!(unmade("there", full.into()).code(), Some(Code::DestinationSpace));
             assert_eq!(Probe::untried(full.into()).code(), Some(Code::DestinationSpace));
         }
-        assert_eq!(unmade("there", io::ErrorKind::PermissionDenied.into()).code, Code::DestinationParent);
+        assert_eq!(unmade("there", io::ErrorKind::PermissionDenied.into()).code(), Some(Code::DestinationParent));
+        assert_eq!(unmade("there", io::ErrorKind::OutOfMemory.into()).code(), None);
         assert_eq!(Probe::untried(io::ErrorKind::PermissionDenied.into()).code(), None);
     }
 

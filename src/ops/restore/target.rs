@@ -104,13 +104,7 @@ impl Target {
             probe::strip_inherited(&root)?;
             Ok(root)
         };
-        let root = make().map_err(|error: io::Error| {
-            Refusal::new(
-                Code::DestinationParent,
-                format!("no directory can be made in {}", shown_path(&self.parent_path)),
-            )
-            .cause(error)
-        })?;
+        let root = make().map_err(|error| probe::unmade(&shown_path(&self.parent_path), error))?;
         let id = root.stat().map_err(|error| Error::environment(format!("look at {}", shown_path(&path)), error))?.id;
         Ok(Staging { name, path, root: Arc::new(root), id })
     }

@@ -59,8 +59,10 @@ pub(super) fn apply(object: Object<'_>, entry: &Entry, value: Value<'_>) -> Vec<
     let mode = entry.mode.filter(|_| entry.kind.target().is_none());
     let meant = mode.map(|mode| if is_owned { mode } else { mode & !SET_ID });
     if let Some(mode) = meant {
-        let list = lists.iter().find(|(name, _)| *name == access_list::ACCESS);
-        let _ = object.set_mode(list.map_or(mode, |(_, list)| access_list::mode_without(mode, list)));
+        let has_list = entry.xattrs.iter().any(|xattr| xattr.name == access_list::ACCESS);
+        let list = lists.iter().find(|(name, _)| *name == access_list::ACCESS).map(|(_, list)| &list[..]);
+        let alone = if has_list { access_list::mode_without(mode, list.unwrap_or_default()) } else { mode };
+        let _ = object.set_mode(alone);
     }
     if mode != meant {
         differences.push("its set-id bits are not set: it does not belong to its owner".to_owned());

@@ -146,7 +146,7 @@ impl ListCheck {
             other => return other,
         };
         let second = read()?;
-        self.findings.push(unstable(first));
+        self.findings.extend(unstable(first));
         Ok(second)
     }
 
