@@ -11,7 +11,7 @@ use super::Finding;
 use super::layout;
 use crate::crypto::{Digest, MAC_BYTES, Macs};
 use crate::format::record::{BadRecord, Body, Branch, Gone, Head, Record, RecordKind, Snapshot};
-use crate::fsys::replace;
+use crate::fsys::{self, replace};
 use crate::limits;
 use crate::refusal::Code;
 use crate::store::{NameKind, Store};
@@ -74,6 +74,14 @@ enum Unread {
     Gone,
     /// What is wrong with it.
     Found(Code, String),
+    /// This process can open nothing more, which says nothing of it.
+    Exhausted(io::Error),
+}
+
+impl Unread {
+    fn of(error: io::Error, detail: String) -> Self {
+        if fsys::lacks_means(&error) { Self::Exhausted(error) } else { Self::Found(Code::VaultUnreadable, detail) }
+    }
 }
 
 impl StoredRecord {
@@ -81,7 +89,10 @@ impl StoredRecord {
         let names = match store.list(directory) {
             Ok(names) => names,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(Unread::Gone),
-            Err(error) => return Err(Unread::Found(super::unreadable_code(&error), error.to_string())),
+            Err(error) => {
+                let detail = error.to_string();
+                return Err(Unread::of(error, detail));
+            }
         };
         let kinds: Vec<RecordKind> = RecordKind::ALL
             .into_iter()
@@ -98,9 +109,10 @@ impl StoredRecord {
             return Err(Unread::Found(Code::RecordIncomplete, format!("{mac_file} is missing")));
         }
         let read = |name: &str, bytes_max| {
-            store
-                .read(&format!("{directory}/{name}"), bytes_max)
-                .map_err(|error| Unread::Found(super::unreadable_code(&error), format!("{name}: {error}")))
+            store.read(&format!("{directory}/{name}"), bytes_max).map_err(|error| {
+                let detail = format!("{name}: {error}");
+                Unread::of(error, detail)
+            })
         };
         let bytes = read(&file, limits::RECORD_BYTES_MAX)?;
         let tag = decode_mac_file(&read(&mac_file, limits::MAC_FILE_BYTES)?);
@@ -121,6 +133,7 @@ pub(super) fn read_draft(store: &dyn Store, macs: &Macs, directory: &str, number
     let stored = StoredRecord::read(store, directory).map_err(|unread| match unread {
         Unread::Gone => Finding::new(Code::RecordMissing, directory, "the directory is not there"),
         Unread::Found(code, detail) => Finding::new(code, directory, detail),
+        Unread::Exhausted(error) => super::unreadable(directory, &error),
     })?;
     if let Some(extra) = stored.extra {
         let detail = format!("it holds {extra}, which does not belong there");
@@ -137,7 +150,7 @@ impl Chain {
     /// meanwhile is no finding, and what reads differently now is reported as unstable.
     ///
     /// # Errors
-    /// The directory of records cannot be listed.
+    /// The directory of records cannot be listed, or this process can open nothing more.
     pub fn read(store: &dyn Store, macs: &Macs, config: Option<Digest>) -> io::Result<Self> {
         let first = Self::read_once(store, macs, config)?;
         if first.findings.is_empty() {
@@ -145,7 +158,7 @@ impl Chain {
         }
         let mut second = Self::read_once(store, macs, config)?;
         let fleeting = |finding: &&Finding| {
-            !matches!(finding.code, Code::RecordMissing | Code::RecordIncomplete | Code::VaultForbidden)
+            !matches!(finding.code, Code::RecordMissing | Code::RecordIncomplete)
                 && second.findings.iter().all(|other| other.subject != finding.subject)
                 && second.links.keys().any(|number| finding.snapshots.contains(number))
         };
@@ -179,7 +192,7 @@ impl Chain {
         let highest = numbers.last().map_or(0, |(number, _)| *number);
         for (number, kind) in numbers {
             if kind == NameKind::Directory {
-                chain.add(store, macs, number, highest);
+                chain.add(store, macs, number, highest)?;
             } else {
                 chain.find(Code::RecordIncomplete, number, "it is not a directory");
             }
@@ -194,9 +207,15 @@ impl Chain {
     }
 
     /// Reads one record and files it under its number.
-    fn add(&mut self, store: &dyn Store, macs: &Macs, number: u64, highest: u64) {
-        let Read::Authentic(kind, bytes) = self.authenticate(store, macs, number, highest) else { return };
-        let record = match Record::decode(&bytes, kind) {
+    fn add(&mut self, store: &dyn Store, macs: &Macs, number: u64, highest: u64) -> io::Result<()> {
+        if let Read::Authentic(kind, bytes) = self.authenticate(store, macs, number, highest)? {
+            self.file(macs, number, kind, &bytes);
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, macs: &Macs, number: u64, kind: RecordKind, bytes: &[u8]) {
+        let record = match Record::decode(bytes, kind) {
             Ok(record) => record,
             Err(BadRecord::Unknown(what)) => return self.find(Code::FormatUnknown, number, what),
             Err(BadRecord::Malformed(reason)) => return self.find(Code::RecordDamaged, number, reason),
@@ -210,18 +229,19 @@ impl Chain {
         if self.config.is_some_and(|config| config != record.config) {
             return self.find(Code::ConfigForged, number, "it was made under another vault.json");
         }
-        let link = Link { digest: Digest::of(&bytes), kind, bytes: bytes.len() as u64, record };
+        let link = Link { digest: Digest::of(bytes), kind, bytes: bytes.len() as u64, record };
         self.links.insert(number, link);
     }
 
-    fn authenticate(&mut self, store: &dyn Store, macs: &Macs, number: u64, highest: u64) -> Read {
+    fn authenticate(&mut self, store: &dyn Store, macs: &Macs, number: u64, highest: u64) -> io::Result<Read> {
         let stored = match StoredRecord::read(store, &layout::record_directory(number)) {
             Ok(stored) => stored,
-            Err(Unread::Gone) => return Read::Nothing,
+            Err(Unread::Gone) => return Ok(Read::Nothing),
             Err(Unread::Found(code, detail)) => {
                 self.find(code, number, detail);
-                return Read::Nothing;
+                return Ok(Read::Nothing);
             }
+            Err(Unread::Exhausted(error)) => return Err(error),
         };
         if let Some(extra) = &stored.extra {
             self.find(Code::RecordIncomplete, number, format!("it holds {extra}, which does not belong there"));
@@ -230,11 +250,11 @@ impl Chain {
         if let Some(tag) = tag
             && macs.verifies(kind.domain(), number, &bytes, &tag)
         {
-            return Read::Authentic(kind, bytes);
+            return Ok(Read::Authentic(kind, bytes));
         }
         let (code, detail) = diagnose(macs, kind, &bytes, tag, highest, &mut self.diagnosis_bytes);
         self.find(code, number, detail);
-        Read::Nothing
+        Ok(Read::Nothing)
     }
 
     /// Takes out what tombstones cover, from the newest tombstone down: one that is itself covered covers nothing.

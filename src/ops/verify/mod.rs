@@ -410,7 +410,7 @@ impl<'a> Verifier<'a> {
                 let still = catalog.findings.iter().any(|other| other.subject == finding.subject);
                 let there = catalog.packs().iter().any(|pack| layout::pack_path(&pack.name) == finding.subject);
                 if !still && there {
-                    catalog.findings.extend(unstable(finding));
+                    catalog.findings.push(unstable(finding));
                 }
             }
         }
@@ -420,7 +420,7 @@ impl<'a> Verifier<'a> {
             let third = load(UseIndex::Yes)?;
             for finding in third.findings {
                 if catalog.findings.iter().all(|other| other.subject != finding.subject) {
-                    catalog.findings.extend(unstable(finding));
+                    catalog.findings.push(unstable(finding));
                 }
             }
             let state = third.index;
@@ -623,11 +623,10 @@ impl<'a> Verifier<'a> {
     }
 }
 
-/// Returns what it means that a second read succeeded. That this process could not read says nothing of the medium.
-fn unstable(finding: Finding) -> Option<Finding> {
-    (finding.code != Code::VaultForbidden).then(|| Finding {
-        detail: format!("the first read failed ({}: {}), the second succeeded", finding.code, finding.detail),
-        code: Code::Unstable,
-        ..finding
-    })
+/// Returns what it means that a second read succeeded. Where it was this process that could not read, that says nothing of the
+/// medium.
+fn unstable(finding: Finding) -> Finding {
+    let code = if finding.code == Code::VaultForbidden { finding.code } else { Code::Unstable };
+    let detail = format!("the first read failed ({}: {}), the second succeeded", finding.code, finding.detail);
+    Finding { detail, code, ..finding }
 }

@@ -146,7 +146,7 @@ impl ListCheck {
             other => return other,
         };
         let second = read()?;
-        self.findings.extend(unstable(first));
+        self.findings.push(unstable(first));
         Ok(second)
     }
 
