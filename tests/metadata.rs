@@ -591,13 +591,13 @@ fn an_access_list_that_is_given_up_gives_nobody_more() {
 #[test]
 fn a_process_that_may_open_few_files_accuses_neither_the_vault_nor_the_source_nor_the_target() {
     let home = Home::with_vault();
-    for directory in 0..60 {
+    for directory in 0..400 {
         let directory = home.source().join(format!("d{directory:03}/e"));
         fs::create_dir_all(&directory).unwrap();
         fs::write(directory.join("f"), crate::support::noise(20_000, 7)).unwrap();
     }
     home.backup();
-    for limit in [5, 6, 7, 8, 9, 10, 11, 12, 16, 20, 24, 32, 48, 64, 80, 96, 112] {
+    for limit in [5, 6, 7, 8, 9, 10, 11, 12, 16, 20, 24, 32, 48, 64, 96, 115, 118, 121, 124, 127] {
         let place = home.path(&format!("restored-{limit}"));
         let source = home.source();
         for arguments in [
