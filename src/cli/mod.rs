@@ -24,8 +24,8 @@ use std::ffi::OsString;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use clap::error::ErrorKind;
 use clap::{Parser, ValueEnum};
@@ -120,6 +120,10 @@ const VAULT_COMMANDS: [&str; 15] = [
     "status",
     "verify",
 ];
+
+/// The names of all commands. A document has many texts in which they are looked for.
+static COMMANDS: LazyLock<Vec<String>> =
+    LazyLock::new(|| command().get_subcommands().map(|command| command.get_name().to_owned()).collect());
 
 struct Session {
     args: Args,
@@ -557,8 +561,7 @@ impl Session {
 /// Names in every command that a text offers the program as it was called, and where there are words for a vault, these in
 /// commands that mean nothing without one.
 fn as_called(text: &str, about_a_vault: Option<&str>) -> String {
-    let (program, command) = (program(), command());
-    let names: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
+    let program = program();
     let mut out = String::with_capacity(text.len());
     for (part, piece) in text.split("devvault ").enumerate() {
         if part > 0 {
@@ -575,7 +578,7 @@ fn as_called(text: &str, about_a_vault: Option<&str>) -> String {
                 ["because: ", "refused ", "could not "].iter().any(|begin| line.trim_start().starts_with(begin));
             let is_command = begins
                 && (!tells || before.ends_with('`'))
-                && (piece.starts_with("--") || names.contains(&first_word(piece)));
+                && (piece.starts_with("--") || COMMANDS.iter().any(|name| name == first_word(piece)));
             out.push_str(match about_a_vault {
                 Some(words) if is_command && is_about_a_vault(piece) => words,
                 _ if is_command => &program,

@@ -3,8 +3,10 @@
 
 /// The list that rules access to an object.
 pub const ACCESS: &[u8] = b"system.posix_acl_access";
-/// The names of the lists: that of an object, and that which what is made in a directory begins with.
-pub const NAMES: [&[u8]; 2] = [ACCESS, b"system.posix_acl_default"];
+/// The list that what is made in a directory begins with.
+pub const DEFAULT: &[u8] = b"system.posix_acl_default";
+/// The names of all lists.
+pub const NAMES: [&[u8]; 2] = [ACCESS, DEFAULT];
 
 const VERSION: u32 = 2;
 const USER: u16 = 0x02;

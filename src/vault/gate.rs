@@ -10,14 +10,13 @@ use super::chain::{Chain, claimed_vault, decode_mac_file};
 use super::key::{self, FoundKey};
 use super::read::Reader;
 use super::witness::{self, By, Freshness, Witness};
-use super::{Finding, layout, read_error, unreadable, write_error};
+use super::{Finding, layout, read_error, unreadable, unreadable_code, write_error};
 use crate::clock::Clock;
 use crate::crypto::{Digest, Domain, Id, Macs, Random, SystemRandom};
 use crate::error::{Error, Result, refuse, shown_path};
 use crate::format::config::{BadConfig, Config};
 use crate::format::json;
 use crate::format::record::Head;
-use crate::fsys;
 use crate::host::Host;
 use crate::incident::break_glass::Permit;
 use crate::incident::registry::Clearance;
@@ -97,7 +96,7 @@ pub fn find(access: &Access) -> Result<Found> {
     };
     let bytes = read_small(&*store, layout::CONFIG, limits::CONFIG_BYTES_MAX);
     if let Err(error) = &bytes
-        && (error.kind() == io::ErrorKind::PermissionDenied || fsys::lacks_means(error))
+        && unreadable_code(error) == Code::VaultForbidden
     {
         return Err(read_error(&*store, layout::CONFIG, error).into());
     }

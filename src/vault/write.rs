@@ -487,16 +487,14 @@ impl Draft {
     }
 
     fn differs(&self, finding: &Finding) -> Error {
-        if finding.code == Code::VaultForbidden {
+        let refusal = match finding.code {
             // It could not be read, which says nothing of what was written.
-            let written = format!("{} stays as evidence; no snapshot was published", self.directory());
-            return Refusal::from(finding.clone()).written(written).into();
-        }
-        Refusal::new(Code::ReadBackDiffers, "the new snapshot does not read back as it was written")
-            .cause(format!("{}: {}: {}", finding.code, finding.subject, finding.detail))
-            .paths(finding.paths.clone())
-            .written(format!("{} stays as evidence; no snapshot was published", self.directory()))
-            .into()
+            Code::VaultForbidden => Refusal::from(finding.clone()),
+            _ => Refusal::new(Code::ReadBackDiffers, "the new snapshot does not read back as it was written")
+                .cause(format!("{}: {}: {}", finding.code, finding.subject, finding.detail))
+                .paths(finding.paths.clone()),
+        };
+        refusal.written(format!("{} stays as evidence; no snapshot was published", self.directory())).into()
     }
 
     /// Renames the draft to its number, once it reads back from the medium as every reader will read it; returns whether

@@ -326,10 +326,9 @@ fn has_vanished(error: &io::Error) -> bool {
 /// XFS shows the superuser each access list a second time, in the form in which it stores it.
 #[cfg(any(target_os = "linux", target_os = "android", target_vendor = "apple"))]
 fn drop_second_forms(names: &mut Vec<Vec<u8>>) {
-    for (list, second) in [
-        (&b"system.posix_acl_access"[..], &b"trusted.SGI_ACL_FILE"[..]),
-        (b"system.posix_acl_default", b"trusted.SGI_ACL_DEFAULT"),
-    ] {
+    for (list, second) in
+        [(access_list::ACCESS, &b"trusted.SGI_ACL_FILE"[..]), (access_list::DEFAULT, b"trusted.SGI_ACL_DEFAULT")]
+    {
         if names.iter().any(|name| name == list) {
             names.retain(|name| name != second);
         }

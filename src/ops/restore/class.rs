@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::format::entry::Kind;
+use crate::fsys::access_list;
 
 macro_rules! classes {
     ($($name:ident = $text:literal, $doc:literal;)*) => {
@@ -57,7 +58,7 @@ impl Class {
     /// Returns the class of an extended attribute.
     pub fn of_xattr(name: &[u8]) -> Self {
         match name {
-            b"system.posix_acl_access" | b"system.posix_acl_default" => Self::Acl,
+            access_list::ACCESS | access_list::DEFAULT => Self::Acl,
             b"security.capability" => Self::Capability,
             _ if name.starts_with(b"security.") || name.starts_with(b"trusted.") => Self::Security,
             _ => Self::Xattr,

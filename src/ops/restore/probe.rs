@@ -362,10 +362,8 @@ pub(super) fn another() -> io::Error {
 /// Removes access lists that a directory has from the one above it, so that nothing below inherits them.
 pub(super) fn strip_inherited(dir: &Dir) -> io::Result<()> {
     let object = Object::Directory(dir);
-    for (name, _) in object.xattrs()? {
-        if super::class::Class::of_xattr(&name) == super::class::Class::Acl {
-            object.remove_xattr(&name)?;
-        }
+    for (name, _) in object.access_lists()? {
+        object.remove_xattr(&name)?;
     }
     Ok(())
 }
